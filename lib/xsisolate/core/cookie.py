@@ -1,0 +1,59 @@
+"""Whose flow is this: the 64 bits of the cookie.
+
+    0x5849534f | kind (4 bit) | id (28 bit)
+
+The high half says that a flow is ours. The kind and the id name the item that
+the flow belongs to, so that all of an item's flows are found, and deleted,
+without knowing an ofport, a VM or a policy.
+"""
+from enum import IntEnum
+from typing import NamedTuple
+
+OWNER = 0x5849534f << 32            # 'XISO'
+OWNER_MASK = 0xffffffff << 32
+# Set in the cookie of an item's header (see registry.py): one masked dump
+# returns all headers and nothing else.
+HEADER = 0x80000000
+HEADER_MASK = OWNER_MASK | HEADER
+
+
+class Kind(IntEnum):
+    """What an item describes."""
+
+    BASE = 0        # the stages' fixed flows
+    BRIDGE = 1      # uplinks and access ports of the bridge
+    NETWORK = 2     # one network's gateways and servers; id: VLAN tag
+    ENDPOINT = 3    # a MAC address with a policy on a network
+    PORT = 4        # one netdev of a VIF; id: see port_id
+    PEERS = 5       # a set of peers: an isolation group or an allow list
+
+
+class Key(NamedTuple):
+    """Names an item on one bridge."""
+
+    kind: Kind
+    id: int
+
+    @property
+    def cookie(self) -> int:
+        """The cookie of the item's flows."""
+        return OWNER | self.kind << 28 | self.id
+
+    @property
+    def number(self) -> int:
+        """Kind and id as one 32-bit number."""
+        return self.kind << 28 | self.id
+
+
+BASE = Key(Kind.BASE, 0)
+BRIDGE = Key(Kind.BRIDGE, 0)
+
+
+def parse_key(number: int) -> Key:
+    """Return the key that a cookie's low half or an item's number names."""
+    return Key(Kind(number >> 28 & 0x7), number & 0xfffffff)
+
+
+def port_id(domid: int, devid: int, tap: bool) -> int:
+    """Return the id of a VIF's netdev: 15 bits domid, 8 bits devid, 1 bit tap."""
+    return domid << 9 | devid << 1 | int(tap)

@@ -1,0 +1,90 @@
+"""A flow as a value, and its text as ovs-ofctl(8) writes and reads it.
+
+ovs-ofctl silently widens what it does not like: a match without its
+prerequisite loses a field, 10.0.0.300 becomes 10.0.0.44. So flows are written
+in the one form in which the switch reads them back, and every flow that was
+written is compared with what the switch says it has.
+"""
+import re
+from typing import AbstractSet, FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
+
+
+class Flow(NamedTuple):
+    """One OpenFlow flow; `match` holds its fields sorted, comma-separated."""
+
+    table: int
+    priority: int
+    match: str
+    actions: str
+    cookie: int = 0
+
+
+class FlowDiff(NamedTuple):
+    """The least change that turns the actual flows into the desired ones."""
+
+    add: Tuple[Flow, ...] = ()
+    delete: Tuple[Flow, ...] = ()
+
+
+DUMP_LINE = re.compile(
+    r'^ *(?:cookie=(?P<cookie>0x[0-9a-f]+), )?(?:table=(?P<table>\d+), )?'
+    r'(?:priority=(?P<priority>\d+),?)?(?P<match>\S*) ?actions=(?P<actions>.*)$')
+DEFAULT_PRIORITY = 32768
+
+
+def make_flow(table: int, priority: int, fields: Iterable[str], *actions: str) -> Flow:
+    """Return a flow from match fields and actions, cookie still unset."""
+    return Flow(table, priority, sort_match(','.join(fields)), ','.join(actions) or 'drop')
+
+
+def sort_match(match: str) -> str:
+    """Return a match with its fields in our order."""
+    return ','.join(sorted(filter(None, match.split(','))))
+
+
+def parse_dump(text: str) -> FrozenSet[Flow]:
+    """Return the flows in the output of `ovs-ofctl --no-stats --no-names dump-flows`."""
+    return frozenset(flow for line in text.splitlines() for flow in parse_line(line))
+
+
+def parse_line(line: str) -> Iterator[Flow]:
+    """Yield the flow of one line of a dump, nothing for a heading."""
+    found = DUMP_LINE.match(line)
+    if found:
+        yield Flow(int(found.group('table') or 0),
+                   int(found.group('priority') or DEFAULT_PRIORITY),
+                   sort_match(found.group('match')),
+                   found.group('actions').strip(),
+                   int(found.group('cookie') or '0', 16))
+
+
+def format_add(flow: Flow, exclusive: bool = False) -> str:
+    """Return the bundle line that adds a flow; `exclusive`: refused if one overlaps."""
+    return 'add %scookie=0x%x,table=%d,priority=%d%s,actions=%s' % (
+        'check_overlap,' if exclusive else '', flow.cookie, flow.table, flow.priority,
+        flow.match and ',' + flow.match, flow.actions)
+
+
+def format_delete(flow: Flow) -> str:
+    """Return the bundle line that deletes this flow if it is still ours."""
+    return 'delete_strict cookie=0x%x/-1,table=%d,priority=%d%s' % (
+        flow.cookie, flow.table, flow.priority, flow.match and ',' + flow.match)
+
+
+def diff_flows(desired: AbstractSet[Flow], actual: AbstractSet[Flow]) -> FlowDiff:
+    """Return the least change that turns `actual` into `desired`.
+
+    An orphan needs no case of its own: it is an actual flow nobody desires.
+    """
+    return FlowDiff(tuple(sorted(desired - actual)), tuple(sorted(actual - desired)))
+
+
+def format_bundle(diff: FlowDiff, exclusive_table: int) -> str:
+    """Return a diff as the file for `ovs-ofctl --bundle add-flows`.
+
+    Deletions come first, so that a flow whose actions change is not refused
+    for overlapping itself; in a bundle no packet sees the state between.
+    """
+    lines: List[str] = [format_delete(flow) for flow in diff.delete]
+    lines += [format_add(flow, flow.table == exclusive_table) for flow in diff.add]
+    return '\n'.join(lines) + '\n'

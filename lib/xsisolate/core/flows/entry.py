@@ -1,0 +1,51 @@
+"""Table 0, ENTRY and SOURCE: who sent this, and into which network?"""
+from typing import Iterator, Optional, Tuple
+
+from xsisolate.core.flow import Flow, make_flow
+from xsisolate.core.flows.stages import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, ISOLATED, MANAGED, NETWORK,
+                     OWN_DELIVERY, PRIORITY_DELIVER, PRIORITY_ENTRY, PRIORITY_PORT, SOURCE,
+                     UNKNOWN_NETWORK, UPLINK, flags, goto, network_match, raised)
+
+FROM_TAG = ('load:0xa->NXM_NX_REG13[12..15]', 'move:NXM_OF_VLAN_TCI[0..11]->NXM_NX_REG13[0..11]')
+
+
+def entry_flows() -> Iterator[Flow]:
+    """Yield the fixed flows of table 0, ENTRY and SOURCE."""
+    yield make_flow(0, PRIORITY_ENTRY, ['reg15=0'], goto(ENTRY))
+    yield make_flow(0, PRIORITY_DELIVER, [flags(CHECKED, OWN_DELIVERY)], goto(DELIVER))
+    yield make_flow(ENTRY, 0, [''], load_network(UNKNOWN_NETWORK), goto(SOURCE))
+    yield make_flow(SOURCE, 0, [''], goto(DESTINATION))
+
+
+def load_network(network: int) -> str:
+    """Return the action that names the packet's network."""
+    return 'load:0x%x->NXM_NX_REG13[]' % network
+
+
+def managed_port_flow(ofport: int, network: int, isolated: bool) -> Flow:
+    """Return the hook for what a locked or isolated VIF sends."""
+    bits = (MANAGED, ISOLATED) if isolated else (MANAGED,)
+    return make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0'],
+                     load_network(network), raised(*bits), goto(GUARD))
+
+
+def closed_port_flow(ofport: int) -> Flow:
+    """Return the hook for what a disabled or quarantined VIF sends."""
+    return make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0'])
+
+
+def uplink_flow(ofport: int) -> Flow:
+    """Return the flow for what comes in from outside; the frame's tag names its network."""
+    return make_flow(ENTRY, 100, ['in_port=%d' % ofport], *FROM_TAG, raised(UPLINK), goto(SOURCE))
+
+
+def other_port_flow(port: str, tag: Optional[int]) -> Flow:
+    """Return the flow for a port without policy; no tag: the frame's own tag counts."""
+    network: Tuple[str, ...] = FROM_TAG if tag is None else (load_network(NETWORK | tag),)
+    return make_flow(ENTRY, 100, ['in_port=%s' % port], *network, goto(SOURCE))
+
+
+def theft_flows(network: int, mac: str) -> Iterator[Flow]:
+    """Yield what keeps others on this host from using a MAC address."""
+    yield make_flow(SOURCE, 50, [network_match(network), 'dl_src=%s' % mac, flags(off=[UPLINK])])
+    yield make_flow(SOURCE, 45, [network_match(UNKNOWN_NETWORK), 'dl_src=%s' % mac])

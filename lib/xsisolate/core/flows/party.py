@@ -1,0 +1,96 @@
+"""PARTY..PEERS: who is at the other end, and does the asker admit it?
+
+One question serves both directions and the claims of identity.py. The caller
+puts the other end's address and MAC address into registers; the answer is in
+the flags PLAIN, REQUEST, REPLY_ONLY or, as a veto, MISMATCH.
+
+A member's address goes with a member's MAC address. A gateway speaks for its
+own addresses and for those outside the network; what it forwards between two
+addresses of the network is judged by those addresses.
+"""
+from typing import Iterable, Iterator, Optional
+
+from xsisolate.core.model import Gateway, Network, Prefix
+from xsisolate.core.flow import Flow, make_flow
+from xsisolate.core.flows.stages import (CLAIMING, CLASSIFY, EXTERNAL, FOUND, FOUND_ISOLATED, INGRESS_SIDE, MEMBER,
+                     MISMATCH, PAIR, PARTY, PEERS, PLAIN, RESOLVE, RESOLVED_TO_PARTY, RESOLVING,
+                     UPLINK, VIA_GATEWAY, address_match, flags, goto, load_mac, mac_match,
+                     network_match, raised)
+
+LINK_LOCAL = Prefix(6, 0xfe80 << 112, 10)
+# Addresses that are never outside: this network, loopback, link-local,
+# multicast and reserved (IANA's special-purpose registries).
+NEVER_EXTERNAL = (
+    Prefix(4, 0, 8), Prefix(4, 127 << 24, 8), Prefix(4, 0xa9fe0000, 16), Prefix(4, 0xe0000000, 3),
+    Prefix(6, 0, 8), LINK_LOCAL, Prefix(6, 0xff00 << 112, 8))
+
+
+def party_flows() -> Iterator[Flow]:
+    """Yield the fixed flows that find out who the other end is."""
+    yield make_flow(PARTY, 0, [''], goto(RESOLVE), goto(CLASSIFY))
+    # Behind a gateway an address stands for its own MAC address.
+    yield make_flow(CLASSIFY, 60, [flags(FOUND, VIA_GATEWAY)], RESOLVED_TO_PARTY, raised(PAIR),
+                    goto(PEERS))
+    yield make_flow(CLASSIFY, 40, [flags(FOUND)], raised(MISMATCH))
+    for prefix in NEVER_EXTERNAL:
+        yield make_flow(CLASSIFY, 30, address_match(prefix), goto(PEERS))
+    yield make_flow(CLASSIFY, 0, [''], raised(EXTERNAL), goto(PEERS))
+    yield make_flow(PEERS, 100, [flags(CLAIMING)])
+
+
+def endpoint_party_flows(network: int, mac: str, addresses: Iterable[Prefix],
+                         isolated: bool) -> Iterator[Flow]:
+    """Yield what makes a local VIF known by its addresses and its MAC address."""
+    answer = raised(FOUND, FOUND_ISOLATED) if isolated else raised(FOUND)
+    for address in addresses:
+        yield make_flow(RESOLVE, 20, [network_match(network), *address_match(address)],
+                        load_mac(8, mac), answer)
+    party = (network_match(network), *mac_match(10, mac))
+    yield make_flow(CLASSIFY, 50, [*party, *mac_match(8, mac), flags(FOUND)], raised(PAIR),
+                    goto(PEERS))
+    # A known MAC address with an address that is nobody's.
+    yield make_flow(CLASSIFY, 45, [*party, flags(off=[FOUND])], raised(MISMATCH))
+
+
+def asker_flows(network: int, mac: str, peer_sets: Iterable[int]) -> Iterator[Flow]:
+    """Yield which sets of peers are asked on behalf of an isolated VIF, in both directions."""
+    asked = ','.join('load:0x%x->NXM_NX_REG12[],%s' % (peers, goto(MEMBER)) for peers in peer_sets)
+    for field, side in (('dl_src', flags(off=[INGRESS_SIDE])), ('dl_dst', flags(INGRESS_SIDE))):
+        yield make_flow(PEERS, 10, [network_match(network), '%s=%s' % (field, mac), side], asked)
+
+
+def network_party_flows(network: int, facts: Network) -> Iterator[Flow]:
+    """Yield the network's inside and its gateways."""
+    for subnet in facts.subnets:
+        yield make_flow(CLASSIFY, 20, [network_match(network), *address_match(subnet)],
+                        goto(PEERS))
+    if any(gateway.mac for gateway in facts.gateways):
+        # `external` leaves only towards a gateway.
+        yield make_flow(CLASSIFY, 10, [network_match(network), flags(off=[VIA_GATEWAY])],
+                        goto(PEERS))
+    for gateway in facts.gateways:
+        yield from _gateway_flows(network, gateway)
+
+
+def _gateway_flows(network: int, gateway: Gateway) -> Iterator[Flow]:
+    for address in filter(None, (gateway.ipv4, gateway.ipv6)):
+        yield from _gateway_address_flows(network, address, gateway.mac)
+    if gateway.mac:
+        yield make_flow(PARTY, 40, [network_match(network), *mac_match(10, gateway.mac)],
+                        raised(VIA_GATEWAY), goto(RESOLVE), goto(CLASSIFY))
+        # Routers advertise themselves by a link-local address that nobody configures.
+        yield make_flow(PARTY, 41, [network_match(network), *mac_match(10, gateway.mac),
+                                    *address_match(LINK_LOCAL), flags(RESOLVING)], raised(PLAIN))
+
+
+def _gateway_address_flows(network: int, address: Prefix, mac: Optional[str]) -> Iterator[Flow]:
+    known = (network_match(network), *address_match(address))
+    party = (*known, *(mac_match(10, mac) if mac else ()))
+    yield make_flow(PARTY, 60, [*known, flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
+    yield make_flow(PARTY, 50, [*party, flags(RESOLVING)], raised(PLAIN))
+    # Its own addresses count as outside: a VM that may leave may ping it,
+    # and must hear its ICMP errors.
+    yield make_flow(PARTY, 49, party, raised(EXTERNAL), goto(PEERS))
+    if mac:
+        yield make_flow(PARTY, 45, known, raised(MISMATCH))
+        yield make_flow(RESOLVE, 30, known, load_mac(8, mac), raised(FOUND))

@@ -1,0 +1,102 @@
+"""What is programmed on a bridge, as items that refer to each other.
+
+    port ──► endpoint ──► peer sets
+                   └────► network ──► base, bridge
+
+An item owns its flows by its cookie. What no port leads to is garbage, so
+clean-up is no feature of its own. Each item has a header, a flow that no
+packet meets: it carries the item's name, its references and a digest of its
+flows. So the switch itself is the only record of what is programmed: there is
+no file that a crash could leave behind, and a hook reads a line per item
+instead of every flow of the bridge.
+"""
+from hashlib import sha256
+from typing import FrozenSet, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
+
+from xsisolate.errors import HostError
+from xsisolate.core.cookie import HEADER, OWNER, OWNER_MASK, Key, parse_key
+from xsisolate.core.flow import Flow, make_flow
+from xsisolate.core.flows.stages import REGISTRY
+
+NOTE = 'note:'
+
+
+class Item(NamedTuple):
+    """Something programmed on the bridge; `flows` is None where only the header is known."""
+
+    key: Key
+    name: str
+    refs: Tuple[Key, ...] = ()
+    facts: str = ''                 # what other items' flows depend on
+    digest: str = ''
+    flows: Optional[FrozenSet[Flow]] = None
+
+
+Registry = Mapping[Key, Item]
+
+
+def make_item(key: Key, name: str, flows: Iterable[Flow], refs: Iterable[Key] = (),
+              facts: str = '') -> Item:
+    """Return an item whose flows carry its cookie."""
+    owned = frozenset(flow._replace(cookie=key.cookie) for flow in flows)
+    return Item(key, name, tuple(sorted(refs)), facts, digest_flows(owned), owned)
+
+
+def digest_flows(flows: Iterable[Flow]) -> str:
+    """Return a digest under which equal sets of flows are equal."""
+    text = '\n'.join('%d %d %s %s' % flow[:4] for flow in sorted(flows))
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+def header_flow(item: Item) -> Flow:
+    """Return the flow that records an item on the switch."""
+    refs = ' '.join('%x' % ref.number for ref in item.refs)
+    text = '|'.join((item.name, refs, item.facts, item.digest))
+    flow = make_flow(REGISTRY, 1, ['metadata=0x%x' % (HEADER | item.key.number)],
+                     NOTE + format_note(text))
+    return flow._replace(cookie=item.key.cookie | HEADER)
+
+
+def format_note(text: str) -> str:
+    """Return a text as the argument of the `note` action, padded as the switch pads it."""
+    data = text.encode('ascii')
+    data += b'\0' * (-(len(data) + 10) % 8)     # the action's own header is 10 bytes
+    return '.'.join('%02x' % byte for byte in data)
+
+
+def parse_note(note: str) -> str:
+    """Return the text of a `note` action."""
+    return bytes(int(byte, 16) for byte in note.split('.')).rstrip(b'\0').decode('ascii')
+
+
+def parse_registry(flows: Iterable[Flow]) -> Registry:
+    """Return the items that the headers among `flows` record."""
+    return {item.key: item for flow in flows for item in _parse_header(flow)}
+
+
+def _parse_header(flow: Flow) -> Iterator[Item]:
+    if flow.table != REGISTRY or not is_ours(flow) or not flow.cookie & HEADER:
+        return
+    try:
+        name, refs, facts, digest = parse_note(flow.actions[len(NOTE):]).split('|')
+        yield Item(parse_key(flow.cookie & ~HEADER & 0xffffffff), name,
+                   tuple(parse_key(int(ref, 16)) for ref in refs.split()), facts, digest)
+    except ValueError:
+        raise HostError('a flow that carries our cookie (0x%x) records nothing we can read: %s; '
+                        'remove it with ovs-ofctl del-flows' % (flow.cookie, flow.actions))
+
+
+def is_ours(flow: Flow) -> bool:
+    """Tell whether a flow carries our cookie."""
+    return flow.cookie & OWNER_MASK == OWNER
+
+
+def reachable(items: Mapping[Key, Item], roots: Iterable[Key]) -> FrozenSet[Key]:
+    """Return the keys of all items that the roots lead to, themselves included."""
+    seen, waiting = set(), list(roots)
+    while waiting:
+        key = waiting.pop()
+        if key in items and key not in seen:
+            seen.add(key)
+            waiting.extend(items[key].refs)
+    return frozenset(seen)

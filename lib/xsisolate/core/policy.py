@@ -1,0 +1,117 @@
+"""XAPI's locking, the sealed policy and the network's default -> one effective policy.
+
+Nothing here loosens: XAPI's locking mode is a floor, its address list a fence, and a
+list that is empty means nobody.
+"""
+from typing import AbstractSet, FrozenSet, Iterable, Optional, Tuple
+
+from xsisolate.core.address import contains, eui64_link_local, format_prefix, quoted
+from xsisolate.core.model import (Config, EffectivePolicy, Locking, Mode, Network,
+                                  Prefix, VifPolicy)
+from xsisolate.errors import PolicyError
+
+ANY_NETWORK = '*'
+SHOWN_ADDRESSES = 4     # of a long list, this many go into a log line
+
+NOBODY_SAID_ANYTHING = VifPolicy()
+
+
+def resolve_policy(vm_uuid: str, mac: str, locking: Locking,
+                   vmdata: Optional[VifPolicy], config: Config,
+                   network: Network) -> EffectivePolicy:
+    """Return what a VIF may do, or raise PolicyError if its policy must not be applied.
+
+    `vm_uuid` is the canonical one, `vmdata` None if the VIF has no policy.
+    """
+    written = vmdata or NOBODY_SAID_ANYTHING
+    if written == NOBODY_SAID_ANYTHING:
+        return _effective(max(network.default, locking.mode), mac, locking, written)
+    _check_seal(config)
+    _check_rosters(vm_uuid, written.groups or frozenset(), config)
+    _check_fence(mac, locking, written)
+    return _effective(max(_written_mode(written), locking.mode), mac, locking, written)
+
+
+def quarantine(reason: str) -> EffectivePolicy:
+    """Return the answer to a policy that must not be applied: no frame passes."""
+    return EffectivePolicy(Mode.QUARANTINED, reason=reason)
+
+
+def find_network(config: Config, bridge: str, network_uuid: str) -> Network:
+    """Return what the configuration says of a bridge, its network, or all."""
+    for name in (bridge, network_uuid.lower(), ANY_NETWORK):
+        if name in config.networks:
+            return config.networks[name]
+    return Network()
+
+
+def _effective(mode: Mode, mac: str, locking: Locking,
+               written: VifPolicy) -> EffectivePolicy:
+    if mode not in (Mode.LOCKED, Mode.ISOLATED):
+        return EffectivePolicy(mode)
+    return EffectivePolicy(
+        mode,
+        addresses=_own_addresses(mac, locking, written),
+        groups=written.groups or frozenset(),
+        allow=written.allow or frozenset())
+
+
+def _written_mode(written: VifPolicy) -> Mode:
+    """Return the mode key, or what the other keys mean without it."""
+    if written.mode is not None:
+        return written.mode
+    if written.groups is not None or written.allow is not None:
+        return Mode.ISOLATED
+    return Mode.LOCKED
+
+
+def _own_addresses(mac: str, locking: Locking,
+                   written: VifPolicy) -> FrozenSet[Prefix]:
+    ipv4 = locking.ipv4 if written.ipv4 is None else written.ipv4
+    ipv6 = locking.ipv6 if written.ipv6 is None else written.ipv6
+    return ipv4 | _with_link_local(mac, ipv6)
+
+
+def _with_link_local(mac: str, ipv6: FrozenSet[Prefix]) -> FrozenSet[Prefix]:
+    return ipv6 | {eui64_link_local(mac)} if ipv6 else ipv6
+
+
+def _check_seal(config: Config) -> None:
+    if not config.accept_unsealed:
+        raise PolicyError(
+            "xsisolate-seal: the VIF's vm-data has a policy without a seal, and the "
+            'guest may have written it: run `xsisolate seal VM` if an admin meant it, '
+            'or set `unsealed: accept` in xsisolate.yaml to trust every guest')
+
+
+def _check_rosters(vm_uuid: str, groups: AbstractSet[str], config: Config) -> None:
+    for name in sorted(groups & config.groups.keys()):
+        roster = config.groups[name].vms
+        if roster is not None and vm_uuid.lower() not in roster:
+            raise PolicyError(
+                'groups: %s admits only the VMs on its roster, and VM %s is not one: '
+                'add it to groups.%s.vms in xsisolate.yaml, or take %s out of vm-data'
+                % (name, quoted(vm_uuid), name, name))
+
+
+def _check_fence(mac: str, locking: Locking, written: VifPolicy) -> None:
+    if locking.mode is not Mode.LOCKED:
+        return
+    _check_inside('ipv4', written.ipv4, locking.ipv4)
+    _check_inside('ipv6', written.ipv6, _with_link_local(mac, locking.ipv6))
+
+
+def _check_inside(key: str, own: Optional[FrozenSet[Prefix]],
+                  fence: FrozenSet[Prefix]) -> None:
+    for prefix in sorted(own or ()):
+        if not any(contains(allowed, prefix) for allowed in fence):
+            raise PolicyError(
+                "%s: %s is outside XAPI's %s_allowed (%s), and XAPI locks this VIF: "
+                'add it there, or take it out of vm-data'
+                % (key, format_prefix(prefix), key, _format_some(fence)))
+
+
+def _format_some(prefixes: Iterable[Prefix]) -> str:
+    texts: Tuple[str, ...] = tuple(map(format_prefix, sorted(prefixes)))
+    more = ('...',) if len(texts) > SHOWN_ADDRESSES else ()
+    return ', '.join(texts[:SHOWN_ADDRESSES] + more) or 'empty'

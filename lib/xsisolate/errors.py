@@ -1,0 +1,43 @@
+"""Everything that can go wrong, with the exit code it ends in.
+
+Exit codes are the product's contract: 0 done, 1 the host failed, 2 usage,
+3 policy or configuration error, 4 differences found.
+"""
+
+EXIT_DONE = 0
+EXIT_HOST = 1
+EXIT_USAGE = 2
+EXIT_POLICY = 3
+EXIT_DIFFERENT = 4
+
+
+class XsisolateError(Exception):
+    """The root of the tree; its text is one line that says what to do."""
+
+    exit_code = EXIT_HOST
+
+
+class UsageError(XsisolateError):
+    """The hook or the command was called in a way it does not know."""
+
+    exit_code = EXIT_USAGE
+
+
+class PolicyError(XsisolateError):
+    """An admin's policy cannot be understood or must not be applied."""
+
+    exit_code = EXIT_POLICY
+
+
+class ConfigError(XsisolateError):
+    """/etc/xsisolate/xsisolate.yaml or a group file cannot be understood."""
+
+    exit_code = EXIT_POLICY
+
+
+class HostError(XsisolateError):
+    """Something of the host's is missing or refuses: OVS, xenstore, a netdev."""
+
+
+class MetadataError(HostError):
+    """xenopsd's VIF metadata is missing, half-written or makes no sense."""
