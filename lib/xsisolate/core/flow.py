@@ -8,6 +8,8 @@ written is compared with what the switch says it has.
 import re
 from typing import AbstractSet, FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
 
+from xsisolate.errors import HostError
+
 
 class Flow(NamedTuple):
     """One OpenFlow flow; `match` holds its fields sorted, comma-separated."""
@@ -28,6 +30,7 @@ class FlowDiff(NamedTuple):
 
 DUMP_LINE = re.compile(
     r'^ *(?:cookie=(?P<cookie>0x[0-9a-f]+), )?(?:table=(?P<table>\d+), )?'
+    r'(?:(?:idle_timeout|hard_timeout|importance)=\d+, )*(?:[a-z_]+ )*'     # and flags
     r'(?:priority=(?P<priority>\d+),?)?(?P<match>\S*) ?actions=(?P<actions>.*)$')
 DEFAULT_PRIORITY = 32768
 
@@ -50,6 +53,8 @@ def parse_dump(text: str) -> FrozenSet[Flow]:
 def parse_line(line: str) -> Iterator[Flow]:
     """Yield the flow of one line of a dump, nothing for a heading."""
     found = DUMP_LINE.match(line)
+    if not found and 'actions=' in line:
+        raise HostError('ovs-ofctl prints a flow that we cannot read: %.200s' % line)
     if found:
         yield Flow(int(found.group('table') or 0),
                    int(found.group('priority') or DEFAULT_PRIORITY),

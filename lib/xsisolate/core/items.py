@@ -13,7 +13,6 @@ instead of every flow of the bridge.
 from hashlib import sha256
 from typing import FrozenSet, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
-from xsisolate.errors import HostError
 from xsisolate.core.cookie import HEADER, OWNER, OWNER_MASK, Key, parse_key
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import REGISTRY
@@ -82,8 +81,7 @@ def _parse_header(flow: Flow) -> Iterator[Item]:
         yield Item(parse_key(flow.cookie & ~HEADER & 0xffffffff), name,
                    tuple(parse_key(int(ref, 16)) for ref in refs.split()), facts, digest)
     except ValueError:
-        raise HostError('a flow that carries our cookie (0x%x) records nothing we can read: %s; '
-                        'remove it with ovs-ofctl del-flows' % (flow.cookie, flow.actions))
+        return      # not written by us as we are now: nobody desires it, so it goes
 
 
 def is_ours(flow: Flow) -> bool:

@@ -85,6 +85,14 @@ class Group(NamedTuple):
     reach: FrozenSet[str] = frozenset()             # groups that members may talk to
 
 
+class RemoteMember(NamedTuple):
+    """A VIF on another host of the pool that is in a group."""
+
+    network: str                        # network uuid
+    mac: str                            # lower case, colons
+    addresses: FrozenSet[Prefix]
+
+
 class Config(NamedTuple):
     """/etc/xsisolate/xsisolate.yaml, checked."""
 

@@ -4,7 +4,7 @@ A hook plans for its own VIF; every other item is known by its header and kept.
 `plan_bridge` is pure: the whole state in, the whole answer out.
 """
 from hashlib import sha256
-from typing import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
+from typing import (AbstractSet, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
                     Optional, Tuple)
 
 from xsisolate.core.cookie import BASE, BRIDGE, Key, Kind, port_id
@@ -25,8 +25,12 @@ from xsisolate.core.flows.party import (asker_flows, endpoint_party_flows, netwo
                                         party_flows)
 from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.items import Item, Registry, make_item, reachable
-from xsisolate.core.model import (Config, EffectivePolicy, Group, Mode, Network, Peer, Prefix)
+from xsisolate.core.model import (Config, EffectivePolicy, Group, Mode, Network, Peer,
+                                  RemoteMember)
 from xsisolate.errors import PolicyError
+
+
+GROUP = 'group '
 
 
 class VifPort(NamedTuple):
@@ -48,14 +52,6 @@ class Vif(NamedTuple):
     network_uuid: str = ''
     policy: EffectivePolicy = EffectivePolicy(Mode.UNLOCKED)
     ports: Tuple[VifPort, ...] = ()
-
-
-class RemoteMember(NamedTuple):
-    """A member of a group on another host."""
-
-    network_uuid: str
-    mac: str
-    addresses: FrozenSet[Prefix]
 
 
 class Surroundings(NamedTuple):
@@ -81,13 +77,14 @@ def plan_bridge(registry: Registry, vifs: Iterable[Vif], around: Surroundings) -
     items = {key: item for key, item in registry.items()
              if not any(_is_port_of(item, vif) for vif in vifs)
              and not _is_dead(item, around.ofports)}
+    touched = reachable(registry, registry.keys() - items.keys())
     for vif in vifs:
         if vif.ports and vif.policy.mode is not Mode.UNLOCKED:
-            _add_vif(items, vif, around)
+            touched |= _add_vif(items, vif, around)
     kept = reachable(items, [key for key in items if key.kind is Kind.PORT])
     items = {key: item for key, item in items.items() if key in kept}
     if items:
-        _refresh_shared(items, around)
+        _refresh_shared(items, touched, around)
     return items
 
 
@@ -150,15 +147,23 @@ def _endpoint_name(vif: Vif) -> str:
     return '%x %s' % (vif.network, vif.mac)
 
 
-def _add_vif(items: Items, vif: Vif, around: Surroundings) -> None:
-    """Add a VIF's ports, the endpoint they share, and the peers that it asks about."""
+def _add_vif(items: Items, vif: Vif, around: Surroundings) -> FrozenSet[Key]:
+    """Add a VIF's ports, the endpoint they share, and the peers that it asks about.
+
+    Returns the keys of what is to be looked at anew.
+    """
+    if not vif.mac:
+        for port in vif.ports:      # its MAC address is another's: nothing but closed
+            _add_port(items, vif, port, ())
+        return frozenset()
     endpoint = _find_endpoint(items, vif)
     for port in vif.ports:
-        _add_port(items, vif, port, endpoint)
+        _add_port(items, vif, port, (endpoint,))
     asked = _add_peers(items, vif, around) if vif.policy.mode is Mode.ISOLATED else {}
     items[endpoint] = _make_endpoint(items, endpoint, vif, asked)
     network = Key(Kind.NETWORK, vif.network & 0xfff)
     items[network] = Item(network, '%s %s' % (vif.bridge, vif.network_uuid))
+    return frozenset(asked.values()) | {network}
 
 
 def _find_endpoint(items: Items, vif: Vif) -> Key:
@@ -182,9 +187,9 @@ def _free_key(items: Items, kind: Kind, wanted: int) -> Key:
     return key
 
 
-def _add_port(items: Items, vif: Vif, port: VifPort, endpoint: Key) -> None:
+def _add_port(items: Items, vif: Vif, port: VifPort, refs: Tuple[Key, ...]) -> None:
     key = port_key(port.name)
-    items[key] = make_item(key, port.name, _port_flows(vif, port.ofport, key), [endpoint],
+    items[key] = make_item(key, port.name, _port_flows(vif, port.ofport, key), refs,
                            str(port.ofport))
 
 
@@ -227,7 +232,7 @@ def _endpoint_flows(vif: Vif, ofports: List[int], asked: Mapping[str, Key]) -> I
 
 
 def _group_name(group: str) -> str:
-    return 'group %s' % group
+    return GROUP + group
 
 
 def _allow_name(allow: Iterable[Peer]) -> str:
@@ -272,7 +277,7 @@ def _group_flows(peers: int, group: str, networks: Mapping[str, int],
     yield from outside_member_flows(peers, facts.addresses)
     taken = set()
     for member in sorted(around.read_members(group), key=lambda member: member.mac):
-        network = networks.get(member.network_uuid)
+        network = networks.get(member.network)
         if network is None:
             continue
         free = [address for address in sorted(member.addresses)
@@ -284,20 +289,20 @@ def _group_flows(peers: int, group: str, networks: Mapping[str, int],
 # --- what VIFs share -----------------------------------------------------------------------
 
 
-def _refresh_shared(items: Items, around: Surroundings) -> None:
-    """Compile the items that depend on the bridge, the configuration or several VIFs."""
+def _refresh_shared(items: Items, touched: AbstractSet[Key], around: Surroundings) -> None:
+    """Compile what depends on the bridge, the configuration or several VIFs."""
     items[BASE] = make_item(BASE, 'base', base_flows())
     items[BRIDGE] = make_item(BRIDGE, 'bridge', bridge_flows(around.topology))
-    networks = {}
-    for key in [key for key in items if key.kind is Kind.NETWORK]:
-        bridge, network_uuid = items[key].name.split(' ')
-        networks[network_uuid] = NETWORK | key.id
-        items[key] = make_item(key, items[key].name, _network_flows(
-            items, NETWORK | key.id, around.find_network(bridge, network_uuid)))
-    for key in [key for key in items if items[key].name.startswith('group ')]:
-        group = items[key].name.split(' ')[1]
-        items[key] = make_item(key, items[key].name,
-                               _group_flows(key.id, group, networks, around))
+    networks = {item.name.split(' ')[1]: NETWORK | key.id for key, item in items.items()
+                if key.kind is Kind.NETWORK}
+    for key in sorted(touched & items.keys()):
+        name = items[key].name
+        if key.kind is Kind.NETWORK:
+            facts = around.find_network(*name.split(' '))
+            items[key] = make_item(key, name, _network_flows(items, NETWORK | key.id, facts))
+        elif name.startswith(GROUP):
+            items[key] = make_item(key, name, _group_flows(key.id, name[len(GROUP):], networks,
+                                                           around))
 
 
 def base_flows() -> Iterator[Flow]:
@@ -317,8 +322,3 @@ def _network_flows(items: Items, network: int, facts: Network) -> Iterator[Flow]
                for ofport in item.facts.split(' ')[2:]]
     if ofports:
         yield fanout_flow(network, ofports)
-
-
-def is_exclusive(item: Optional[Item]) -> bool:
-    """Tell whether an item's addresses must be nobody else's."""
-    return item is not None and item.key.kind is Kind.ENDPOINT

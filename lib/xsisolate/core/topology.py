@@ -1,0 +1,48 @@
+"""A bridge's ports, sorted into what the pipeline must know about them."""
+import re
+from typing import Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
+
+from xsisolate.core.flows.delivery import Topology
+
+VIF_NETDEV = re.compile(r'(vif|tap)[0-9]+\.[0-9]+')
+LOCAL = 'LOCAL'
+
+
+class Link(NamedTuple):
+    """One interface of a bridge's port; a bond has several with the same port."""
+
+    port: str
+    interface: str
+    ofport: int
+    internal: bool                  # Dom0's own
+    tag: Optional[int]              # the access VLAN; None: a trunk
+    active: bool = True             # of a bond: the member that carries broadcasts
+    odd: bool = False               # a VLAN mode that we do not judge
+
+
+def make_topology(bridge: str, links: Iterable[Link], snooping: bool) -> Topology:
+    """Return the uplinks and the other ports of a bridge.
+
+    What is neither a VIF's netdev nor Dom0's own leads out of the host:
+    physical NICs, bonds, tunnels, patches to other bridges.
+    """
+    links = sorted(links, key=lambda link: (link.port, not link.active, link.ofport))
+    uplinks = {link.port: tuple(other.ofport for other in links if other.port == link.port)
+               for link in links if _is_uplink(link)}
+    others = tuple(sorted(_others(bridge, links), key=str))
+    return Topology(tuple(uplinks[name] for name in sorted(uplinks)), others, snooping)
+
+
+def vif_ofports(links: Iterable[Link]) -> Mapping[str, int]:
+    """Return the OpenFlow numbers of the VIF netdevs on the bridge."""
+    return {link.interface: link.ofport for link in links if VIF_NETDEV.fullmatch(link.interface)}
+
+
+def _is_uplink(link: Link) -> bool:
+    return not link.internal and not VIF_NETDEV.fullmatch(link.interface)
+
+
+def _others(bridge: str, links: Iterable[Link]) -> Iterator[Tuple[str, Optional[int]]]:
+    for link in links:
+        if not _is_uplink(link) and not link.odd:
+            yield LOCAL if link.interface == bridge else str(link.ofport), link.tag

@@ -1,0 +1,68 @@
+"""One lock per bridge: udev, xenopsd and the daemon may all want to change its flows at once."""
+import fcntl
+import os
+import re
+from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import Iterator
+
+from xsisolate.errors import HostError
+
+FOLDER = '/run/xsisolate/lock'
+BRIDGE = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,63}')
+PAUSE = 0.01    # seconds; a hook holds the lock for some tens of milliseconds
+
+
+@contextmanager
+def bridge_lock(bridge: str, deadline: float = 30.0) -> Iterator[None]:
+    """Hold the bridge's lock; raise HostError if that takes more than `deadline` seconds.
+
+    The kernel gives the lock back when its holder dies, however it dies. The
+    file stays: whoever removed it would let two in.
+    """
+    if not BRIDGE.fullmatch(bridge):
+        raise HostError('not a bridge name: %.80r' % bridge)
+    folder = os.environ.get('XSISOLATE_ROOT', '') + FOLDER
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        # os.open: programs that we start do not inherit it, and so not the lock
+        lock = os.open(os.path.join(folder, bridge), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise HostError('cannot lock bridge %s: %s' % (bridge, error)) from error
+    try:
+        _wait(lock, bridge, deadline)
+        _write_holder(lock)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _wait(lock: int, bridge: str, deadline: float) -> None:
+    """Take the lock, asking again and again: flock itself knows no deadline."""
+    end = monotonic() + deadline
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if monotonic() >= end:
+                raise HostError('bridge %s is still locked after %g s, by process %s'
+                                % (bridge, deadline, _read_holder(lock))) from None
+        except OSError as error:
+            raise HostError('cannot lock bridge %s: %s' % (bridge, error)) from error
+        sleep(PAUSE)
+
+
+def _write_holder(lock: int) -> None:
+    """Leave our pid for the message of whoever waits in vain; a full disk must not stop us."""
+    try:
+        os.pwrite(lock, b'%-10d\n' % os.getpid(), 0)
+    except OSError:
+        pass
+
+
+def _read_holder(lock: int) -> str:
+    """Return the pid that the holder left."""
+    try:
+        return os.pread(lock, 16, 0).decode('ascii', 'replace').strip() or 'unknown'
+    except OSError:
+        return 'unknown'
