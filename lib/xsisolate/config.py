@@ -43,7 +43,7 @@ def parse_config(text: str, name: str) -> Config:
     `name` is what the errors call the file.
     """
     try:
-        from xsisolate import schema, yamltree      # slow: not for every hook
+        from xsisolate import schema, yamltree  # slow: not for every hook
     except ImportError as error:
         raise ConfigError('%s: cannot be read without PyYAML: %s'
                           % (name, error)) from error

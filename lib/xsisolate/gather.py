@@ -2,7 +2,7 @@
 from typing import Mapping, NamedTuple, Tuple
 
 from xsisolate.config import load_config
-from xsisolate.core.model import Config, EffectivePolicy, Mode, Network
+from xsisolate.core.model import Config, EffectivePolicy, Network
 from xsisolate.core.policy import find_network, quarantine, resolve_policy
 from xsisolate.core.vmdata import parse_vmdata
 from xsisolate.dom0.xenopsd import VifMetadata, read_metadata

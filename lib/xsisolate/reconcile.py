@@ -1,27 +1,37 @@
 """Gather, plan, compare, apply, read back: the only place where core meets the switch."""
-from typing import AbstractSet, Callable, FrozenSet, List, NamedTuple, Tuple
+from typing import AbstractSet, FrozenSet, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.core.cookie import Key
 from xsisolate.core.flow import Flow, FlowDiff, diff_flows
 from xsisolate.core.flows.stages import RESOLVE
 from xsisolate.core.items import Registry, header_flow, parse_registry
-from xsisolate.core.plan import (Conflict, Items, Surroundings, Vif, learned_flows, plan_bridge,
-                                 port_key)
+from xsisolate.core.overlap import find_overlap, format_resolved
+from xsisolate.core.plan import (
+    Conflict,
+    Items,
+    Surroundings,
+    Vif,
+    learned_flows,
+    owner_of,
+    plan_bridge,
+    port_key,
+    split_port,
+)
+from xsisolate.core.policy import quarantine
 from xsisolate.dom0 import openflow
 from xsisolate.dom0.run import CommandFailed
-from xsisolate.errors import HostError
-
-FindOthers = Callable[[Registry], List[Vif]]
+from xsisolate.errors import HostError, XsisolateError
 
 OVERLAP = 'OFPFMFC_OVERLAP'
 SINGLE_READS = 3    # beyond that many items one dump of everything is cheaper
 
 
 class Result(NamedTuple):
-    """What reconciling a bridge changed, in flows."""
+    """What reconciling a bridge changed, in flows, and what became of the VIFs."""
 
     added: int = 0
     deleted: int = 0
+    vifs: Tuple[Vif, ...] = ()      # some may have been quarantined over a conflict
 
 
 def read_registry(bridge: str) -> Registry:
@@ -29,29 +39,48 @@ def read_registry(bridge: str) -> Registry:
     return parse_registry(openflow.read_headers(bridge))
 
 
-def reconcile(bridge: str, vif: Vif, around: Surroundings, find_others: FindOthers) -> Result:
-    """Make the bridge carry what a VIF needs; the caller holds the bridge's lock.
+def reconcile(bridge: str, vifs: Sequence[Vif], around: Surroundings,
+              headers: Optional[FrozenSet[Flow]] = None) -> Result:
+    """Make the bridge carry what these VIFs need; the caller holds the bridge's lock.
 
-    `find_others` names the VIFs that must be looked at too. Everything else of
-    ours stays, except what belongs to netdevs that are gone. Raises Conflict
-    if the VIF wants what is another's; then nothing has changed.
+    Everything else of ours stays, except what belongs to netdevs that are gone.
+    A VIF that wants what is another's is quarantined. `headers` are what
+    openflow.read_headers returned, if the caller needed them before.
     """
-    headers = openflow.read_headers(bridge)
+    if headers is None:
+        headers = openflow.read_headers(bridge)
+    for _ in range(len(vifs) + 1):
+        try:
+            added, deleted = _reconcile(bridge, vifs, around, headers)
+            return Result(added, deleted, tuple(vifs))
+        except Conflict as conflict:
+            vifs = [_yield_to_owner(vif, conflict) for vif in vifs]
+    raise HostError('bridge %s: VIFs remain in conflict with each other' % bridge)
+
+
+def _yield_to_owner(vif: Vif, conflict: Conflict) -> Vif:
+    """Close a VIF that wants what another has; whoever has it keeps it."""
+    if (vif.domid, vif.devid) != conflict.vif:
+        return vif
+    return vif._replace(policy=quarantine(str(conflict)), mac='')
+
+
+def _reconcile(bridge: str, vifs: Sequence[Vif], around: Surroundings,
+               headers: FrozenSet[Flow]) -> Tuple[int, int]:
     registry = parse_registry(headers)
-    vifs = [vif] + find_others(registry)
     items = plan_bridge(registry, vifs, around)
     if not headers and not items:
-        return Result()
+        return 0, 0
     scope = _scope(registry, items, vifs)
     desired = _desired(items, scope)
     diff = diff_flows(desired, _actual(bridge, scope & registry.keys(), items) | headers)
     if diff.add or diff.delete:
-        _apply(bridge, diff)
+        _apply(bridge, diff, items)
         _check(bridge, desired, scope, items)
-    return Result(len(diff.add), len(diff.delete))
+    return len(diff.add), len(diff.delete)
 
 
-def _scope(registry: Registry, items: Items, vifs: List[Vif]) -> FrozenSet[Key]:
+def _scope(registry: Registry, items: Items, vifs: Sequence[Vif]) -> FrozenSet[Key]:
     """Return the items to compare flow by flow: the VIFs' own and those that change."""
     own = {port_key(port.name) for vif in vifs for port in vif.ports}
     own |= {ref for key in own if key in items for ref in items[key].refs}
@@ -83,43 +112,32 @@ def _read(bridge: str, scope: AbstractSet[Key]) -> FrozenSet[Flow]:
                      for flow in openflow.read_flows(bridge, key.cookie, 0xffffffffffffffff))
 
 
-def _apply(bridge: str, diff: FlowDiff) -> None:
+def _apply(bridge: str, diff: FlowDiff, items: Items) -> None:
     try:
         openflow.apply_diff(bridge, diff, RESOLVE)
     except CommandFailed as error:
         if OVERLAP not in str(error):
             raise
-        raise Conflict(_overlap(bridge, diff)) from error
+        raise _find_conflict(bridge, diff, items, error) from error
 
 
-def _overlap(bridge: str, diff: FlowDiff) -> str:
-    """Say which address is another VIF's already."""
-    taken = {flow.match: flow.cookie for flow in openflow.read_flows(bridge)
-             if flow.table == RESOLVE}
-    wanted = [flow for flow in diff.add if flow.table == RESOLVE]
-    for flow in wanted:
-        if taken.get(flow.match, flow.cookie) != flow.cookie:
-            return ('address %s is already that of another VIF on this network: '
-                    'give each VIF its own ipv4 and ipv6' % _address(flow.match))
-    return ('one of its networks overlaps an address of another VIF on this network: '
-            'give each VIF its own ipv4 and ipv6')
-
-
-def _address(match: str) -> str:
-    fields = dict(field.split('=', 1) for field in match.split(',') if '=' in field)
-    if fields.get('reg14') == '0x4':
-        value = int(fields.get('reg7', '0').split('/')[0], 16)
-        return '.'.join(str(value >> shift & 0xff) for shift in (24, 16, 8, 0))
-    words = ['%08x' % int(fields.get('reg%d' % reg, '0').split('/')[0], 16)
-             for reg in (4, 5, 6, 7)]
-    text = ''.join(words)
-    return ':'.join(text[start:start + 4] for start in range(0, 32, 4))
+def _find_conflict(bridge: str, diff: FlowDiff, items: Items,
+                   error: HostError) -> XsisolateError:
+    """Return which VIF wants an address that is another's already."""
+    present = openflow.read_flows(bridge) - frozenset(diff.delete)
+    found = find_overlap(diff.add, present)
+    if found is None:
+        return error
+    wanted, taken = found
+    loser = owner_of(items, wanted.cookie)
+    winner = owner_of(items, taken.cookie)
+    return Conflict('address %s is already that of %s on this network: give each VIF its own '
+                    'ipv4 and ipv6' % (format_resolved(taken), winner), split_port(loser))
 
 
 def _check(bridge: str, desired: FrozenSet[Flow], scope: FrozenSet[Key], items: Items) -> None:
     """Raise HostError unless the switch has what was asked for and nothing else."""
-    headers = frozenset(flow for flow in openflow.read_headers(bridge))
-    found = diff_flows(desired, _actual(bridge, scope, items) | headers)
+    found = diff_flows(desired, _actual(bridge, scope, items) | openflow.read_headers(bridge))
     if found.add or found.delete:
         odd: Tuple[Flow, ...] = found.add + found.delete
         raise HostError('bridge %s: %d flows are missing and %d are too many after the change, '

@@ -5,8 +5,7 @@
 import re
 from typing import Callable, Dict, FrozenSet, List, Mapping, Optional, TypeVar
 
-from xsisolate.core.address import (check_own, parse_address, parse_mac, parse_prefix,
-                                    quoted)
+from xsisolate.core.address import check_own, parse_address, parse_mac, parse_prefix, quoted
 from xsisolate.core.model import Config, Gateway, Group, Network, Prefix
 from xsisolate.core.vmdata import parse_group, parse_mode, parse_service
 from xsisolate.errors import PolicyError

@@ -6,8 +6,7 @@ The tree is composed, not constructed: YAML's own guesses (no is False, 10.9 a n
 so are repeated keys, aliases and deep nesting.
 """
 import re
-from typing import (AbstractSet, Any, Callable, Dict, Iterator, List, NamedTuple,
-                    TypeVar)
+from typing import AbstractSet, Any, Callable, Dict, Iterator, List, NamedTuple, TypeVar
 
 import yaml
 

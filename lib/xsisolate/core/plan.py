@@ -4,31 +4,70 @@ A hook plans for its own VIF; every other item is known by its header and kept.
 `plan_bridge` is pure: the whole state in, the whole answer out.
 """
 from hashlib import sha256
-from typing import (AbstractSet, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
-                    Optional, Tuple)
+from typing import (
+    AbstractSet,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Set,
+    Tuple,
+)
 
 from xsisolate.core.cookie import BASE, BRIDGE, Key, Kind, port_id
 from xsisolate.core.flow import Flow
-from xsisolate.core.flows.decision import (decision_flows, endpoint_destination_flows,
-                                           isolation_count_flows, network_decision_flows)
+from xsisolate.core.flows.decision import (
+    decision_flows,
+    endpoint_destination_flows,
+    isolation_count_flows,
+    network_decision_flows,
+)
 from xsisolate.core.flows.delivery import Topology, bridge_flows, delivery_flows, unsettled_flow
-from xsisolate.core.flows.entry import (closed_port_flow, entry_flows, managed_port_flow,
-                                        theft_flows)
+from xsisolate.core.flows.entry import closed_port_flow, entry_flows, managed_port_flow, theft_flows
 from xsisolate.core.flows.guard import guard_flows
-from xsisolate.core.flows.identity import (identity_flows, port_identity_flows, settle_flow,
-                                           settled_flows)
-from xsisolate.core.flows.members import (allow_flows, member_flows, membership_flow,
-                                          outside_member_flows, remote_member_flows, rule_flows)
-from xsisolate.core.flows.multicast import (announcement_flow, fanout_flow, multicast_flows,
-                                            network_multicast_flows)
-from xsisolate.core.flows.party import (asker_flows, endpoint_party_flows, network_party_flows,
-                                        party_flows)
+from xsisolate.core.flows.identity import (
+    identity_flows,
+    port_identity_flows,
+    settle_flow,
+    settled_flows,
+)
+from xsisolate.core.flows.members import (
+    allow_flows,
+    member_flows,
+    membership_flow,
+    outside_member_flows,
+    remote_member_flows,
+    rule_flows,
+)
+from xsisolate.core.flows.multicast import (
+    announcement_flow,
+    fanout_flow,
+    multicast_flows,
+    network_multicast_flows,
+)
+from xsisolate.core.flows.party import (
+    asker_flows,
+    endpoint_party_flows,
+    network_party_flows,
+    party_flows,
+)
 from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.items import Item, Registry, make_item, reachable
-from xsisolate.core.model import (Config, EffectivePolicy, Group, Mode, Network, Peer,
-                                  RemoteMember)
+from xsisolate.core.model import (
+    Config,
+    EffectivePolicy,
+    Group,
+    Mode,
+    Network,
+    Peer,
+    Prefix,
+    RemoteMember,
+)
 from xsisolate.errors import PolicyError
-
 
 GROUP = 'group '
 
@@ -65,7 +104,11 @@ class Surroundings(NamedTuple):
 
 
 class Conflict(PolicyError):
-    """Another VIF on this network already has what this one wants."""
+    """A VIF, (domid, devid), wants what another VIF on its network already has."""
+
+    def __init__(self, reason: str, vif: Tuple[int, int]) -> None:
+        super().__init__(reason)
+        self.vif = vif
 
 
 Items = Dict[Key, Item]
@@ -102,6 +145,14 @@ def disturbed(registry: Registry, vif: Vif, ofports: Mapping[str, int]) -> List[
              and not _is_dead(item, ofports)
              and (set(item.refs) & shared or ofports[item.name] != _ofport(item))}
     return sorted(found)
+
+
+def owner_of(items: Mapping[Key, Item], cookie: int) -> str:
+    """Return the name of a netdev that a flow of an endpoint serves."""
+    users = sorted(item.name for item in items.values()
+                   if item.key.kind is Kind.PORT and any(ref.cookie == cookie
+                                                         for ref in item.refs))
+    return users[0] if users else 'another VIF'
 
 
 def learned_flows(items: Mapping[Key, Item]) -> FrozenSet[Flow]:
@@ -174,7 +225,8 @@ def _find_endpoint(items: Items, vif: Vif) -> Key:
             users = sorted(port.name for port in items.values() if key in port.refs)
             if users and owner != vif.vm_uuid:
                 raise Conflict('MAC address %s is already in use on this network by %s of VM %s: '
-                               'give one of the VMs another' % (vif.mac, users[0], owner))
+                               'give one of the VMs another' % (vif.mac, users[0], owner),
+                               (vif.domid, vif.devid))
             return key
     wanted = port_id(vif.domid, vif.devid, False)
     return _free_key(items, Kind.ENDPOINT, wanted)
@@ -275,7 +327,7 @@ def _group_flows(peers: int, group: str, networks: Mapping[str, int],
     facts = around.config.groups.get(group, Group())
     yield from rule_flows(peers, facts.rules)
     yield from outside_member_flows(peers, facts.addresses)
-    taken = set()
+    taken: Set[Tuple[int, Prefix]] = set()
     for member in sorted(around.read_members(group), key=lambda member: member.mac):
         network = networks.get(member.network)
         if network is None:

@@ -6,8 +6,7 @@ list that is empty means nobody.
 from typing import AbstractSet, FrozenSet, Iterable, Optional, Tuple
 
 from xsisolate.core.address import contains, eui64_link_local, format_prefix, quoted
-from xsisolate.core.model import (Config, EffectivePolicy, Locking, Mode, Network,
-                                  Prefix, VifPolicy)
+from xsisolate.core.model import Config, EffectivePolicy, Locking, Mode, Network, Prefix, VifPolicy
 from xsisolate.errors import PolicyError
 
 ANY_NETWORK = '*'

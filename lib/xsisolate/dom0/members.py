@@ -2,10 +2,10 @@
 import json
 import os
 import re
-from typing import FrozenSet, NamedTuple, Tuple
+from typing import Tuple
 
 from xsisolate.core.address import parse_mac, parse_prefix
-from xsisolate.core.model import Prefix
+from xsisolate.core.model import RemoteMember
 from xsisolate.errors import ConfigError, PolicyError
 
 FOLDER = '/run/xsisolate/groups'
@@ -13,14 +13,6 @@ VERSION = 1
 SIZE_LIMIT = 4 << 20
 GROUP_NAME = re.compile(r'[a-z0-9][a-z0-9_.-]{0,62}')
 UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
-
-
-class RemoteMember(NamedTuple):
-    """A VIF on another host of the pool that is in the group."""
-
-    network: str                        # network uuid
-    mac: str                            # lower case, colons
-    addresses: FrozenSet[Prefix]
 
 
 def read_members(group: str) -> Tuple[RemoteMember, ...]:

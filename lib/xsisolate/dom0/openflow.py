@@ -6,7 +6,7 @@ versions only must be told to allow it too (see hooks).
 """
 from typing import Dict, FrozenSet, Iterable, List, Mapping
 
-from xsisolate.core.cookie import HEADER_MASK, OWNER, OWNER_MASK, HEADER
+from xsisolate.core.cookie import HEADER, HEADER_MASK, OWNER, OWNER_MASK
 from xsisolate.core.flow import Flow, FlowDiff, format_bundle, parse_dump
 from xsisolate.dom0.run import run
 from xsisolate.errors import HostError

@@ -5,16 +5,50 @@ judged like any other frame. What a VM must say to the infrastructure (DHCP,
 router solicitations, announcements of itself) goes to the uplink only. The
 rest an isolated VIF neither sends nor receives.
 """
-from typing import Iterable, Iterator, Tuple
+from typing import Iterable, Iterator, Optional, Tuple
 
-from xsisolate.core.model import Network
 from xsisolate.core.flow import Flow, make_flow
-from xsisolate.core.flows.stages import (ANSWERS, CLASSIFY, CONTROL, DESTINATION, DHCP6_ANSWER, DHCP6_QUERY,
-                     DHCP_ANSWER, DHCP_QUERY, FANOUT, FOUND, FOUND_ISOLATED, FROM_ARP_TARGET,
-                     FROM_ETH_DESTINATION, FROM_ND_TARGET, ISOLATED, ISOLATED_DROP, MISMATCH,
-                     MULTICAST, PARTY, PASS, PLAIN, RESOLVE, RESOLVED_TO_ETH, RESOLVING, SEEK,
-                     SEEKING, SOUGHT, TO_UPLINK, UNTAG, UPLINK, address_match, cleared,
-                     source_match, flags, goto, icmp6, mac_match, network_match, raised)
+from xsisolate.core.flows.stages import (
+    ANSWERS,
+    CONTROL,
+    DESTINATION,
+    DHCP6_ANSWER,
+    DHCP6_QUERY,
+    DHCP_ANSWER,
+    DHCP_QUERY,
+    FANOUT,
+    FOUND,
+    FOUND_ISOLATED,
+    FROM_ARP_TARGET,
+    FROM_ETH_DESTINATION,
+    FROM_ND_TARGET,
+    ISOLATED,
+    ISOLATED_DROP,
+    MISMATCH,
+    MULTICAST,
+    PARTY,
+    PASS,
+    PLAIN,
+    RESOLVE,
+    RESOLVED_TO_ETH,
+    RESOLVING,
+    SEEK,
+    SEEKING,
+    SOUGHT,
+    TO_UPLINK,
+    UNTAG,
+    UPLINK,
+    address_match,
+    cleared,
+    flags,
+    goto,
+    icmp6,
+    mac_match,
+    network_match,
+    raised,
+    source_match,
+)
+from xsisolate.core.model import Network, Prefix
 
 TO_THE_UPLINK = (raised(TO_UPLINK), goto(PASS))
 COPY = (goto(PASS), UNTAG, goto(FANOUT))
@@ -80,7 +114,7 @@ def network_multicast_flows(network: int, facts: Network) -> Iterator[Flow]:
             yield make_flow(MULTICAST, 185, [where, match, answerer, flags(UPLINK)], *COPY)
 
 
-def _gateway_request_flows(where: str, *addresses: object) -> Iterator[Flow]:
+def _gateway_request_flows(where: str, *addresses: Optional[Prefix]) -> Iterator[Flow]:
     for address in addresses:
         if address is not None:
             yield make_flow(SOUGHT, 45, [where, *address_match(address), flags(ISOLATED)],

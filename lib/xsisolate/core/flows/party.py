@@ -10,12 +10,34 @@ addresses of the network is judged by those addresses.
 """
 from typing import Iterable, Iterator, Optional
 
-from xsisolate.core.model import Gateway, Network, Prefix
 from xsisolate.core.flow import Flow, make_flow
-from xsisolate.core.flows.stages import (CLAIMING, CLASSIFY, EXTERNAL, FOUND, FOUND_ISOLATED, INGRESS_SIDE, MEMBER,
-                     MISMATCH, PAIR, PARTY, PEERS, PLAIN, RESOLVE, RESOLVED_TO_PARTY, RESOLVING,
-                     UPLINK, VIA_GATEWAY, address_match, flags, goto, load_mac, mac_match,
-                     network_match, raised)
+from xsisolate.core.flows.stages import (
+    CLAIMING,
+    CLASSIFY,
+    EXTERNAL,
+    FOUND,
+    FOUND_ISOLATED,
+    INGRESS_SIDE,
+    MEMBER,
+    MISMATCH,
+    PAIR,
+    PARTY,
+    PEERS,
+    PLAIN,
+    RESOLVE,
+    RESOLVED_TO_PARTY,
+    RESOLVING,
+    UPLINK,
+    VIA_GATEWAY,
+    address_match,
+    flags,
+    goto,
+    load_mac,
+    mac_match,
+    network_match,
+    raised,
+)
+from xsisolate.core.model import Gateway, Network, Prefix
 
 LINK_LOCAL = Prefix(6, 0xfe80 << 112, 10)
 # Addresses that are never outside: this network, loopback, link-local,
