@@ -1,9 +1,10 @@
 """The two hooks' common door: run the one that was called; an error is a line and a code."""
 import os
-from typing import Sequence
+from typing import Optional, Sequence
 
+from xsisolate.core.event import parse_rules_call, parse_vif_call
 from xsisolate.dom0.syslog import Log
-from xsisolate.errors import EXIT_HOST, XsisolateError
+from xsisolate.errors import EXIT_HOST, UsageError, XsisolateError
 from xsisolate.rules import run_rules
 from xsisolate.vifscript import run_vif
 
@@ -17,12 +18,22 @@ def main(argv: Sequence[str]) -> int:
             return run_vif(argv, log)
         return run_rules(argv, log)
     except XsisolateError as error:
-        log.error('failed', call=' '.join(argv[1:]), error=error)
+        log.error('failed', vif=_device(name, argv), call=' '.join(argv[1:]), error=error)
         return error.exit_code
     except Exception as error:      # a mistake of ours: still one line, still closed
-        log.error('failed', call=' '.join(argv[1:]), error='internal: %r at %s'
-                  % (error, _place(error)))
+        log.error('failed', vif=_device(name, argv), call=' '.join(argv[1:]),
+                  error='internal: %r at %s' % (error, _place(error)))
         return EXIT_HOST
+
+
+def _device(name: str, argv: Sequence[str]) -> Optional[str]:
+    """Return the netdev that a hook was called for, None if it cannot be told."""
+    try:
+        event = (parse_vif_call(argv[1:], os.environ) if name == 'vif'
+                 else parse_rules_call(argv[1:]))
+    except UsageError:
+        return None
+    return event.device
 
 
 def _place(error: BaseException) -> str:

@@ -77,18 +77,24 @@ def unplug(dom0: Dom0, event: Event) -> Result:
         netdev.set_down(event.device)
     bridges = dom0.ovsdb.read_bridges()
     found = _find_ports(bridges, event).get(event.device)
-    names = [found[0].name] if found else [
-        bridge.name for bridge in bridges
-        if port_key(event.device) in read_registry(bridge.name)]
-    changes = [_unplug(dom0, event, name) for name in names]
+    homes = [found[0]] if found else [bridge for bridge in bridges if _has_flows(bridge, event)]
+    changes = [_unplug(dom0, event, bridge) for bridge in homes]
     return Result(sum(change.added for change in changes),
                   sum(change.deleted for change in changes))
 
 
-def _unplug(dom0: Dom0, event: Event, bridge: str) -> Result:
-    with bridge_lock(bridge, LOCK_DEADLINE_S):
+def _has_flows(bridge: Bridge, event: Event) -> bool:
+    try:
+        return port_key(event.device) in read_registry(bridge.name)
+    except HostError:
+        return False        # if there are any, the next hook for this bridge removes them
+
+
+def _unplug(dom0: Dom0, event: Event, bridge: Bridge) -> Result:
+    with bridge_lock(bridge.name, LOCK_DEADLINE_S):
         dom0.ovsdb.delete_port(event.device)
-        return program_remaining(dom0, event, bridge)
+        _allow_protocols(dom0, bridge)
+        return program_remaining(dom0, event, bridge.name)
 
 
 def _forget(dom0: Dom0, event: Event, bridge: str) -> None:

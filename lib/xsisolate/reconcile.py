@@ -1,7 +1,7 @@
 """Gather, plan, compare, apply, read back: the only place where core meets the switch."""
 from typing import AbstractSet, FrozenSet, NamedTuple, Optional, Sequence, Tuple
 
-from xsisolate.core.cookie import Key
+from xsisolate.core.cookie import OWNER, OWNER_MASK, Key
 from xsisolate.core.flow import Flow, FlowDiff, diff_flows
 from xsisolate.core.flows.stages import RESOLVE
 from xsisolate.core.items import Registry, header_flow, parse_registry
@@ -23,7 +23,8 @@ from xsisolate.dom0.run import CommandFailed
 from xsisolate.errors import HostError, XsisolateError
 
 OVERLAP = 'OFPFMFC_OVERLAP'
-SINGLE_READS = 3    # beyond that many items one dump of everything is cheaper
+SINGLE_READS = 3    # beyond that many ids one dump of everything is cheaper
+ANY_KIND = OWNER_MASK | 0x0ffffffe
 
 
 class Result(NamedTuple):
@@ -106,10 +107,15 @@ def _actual(bridge: str, scope: AbstractSet[Key], items: Items) -> FrozenSet[Flo
 
 
 def _read(bridge: str, scope: AbstractSet[Key]) -> FrozenSet[Flow]:
-    if len(scope) > SINGLE_READS:
+    """Return at least the flows of these items, in few dumps.
+
+    A VIF's ports and its endpoint have ids that differ in the last bit at most.
+    """
+    numbers = {key.id & ~1 for key in scope}
+    if len(numbers) > SINGLE_READS:
         return openflow.read_flows(bridge)
-    return frozenset(flow for key in scope
-                     for flow in openflow.read_flows(bridge, key.cookie, 0xffffffffffffffff))
+    return frozenset(flow for number in numbers
+                     for flow in openflow.read_flows(bridge, OWNER | number, ANY_KIND))
 
 
 def _apply(bridge: str, diff: FlowDiff, items: Items) -> None:

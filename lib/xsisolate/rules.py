@@ -1,10 +1,9 @@
 """setup-vif-rules: put a VIF on its bridge with its flows, or take it off."""
 import os
 from time import monotonic
-from typing import Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 from xsisolate.callouts import (
-    Paths,
     find_paths,
     parse_trunks,
     pvs_proxy,
@@ -92,7 +91,7 @@ def report(event: Event, outcome: Outcome, accept_unsealed: bool, seconds: float
 def hand_to_stock(event: Event, facts: VifFacts, error: HostError, log: Log) -> None:
     """On a Linux bridge the stock script serves unmanaged VIFs; managed ones are refused."""
     bridge = facts.metadata.bridge
-    if not os.path.isdir(BRIDGE_SYSFS % bridge):
+    if not is_linux_bridge(bridge):
         raise error
     if facts.policy.mode is not Mode.UNLOCKED:
         raise HostError('VIF %s of VM %s is %s, but bridge %s is a Linux bridge: isolation needs '
@@ -102,23 +101,26 @@ def hand_to_stock(event: Event, facts: VifFacts, error: HostError, log: Log) -> 
     log.info('hook', vif=event.device, action=event.action, bridge=bridge, served_by='stock')
 
 
+def is_linux_bridge(name: str) -> bool:
+    """Tell whether the kernel itself switches a network."""
+    return bool(name) and os.path.isdir(BRIDGE_SYSFS % name)
+
+
 def clear(event: Event, log: Log) -> None:
     """Take a VIF off its bridge; what is missing on the host must not keep it there.
 
     xenopsd waits five minutes for an unplug that fails, so this one does not:
     what could not be removed is removed by the next hook that runs.
     """
-    began, store = monotonic(), connect_xenstore(log)
-    paths: Optional[Paths] = None
+    began, store = monotonic(), connect_xenstore(event, log)
+    if store is not None:
+        event = try_to_name_vm(store, event)
+    private = withdraw(event, store, log)
     try:
-        if store is not None:
-            event = try_to_name_vm(store, event)
-            paths = find_paths(event)
-            pvs_proxy('remove', event, paths, read_private(store, paths), log)
-            store.remove('%s/%s-ofport' % (paths.hotplug, event.kind))
-    except HostError as error:
-        log.warning('xenstore', vif=event.device, error=error)
-    try:
+        if is_linux_bridge(private.get('bridge', '')):
+            run_script(STOCK_RULES, event)
+            log.info('hook', vif=event.device, action=event.action, served_by='stock')
+            return
         with Ovsdb() as ovsdb:
             result = unplug(Dom0(ovsdb, store, read_configuration()), event)
         log.info('hook', vif=event.device, action=event.action, added=result.added,
@@ -130,12 +132,27 @@ def clear(event: Event, log: Log) -> None:
             store.close()
 
 
-def connect_xenstore(log: Log) -> Optional[Xenstore]:
+def withdraw(event: Event, store: Optional[Xenstore], log: Log) -> Mapping[str, str]:
+    """Undo what filter_vif told xenopsd and the PVS proxy; return the VIF's private keys."""
+    private: Mapping[str, str] = {}
+    if store is None or not event.vm_uuid:
+        return private
+    paths = find_paths(event)
+    try:
+        private = read_private(store, paths)
+        pvs_proxy('remove', event, paths, private, log)
+        store.remove('%s/%s-ofport' % (paths.hotplug, event.kind))
+    except HostError as error:
+        log.warning('xenstore', vif=event.device, error=error)
+    return private
+
+
+def connect_xenstore(event: Event, log: Log) -> Optional[Xenstore]:
     """Return a connection, None if there is no xenstored."""
     try:
         return Xenstore()
     except HostError as error:
-        log.warning('xenstore', error=error)
+        log.warning('xenstore', vif=event.device, error=error)
         return None
 
 
@@ -147,9 +164,10 @@ def try_to_name_vm(store: Xenstore, event: Event) -> Event:
 
 
 def close_netdev(event: Event) -> None:
-    """Let nothing pass, whatever state the rest is in."""
-    try:
-        if netdev.exists(event.device):
-            netdev.set_down(event.device)
-    except HostError:
-        pass        # the caller reports why it failed
+    """Let nothing pass, whatever state the rest is in; a VIF's tap shares its fate."""
+    for device in sorted({event.device, event._replace(kind='tap').device}):
+        try:
+            if netdev.exists(device):
+                netdev.set_down(device)
+        except HostError:
+            pass        # the caller reports why it failed

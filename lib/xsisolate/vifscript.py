@@ -16,7 +16,6 @@ from xsisolate.errors import EXIT_DONE, HostError
 from xsisolate.rules import (
     clear,
     close_netdev,
-    connect_xenstore,
     filter_vif,
     name_vm,
     try_to_name_vm,
@@ -82,9 +81,12 @@ def prepare(event: Event, private: Mapping[str, str], paths: Paths, log: Log) ->
 
 def is_plugged(event: Event) -> bool:
     """Tell whether the netdev is on a bridge already: the same event may come twice."""
-    with Ovsdb() as ovsdb:
-        return any(port.name == event.device for bridge in ovsdb.read_bridges()
-                   for port in bridge.ports)
+    try:
+        with Ovsdb() as ovsdb:
+            return any(port.name == event.device for bridge in ovsdb.read_bridges()
+                       for port in bridge.ports)
+    except HostError:
+        return False        # a host with Linux bridges has no Open vSwitch
 
 
 def set_offloads(event: Event, private: Mapping[str, str], log: Log) -> None:
@@ -121,12 +123,16 @@ def is_own(script: str, argv: Sequence[str]) -> bool:
 
 def remove(event: Event, argv: Sequence[str], log: Log) -> None:
     """Take a netdev off its bridge and tell xenopsd, whatever is gone already."""
-    store = connect_xenstore(log)
-    if store is None:
-        clear(event._replace(action='clear'), log)
+    try:
+        store = Xenstore()
+    except HostError:
+        clear(event._replace(action='clear'), log)      # it says what is missing
         return
     with store:
         event = try_to_name_vm(store, event)
+        if not event.vm_uuid:       # the domain is gone, and xenopsd's keys with it
+            clear(event._replace(action='clear'), log)
+            return
         paths = find_paths(event)
         private = read_private(store, paths)
         call_rules(event._replace(action='clear',
@@ -144,6 +150,6 @@ def write_hotplug_error(event: Event, error: Exception, log: Log) -> None:
     try:
         with Xenstore() as store:
             store.write(find_paths(event).backend + '/hotplug-error',
-                        '%s: %s' % (event.device, error))
+                        '%.1000s' % ('%s: %s' % (event.device, error)))
     except HostError as second:
         log.warning('xenstore', vif=event.device, error=second)

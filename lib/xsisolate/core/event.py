@@ -12,6 +12,7 @@ from xsisolate.errors import UsageError
 
 DEVICE = re.compile(r'(vif|tap)([0-9]{1,5})\.([0-9]{1,5})')
 XENBUS_PATH = re.compile(r'(?:.*/)?backend/vif/([0-9]{1,5})/([0-9]{1,5})')
+NUMBER = re.compile(r'0|[1-9][0-9]{0,4}')    # a netdev's name has no leading zeros
 UUID = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 TYPES = ('vif', 'tap')
 DOMID_LIMIT = 0x7ff0        # Xen: DOMID_FIRST_RESERVED
@@ -85,7 +86,7 @@ def _parse_rules(args: Sequence[str]) -> Optional[Event]:
 
 
 def _numbers(domid: str, devid: str) -> Tuple[int, int]:
-    if not (domid.isdigit() and devid.isdigit()
+    if not (NUMBER.fullmatch(domid) and NUMBER.fullmatch(devid)
             and int(domid) < DOMID_LIMIT and int(devid) < DEVID_LIMIT):
         raise UsageError('no VIF: domain %.20r, device %.20r' % (domid, devid))
     return int(domid), int(devid)

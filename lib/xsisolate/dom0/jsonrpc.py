@@ -12,6 +12,8 @@ from xsisolate.errors import HostError
 
 REPLY_MAX = 64 << 20
 PIECE = 1 << 18
+COMPLAINT_SHOWN = 400     # characters
+CONFLICTS = ('timed out', 'constraint violation')
 
 AnyConnection = TypeVar('AnyConnection', bound='Connection')
 
@@ -79,16 +81,14 @@ class Connection:
     def _receive(self, deadline: float) -> Dict[str, Any]:
         """Read one message: nothing separates them but the end of a JSON object."""
         while True:
-            # Most pieces end in the middle of a message: do not parse in vain.
-            if self._received.rstrip().endswith(b'}'):
-                try:
-                    text = self._received.decode('utf-8').lstrip()
-                    message, end = json.JSONDecoder().raw_decode(text)
-                except ValueError:
-                    pass
-                else:
-                    self._received = text[end:].encode('utf-8')
-                    return dict(message)
+            try:
+                text = self._received.decode('utf-8').lstrip()
+                message, end = json.JSONDecoder().raw_decode(text)
+            except ValueError:
+                pass        # the rest is still on its way
+            else:
+                self._received = text[end:].encode('utf-8')
+                return dict(message)
             if len(self._received) > REPLY_MAX:
                 raise HostError('ovsdb-server says more than %d bytes' % REPLY_MAX)
             self._set_timeout(deadline)
@@ -107,19 +107,21 @@ class Connection:
 
 def _results(message: Dict[str, Any]) -> List[Result]:
     """Return a reply's results; raise what ovsdb-server complains of."""
-    results = message.get('result') or []
-    for result in [message] + results:      # a commit's own failure is one result more
-        error = result and result.get('error')
-        if error:
-            kind = Conflict if error in ('timed out', 'constraint violation') else HostError
-            raise kind('Open vSwitch refuses: %s' % _line(error, result.get('details')))
-    return [result or {} for result in results]
+    if message.get('error'):
+        raise HostError('Open vSwitch refuses: ' + _line(message['error']))
+    results = [result or {} for result in message['result']]
+    for result in results:      # a commit's own failure is one result more
+        if 'error' in result:
+            kind = Conflict if result['error'] in CONFLICTS else HostError
+            raise kind('Open vSwitch refuses: ' + _line(result))
+    return results
 
 
-def _line(error: object, details: object) -> str:
-    """Return a complaint as one bounded line."""
-    text = '%s: %s' % (error, details) if details else str(error)
-    return ' '.join(text.split())[:400]
+def _line(complaint: Any) -> str:
+    """Return ovsdb-server's complaint as one bounded line."""
+    if isinstance(complaint, dict):
+        complaint = '%s: %s' % (complaint.get('error'), complaint.get('details'))
+    return ' '.join(str(complaint).split())[:COMPLAINT_SHOWN]
 
 
 def _reason(error: Exception) -> str:

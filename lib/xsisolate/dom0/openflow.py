@@ -58,10 +58,11 @@ def read_no_flood(bridge: str) -> Mapping[int, bool]:
 def set_no_flood(bridge: str, ofports: Iterable[int], wanted: bool) -> None:
     """Have ports left out of floods, or not; what was set is read back."""
     ofports = list(ofports)
-    for ofport in _deviating(bridge, ofports, wanted):
+    deviating = _deviating(bridge, ofports, wanted)
+    for ofport in deviating:
         run(OFCTL_PORTS + ('mod-port', bridge, str(ofport), 'no-flood' if wanted else 'flood'),
             timeout=TIMEOUT_S)
-    if _deviating(bridge, ofports, wanted):
+    if deviating and _deviating(bridge, deviating, wanted):
         raise HostError('bridge %s did not change the flooding of ports %s'
                         % (bridge, ', '.join(map(str, ofports))))
 

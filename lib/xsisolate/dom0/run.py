@@ -1,8 +1,11 @@
 """The one door to other programs: an argument list, a deadline, one kind of failure."""
 import os
-from typing import Dict, Sequence
+from typing import TYPE_CHECKING, Dict, Sequence
 
 from xsisolate.errors import HostError
+
+if TYPE_CHECKING:
+    import subprocess
 
 # udev hands its children no PATH; what is passed on is for sandboxes that
 # keep OVS or xenstored somewhere else.
@@ -10,6 +13,7 @@ PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 PASSED_ON = ('OVS_RUNDIR', 'OVS_DBDIR', 'XENSTORED_PATH')
 COMMAND_SHOWN = 120     # characters of the command and of its complaint in our message
 COMPLAINT_SHOWN = 400
+REAP_S = 1.0            # how long a killed program may take to be gone
 
 
 class CommandFailed(HostError):
@@ -22,7 +26,6 @@ class CommandFailed(HostError):
 
 def run(argv: Sequence[str], *, stdin: str = '', timeout: float = 10.0) -> str:
     """Run a program and return its stdout; raise CommandFailed if it says no."""
-    import signal
     import subprocess  # 11 ms on Python 3.6, which a run without programs does not pay
     try:
         child = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -33,10 +36,7 @@ def run(argv: Sequence[str], *, stdin: str = '', timeout: float = 10.0) -> str:
     try:
         stdout, stderr = child.communicate(stdin, timeout=timeout)
     except BaseException as error:
-        _stop(child.pid, signal.SIGKILL)
-        for pipe in (child.stdin, child.stdout, child.stderr):
-            if pipe:
-                pipe.close()
+        _stop(child)
         if isinstance(error, subprocess.TimeoutExpired):
             raise CommandFailed(argv, 'no answer within %g s' % timeout) from error
         raise
@@ -51,13 +51,18 @@ def environment() -> Dict[str, str]:
     return dict(passed_on, PATH=PATH, LC_ALL='C')
 
 
-def _stop(leader: int, signal: int) -> None:
+def _stop(child: 'subprocess.Popen[str]') -> None:
     """End a program and the children it may have; one that the kernel holds is left behind."""
+    from signal import SIGKILL
+    from subprocess import TimeoutExpired
     try:
-        os.killpg(leader, signal)
-        os.waitpid(leader, os.WNOHANG)
-    except OSError:
+        os.killpg(child.pid, SIGKILL)   # its own session's: see `start_new_session`
+        child.wait(REAP_S)
+    except (OSError, TimeoutExpired):
         pass
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe:
+            pipe.close()
 
 
 def _status(code: int) -> str:
