@@ -4,7 +4,8 @@ A VIF's link comes up last, when its flows have been read back. A refresh
 touches neither port nor link, so it loses no packet. Whatever goes wrong
 leaves the link down.
 """
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from contextlib import suppress
+from typing import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.core.event import Event
 from xsisolate.core.model import EffectivePolicy
@@ -18,6 +19,9 @@ from xsisolate.program import Dom0, program, program_remaining
 from xsisolate.reconcile import Result, read_registry
 
 LOCK_DEADLINE_S = 60.0          # a burst of plugs waits in line; xenopsd gives up after 300
+
+
+Places = Mapping[str, Tuple[Bridge, Port]]      # by netdev
 
 
 class NoBridge(HostError):
@@ -41,19 +45,24 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
     had to be left without traffic.
     """
     target = _find_network(dom0, facts.metadata.bridge)
-    with bridge_lock(target.bridge.name, LOCK_DEADLINE_S):
-        facts = _read_again(dom0, event, facts)
-        before = _find_ports(dom0.ovsdb.read_bridges(), event)
-        if not netdev.exists(event.device):
-            raise HostError('there is no netdev %s' % event.device)
-        outcome = _plug(dom0, event, facts, target, trunks, before)
-    for name in sorted({bridge.name for bridge, _ in before.values()} - {target.bridge.name}):
-        _forget(dom0, event, name)
+    before: Places = {}
+    try:
+        with bridge_lock(target.bridge.name, LOCK_DEADLINE_S):
+            facts = _read_again(dom0, event, facts)
+            before = _find_ports(dom0.ovsdb.read_bridges(), event)
+            if not netdev.exists(event.device):
+                raise HostError('there is no netdev %s' % event.device)
+            outcome = _plug(dom0, event, facts, target, trunks, before)
+    except Exception:
+        with suppress(XsisolateError):      # the failure that led here is the one to report
+            _leave(dom0, event, before, target)
+        raise
+    _leave(dom0, event, before, target)
     return outcome
 
 
 def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
-          trunks: Optional[Sequence[int]], before: Mapping[str, Tuple[Bridge, Port]]) -> Outcome:
+          trunks: Optional[Sequence[int]], before: Places) -> Outcome:
     fresh = _misplaced(before.get(event.device), target) or not netdev.is_up(event.device)
     try:
         if fresh:
@@ -97,10 +106,11 @@ def _unplug(dom0: Dom0, event: Event, bridge: Bridge) -> Result:
         return program_remaining(dom0, event, bridge.name)
 
 
-def _forget(dom0: Dom0, event: Event, bridge: str) -> None:
-    """Remove what a VIF has left on a bridge that it moved away from."""
-    with bridge_lock(bridge, LOCK_DEADLINE_S):
-        program_remaining(dom0, event, bridge)
+def _leave(dom0: Dom0, event: Event, before: Places, target: NetworkBridge) -> None:
+    """Remove what a VIF has left on bridges that it moved away from."""
+    for name in sorted({bridge.name for bridge, _ in before.values()} - {target.bridge.name}):
+        with bridge_lock(name, LOCK_DEADLINE_S):
+            program_remaining(dom0, event, name)
 
 
 def _shut(dom0: Dom0, event: Event, bridge: str, fresh: bool) -> None:
@@ -124,7 +134,7 @@ def _find_network(dom0: Dom0, name: str) -> NetworkBridge:
     return found
 
 
-def _find_ports(bridges: Iterable[Bridge], event: Event) -> Dict[str, Tuple[Bridge, Port]]:
+def _find_ports(bridges: Iterable[Bridge], event: Event) -> Places:
     """Return where the VIF's netdevs are now, by name."""
     names = {'%s%d.%d' % (kind, event.domid, event.devid) for kind in ('vif', 'tap')}
     return {port.name: (bridge, port) for bridge in bridges for port in bridge.ports
@@ -157,7 +167,8 @@ def _bring_along(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridg
     Returns the names of those that are down until the bridge has their flows.
     """
     names = [name for name, found in _find_ports(dom0.ovsdb.read_bridges(), event).items()
-             if name != event.device and _misplaced(found, target) and netdev.exists(name)]
+             if name != event.device and netdev.exists(name)
+             and (_misplaced(found, target) or not netdev.is_up(name))]
     for name in names:
         netdev.set_down(name)
         dom0.ovsdb.ensure_port(facts.metadata.bridge, name, external_ids(facts))

@@ -119,7 +119,8 @@ def _vif_from_facts(facts: VifFacts, bridge: Bridge, links: Sequence[Link], domi
                     devid: int) -> Vif:
     found = find_bridge([bridge], facts.metadata.bridge)
     if found is None:
-        return Vif(domid, devid)        # it lives on another bridge
+        closed = quarantine('its network is not on this bridge but on ' + facts.metadata.bridge)
+        return Vif(domid, devid, policy=closed, ports=_vif_ports(links, domid, devid))
     return Vif(domid, devid, facts.vm_uuid, facts.metadata.mac, NETWORK | (found.tag or 0),
                facts.metadata.bridge, facts.metadata.network_uuid or '-', facts.policy,
                _vif_ports(links, domid, devid))

@@ -1,7 +1,7 @@
 """Gather, plan, compare, apply, read back: the only place where core meets the switch."""
 from typing import AbstractSet, FrozenSet, NamedTuple, Optional, Sequence, Tuple
 
-from xsisolate.core.cookie import OWNER, OWNER_MASK, Key
+from xsisolate.core.cookie import HEADER, OWNER, OWNER_MASK, Key
 from xsisolate.core.flow import Flow, FlowDiff, diff_flows
 from xsisolate.core.flows.stages import RESOLVE
 from xsisolate.core.items import Registry, header_flow, parse_registry
@@ -19,10 +19,8 @@ from xsisolate.core.plan import (
 )
 from xsisolate.core.policy import quarantine
 from xsisolate.dom0 import openflow
-from xsisolate.dom0.run import CommandFailed
-from xsisolate.errors import HostError, XsisolateError
+from xsisolate.errors import HostError
 
-OVERLAP = 'OFPFMFC_OVERLAP'
 SINGLE_READS = 3    # beyond that many ids one dump of everything is cheaper
 ANY_KIND = OWNER_MASK | 0x0ffffffe
 
@@ -33,6 +31,17 @@ class Result(NamedTuple):
     added: int = 0
     deleted: int = 0
     vifs: Tuple[Vif, ...] = ()      # some may have been quarantined over a conflict
+
+
+class View(NamedTuple):
+    """What of a bridge is read and compared."""
+
+    bridge: str
+    scope: FrozenSet[Key]           # the items that are compared
+    numbers: FrozenSet[int]         # what selects them in dumps
+    spared: FrozenSet[int]          # cookies that are read along and left alone
+    learned: FrozenSet[Flow]        # what the switch may have learned by itself
+    everything: bool = False        # one dump of all that is ours: cheaper than many
 
 
 def read_registry(bridge: str) -> Registry:
@@ -72,23 +81,50 @@ def _reconcile(bridge: str, vifs: Sequence[Vif], around: Surroundings,
     items = plan_bridge(registry, vifs, around)
     if not headers and not items:
         return 0, 0
-    scope = _scope(registry, items, vifs)
-    desired = _desired(items, scope)
-    diff = diff_flows(desired, _actual(bridge, scope & registry.keys(), items) | headers)
+    view = _view(bridge, registry, items, _scope(registry, items, vifs), around)
+    if len(view.numbers) > SINGLE_READS or len(registry) < len(headers):
+        view = _view(bridge, registry, items, _widest(registry, items), around)._replace(
+            everything=True)
+    desired = _desired(items, view.scope)
+    diff = diff_flows(desired, _actual(view) | headers)
     if diff.add or diff.delete:
-        _apply(bridge, diff, items)
-        _check(bridge, desired, scope, items)
+        _refuse_conflict(bridge, diff, items)
+        openflow.apply_diff(bridge, diff, RESOLVE)
+        _check(view._replace(numbers=_numbers(view.scope)), desired)
     return len(diff.add), len(diff.delete)
 
 
 def _scope(registry: Registry, items: Items, vifs: Sequence[Vif]) -> FrozenSet[Key]:
     """Return the items to compare flow by flow: the VIFs' own and those that change."""
-    own = {port_key(port.name) for vif in vifs for port in vif.ports}
-    own |= {ref for key in own if key in items for ref in items[key].refs}
+    ports = {port_key(port.name) for vif in vifs for port in vif.ports}
+    own = {ref for key in ports if key in items for ref in items[key].refs if ref in items}
     changed = {key for key in registry.keys() | items.keys()
                if key not in registry or key not in items
                or registry[key].digest != items[key].digest}
-    return frozenset(own & items.keys() | changed)
+    return frozenset(ports | own | changed)
+
+
+def _widest(registry: Registry, items: Items) -> FrozenSet[Key]:
+    """Return all items whose flows are known, for when everything is read anyway."""
+    return frozenset(key for key in registry.keys() | items.keys()
+                     if key not in items or items[key].flows is not None)
+
+
+def _numbers(scope: AbstractSet[Key]) -> FrozenSet[int]:
+    """Return what selects these items in a dump.
+
+    A VIF's ports and its endpoint have ids that differ in the last bit at most.
+    """
+    return frozenset(key.id & ~1 for key in scope)
+
+
+def _view(bridge: str, registry: Registry, items: Items, scope: FrozenSet[Key],
+          around: Surroundings) -> View:
+    # The port of a VIF whose header somebody has deleted is nobody's, but as
+    # long as its netdev is there only its flows keep it closed.
+    present = {port_key(name) for name in around.ofports}
+    spared = frozenset(key.cookie for key in (items.keys() | present) - scope)
+    return View(bridge, scope, _numbers(scope & registry.keys()), spared, learned_flows(items))
 
 
 def _desired(items: Items, scope: AbstractSet[Key]) -> FrozenSet[Flow]:
@@ -97,56 +133,41 @@ def _desired(items: Items, scope: AbstractSet[Key]) -> FrozenSet[Flow]:
     return frozenset(flows | {header_flow(item) for item in items.values()})
 
 
-def _actual(bridge: str, scope: AbstractSet[Key], items: Items) -> FrozenSet[Flow]:
-    """Return the flows of these items, without what the switch may have learned."""
-    if not scope:
-        return frozenset()
-    flows = _read(bridge, scope)
-    cookies = {key.cookie for key in scope}
-    return frozenset(flow for flow in flows if flow.cookie in cookies) - learned_flows(items)
+def _actual(view: View) -> FrozenSet[Flow]:
+    """Return the flows that are compared, orphans among them."""
+    return frozenset(flow for flow in _read(view) if not flow.cookie & HEADER
+                     and flow.cookie not in view.spared) - view.learned
 
 
-def _read(bridge: str, scope: AbstractSet[Key]) -> FrozenSet[Flow]:
-    """Return at least the flows of these items, in few dumps.
+def _read(view: View) -> FrozenSet[Flow]:
+    if view.everything:
+        return openflow.read_flows(view.bridge)
+    return frozenset(flow for number in view.numbers
+                     for flow in openflow.read_flows(view.bridge, OWNER | number, ANY_KIND))
 
-    A VIF's ports and its endpoint have ids that differ in the last bit at most.
+
+def _refuse_conflict(bridge: str, diff: FlowDiff, items: Items) -> None:
+    """Raise Conflict if a VIF wants an address that is another's already.
+
+    The switch would refuse a flow that overlaps another, but let one with the
+    very same match take the other's place.
     """
-    numbers = {key.id & ~1 for key in scope}
-    if len(numbers) > SINGLE_READS:
-        return openflow.read_flows(bridge)
-    return frozenset(flow for number in numbers
-                     for flow in openflow.read_flows(bridge, OWNER | number, ANY_KIND))
+    if not any(flow.table == RESOLVE for flow in diff.add):
+        return
+    found = find_overlap(diff.add, openflow.read_table(bridge, RESOLVE) - frozenset(diff.delete))
+    if found:
+        wanted, taken = found
+        raise Conflict('address %s is already that of %s on this network: give each VIF its own '
+                       'ipv4 and ipv6' % (format_resolved(taken), owner_of(items, taken.cookie)),
+                       split_port(owner_of(items, wanted.cookie)))
 
 
-def _apply(bridge: str, diff: FlowDiff, items: Items) -> None:
-    try:
-        openflow.apply_diff(bridge, diff, RESOLVE)
-    except CommandFailed as error:
-        if OVERLAP not in str(error):
-            raise
-        raise _find_conflict(bridge, diff, items, error) from error
-
-
-def _find_conflict(bridge: str, diff: FlowDiff, items: Items,
-                   error: HostError) -> XsisolateError:
-    """Return which VIF wants an address that is another's already."""
-    present = openflow.read_flows(bridge) - frozenset(diff.delete)
-    found = find_overlap(diff.add, present)
-    if found is None:
-        return error
-    wanted, taken = found
-    loser = owner_of(items, wanted.cookie)
-    winner = owner_of(items, taken.cookie)
-    return Conflict('address %s is already that of %s on this network: give each VIF its own '
-                    'ipv4 and ipv6' % (format_resolved(taken), winner), split_port(loser))
-
-
-def _check(bridge: str, desired: FrozenSet[Flow], scope: FrozenSet[Key], items: Items) -> None:
+def _check(view: View, desired: FrozenSet[Flow]) -> None:
     """Raise HostError unless the switch has what was asked for and nothing else."""
-    found = diff_flows(desired, _actual(bridge, scope, items) | openflow.read_headers(bridge))
+    found = diff_flows(desired, _actual(view) | openflow.read_headers(view.bridge))
     if found.add or found.delete:
         odd: Tuple[Flow, ...] = found.add + found.delete
         raise HostError('bridge %s: %d flows are missing and %d are too many after the change, '
                         'such as table=%d,%s actions=%s'
-                        % (bridge, len(found.add), len(found.delete), odd[0].table, odd[0].match,
-                           odd[0].actions[:80]))
+                        % (view.bridge, len(found.add), len(found.delete), odd[0].table,
+                           odd[0].match, odd[0].actions[:80]))

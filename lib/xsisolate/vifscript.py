@@ -10,6 +10,7 @@ from xsisolate.callouts import Paths, call_hotplug_script, find_paths, read_priv
 from xsisolate.core.event import Event, parse_vif_call
 from xsisolate.dom0 import netdev
 from xsisolate.dom0.ovsdb import Ovsdb
+from xsisolate.dom0.run import CommandFailed
 from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import EXIT_DONE, HostError
@@ -135,9 +136,13 @@ def remove(event: Event, argv: Sequence[str], log: Log) -> None:
             return
         paths = find_paths(event)
         private = read_private(store, paths)
-        call_rules(event._replace(action='clear',
-                                  backend=private.get('xenopsd-backend', 'classic')),
-                   private, store, argv, log)
+        leaving = event._replace(action='clear',
+                                 backend=private.get('xenopsd-backend', 'classic'))
+        try:
+            call_rules(leaving, private, store, argv, log)
+        except CommandFailed as error:      # somebody else's script, which may be gone
+            log.warning('setup-vif-rules', vif=event.device, error=error)
+            clear(leaving, log)
         store.remove('%s/%s-ifindex' % (paths.hotplug, event.kind))
         if event.kind == 'vif':
             call_hotplug_script(event, private, log)

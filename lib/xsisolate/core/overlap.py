@@ -24,8 +24,8 @@ def find_overlap(added: Iterable[Flow],
     taken = [flow for flow in present if flow.table == RESOLVE]
     for flow in sorted((flow for flow in added if flow.table == RESOLVE), key=_age):
         for other in taken:
-            if other.priority == flow.priority and _overlap(parse_resolved(flow),
-                                                            parse_resolved(other)):
+            if (other.priority, other.cookie != flow.cookie) == (flow.priority, True) and _overlap(
+                    parse_resolved(flow), parse_resolved(other)):
                 return flow, other
         taken.append(flow)
     return None

@@ -121,7 +121,7 @@ def plan_bridge(registry: Registry, vifs: Iterable[Vif], around: Surroundings) -
              if not any(_is_port_of(item, vif) for vif in vifs)
              and not _is_dead(item, around.ofports)}
     touched = reachable(registry, registry.keys() - items.keys())
-    for vif in vifs:
+    for vif in _by_seniority(registry, vifs):
         if vif.ports and vif.policy.mode is not Mode.UNLOCKED:
             touched |= _add_vif(items, vif, around)
     kept = reachable(items, [key for key in items if key.kind is Kind.PORT])
@@ -131,11 +131,23 @@ def plan_bridge(registry: Registry, vifs: Iterable[Vif], around: Surroundings) -
     return items
 
 
+def _by_seniority(registry: Registry, vifs: Iterable[Vif]) -> List[Vif]:
+    """Return the VIFs in the order in which they may claim a MAC address."""
+    def rank(vif: Vif) -> Tuple[bool, int, int]:
+        owns = any(_is_port_of(item, vif) and ref in registry
+                   and registry[ref].name == _endpoint_name(vif)
+                   for item in registry.values() for ref in item.refs)
+        return not owns, vif.domid, vif.devid
+
+    return sorted(vifs, key=rank)
+
+
 def disturbed(registry: Registry, vif: Vif, ofports: Mapping[str, int]) -> List[Tuple[int, int]]:
     """Return (domid, devid) of other VIFs whose items this VIF's event makes stale.
 
-    They share its MAC address (live migration onto the same host), or their
-    port has another number than their flows were made for.
+    They share its MAC address (live migration onto the same host), their port
+    has another number than their flows were made for, or somebody has deleted
+    the header of an item that they refer to.
     """
     shared = {ref for item in registry.values() if _is_port_of(item, vif) for ref in item.refs}
     shared |= {item.key for item in registry.values()
@@ -143,8 +155,15 @@ def disturbed(registry: Registry, vif: Vif, ofports: Mapping[str, int]) -> List[
     found = {split_port(item.name) for item in registry.values()
              if item.key.kind is Kind.PORT and not _is_port_of(item, vif)
              and not _is_dead(item, ofports)
-             and (set(item.refs) & shared or ofports[item.name] != _ofport(item))}
+             and (set(item.refs) & shared or ofports[item.name] != _ofport(item)
+                  or _is_damaged(item, registry))}
     return sorted(found)
+
+
+def _is_damaged(port: Item, registry: Registry) -> bool:
+    """Tell whether a header is missing of what only this event's VIFs bring back."""
+    return any(ref not in registry and ref not in (BASE, BRIDGE)
+               for key in reachable(registry, [port.key]) for ref in registry[key].refs)
 
 
 def owner_of(items: Mapping[Key, Item], cookie: int) -> str:
@@ -157,8 +176,8 @@ def owner_of(items: Mapping[Key, Item], cookie: int) -> str:
 
 def learned_flows(items: Mapping[Key, Item]) -> FrozenSet[Flow]:
     """Return what the switch may have learned by itself for these items."""
-    return frozenset(flow for item in items.values() if item.key.kind is Kind.PORT and item.refs
-                     for flow in _learned(item, items[item.refs[0]]))
+    return frozenset(flow for item in items.values() if item.key.kind is Kind.PORT
+                     for ref in item.refs if ref in items for flow in _learned(item, items[ref]))
 
 
 def split_port(name: str) -> Tuple[int, int]:

@@ -109,8 +109,8 @@ def _results(message: Dict[str, Any]) -> List[Result]:
     """Return a reply's results; raise what ovsdb-server complains of."""
     if message.get('error'):
         raise HostError('Open vSwitch refuses: ' + _line(message['error']))
-    results = [result or {} for result in message['result']]
-    for result in results:      # a commit's own failure is one result more
+    results: List[Result] = message['result']
+    for result in results:      # after the one that failed they are null
         if 'error' in result:
             kind = Conflict if result['error'] in CONFLICTS else HostError
             raise kind('Open vSwitch refuses: ' + _line(result))

@@ -27,6 +27,12 @@ def read_flows(bridge: str, cookie: int = OWNER, mask: int = OWNER_MASK) -> Froz
                           timeout=TIMEOUT_S))
 
 
+def read_table(bridge: str, table: int) -> FrozenSet[Flow]:
+    """Return our flows in one table."""
+    return parse_dump(run(DUMP + (bridge, 'cookie=0x%x/0x%x,table=%d' % (OWNER, OWNER_MASK, table)),
+                          timeout=TIMEOUT_S))
+
+
 def read_headers(bridge: str) -> FrozenSet[Flow]:
     """Return the flows that record our items."""
     return read_flows(bridge, OWNER | HEADER, HEADER_MASK)

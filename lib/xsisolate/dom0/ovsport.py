@@ -43,8 +43,7 @@ def plan_port(bridge_name: str, port: str, external_ids: Mapping[str, str],
                         created=True)
     if not interfaces:
         raise HostError('port %s: Open vSwitch has it without an interface' % port)
-    guards += [wire.unchanged('Port', ports[0], *wanted),
-               wire.unchanged('Interface', interfaces[0], 'name')]
+    guards.append(wire.unchanged('Port', ports[0], *wanted))
     changes = list(_moves(bridges, parent, ports[0])) + list(_updates(ports[0], wanted))
     return _plan_change(guards, changes, interfaces[0], external_ids)
 

@@ -125,7 +125,7 @@ def _parse_address(text: object, version: int) -> Prefix:
 
 def _parse_mtu(mtu: object) -> int:
     """Return the MTU."""
-    if isinstance(mtu, bool) or not isinstance(mtu, int) or not 68 <= mtu <= MTU_MAX:
+    if not isinstance(mtu, int) or not 68 <= mtu <= MTU_MAX:
         raise ValueError('mtu: %.40r' % (mtu,))
     return mtu
 

@@ -53,6 +53,7 @@ from xsisolate.core.flows.stages import (
     UNKNOWN_NETWORK,
     UPLINK,
     cleared,
+    destination_match,
     flags,
     goto,
     icmp6,
@@ -62,6 +63,7 @@ from xsisolate.core.flows.stages import (
 )
 from xsisolate.core.model import Mode, Network
 
+SOLICITED_NODE = 'ipv6_dst=ff02::1:ff00:0/104'
 # What helps a conversation along and is part of every admitted one.
 ICMP_ERRORS = tuple('icmp,icmp_type=%d' % kind for kind in (3, 11, 12)) + tuple(
     icmp6(kind) for kind in (1, 2, 3, 4))
@@ -74,8 +76,12 @@ def decision_flows() -> Iterator[Flow]:
     yield make_flow(EGRESS, 200, [flags(off=[ISOLATED])], goto(INGRESS))
     for query in (DHCP_QUERY, DHCP6_QUERY):     # renewals go to the server's own address
         yield make_flow(EGRESS, 190, [query, flags(off=[TO_LOCAL])], raised(TO_UPLINK), goto(PASS))
+    # A solicitation to anything but its target's multicast group could be one
+    # that a gateway forwards: it is judged by where it goes.
+    yield make_flow(EGRESS, 110, [icmp6(135, SOLICITED_NODE)], FROM_ETH_DESTINATION, FROM_ND_TARGET,
+                    raised(CONTROL, RESOLVING), goto(PARTY), goto(EGRESS_ANSWER))
     yield from _questions(EGRESS, FROM_ETH_DESTINATION, EGRESS_ANSWER, (
-        ('arp', FROM_ARP_TARGET), (icmp6(135), FROM_ND_TARGET),
+        ('arp', FROM_ARP_TARGET), (icmp6(135), FROM_IPV6_DESTINATION),
         (icmp6(136), FROM_IPV6_DESTINATION)), FROM_IPV4_DESTINATION, FROM_IPV6_DESTINATION)
     yield from _answers(EGRESS_ANSWER, INGRESS)
     yield from _ingress_flows()
@@ -170,6 +176,7 @@ def isolation_count_flows(network: int, mac: str) -> Iterator[Flow]:
 def network_decision_flows(network: int, facts: Network) -> Iterator[Flow]:
     """Yield who may answer as DHCP server or router on a network that says so."""
     where = network_match(network)
+    yield from _dhcp_query_flows(where, facts)
     if facts.dhcp_servers:
         for family, answer in ((4, DHCP_ANSWER), (6, DHCP6_ANSWER)):
             yield make_flow(INGRESS, 192, [where, answer, flags(TO_ISOLATED)],
@@ -187,3 +194,18 @@ def network_decision_flows(network: int, facts: Network) -> Iterator[Flow]:
     if macs:
         yield make_flow(INGRESS, 192, [where, icmp6(134), flags(TO_ISOLATED)],
                         goto(ISOLATED_DROP))
+
+
+def _dhcp_query_flows(where: str, facts: Network) -> Iterator[Flow]:
+    """Yield which DHCP servers may be asked by unicast; without, any outside would be one."""
+    servers = facts.dhcp_servers or facts.subnets
+    if not servers:
+        return
+    elsewhere = flags(off=[TO_LOCAL])
+    for query, address in ((DHCP_QUERY, FROM_IPV4_DESTINATION), (DHCP6_QUERY, FROM_IPV6_DESTINATION)):
+        yield make_flow(EGRESS, 192, [where, query, elsewhere], FROM_ETH_DESTINATION, address,
+                        goto(PARTY), goto(EGRESS_ANSWER))
+    for server in servers:
+        query = DHCP_QUERY if server.version == 4 else DHCP6_QUERY
+        yield make_flow(EGRESS, 195, [where, query, destination_match(server), elsewhere],
+                        raised(TO_UPLINK), goto(PASS))

@@ -26,6 +26,9 @@ REFUSED = (
     (200, TAGGED),
     (190, SWITCH_PROTOCOLS),
     (180, 'icmp6,nw_frag=yes'),
+    # Headers that the packet, or its first fragment, does not hold to the end
+    # (RFC 7112): what is behind them the receiver sees, and the switch does not.
+    (180, 'ipv6,nw_proto=0'),
     (180, 'ip,nw_frag=yes,' + MULTICAST_MAC),
     (180, 'ipv6,nw_frag=yes,' + MULTICAST_MAC),
     # A DHCP server answers from 67, a relay too; whatever goes to a client's
@@ -34,6 +37,9 @@ REFUSED = (
     (170, 'udp,tp_src=67'),
     (170, 'udp6,tp_dst=546'),
     (170, 'udp6,tp_src=547'),
+    # Redirects and router advertisements (RFC 1256) of IPv4.
+    (170, 'icmp,icmp_type=5'),
+    (170, 'icmp,icmp_type=9'),
     # Router advertisement, redirect, MLD query and what is yet to be invented.
     (150, 'icmp6'),
     # The switch cannot tell an IGMP report from a query, and a querier is

@@ -20,6 +20,7 @@ from xsisolate.core.flows.stages import (
     REMOTE,
     REPLY_ONLY,
     REQUEST,
+    RESOLVING,
     RULES,
     SEEKING,
     TO_REMOTE,
@@ -45,7 +46,7 @@ def member_flows() -> Iterator[Flow]:
     yield make_flow(REMOTE, 50, [flags(SEEKING)], raised(FOUND))
     # A member on another host is admitted from the uplink only.
     yield make_flow(REMOTE, 40, [flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
-    yield make_flow(REMOTE, 30, [flags(VIA_GATEWAY)], goto(RULES))
+    yield make_flow(REMOTE, 30, [flags(VIA_GATEWAY, off=[RESOLVING])], goto(RULES))
     yield make_flow(REMOTE, 0, [''], raised(MISMATCH))
 
 

@@ -8,12 +8,14 @@ A member's address goes with a member's MAC address. A gateway speaks for its
 own addresses and for those outside the network; what it forwards between two
 addresses of the network is judged by those addresses.
 """
-from typing import Iterable, Iterator, Optional
+from typing import Iterable, Iterator, List, Optional
 
+from xsisolate.core.address import contains
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (
     CLAIMING,
     CLASSIFY,
+    CONTROL,
     EXTERNAL,
     FOUND,
     FOUND_ISOLATED,
@@ -51,8 +53,9 @@ def party_flows() -> Iterator[Flow]:
     """Yield the fixed flows that find out who the other end is."""
     yield make_flow(PARTY, 0, [''], goto(RESOLVE), goto(CLASSIFY))
     # Behind a gateway an address stands for its own MAC address.
-    yield make_flow(CLASSIFY, 60, [flags(FOUND, VIA_GATEWAY)], RESOLVED_TO_PARTY, raised(PAIR),
-                    goto(PEERS))
+    # It forwards for a neighbour, but does not answer for one.
+    yield make_flow(CLASSIFY, 60, [flags(FOUND, VIA_GATEWAY, off=[RESOLVING])],
+                    RESOLVED_TO_PARTY, raised(PAIR), goto(PEERS))
     yield make_flow(CLASSIFY, 40, [flags(FOUND)], raised(MISMATCH))
     for prefix in NEVER_EXTERNAL:
         yield make_flow(CLASSIFY, 30, address_match(prefix), goto(PEERS))
@@ -64,7 +67,7 @@ def endpoint_party_flows(network: int, mac: str, addresses: Iterable[Prefix],
                          isolated: bool) -> Iterator[Flow]:
     """Yield what makes a local VIF known by its addresses and its MAC address."""
     answer = raised(FOUND, FOUND_ISOLATED) if isolated else raised(FOUND)
-    for address in addresses:
+    for address in outermost(addresses):
         yield make_flow(RESOLVE, 20, [network_match(network), *address_match(address)],
                         load_mac(8, mac), answer)
     party = (network_match(network), *mac_match(10, mac))
@@ -72,6 +75,18 @@ def endpoint_party_flows(network: int, mac: str, addresses: Iterable[Prefix],
                     goto(PEERS))
     # A known MAC address with an address that is nobody's.
     yield make_flow(CLASSIFY, 45, [*party, flags(off=[FOUND])], raised(MISMATCH))
+
+
+def outermost(addresses: Iterable[Prefix]) -> List[Prefix]:
+    """Return the addresses without those that a network among them contains.
+
+    RESOLVE refuses flows that overlap, and a router may own ::/0 and more.
+    """
+    found: List[Prefix] = []
+    for address in sorted(addresses):       # a network comes before what it contains
+        if not found or not contains(found[-1], address):
+            found.append(address)
+    return found
 
 
 def asker_flows(network: int, mac: str, peer_sets: Iterable[int]) -> Iterator[Flow]:
@@ -98,6 +113,9 @@ def _gateway_flows(network: int, gateway: Gateway) -> Iterator[Flow]:
     for address in filter(None, (gateway.ipv4, gateway.ipv6)):
         yield from _gateway_address_flows(network, address, gateway.mac)
     if gateway.mac:
+        # Nobody on this host speaks for it.
+        yield make_flow(PARTY, 60, [network_match(network), *mac_match(10, gateway.mac),
+                                    flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
         yield make_flow(PARTY, 40, [network_match(network), *mac_match(10, gateway.mac)],
                         raised(VIA_GATEWAY), goto(RESOLVE), goto(CLASSIFY))
         # Routers advertise themselves by a link-local address that nobody configures.
@@ -109,9 +127,9 @@ def _gateway_address_flows(network: int, address: Prefix, mac: Optional[str]) ->
     known = (network_match(network), *address_match(address))
     party = (*known, *(mac_match(10, mac) if mac else ()))
     yield make_flow(PARTY, 60, [*known, flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
-    yield make_flow(PARTY, 50, [*party, flags(RESOLVING)], raised(PLAIN))
-    # Its own addresses count as outside: a VM that may leave may ping it,
-    # and must hear its ICMP errors.
+    # Its ICMP errors concern those, too, who may talk to single addresses outside.
+    yield make_flow(PARTY, 50, [*party, flags(CONTROL)], raised(PLAIN))
+    # Its own addresses count as outside: a VM that may leave may ping it.
     yield make_flow(PARTY, 49, party, raised(EXTERNAL), goto(PEERS))
     if mac:
         yield make_flow(PARTY, 45, known, raised(MISMATCH))

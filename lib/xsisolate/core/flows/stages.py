@@ -164,6 +164,11 @@ def icmp6(kind: int, *more: str) -> str:
     return ','.join(('icmp6', 'icmp_type=%d' % kind) + more)
 
 
+def destination_match(server: Prefix) -> str:
+    """Return the match for the destination address of IPv4 or IPv6 packets."""
+    return '%s=%s' % ('nw_dst' if server.version == 4 else 'ipv6_dst', format_prefix(server))
+
+
 def source_match(server: Prefix) -> str:
     """Return the match for the source address of IPv4 or IPv6 packets."""
     return '%s=%s' % ('nw_src' if server.version == 4 else 'ipv6_src', format_prefix(server))
