@@ -32,12 +32,9 @@ def read_headers(bridge: str) -> FrozenSet[Flow]:
     return read_flows(bridge, OWNER | HEADER, HEADER_MASK)
 
 
-def apply_diff(bridge: str, diff: FlowDiff, exclusive: int) -> None:
-    """Change the flows in one bundle: all of it happens, or none.
-
-    A flow for the table `exclusive` is refused if it overlaps another there.
-    """
-    run(OFCTL + ('--bundle', 'add-flows', bridge, '-'), stdin=format_bundle(diff, exclusive),
+def apply_diff(bridge: str, diff: FlowDiff) -> None:
+    """Change the flows in one bundle: all of it happens, or none."""
+    run(OFCTL + ('--bundle', 'add-flows', bridge, '-'), stdin=format_bundle(diff),
         timeout=TIMEOUT_S)
 
 

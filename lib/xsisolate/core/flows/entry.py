@@ -1,5 +1,5 @@
 """Table 0, ENTRY and SOURCE: who sent this, and into which network?"""
-from typing import Iterator, Optional, Tuple
+from typing import Iterable, Iterator, Optional, Tuple
 
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (
@@ -16,6 +16,8 @@ from xsisolate.core.flows.stages import (
     PRIORITY_ENTRY,
     PRIORITY_PORT,
     SOURCE,
+    SPOOFED,
+    TAG_ALLOWED,
     UNKNOWN_NETWORK,
     UPLINK,
     flags,
@@ -45,6 +47,17 @@ def managed_port_flow(ofport: int, network: int, isolated: bool) -> Flow:
     bits = (MANAGED, ISOLATED) if isolated else (MANAGED,)
     return make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0'],
                      load_network(network), raised(*bits), goto(GUARD))
+
+
+def trunk_port_flows(ofport: int, networks: Iterable[int], isolated: bool) -> Iterator[Flow]:
+    """Yield the hooks for what a trunk VIF sends: its own VLANs' tags and no others."""
+    bits = (MANAGED, ISOLATED) if isolated else (MANAGED,)
+    for network in networks:
+        vlan = network & 0xfff
+        tag = 'dl_vlan=%d' % vlan if vlan else 'vlan_tci=0x0000/0x1000'
+        yield make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0', tag],
+                        load_network(network), raised(*bits, TAG_ALLOWED), goto(GUARD))
+    yield make_flow(0, PRIORITY_PORT - 1, ['in_port=%d' % ofport, 'reg15=0'], goto(SPOOFED))
 
 
 def closed_port_flow(ofport: int) -> Flow:
