@@ -24,6 +24,7 @@ from xsisolate.core.flows.stages import (
     goto,
     network_match,
     raised,
+    unknown_priority,
 )
 
 FROM_TAG = ('load:0xa->NXM_NX_REG13[12..15]', 'move:NXM_OF_VLAN_TCI[0..11]->NXM_NX_REG13[0..11]')
@@ -79,4 +80,5 @@ def other_port_flow(port: str, tag: Optional[int]) -> Flow:
 def theft_flows(network: int, mac: str) -> Iterator[Flow]:
     """Yield what keeps others on this host from using a MAC address."""
     yield make_flow(SOURCE, 50, [network_match(network), 'dl_src=%s' % mac, flags(off=[UPLINK])])
-    yield make_flow(SOURCE, 45, [network_match(UNKNOWN_NETWORK), 'dl_src=%s' % mac])
+    yield make_flow(SOURCE, unknown_priority(network),
+                    [network_match(UNKNOWN_NETWORK), 'dl_src=%s' % mac])

@@ -127,6 +127,14 @@ def network_match(network: int) -> str:
     return 'reg13=0x%x' % network
 
 
+def unknown_priority(network: int) -> int:
+    """Return the priority of a flow for UNKNOWN_NETWORK.
+
+    It only keeps apart the flows of equal MAC addresses on different networks.
+    """
+    return 1000 + (network & 0xfff)
+
+
 def mac_match(first: int, mac: str) -> Tuple[str, str]:
     """Return the match for a MAC address in a pair of registers."""
     value = mac_number(mac)
