@@ -9,7 +9,8 @@ from xsisolate.core.event import Event
 from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.items import Registry, parse_registry
 from xsisolate.core.model import EffectivePolicy, Mode
-from xsisolate.core.plan import Surroundings, Vif, VifPort, disturbed, split_port
+from xsisolate.core.plan import disturbed, plan_bridge
+from xsisolate.core.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
 from xsisolate.core.policy import quarantine
 from xsisolate.core.topology import Link, make_topology, vif_ofports
 from xsisolate.dom0 import openflow
@@ -40,41 +41,39 @@ def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str,
     """
     actual, links = _read_bridge(dom0, bridge)
     vif = _vif_from_facts(facts, actual, links, event.domid, event.devid)
-    result = _program_vif(dom0, actual, links, vif, new)
-    for vif in result.vifs:
+    vifs, result = _program_vif(dom0, actual, links, vif, new)
+    for vif in vifs:
         _show_reason(dom0, actual, vif)
-    return result.vifs[0].policy, result
+    return vifs[0].policy, result
 
 
 def program_remaining(dom0: Dom0, event: Event, bridge: str) -> Result:
     """Program a bridge for those of the VIF's netdevs that are still on it."""
     actual, links = _read_bridge(dom0, bridge)
     vif = _make_vif(dom0, actual, links, event.domid, event.devid)
-    return _program_vif(dom0, actual, links, vif, False)
+    return _program_vif(dom0, actual, links, vif, False)[1]
 
 
 def _program_vif(dom0: Dom0, bridge: Bridge, links: Sequence[Link], vif: Vif,
-                 new: bool) -> Result:
+                 new: bool) -> Tuple[Tuple[Vif, ...], Result]:
     """Program a VIF and those that its event concerns, so that no frame slips through.
 
     What must not be flooded to is hidden from floods before, and shown after.
     """
     headers = openflow.read_headers(bridge.name)
-    vifs = [vif] + _others(dom0, bridge, links, parse_registry(headers), vif)
-    openflow.set_no_flood(bridge.name, _hidden(vifs), True)
-    result = reconcile(bridge.name, vifs, _surroundings(dom0, bridge, links), headers)
-    if _hidden(result.vifs) != _hidden(vifs):
-        openflow.set_no_flood(bridge.name, _hidden(result.vifs), True)
-    shown = [port.ofport for vif in result.vifs for port in vif.ports
-             if vif.policy.mode <= Mode.LOCKED]
-    openflow.set_no_flood(bridge.name, [] if new else shown, False)
-    return result
+    registry = parse_registry(headers)
+    vifs = [vif] + _others(dom0, bridge, links, registry, vif)
+    plan = plan_bridge(registry, vifs, _surroundings(dom0, bridge, links))
+    openflow.set_no_flood(bridge.name, _ports(plan.vifs, hidden=True), True)
+    result = reconcile(bridge.name, headers, plan, vif_ofports(links))
+    openflow.set_no_flood(bridge.name, [] if new else _ports(plan.vifs, hidden=False), False)
+    return plan.vifs, result
 
 
-def _hidden(vifs: Iterable[Vif]) -> List[int]:
-    """Return the ports that must be left out of floods."""
+def _ports(vifs: Iterable[Vif], hidden: bool) -> List[int]:
+    """Return the ports that must be left out of floods, or those that must not."""
     return sorted(port.ofport for vif in vifs for port in vif.ports
-                  if vif.policy.mode > Mode.LOCKED)
+                  if (vif.policy.mode > Mode.LOCKED) is hidden)
 
 
 def _show_reason(dom0: Dom0, bridge: Bridge, vif: Vif) -> None:
@@ -119,11 +118,29 @@ def _vif_from_facts(facts: VifFacts, bridge: Bridge, links: Sequence[Link], domi
                     devid: int) -> Vif:
     found = find_bridge([bridge], facts.metadata.bridge)
     if found is None:
-        closed = quarantine('its network is not on this bridge but on ' + facts.metadata.bridge)
-        return Vif(domid, devid, policy=closed, ports=_vif_ports(links, domid, devid))
-    return Vif(domid, devid, facts.vm_uuid, facts.metadata.mac, NETWORK | (found.tag or 0),
-               facts.metadata.bridge, facts.metadata.network_uuid or '-', facts.policy,
-               _vif_ports(links, domid, devid))
+        vif = Vif(domid, devid, ports=_vif_ports(links, domid, devid))
+        return vif.closed('its network is not on this bridge but on ' + facts.metadata.bridge)
+    ports = _vif_ports(links, domid, devid)
+    own = Attached(NETWORK | (found.tag or 0), facts.metadata.bridge,
+                   facts.metadata.network_uuid or UNNAMED)
+    trunks = [] if found.tag else _trunks(bridge, ports)
+    return Vif(domid, devid, facts.vm_uuid, facts.metadata.mac,
+               tuple(_attached(bridge, own, vlan) for vlan in trunks) or (own,), bool(trunks),
+               facts.policy, ports)
+
+
+def _trunks(bridge: Bridge, ports: Sequence[VifPort]) -> List[int]:
+    """Return the VLANs that a VIF may tag its frames with; none: it uses no tags."""
+    names = {port.name for port in ports}
+    return sorted({vlan for port in bridge.ports if port.name in names for vlan in port.trunks})
+
+
+def _attached(bridge: Bridge, own: Attached, vlan: int) -> Attached:
+    """Return the network that a VLAN of a trunk is; 0 is the untagged one."""
+    if not vlan:
+        return own
+    names = [port.name for port in bridge.ports if port.fake_bridge and port.tag == vlan]
+    return Attached(NETWORK | vlan, (names or [UNNAMED])[0])
 
 
 def _vif_ports(links: Sequence[Link], domid: int, devid: int) -> Tuple[VifPort, ...]:

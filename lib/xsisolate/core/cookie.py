@@ -23,9 +23,10 @@ class Kind(IntEnum):
     BASE = 0        # the stages' fixed flows
     BRIDGE = 1      # uplinks and access ports of the bridge
     NETWORK = 2     # one network's gateways and servers; id: VLAN tag
-    ENDPOINT = 3    # a MAC address with a policy on a network
-    PORT = 4        # one netdev of a VIF; id: see port_id
-    PEERS = 5       # a set of peers: an isolation group or an allow list
+    PEERS = 3       # a set of peers: an isolation group or an allow list
+    ENDPOINT = 4    # a MAC address with a policy on a network; id: as its first port's
+    PORT = 5        # one netdev of a VIF; id: see port_id
+    SPREAD = 6      # who hears an isolation group's multicast; id: the group's
 
 
 class Key(NamedTuple):

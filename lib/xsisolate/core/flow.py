@@ -64,11 +64,10 @@ def parse_line(line: str) -> Iterator[Flow]:
                    int(found.group('cookie') or '0', 16))
 
 
-def format_add(flow: Flow, exclusive: bool = False) -> str:
-    """Return the bundle line that adds a flow; `exclusive`: refused if one overlaps."""
-    return 'add %scookie=0x%x,table=%d,priority=%d%s,actions=%s' % (
-        'check_overlap,' if exclusive else '', flow.cookie, flow.table, flow.priority,
-        flow.match and ',' + flow.match, flow.actions)
+def format_add(flow: Flow) -> str:
+    """Return the bundle line that adds a flow."""
+    return 'add cookie=0x%x,table=%d,priority=%d%s,actions=%s' % (
+        flow.cookie, flow.table, flow.priority, flow.match and ',' + flow.match, flow.actions)
 
 
 def format_delete(flow: Flow) -> str:
@@ -85,12 +84,12 @@ def diff_flows(desired: AbstractSet[Flow], actual: AbstractSet[Flow]) -> FlowDif
     return FlowDiff(tuple(sorted(desired - actual)), tuple(sorted(actual - desired)))
 
 
-def format_bundle(diff: FlowDiff, exclusive_table: int) -> str:
+def format_bundle(diff: FlowDiff) -> str:
     """Return a diff as the file for `ovs-ofctl --bundle add-flows`.
 
-    Deletions come first, so that a flow whose actions change is not refused
-    for overlapping itself; in a bundle no packet sees the state between.
+    Deletions come first, so that they do not take away what is added; in a
+    bundle no packet sees the state between.
     """
     lines: List[str] = [format_delete(flow) for flow in diff.delete]
-    lines += [format_add(flow, flow.table == exclusive_table) for flow in diff.add]
+    lines += [format_add(flow) for flow in diff.add]
     return '\n'.join(lines) + '\n'

@@ -27,23 +27,14 @@ def read_flows(bridge: str, cookie: int = OWNER, mask: int = OWNER_MASK) -> Froz
                           timeout=TIMEOUT_S))
 
 
-def read_table(bridge: str, table: int) -> FrozenSet[Flow]:
-    """Return our flows in one table."""
-    return parse_dump(run(DUMP + (bridge, 'cookie=0x%x/0x%x,table=%d' % (OWNER, OWNER_MASK, table)),
-                          timeout=TIMEOUT_S))
-
-
 def read_headers(bridge: str) -> FrozenSet[Flow]:
     """Return the flows that record our items."""
     return read_flows(bridge, OWNER | HEADER, HEADER_MASK)
 
 
-def apply_diff(bridge: str, diff: FlowDiff, exclusive: int) -> None:
-    """Change the flows in one bundle: all of it happens, or none.
-
-    A flow for the table `exclusive` is refused if it overlaps another there.
-    """
-    run(OFCTL + ('--bundle', 'add-flows', bridge, '-'), stdin=format_bundle(diff, exclusive),
+def apply_diff(bridge: str, diff: FlowDiff) -> None:
+    """Change the flows in one bundle: all of it happens, or none."""
+    run(OFCTL + ('--bundle', 'add-flows', bridge, '-'), stdin=format_bundle(diff),
         timeout=TIMEOUT_S)
 
 

@@ -59,6 +59,7 @@ from xsisolate.core.flows.stages import (
     icmp6,
     network_match,
     raised,
+    unknown_priority,
     source_match,
 )
 from xsisolate.core.model import Mode, Network
@@ -158,8 +159,8 @@ def endpoint_destination_flows(network: int, mac: str, mode: Mode) -> Iterator[F
         yield make_flow(DESTINATION, 50, here, raised(TO_LOCAL), goto(EGRESS))
         return
     # From a port whose network we do not know nothing can be judged.
-    yield make_flow(DESTINATION, 40, [network_match(UNKNOWN_NETWORK), there],
-                    goto(ISOLATED_DROP))
+    yield make_flow(DESTINATION, unknown_priority(network),
+                    [network_match(UNKNOWN_NETWORK), there], goto(ISOLATED_DROP))
     if mode == Mode.ISOLATED:
         yield make_flow(DESTINATION, 50, here, raised(TO_LOCAL, TO_ISOLATED), goto(EGRESS))
     else:

@@ -27,9 +27,11 @@ from xsisolate.core.flows.stages import (
     TO_UPLINK,
     UNTAG,
     UPLINK,
+    Attachment,
     flags,
     goto,
     network_match,
+    outputs,
 )
 
 # The switch's FDB must learn the sender although NORMAL does not carry the
@@ -56,10 +58,10 @@ def delivery_flows() -> Iterator[Flow]:
     yield make_flow(ANNOUNCE, 100, [flags(UPLINK)])
 
 
-def unsettled_flow(network: int, mac: str, ofports: Iterable[int]) -> Flow:
+def unsettled_flow(network: int, mac: str, links: Iterable[Attachment]) -> Flow:
     """Return the delivery to a VIF that has not spoken yet: here and beyond the uplink."""
-    return make_flow(LOCAL, 50, [network_match(network), 'dl_dst=%s' % mac], goto(ANNOUNCE), UNTAG,
-                     *('output:%d' % ofport for ofport in sorted(ofports)))
+    return make_flow(LOCAL, 50, [network_match(network), 'dl_dst=%s' % mac], goto(ANNOUNCE),
+                     *outputs(network, links))
 
 
 def bridge_flows(topology: Topology) -> Iterator[Flow]:
@@ -78,9 +80,9 @@ def bridge_flows(topology: Topology) -> Iterator[Flow]:
 def _uplink_output_flows(topology: Topology) -> Iterator[Flow]:
     if not topology.uplinks:
         return
-    outputs = ['output:%d' % members[0] for members in topology.uplinks]
+    ports = ['output:%d' % members[0] for members in topology.uplinks]
     for priority, where, tagging in ((20, network_match(NETWORK), UNTAG), (10, '', TAG)):
-        yield make_flow(ANNOUNCE, priority, [where], tagging, *outputs)
+        yield make_flow(ANNOUNCE, priority, [where], tagging, *ports)
         yield make_flow(TEACH, priority, [where], *_teach(topology, tagging))
 
 

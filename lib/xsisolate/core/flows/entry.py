@@ -1,5 +1,5 @@
 """Table 0, ENTRY and SOURCE: who sent this, and into which network?"""
-from typing import Iterator, Optional, Tuple
+from typing import Iterable, Iterator, Optional, Tuple
 
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (
@@ -16,12 +16,15 @@ from xsisolate.core.flows.stages import (
     PRIORITY_ENTRY,
     PRIORITY_PORT,
     SOURCE,
+    SPOOFED,
+    TAG_ALLOWED,
     UNKNOWN_NETWORK,
     UPLINK,
     flags,
     goto,
     network_match,
     raised,
+    unknown_priority,
 )
 
 FROM_TAG = ('load:0xa->NXM_NX_REG13[12..15]', 'move:NXM_OF_VLAN_TCI[0..11]->NXM_NX_REG13[0..11]')
@@ -47,6 +50,17 @@ def managed_port_flow(ofport: int, network: int, isolated: bool) -> Flow:
                      load_network(network), raised(*bits), goto(GUARD))
 
 
+def trunk_port_flows(ofport: int, networks: Iterable[int], isolated: bool) -> Iterator[Flow]:
+    """Yield the hooks for what a trunk VIF sends: its own VLANs' tags and no others."""
+    bits = (MANAGED, ISOLATED) if isolated else (MANAGED,)
+    for network in networks:
+        vlan = network & 0xfff
+        tag = 'dl_vlan=%d' % vlan if vlan else 'vlan_tci=0x0000/0x1000'
+        yield make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0', tag],
+                        load_network(network), raised(*bits, TAG_ALLOWED), goto(GUARD))
+    yield make_flow(0, PRIORITY_PORT - 1, ['in_port=%d' % ofport, 'reg15=0'], goto(SPOOFED))
+
+
 def closed_port_flow(ofport: int) -> Flow:
     """Return the hook for what a disabled or quarantined VIF sends."""
     return make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0'])
@@ -66,4 +80,5 @@ def other_port_flow(port: str, tag: Optional[int]) -> Flow:
 def theft_flows(network: int, mac: str) -> Iterator[Flow]:
     """Yield what keeps others on this host from using a MAC address."""
     yield make_flow(SOURCE, 50, [network_match(network), 'dl_src=%s' % mac, flags(off=[UPLINK])])
-    yield make_flow(SOURCE, 45, [network_match(UNKNOWN_NETWORK), 'dl_src=%s' % mac])
+    yield make_flow(SOURCE, unknown_priority(network),
+                    [network_match(UNKNOWN_NETWORK), 'dl_src=%s' % mac])

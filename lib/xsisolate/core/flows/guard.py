@@ -7,7 +7,17 @@ protocols end here; so does what cannot be judged, such as ICMPv6 in fragments
 from typing import Iterator
 
 from xsisolate.core.flow import Flow, make_flow
-from xsisolate.core.flows.stages import BIND, GUARD, MULTICAST_MAC, SPOOFED, TAGGED, goto, icmp6
+from xsisolate.core.flows.stages import (
+    BIND,
+    GUARD,
+    MULTICAST_MAC,
+    SPOOFED,
+    TAG_ALLOWED,
+    TAGGED,
+    flags,
+    goto,
+    icmp6,
+)
 
 # 802.1D's reserved group addresses: STP, LACP, 802.1X, LLDP.
 SWITCH_PROTOCOLS = 'dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0'
@@ -23,8 +33,13 @@ ND_ALLOWED = (133, 135, 136)
 IGMP_REPORTS = ('ip,nw_proto=2,nw_dst=224.0.0.22', 'ip,nw_proto=2,nw_dst=224.0.0.2')
 
 REFUSED = (
-    (200, TAGGED),
+    (200, TAGGED + ',' + flags(off=[TAG_ALLOWED])),
     (190, SWITCH_PROTOCOLS),
+    # No machine sends from a multicast, broadcast or loopback address.
+    (185, 'ip,nw_src=224.0.0.0/3'),
+    (185, 'ip,nw_src=127.0.0.0/8'),
+    (185, 'ipv6,ipv6_src=ff00::/8'),
+    (185, 'ipv6,ipv6_src=::1'),
     (180, 'icmp6,nw_frag=yes'),
     # Headers that the packet, or its first fragment, does not hold to the end
     # (RFC 7112): what is behind them the receiver sees, and the switch does not.

@@ -29,9 +29,9 @@ from xsisolate.core.flows.stages import (
     SETTLE,
     SOURCE,
     SPOOFED,
-    UNTAG,
     UPLINK,
     cleared,
+    fixed_tag,
     flags,
     goto,
     icmp6,
@@ -103,22 +103,24 @@ def port_identity_flows(ofport: int, mac: str) -> Iterator[Flow]:
     yield make_flow(SPOOFED, 10, [port])    # its packet count is what status shows
 
 
-def settle_flow(ofport: int, cookie: int) -> Flow:
+def settle_flow(ofport: int, network: int, tagged: bool, cookie: int) -> Flow:
     """Return the flow that learns, from a VIF's first valid frame, that it lives here.
 
     Until then the VIF may still be running on the host it migrates from: what
     is meant for it goes both ways, and its frames may come in from the uplink.
     """
     deliver = ('learn(table=%d,priority=100,cookie=0x%x,NXM_NX_REG13[],'
-               'NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:0->NXM_OF_VLAN_TCI[],'
-               'output:NXM_OF_IN_PORT[])' % (LOCAL, cookie))
+               'NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],%s,'
+               'output:NXM_OF_IN_PORT[])' % (LOCAL, cookie, fixed_tag(network, tagged)))
     refuse = ('learn(table=%d,priority=96,cookie=0x%x,NXM_NX_REG15[%d]=0x1,NXM_NX_REG13[],'
               'NXM_OF_ETH_SRC[])' % (SOURCE, cookie, UPLINK))
-    return make_flow(SETTLE, 100, ['in_port=%d' % ofport], deliver, refuse, goto(DESTINATION))
+    return make_flow(SETTLE, 100, ['in_port=%d' % ofport, network_match(network)], deliver,
+                     refuse, goto(DESTINATION))
 
 
-def settled_flows(network: int, mac: str, ofport: int) -> Iterator[Flow]:
+def settled_flows(network: int, tagged: bool, mac: str, ofport: int) -> Iterator[Flow]:
     """Yield what settle_flow learns, as the switch reads it back."""
     where = network_match(network)
-    yield make_flow(LOCAL, 100, [where, 'dl_dst=%s' % mac], UNTAG, 'output:%d' % ofport)
+    yield make_flow(LOCAL, 100, [where, 'dl_dst=%s' % mac], fixed_tag(network, tagged),
+                    'output:%d' % ofport)
     yield make_flow(SOURCE, 96, [where, 'dl_src=%s' % mac, flags(UPLINK)])

@@ -8,9 +8,8 @@ A member's address goes with a member's MAC address. A gateway speaks for its
 own addresses and for those outside the network; what it forwards between two
 addresses of the network is judged by those addresses.
 """
-from typing import Iterable, Iterator, List, Optional
+from typing import Iterable, Iterator, Mapping, Optional
 
-from xsisolate.core.address import contains
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (
     CLAIMING,
@@ -22,6 +21,7 @@ from xsisolate.core.flows.stages import (
     INGRESS_SIDE,
     MEMBER,
     MISMATCH,
+    NEXT_OWNER,
     PAIR,
     PARTY,
     PEERS,
@@ -29,18 +29,24 @@ from xsisolate.core.flows.stages import (
     RESOLVE,
     RESOLVED_TO_PARTY,
     RESOLVING,
+    TRIED,
     UPLINK,
     VIA_GATEWAY,
     address_match,
+    cleared,
     flags,
     goto,
     load_mac,
     mac_match,
     network_match,
+    number,
     raised,
 )
 from xsisolate.core.model import Gateway, Network, Prefix
 
+OWNERS_MAX = 4
+PRIORITY_RESOLVE = 100      # plus the prefix length
+PRIORITY_GATEWAY = 400      # nobody else speaks for a gateway's address
 LINK_LOCAL = Prefix(6, 0xfe80 << 112, 10)
 # Addresses that are never outside: this network, loopback, link-local,
 # multicast and reserved (IANA's special-purpose registries).
@@ -56,37 +62,47 @@ def party_flows() -> Iterator[Flow]:
     # It forwards for a neighbour, but does not answer for one.
     yield make_flow(CLASSIFY, 60, [flags(FOUND, VIA_GATEWAY, off=[RESOLVING])],
                     RESOLVED_TO_PARTY, raised(PAIR), goto(PEERS))
-    yield make_flow(CLASSIFY, 40, [flags(FOUND)], raised(MISMATCH))
+    # Members that take an address over from each other all own it: ask the next.
+    for owner in range(OWNERS_MAX - 1):
+        yield make_flow(CLASSIFY, 40, [flags(FOUND), owner_match(owner)], *next_owner(owner),
+                        goto(RESOLVE), goto(CLASSIFY))
+    yield make_flow(CLASSIFY, 38, [flags(FOUND)], raised(MISMATCH))
+    yield make_flow(CLASSIFY, 35, [flags(TRIED)], raised(MISMATCH))
     for prefix in NEVER_EXTERNAL:
         yield make_flow(CLASSIFY, 30, address_match(prefix), goto(PEERS))
     yield make_flow(CLASSIFY, 0, [''], raised(EXTERNAL), goto(PEERS))
     yield make_flow(PEERS, 100, [flags(CLAIMING)])
 
 
-def endpoint_party_flows(network: int, mac: str, addresses: Iterable[Prefix],
+def owner_match(owner: int) -> str:
+    """Return the match for the nth owner of an address being asked for."""
+    return 'reg14=%s/0xf00' % number(owner << 8)
+
+
+def next_owner(owner: int) -> Iterator[str]:
+    """Yield the actions that turn from the nth owner of an address to the next."""
+    yield cleared(FOUND, FOUND_ISOLATED)
+    yield raised(TRIED)
+    yield 'load:0x%x->%s' % (owner + 1, NEXT_OWNER)
+
+
+def endpoint_party_flows(network: int, mac: str, addresses: Mapping[Prefix, int],
                          isolated: bool) -> Iterator[Flow]:
-    """Yield what makes a local VIF known by its addresses and its MAC address."""
+    """Yield what makes a local VIF known by its addresses and its MAC address.
+
+    `addresses` says for each whether the VIF is its first owner (0) or a later
+    one. Of networks that contain each other the narrowest counts.
+    """
     answer = raised(FOUND, FOUND_ISOLATED) if isolated else raised(FOUND)
-    for address in outermost(addresses):
-        yield make_flow(RESOLVE, 20, [network_match(network), *address_match(address)],
+    for address, owner in addresses.items():
+        yield make_flow(RESOLVE, PRIORITY_RESOLVE + address.length,
+                        [network_match(network), *address_match(address, owner)],
                         load_mac(8, mac), answer)
     party = (network_match(network), *mac_match(10, mac))
     yield make_flow(CLASSIFY, 50, [*party, *mac_match(8, mac), flags(FOUND)], raised(PAIR),
-                    goto(PEERS))
+                    'load:0->' + NEXT_OWNER, goto(PEERS))
     # A known MAC address with an address that is nobody's.
     yield make_flow(CLASSIFY, 45, [*party, flags(off=[FOUND])], raised(MISMATCH))
-
-
-def outermost(addresses: Iterable[Prefix]) -> List[Prefix]:
-    """Return the addresses without those that a network among them contains.
-
-    RESOLVE refuses flows that overlap, and a router may own ::/0 and more.
-    """
-    found: List[Prefix] = []
-    for address in sorted(addresses):       # a network comes before what it contains
-        if not found or not contains(found[-1], address):
-            found.append(address)
-    return found
 
 
 def asker_flows(network: int, mac: str, peer_sets: Iterable[int]) -> Iterator[Flow]:
@@ -133,4 +149,4 @@ def _gateway_address_flows(network: int, address: Prefix, mac: Optional[str]) ->
     yield make_flow(PARTY, 49, party, raised(EXTERNAL), goto(PEERS))
     if mac:
         yield make_flow(PARTY, 45, known, raised(MISMATCH))
-        yield make_flow(RESOLVE, 30, known, load_mac(8, mac), raised(FOUND))
+        yield make_flow(RESOLVE, PRIORITY_GATEWAY, known, load_mac(8, mac), raised(FOUND))

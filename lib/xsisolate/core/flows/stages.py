@@ -7,7 +7,7 @@ policy admits the receiver (EGRESS) and the receiver's policy the sender
 and NORMAL act as they would without us; only what must not be flooded is
 delivered by our own flow of the lowest priority.
 """
-from typing import Iterable, Tuple
+from typing import Iterable, Iterator, NamedTuple, Tuple
 
 from xsisolate.core.address import format_prefix
 from xsisolate.core.model import Prefix
@@ -15,9 +15,9 @@ from xsisolate.core.model import Prefix
 # Stages in the order in which a packet meets them. 200 and above: PVS proxy
 # uses 101 and 102, Open vSwitch itself 254.
 (GUARD, BIND, CLAIM, CLAIM_TARGET, CLAIMED, SETTLE, ENTRY, SOURCE, DESTINATION, MULTICAST,
- SEEK, SOUGHT, EGRESS, EGRESS_ANSWER, INGRESS, INGRESS_TARGET, INGRESS_ANSWER, ACCEPT, REPLY,
+ SEEK, SOUGHT, SPREAD, EGRESS, EGRESS_ANSWER, INGRESS, INGRESS_TARGET, INGRESS_ANSWER, ACCEPT, REPLY,
  PASS, DELIVER, LOCAL, TEACH, ANNOUNCE, FANOUT, PARTY, RESOLVE, CLASSIFY, PEERS, MEMBER,
- REMOTE, RULES, SPOOFED, ISOLATED_DROP, REGISTRY) = range(200, 235)
+ REMOTE, RULES, SPOOFED, ISOLATED_DROP, REGISTRY) = range(200, 236)
 
 # Our band in table 0. Above everything a controller usually sends, so that a
 # foreign "allow" cannot skip the check; our own delivery below all of it.
@@ -26,7 +26,8 @@ PRIORITY_ENTRY = 65490      # every other port
 PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL
 
 # Registers. 0 to 3 stay free for foreign flows (PVS proxy uses 0 to 2).
-# reg4..7   the party's address (IPv4 in reg7), reg14 its family: 4 or 6
+# reg4..7   the party's address (IPv4 in reg7), reg14 its family: 4 or 6;
+#           while it is resolved, reg14[8..11] holds which owner is asked for
 # reg8, 9   the MAC address that the party's address belongs to
 # reg10, 11 the party's MAC address
 # reg12     the set of peers that is asked
@@ -48,6 +49,7 @@ OWN_DELIVERY = 8    # not for NORMAL: DELIVER knows where it goes
 COMMIT = 9          # remember the connection: its replies may come back
 ESTABLISHED = 10    # may pass only as the reply of a remembered connection
 INGRESS_SIDE = 11   # the party asked about is the sender, the asker the receiver
+TAG_ALLOWED = 12    # came from a trunk VIF, with a tag that it may use
 # Answers of the questions that PARTY, RESOLVE and PEERS ask; cleared as one range.
 FOUND = 16          # the party's address is known; reg8, 9 hold its MAC address
 FOUND_ISOLATED = 17     # ... and belongs to an isolated VIF of this host
@@ -62,10 +64,19 @@ SEEKING = 25        # only the MAC address is wanted
 CLAIMING = 26       # asks only whether address and MAC address are the sender's own
 CONTROL = 27        # ARP, ND and ICMP errors: pass whatever the services are
 RESOLVING = 28      # ARP and ND
-ANSWERS = (FOUND, RESOLVING)
+SPREADING = 29      # a multicast for the members of the sender's groups
+TRIED = 30          # the address has an owner, but not this one
+ANSWERS = (FOUND, TRIED)
 
 MULTICAST_MAC = 'dl_dst=01:00:00:00:00:00/01:00:00:00:00:00'
 TAGGED = 'vlan_tci=0x1000/0x1000'
+
+
+class Attachment(NamedTuple):
+    """Where a network reaches a VIF: its port, and whether the VIF expects the VLAN tag."""
+
+    ofport: int
+    tagged: bool = False
 
 
 def flags(*on: int, off: Iterable[int] = ()) -> str:
@@ -85,6 +96,22 @@ def cleared(first: int, last: int) -> str:
     return 'load:0->NXM_NX_REG15[%d..%d]' % (first, last)
 
 
+def fixed_tag(network: int, tagged: bool) -> str:
+    """Return the action that gives a frame a network's VLAN tag, or none."""
+    tag = 0x1000 | network & 0xfff if tagged and network & 0xfff else 0
+    return 'load:%s->NXM_OF_VLAN_TCI[]' % number(tag)
+
+
+def outputs(network: int, links: Iterable['Attachment']) -> Iterator[str]:
+    """Yield the actions that send copies to ports, each with the tag that it wants."""
+    links = sorted(links)
+    for tagged in (False, True):
+        ofports = [link.ofport for link in links if link.tagged is tagged]
+        if ofports:
+            yield fixed_tag(network, tagged)
+            yield from ('output:%d' % ofport for ofport in ofports)
+
+
 def goto(table: int) -> str:
     """Return the action that hands the packet to a stage."""
     return 'resubmit(,%d)' % table
@@ -98,6 +125,14 @@ def number(value: int) -> str:
 def network_match(network: int) -> str:
     """Return the match for a network (NETWORK | VLAN tag)."""
     return 'reg13=0x%x' % network
+
+
+def unknown_priority(network: int) -> int:
+    """Return the priority of a flow for UNKNOWN_NETWORK.
+
+    It only keeps apart the flows of equal MAC addresses on different networks.
+    """
+    return 1000 + (network & 0xfff)
 
 
 def mac_match(first: int, mac: str) -> Tuple[str, str]:
@@ -119,14 +154,14 @@ def mac_number(mac: str) -> int:
     return int(mac.replace(':', ''), 16)
 
 
-def address_match(prefix: Prefix) -> Tuple[str, ...]:
-    """Return the match for the party's address (reg4..7, reg14)."""
+def address_match(prefix: Prefix, owner: int = 0) -> Tuple[str, ...]:
+    """Return the match for the party's address (reg4..7, reg14), as its nth owner's."""
     width = 32 if prefix.version == 4 else 128
     mask = (1 << width) - (1 << width - prefix.length)
     words = range(7, 7 - width // 32, -1)
     fields = [_word_match(reg, prefix.value >> shift & 0xffffffff, mask >> shift & 0xffffffff)
               for reg, shift in zip(words, range(0, width, 32))]
-    return ('reg14=0x%x' % prefix.version, *fields)
+    return ('reg14=0x%x' % (owner << 8 | prefix.version), *fields)
 
 
 def _word_match(reg: int, value: int, mask: int) -> str:
@@ -136,6 +171,7 @@ def _word_match(reg: int, value: int, mask: int) -> str:
 
 
 # The party's address and MAC address, taken from where the packet has them.
+NEXT_OWNER = 'NXM_NX_REG14[8..11]'
 IPV4 = 'load:0x4->NXM_NX_REG14[]'
 IPV6 = 'load:0x6->NXM_NX_REG14[]'
 FROM_IPV4_SOURCE = IPV4 + ',move:NXM_OF_IP_SRC[]->NXM_NX_REG7[]'

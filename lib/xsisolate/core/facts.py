@@ -1,0 +1,94 @@
+"""What items must know of each other: the facts in the headers of ports and endpoints."""
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
+
+from xsisolate.core.cookie import Key, Kind
+from xsisolate.core.flows.stages import Attachment
+from xsisolate.core.items import Item
+from xsisolate.core.model import Mode, Prefix
+
+TRUNK = 'trunk'
+
+
+class EndpointFacts(NamedTuple):
+    """What others must know of an endpoint."""
+
+    mode: str
+    vm_uuid: str
+    links: Tuple[Attachment, ...]
+    groups: Tuple[int, ...]             # ids of the groups that it is a member of
+    owners: Mapping[Prefix, int]        # its addresses: of each it is the nth owner
+
+
+def format_facts(facts: EndpointFacts) -> str:
+    """Return an endpoint's facts as its header holds them."""
+    links = ','.join('%d%s' % (link.ofport, 't' * link.tagged) for link in facts.links)
+    owners = ','.join('%x.%x.%x.%x' % (*address, owner)
+                      for address, owner in sorted(facts.owners.items()))
+    return ' '.join((facts.mode, facts.vm_uuid, links, ','.join(map(str, facts.groups)), owners))
+
+
+def parse_facts(endpoint: Item) -> EndpointFacts:
+    """Return the facts in an endpoint's header."""
+    mode, vm_uuid, links, groups, owners = endpoint.facts.split(' ')
+    return EndpointFacts(
+        mode, vm_uuid,
+        tuple(Attachment(int(link.rstrip('t')), link.endswith('t')) for link in _words(links)),
+        tuple(int(group) for group in _words(groups)), dict(_parse_owners(owners)))
+
+
+def _words(text: str) -> List[str]:
+    return text.split(',') if text else []
+
+
+def _parse_owners(text: str) -> Iterator[Tuple[Prefix, int]]:
+    for word in _words(text):
+        version, value, length, owner = (int(part, 16) for part in word.split('.'))
+        yield Prefix(version, value, length), owner
+
+
+def format_port_facts(ofport: int, trunk: bool) -> str:
+    """Return a port's facts as its header holds them."""
+    return '%d %s' % (ofport, TRUNK * trunk)
+
+
+def parse_port_facts(port: Item) -> Attachment:
+    """Return the facts in a port's header."""
+    return Attachment(int(port.facts.split(' ')[0]), port.facts.endswith(TRUNK))
+
+
+def endpoint_name(network: int, mac: str) -> str:
+    """Return the name of an endpoint's item."""
+    return '%x %s' % (network, mac)
+
+
+def split_endpoint(endpoint: Item) -> Tuple[int, str]:
+    """Return (network, MAC address) of an endpoint."""
+    network, mac = endpoint.name.split(' ')
+    return int(network, 16), mac
+
+
+def endpoints(items: Iterable[Item]) -> List[Item]:
+    """Return the endpoints among items whose facts are known, in order."""
+    return sorted((item for item in items if item.key.kind is Kind.ENDPOINT and item.facts),
+                  key=_key)
+
+
+def _key(item: Item) -> Key:
+    return item.key
+
+
+def ports_of(items: Iterable[Item], endpoint: Key) -> List[Item]:
+    """Return the ports that lead to an endpoint, in order."""
+    return sorted((item for item in items
+                   if item.key.kind is Kind.PORT and endpoint in item.refs), key=_key)
+
+
+def isolated_links(items: Iterable[Item]) -> Dict[int, List[Tuple[EndpointFacts, Attachment]]]:
+    """Return where isolated endpoints are attached, by network."""
+    found: Dict[int, List[Tuple[EndpointFacts, Attachment]]] = {}
+    for item in endpoints(items):
+        facts = parse_facts(item)
+        if facts.mode == Mode.ISOLATED.word:
+            found.setdefault(split_endpoint(item)[0], []).extend(
+                (facts, link) for link in facts.links)
+    return found

@@ -1,0 +1,54 @@
+"""Who owns an address that several VIFs of a network list?
+
+Members of one isolation group may share an address and take it over from each
+other, as VRRP and CARP do: each is its nth owner. Anybody else must not, and
+the newcomer is refused, by name.
+"""
+from typing import Dict, Iterable, List, Mapping, Tuple
+
+from xsisolate.core.address import format_prefix
+from xsisolate.core.cookie import Key
+from xsisolate.core.facts import EndpointFacts, endpoints, parse_facts, ports_of, split_endpoint
+from xsisolate.core.flows.party import OWNERS_MAX
+from xsisolate.core.items import Item
+from xsisolate.core.model import Prefix
+from xsisolate.errors import PolicyError
+
+
+class Conflict(PolicyError):
+    """A VIF wants what another VIF on its network already has."""
+
+
+def check_mac(items: Mapping[Key, Item], endpoint: Key, mac: str, vm_uuid: str) -> None:
+    """Raise Conflict if an endpoint is another VM's; one VM's NICs may share theirs."""
+    item = items.get(endpoint)
+    users = ports_of(items.values(), endpoint)
+    if item and item.facts and users and parse_facts(item).vm_uuid != vm_uuid:
+        raise Conflict('MAC address %s is already in use on this network by %s of VM %s: give '
+                       'one of the VMs another' % (mac, users[0].name, parse_facts(item).vm_uuid))
+
+
+def assign_owners(items: Mapping[Key, Item], endpoint: Key, network: int,
+                  addresses: Iterable[Prefix], groups: Tuple[int, ...]) -> Dict[Prefix, int]:
+    """Return of which address an endpoint is the nth owner, or raise Conflict."""
+    others = [(item, parse_facts(item)) for item in endpoints(items.values())
+              if item.key != endpoint and split_endpoint(item)[0] == network]
+    return {address: _turn(items, address, groups,
+                           [other for other in others if address in other[1].owners])
+            for address in sorted(addresses)}
+
+
+def _turn(items: Mapping[Key, Item], address: Prefix, groups: Tuple[int, ...],
+          others: List[Tuple[Item, EndpointFacts]]) -> int:
+    """Return the first place among an address's owners that is free."""
+    taken = {facts.owners[address] for _, facts in others}
+    turn = min(set(range(OWNERS_MAX + 1)) - taken)
+    strangers = [item for item, facts in others if not set(groups) & set(facts.groups)]
+    if strangers or turn >= OWNERS_MAX:
+        other = (strangers or [item for item, _ in others])[0]
+        users = ports_of(items.values(), other.key)
+        raise Conflict('address %s is already that of %s on this network: only members of one '
+                       'isolation group may share an address, %d at most'
+                       % (format_prefix(address), users[0].name if users else other.name,
+                          OWNERS_MAX))
+    return turn

@@ -1,0 +1,104 @@
+"""Sets of peers: isolation groups and allow lists, under names that make equal sets one."""
+from hashlib import sha256
+from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
+
+from xsisolate.core.cookie import Key, Kind
+from xsisolate.core.facts import isolated_links
+from xsisolate.core.flow import Flow
+from xsisolate.core.flows.members import (allow_flows, outside_member_flows, remote_member_flows,
+                                          rule_flows)
+from xsisolate.core.flows.multicast import spread_flows
+from xsisolate.core.flows.stages import Attachment
+from xsisolate.core.items import Item, make_item
+from xsisolate.core.model import EffectivePolicy, Group, Peer, Prefix
+from xsisolate.core.vif import Surroundings
+
+GROUP, SPREAD = 'group ', 'spread '
+
+Items = Dict[Key, Item]
+
+
+def free_key(items: Mapping[Key, Item], kind: Kind, wanted: int) -> Key:
+    """Return a key that no item has, if possible the wanted one."""
+    key = Key(kind, wanted)
+    while key in items:
+        key = Key(kind, key.id + 1)
+    return key
+
+
+def group_name(group: str) -> str:
+    """Return the name of a group's item."""
+    return GROUP + group
+
+
+def _allow_name(allow: Iterable[Peer]) -> str:
+    text = '\n'.join(sorted(repr(tuple(peer)) for peer in allow))
+    return 'allow %s' % sha256(text.encode()).hexdigest()
+
+
+def add_peers(items: Items, policy: EffectivePolicy, around: Surroundings) -> Dict[str, Key]:
+    """Add the sets of peers that an isolated VIF asks about; return them by name."""
+    asked = {}
+    for group in sorted(asked_groups(policy.groups, around.config.groups)):
+        asked[group_name(group)] = key = _find(items, group_name(group))
+        items[spread_key(key)] = Item(spread_key(key), SPREAD + group)
+    if policy.allow:
+        name = _allow_name(policy.allow)
+        asked[name] = key = _find(items, name)
+        items[key] = make_item(key, name, allow_flows(key.id, policy.allow))
+    return asked
+
+
+def asked_groups(groups: Iterable[str], facts: Mapping[str, Group]) -> FrozenSet[str]:
+    """Return the VIF's groups and those that they reach and that reach them."""
+    nobody = Group()
+    return frozenset(groups) | frozenset(
+        other for group in groups for other in facts.get(group, nobody).reach
+        if group in facts.get(other, nobody).reach)
+
+
+def spread_key(group: Key) -> Key:
+    """Return the key of the item that carries a group's multicast."""
+    return Key(Kind.SPREAD, group.id)
+
+
+def spread_keys(asked: Mapping[str, Key]) -> List[Key]:
+    """Return the keys of the items that carry the multicast of the asked groups."""
+    return [spread_key(key) for name, key in asked.items() if name.startswith(GROUP)]
+
+
+def _find(items: Items, name: str) -> Key:
+    for key, item in items.items():
+        if key.kind is Kind.PEERS and item.name == name:
+            return key
+    key = free_key(items, Kind.PEERS, 1)
+    items[key] = Item(key, name)
+    return key
+
+
+def group_flows(peers: int, name: str, networks: Mapping[str, int],
+                around: Surroundings) -> Iterator[Flow]:
+    """Yield a group's rules and its members outside this host; `networks` by uuid."""
+    group = name[len(GROUP):]
+    facts = around.config.groups.get(group, Group())
+    yield from rule_flows(peers, facts.rules)
+    yield from outside_member_flows(peers, facts.addresses)
+    taken: Set[Tuple[int, Prefix]] = set()
+    for member in sorted(around.read_members(group), key=lambda member: member.mac):
+        network = networks.get(member.network)
+        if network is None:
+            continue
+        free = [address for address in sorted(member.addresses)
+                if (network, address) not in taken]     # the first who names an address has it
+        taken.update((network, address) for address in free)
+        yield from remote_member_flows(peers, network, member.mac, free)
+
+
+def group_spread_flows(items: Items, group: int) -> Iterator[Flow]:
+    """Yield the flows that carry a group's multicast to its members on this host."""
+    members: Dict[int, List[Attachment]] = {}
+    for network, links in isolated_links(items.values()).items():
+        found = [link for facts, link in links if group in facts.groups]
+        if found:
+            members[network] = found
+    yield from spread_flows(group, members)

@@ -1,0 +1,61 @@
+"""A VIF as the planner sees it, and what it finds around it."""
+from typing import Callable, Iterable, Mapping, NamedTuple, Tuple
+
+from xsisolate.core.flows.delivery import Topology
+from xsisolate.core.model import Config, EffectivePolicy, Mode, Network, RemoteMember
+from xsisolate.core.policy import quarantine
+
+UNNAMED = '-'           # a network whose name or uuid nobody has told us
+
+
+class VifPort(NamedTuple):
+    """A VIF's netdev on the bridge."""
+
+    name: str               # vif5.0 or tap5.0
+    ofport: int
+
+
+class Attached(NamedTuple):
+    """A network that a VIF is on."""
+
+    network: int                        # NETWORK | VLAN tag
+    bridge: str                         # the network's bridge, fake or real
+    network_uuid: str = UNNAMED
+
+
+class Vif(NamedTuple):
+    """A plugged VIF and what it may do; without ports it is leaving."""
+
+    domid: int
+    devid: int
+    vm_uuid: str = ''                   # the canonical one
+    mac: str = ''
+    networks: Tuple[Attached, ...] = ()     # a trunk VIF is on several
+    trunk: bool = False                 # it uses VLAN tags
+    policy: EffectivePolicy = EffectivePolicy(Mode.UNLOCKED)
+    ports: Tuple[VifPort, ...] = ()
+
+    @property
+    def number(self) -> Tuple[int, int]:
+        """The VIF's domid and devid."""
+        return self.domid, self.devid
+
+    def closed(self, reason: str) -> 'Vif':
+        """Return the VIF in quarantine, with nothing but its ports."""
+        return self._replace(policy=quarantine(reason), mac='', networks=())
+
+
+class Surroundings(NamedTuple):
+    """What a plan depends on beside the VIFs it is made for."""
+
+    topology: Topology
+    ofports: Mapping[str, int]          # the VIF netdevs that are on the bridge now
+    config: Config
+    find_network: Callable[[str, str], Network]     # by bridge name and network uuid
+    read_members: Callable[[str], Iterable[RemoteMember]]
+
+
+def split_port(name: str) -> Tuple[int, int]:
+    """Return (domid, devid) of a VIF netdev's name."""
+    domid, devid = name[3:].split('.')
+    return int(domid), int(devid)
