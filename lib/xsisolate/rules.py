@@ -3,13 +3,7 @@ import os
 from time import monotonic
 from typing import Mapping, Optional, Sequence
 
-from xsisolate.callouts import (
-    find_paths,
-    parse_trunks,
-    pvs_proxy,
-    read_private,
-    run_script,
-)
+from xsisolate.callouts import find_paths, parse_trunks, pvs_proxy, read_private, run_script
 from xsisolate.core.event import Event, parse_rules_call
 from xsisolate.core.model import Mode
 from xsisolate.dom0 import netdev
@@ -126,6 +120,7 @@ def clear(event: Event, log: Log) -> None:
         log.info('hook', vif=event.device, action=event.action, added=result.added,
                  deleted=result.deleted, ms=round((monotonic() - began) * 1000))
     except HostError as error:
+        close_device(event.device)
         log.error('not removed', vif=event.device, action=event.action, error=error)
     finally:
         if store is not None:
@@ -157,6 +152,7 @@ def connect_xenstore(event: Event, log: Log) -> Optional[Xenstore]:
 
 
 def try_to_name_vm(store: Xenstore, event: Event) -> Event:
+    """Return the event with its VM's uuid, as it is if nobody knows that any more."""
     try:
         return name_vm(store, event)
     except HostError:
@@ -166,8 +162,13 @@ def try_to_name_vm(store: Xenstore, event: Event) -> Event:
 def close_netdev(event: Event) -> None:
     """Let nothing pass, whatever state the rest is in; a VIF's tap shares its fate."""
     for device in sorted({event.device, event._replace(kind='tap').device}):
-        try:
-            if netdev.exists(device):
-                netdev.set_down(device)
-        except HostError:
-            pass        # the caller reports why it failed
+        close_device(device)
+
+
+def close_device(device: str) -> None:
+    """Let nothing pass through a netdev, if it is there."""
+    try:
+        if netdev.exists(device):
+            netdev.set_down(device)
+    except HostError:
+        pass        # the caller reports why it failed

@@ -14,13 +14,7 @@ from xsisolate.dom0.run import CommandFailed
 from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import EXIT_DONE, HostError
-from xsisolate.rules import (
-    clear,
-    close_netdev,
-    filter_vif,
-    name_vm,
-    try_to_name_vm,
-)
+from xsisolate.rules import clear, close_netdev, filter_vif, name_vm, try_to_name_vm
 
 ON, OFF = ('true', 'on'), ('false', 'off')
 ETHTOOL_KEY = 'ethtool-'

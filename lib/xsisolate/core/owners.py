@@ -7,7 +7,7 @@ the newcomer is refused, by name.
 from typing import Dict, Iterable, List, Mapping, Tuple
 
 from xsisolate.core.address import format_prefix
-from xsisolate.core.cookie import Key
+from xsisolate.core.cookie import Key, Kind
 from xsisolate.core.facts import EndpointFacts, endpoints, parse_facts, ports_of, split_endpoint
 from xsisolate.core.flows.party import OWNERS_MAX
 from xsisolate.core.items import Item
@@ -31,8 +31,10 @@ def check_mac(items: Mapping[Key, Item], endpoint: Key, mac: str, vm_uuid: str) 
 def assign_owners(items: Mapping[Key, Item], endpoint: Key, network: int,
                   addresses: Iterable[Prefix], groups: Tuple[int, ...]) -> Dict[Prefix, int]:
     """Return of which address an endpoint is the nth owner, or raise Conflict."""
+    alive = {ref for item in items.values() if item.key.kind is Kind.PORT for ref in item.refs}
     others = [(item, parse_facts(item)) for item in endpoints(items.values())
-              if item.key != endpoint and split_endpoint(item)[0] == network]
+              if item.key != endpoint and item.key in alive
+              and split_endpoint(item)[0] == network]
     return {address: _turn(items, address, groups,
                            [other for other in others if address in other[1].owners])
             for address in sorted(addresses)}

@@ -7,8 +7,8 @@ from typing import AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping, Na
 
 from xsisolate.core.cookie import BASE, BRIDGE, Key, Kind, port_id
 from xsisolate.core.facts import (EndpointFacts, endpoint_name, endpoints, format_facts,
-                                  format_port_facts, isolated_links, parse_facts,
-                                  parse_port_facts, ports_of, split_endpoint)
+                                  format_port_facts, isolated_links, parse_facts, parse_port_facts,
+                                  ports_of, split_endpoint)
 from xsisolate.core.flow import Flow
 from xsisolate.core.flows.decision import (decision_flows, endpoint_destination_flows,
                                            isolation_count_flows, network_decision_flows)

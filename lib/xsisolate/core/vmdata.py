@@ -5,18 +5,8 @@ time linear in the size of the input. Every key is read, also one that another
 replaces: a policy with a mistake in it is a mistake.
 """
 import re
-from typing import (
-    Callable,
-    Dict,
-    FrozenSet,
-    Iterator,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Tuple,
-    TypeVar,
-)
+from typing import (Callable, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional,
+                    Tuple, TypeVar)
 
 from xsisolate.core.address import parse_own, parse_prefix, quoted
 from xsisolate.core.model import Mode, Peer, Prefix, Service, VifPolicy

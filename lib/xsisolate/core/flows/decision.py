@@ -6,62 +6,19 @@ receiver's about the sender (INGRESS). Both must admit the frame.
 from typing import Iterator, Tuple
 
 from xsisolate.core.flow import Flow, make_flow
-from xsisolate.core.flows.stages import (
-    ACCEPT,
-    ANSWERS,
-    CHECKED,
-    COMMIT,
-    CONTROL,
-    DESTINATION,
-    DHCP6_ANSWER,
-    DHCP6_QUERY,
-    DHCP_ANSWER,
-    DHCP_QUERY,
-    EGRESS,
-    EGRESS_ANSWER,
-    ESTABLISHED,
-    FROM_ARP_SOURCE,
-    FROM_ARP_TARGET,
-    FROM_ETH_DESTINATION,
-    FROM_ETH_SOURCE,
-    FROM_IPV4_DESTINATION,
-    FROM_IPV4_SOURCE,
-    FROM_IPV6_DESTINATION,
-    FROM_IPV6_SOURCE,
-    FROM_ND_TARGET,
-    INGRESS,
-    INGRESS_ANSWER,
-    INGRESS_SIDE,
-    INGRESS_TARGET,
-    ISOLATED,
-    ISOLATED_DROP,
-    MISMATCH,
-    MULTICAST,
-    MULTICAST_MAC,
-    OWN_DELIVERY,
-    PARTY,
-    PASS,
-    PLAIN,
-    REPLY,
-    REPLY_ONLY,
-    REQUEST,
-    RESOLVING,
-    TO_ISOLATED,
-    TO_LOCAL,
-    TO_REMOTE,
-    TO_UPLINK,
-    UNKNOWN_NETWORK,
-    UPLINK,
-    cleared,
-    destination_match,
-    flags,
-    goto,
-    icmp6,
-    network_match,
-    raised,
-    unknown_priority,
-    source_match,
-)
+from xsisolate.core.flows.stages import (ACCEPT, ANSWERS, CHECKED, COMMIT, CONTROL, DESTINATION,
+                                         DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
+                                         EGRESS, EGRESS_ANSWER, ESTABLISHED, FROM_ARP_SOURCE,
+                                         FROM_ARP_TARGET, FROM_ETH_DESTINATION, FROM_ETH_SOURCE,
+                                         FROM_IPV4_DESTINATION, FROM_IPV4_SOURCE,
+                                         FROM_IPV6_DESTINATION, FROM_IPV6_SOURCE, FROM_ND_TARGET,
+                                         INGRESS, INGRESS_ANSWER, INGRESS_SIDE, INGRESS_TARGET,
+                                         ISOLATED, ISOLATED_DROP, MISMATCH, MULTICAST,
+                                         MULTICAST_MAC, OWN_DELIVERY, PARTY, PASS, PLAIN, REPLY,
+                                         REPLY_ONLY, REQUEST, RESOLVING, TO_ISOLATED, TO_LOCAL,
+                                         TO_REMOTE, TO_UPLINK, UNKNOWN_NETWORK, UPLINK, cleared,
+                                         destination_match, flags, goto, icmp6, network_match,
+                                         raised, unknown_priority, source_match)
 from xsisolate.core.model import Mode, Network
 
 SOLICITED_NODE = 'ipv6_dst=ff02::1:ff00:0/104'
@@ -203,7 +160,8 @@ def _dhcp_query_flows(where: str, facts: Network) -> Iterator[Flow]:
     if not servers:
         return
     elsewhere = flags(off=[TO_LOCAL])
-    for query, address in ((DHCP_QUERY, FROM_IPV4_DESTINATION), (DHCP6_QUERY, FROM_IPV6_DESTINATION)):
+    for query, address in ((DHCP_QUERY, FROM_IPV4_DESTINATION),
+                           (DHCP6_QUERY, FROM_IPV6_DESTINATION)):
         yield make_flow(EGRESS, 192, [where, query, elsewhere], FROM_ETH_DESTINATION, address,
                         goto(PARTY), goto(EGRESS_ANSWER))
     for server in servers:

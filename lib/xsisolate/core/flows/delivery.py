@@ -11,28 +11,10 @@ from typing import Iterable, Iterator, NamedTuple, Optional, Tuple
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.entry import other_port_flow, uplink_flow
 from xsisolate.core.flows.guard import IGMP_REPORTS
-from xsisolate.core.flows.stages import (
-    ANNOUNCE,
-    BIND,
-    DELIVER,
-    FANOUT,
-    GUARD,
-    ISOLATED,
-    LOCAL,
-    NETWORK,
-    TAG,
-    TEACH,
-    TO_LOCAL,
-    TO_REMOTE,
-    TO_UPLINK,
-    UNTAG,
-    UPLINK,
-    Attachment,
-    flags,
-    goto,
-    network_match,
-    outputs,
-)
+from xsisolate.core.flows.stages import (ANNOUNCE, BIND, DELIVER, FANOUT, GUARD, ISOLATED, LOCAL,
+                                         NETWORK, TAG, TEACH, TO_LOCAL, TO_REMOTE, TO_UPLINK,
+                                         UNTAG, UPLINK, Attachment, flags, goto, network_match,
+                                         outputs)
 
 # The switch's FDB must learn the sender although NORMAL does not carry the
 # frame: sent to itself, it is learned from and not forwarded.

@@ -7,17 +7,8 @@ protocols end here; so does what cannot be judged, such as ICMPv6 in fragments
 from typing import Iterator
 
 from xsisolate.core.flow import Flow, make_flow
-from xsisolate.core.flows.stages import (
-    BIND,
-    GUARD,
-    MULTICAST_MAC,
-    SPOOFED,
-    TAG_ALLOWED,
-    TAGGED,
-    flags,
-    goto,
-    icmp6,
-)
+from xsisolate.core.flows.stages import (BIND, GUARD, MULTICAST_MAC, SPOOFED, TAG_ALLOWED, TAGGED,
+                                         flags, goto, icmp6)
 
 # 802.1D's reserved group addresses: STP, LACP, 802.1X, LLDP.
 SWITCH_PROTOCOLS = 'dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0'

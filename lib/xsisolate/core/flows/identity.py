@@ -8,36 +8,12 @@ sender's own MAC address. So a VIF costs a constant and one flow per address.
 from typing import Iterator
 
 from xsisolate.core.flow import Flow, make_flow
-from xsisolate.core.flows.stages import (
-    ANSWERS,
-    BIND,
-    CLAIM,
-    CLAIM_TARGET,
-    CLAIMED,
-    CLAIMING,
-    CLASSIFY,
-    DESTINATION,
-    FROM_ARP_SOURCE,
-    FROM_ARP_TARGET,
-    FROM_ETH_SOURCE,
-    FROM_IPV4_SOURCE,
-    FROM_IPV6_SOURCE,
-    FROM_ND_TARGET,
-    LOCAL,
-    PAIR,
-    RESOLVE,
-    SETTLE,
-    SOURCE,
-    SPOOFED,
-    UPLINK,
-    cleared,
-    fixed_tag,
-    flags,
-    goto,
-    icmp6,
-    network_match,
-    raised,
-)
+from xsisolate.core.flows.stages import (ANSWERS, BIND, CLAIM, CLAIM_TARGET, CLAIMED, CLAIMING,
+                                         CLASSIFY, DESTINATION, FROM_ARP_SOURCE, FROM_ARP_TARGET,
+                                         FROM_ETH_SOURCE, FROM_IPV4_SOURCE, FROM_IPV6_SOURCE,
+                                         FROM_ND_TARGET, LOCAL, PAIR, RESOLVE, SETTLE, SOURCE,
+                                         SPOOFED, UPLINK, cleared, fixed_tag, flags, goto, icmp6,
+                                         network_match, raised)
 
 UNSPECIFIED6 = 'ipv6_src=::'
 NO_LINK_LAYER = '00:00:00:00:00:00'     # how an absent ND option reads

@@ -8,32 +8,11 @@ port; TCP says so itself, and needs none.
 from typing import Iterable, Iterator, Optional, Tuple
 
 from xsisolate.core.flow import Flow, make_flow
-from xsisolate.core.flows.stages import (
-    CONTROL,
-    EXTERNAL,
-    FOUND,
-    INGRESS_SIDE,
-    MEMBER,
-    MISMATCH,
-    PAIR,
-    PLAIN,
-    REMOTE,
-    REPLY_ONLY,
-    REQUEST,
-    RESOLVING,
-    RULES,
-    SEEKING,
-    TO_REMOTE,
-    UPLINK,
-    VIA_GATEWAY,
-    address_match,
-    flags,
-    goto,
-    load_mac,
-    mac_match,
-    network_match,
-    raised,
-)
+from xsisolate.core.flows.stages import (CONTROL, EXTERNAL, FOUND, INGRESS_SIDE, MEMBER, MISMATCH,
+                                         PAIR, PLAIN, REMOTE, REPLY_ONLY, REQUEST, RESOLVING,
+                                         RULES, SEEKING, TO_REMOTE, UPLINK, VIA_GATEWAY,
+                                         address_match, flags, goto, load_mac, mac_match,
+                                         network_match, raised)
 from xsisolate.core.model import Peer, Prefix, Service
 
 # A bit of a flow's priority says how good its answer is: a peer that may say

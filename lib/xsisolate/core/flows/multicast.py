@@ -2,14 +2,24 @@
 
 A request for an address whose MAC address is known becomes unicast and is then
 judged like any other frame. What a VM must say to the infrastructure (DHCP,
-router solicitations, announcements of itself) goes to the uplink only. The
+router solicitations) goes to the uplink only, what it says of itself to its
+groups, too. Other multicast stays among the local members of its groups. The
 rest an isolated VIF neither sends nor receives.
 """
 from typing import Iterable, Iterator, Mapping, Optional, Tuple
 
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.party import OWNERS_MAX, next_owner, owner_match
-from xsisolate.core.flows.stages import (ANSWERS, CLAIMING, CLASSIFY, CONTROL, DESTINATION, DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY, FANOUT, FOUND, FOUND_ISOLATED, FROM_ARP_TARGET, FROM_ETH_DESTINATION, FROM_ETH_SOURCE, FROM_ND_TARGET, ISOLATED, ISOLATED_DROP, MEMBER, MISMATCH, MULTICAST, PAIR, PARTY, PASS, PEERS, PLAIN, REPLY_ONLY, REQUEST, RESOLVE, RESOLVED_TO_ETH, RESOLVING, RULES, SEEK, SEEKING, SOUGHT, SPREAD, SPREADING, TO_UPLINK, TRIED, UPLINK, Attachment, address_match, cleared, flags, goto, icmp6, network_match, outputs, raised, source_match)
+from xsisolate.core.flows.stages import (ANSWERS, CLAIMING, CLASSIFY, CONTROL, DESTINATION,
+                                         DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
+                                         FANOUT, FOUND, FOUND_ISOLATED, FROM_ARP_TARGET,
+                                         FROM_ETH_DESTINATION, FROM_ETH_SOURCE, FROM_ND_TARGET,
+                                         ISOLATED, ISOLATED_DROP, MEMBER, MISMATCH, MULTICAST,
+                                         PAIR, PARTY, PASS, PEERS, PLAIN, REPLY_ONLY, REQUEST,
+                                         RESOLVE, RESOLVED_TO_ETH, RESOLVING, RULES, SEEK, SEEKING,
+                                         SOUGHT, SPREAD, SPREADING, TO_UPLINK, TRIED, UPLINK,
+                                         Attachment, address_match, cleared, flags, goto, icmp6,
+                                         network_match, outputs, raised, source_match)
 from xsisolate.core.model import Network, Prefix
 
 TO_THE_UPLINK = (raised(TO_UPLINK), goto(PASS))

@@ -11,37 +11,12 @@ addresses of the network is judged by those addresses.
 from typing import Iterable, Iterator, Mapping, Optional
 
 from xsisolate.core.flow import Flow, make_flow
-from xsisolate.core.flows.stages import (
-    CLAIMING,
-    CLASSIFY,
-    CONTROL,
-    EXTERNAL,
-    FOUND,
-    FOUND_ISOLATED,
-    INGRESS_SIDE,
-    MEMBER,
-    MISMATCH,
-    NEXT_OWNER,
-    PAIR,
-    PARTY,
-    PEERS,
-    PLAIN,
-    RESOLVE,
-    RESOLVED_TO_PARTY,
-    RESOLVING,
-    TRIED,
-    UPLINK,
-    VIA_GATEWAY,
-    address_match,
-    cleared,
-    flags,
-    goto,
-    load_mac,
-    mac_match,
-    network_match,
-    number,
-    raised,
-)
+from xsisolate.core.flows.stages import (CLAIMING, CLASSIFY, CONTROL, EXTERNAL, FOUND,
+                                         FOUND_ISOLATED, INGRESS_SIDE, MEMBER, MISMATCH,
+                                         NEXT_OWNER, PAIR, PARTY, PEERS, PLAIN, RESOLVE,
+                                         RESOLVED_TO_PARTY, RESOLVING, TRIED, UPLINK, VIA_GATEWAY,
+                                         address_match, cleared, flags, goto, load_mac, mac_match,
+                                         network_match, number, raised)
 from xsisolate.core.model import Gateway, Network, Prefix
 
 OWNERS_MAX = 4
@@ -59,7 +34,10 @@ def party_flows() -> Iterator[Flow]:
     """Yield the fixed flows that find out who the other end is."""
     yield make_flow(PARTY, 0, [''], goto(RESOLVE), goto(CLASSIFY))
     # Behind a gateway an address stands for its own MAC address.
-    # It forwards for a neighbour, but does not answer for one.
+    # It forwards for a neighbour, but does not answer for one. Nobody forwards
+    # link-local addresses.
+    yield make_flow(CLASSIFY, 65, [*address_match(LINK_LOCAL), flags(VIA_GATEWAY)],
+                    raised(MISMATCH))
     yield make_flow(CLASSIFY, 60, [flags(FOUND, VIA_GATEWAY, off=[RESOLVING])],
                     RESOLVED_TO_PARTY, raised(PAIR), goto(PEERS))
     # Members that take an address over from each other all own it: ask the next.

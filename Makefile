@@ -1,0 +1,74 @@
+# The only list of developer commands. Each target installs what it needs, once:
+# Debian's packages (as root), and Python environments in .venv and .venv36.
+
+SHELL := /bin/sh
+VENV := .venv
+VENV36 := .venv36
+PYTHON := $(VENV)/bin/python
+SETUP := tests/setup.sh
+SUITE = $(PYTHON) tests/suite.py
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-lab \
+	test-demo lint golden clean packages root
+
+help:
+	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
+	@echo
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
+		| while IFS='|' read -r command text; do printf '%-19s%s\n' "$$command" "$$text"; done
+	@echo
+	@echo 'All but lint, test-core and clean need root: the sandbox Dom0 makes namespaces.'
+
+demo: root packages $(VENV)/ready $(VENV36)/ready ## eight VMs on a real Open vSwitch, isolated and tried (about 20 s)
+	@$(SETUP) demo
+
+test: root packages $(VENV)/ready $(VENV36)/ready ## everything, on Python 3.6 and the current one
+	@$(SUITE) all
+
+test-core: $(VENV)/ready $(VENV36)/ready ## policy and flows: tables and properties, no process started
+	@$(SUITE) core
+
+test-dom0: root packages $(VENV)/ready $(VENV36)/ready ## what speaks with xenstore, OVSDB, the kernel
+	@$(SUITE) dom0
+
+test-ovs: root packages $(VENV)/ready ## flows on a real switch: read back, reconciled, left alone
+	@$(SUITE) ovs
+
+test-net: root packages $(VENV)/ready ## real packets between VMs
+	@$(SUITE) net
+
+test-hooks: root packages $(VENV)/ready ## the hooks as processes, fired as udev and xenopsd do
+	@$(SUITE) hooks
+
+test-lab: root packages $(VENV)/ready ## the sandbox Dom0 itself
+	@$(SUITE) lab
+
+test-demo: root packages $(VENV)/ready ## the demo: it notices sabotage, and cleans up
+	@$(SUITE) demo
+
+lint: $(VENV)/ready $(VENV36)/ready ## ruff, and mypy --strict
+	@$(SUITE) lint
+
+golden: $(VENV)/ready ## write the golden files of tests/core anew; look at the diff
+	@$(PYTHON) -m pytest -q tests/core --golden
+
+setup: packages $(VENV)/ready $(VENV36)/ready ## only install what the others need
+
+clean: ## remove what the other commands made, but no Debian packages
+	rm -rf $(VENV) $(VENV36) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		build dist lib/*.egg-info
+	find hooks lib tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+root:
+	@$(SETUP) root
+
+packages:
+	@$(SETUP) packages
+
+# packages come first, where they are missing: they bring the interpreter
+$(VENV)/ready: tests/requirements.txt $(SETUP) | packages
+	@$(SETUP) venv $(VENV) $<
+
+$(VENV36)/ready: tests/requirements-3.6.txt $(SETUP) | packages
+	@$(SETUP) venv36 $(VENV36) $<

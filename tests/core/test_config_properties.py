@@ -1,0 +1,115 @@
+"""Any configuration reads back from YAML and from the compiled copy as it was."""
+import json
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xsisolate.config import _decode_config, _encode_config, parse_config
+from xsisolate.core.address import format_prefix
+from xsisolate.core.model import Config, Gateway, Group, Mode, Network, Prefix, Service
+from xsisolate.errors import ConfigError
+
+NAMES = st.from_regex('[a-z0-9][a-z0-9_.-]{0,62}', fullmatch=True)
+HOSTS4 = st.integers(0x0a000000, 0x0affffff).map(lambda n: Prefix(4, n, 32))
+HOSTS6 = st.integers(1, 1 << 64).map(lambda n: Prefix(6, 0xfd << 120 | n, 128))
+PREFIXES = st.one_of(HOSTS4, HOSTS6, st.integers(8, 31).map(
+    lambda length: Prefix(4, 0x0a000000, length)))
+MACS = st.integers(1, (1 << 40) - 1).map(
+    lambda n: '00:' + ':'.join('%02x' % (n >> at & 255) for at in (32, 24, 16, 8, 0)))
+UUIDS = st.uuids().map(str)
+PORTS = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(sorted)
+SERVICES = st.one_of(
+    st.sampled_from([Service('icmp'), Service('icmp6'), Service('tcp', 0, 65535)]),
+    PORTS.map(lambda ports: Service('udp', *ports)))
+GATEWAYS = st.one_of(
+    st.builds(Gateway, HOSTS4, st.none() | HOSTS6, st.none() | MACS),
+    st.builds(Gateway, st.none(), HOSTS6, st.none() | MACS))
+NETWORKS = st.builds(
+    Network, st.sampled_from([mode for mode in Mode if mode is not Mode.QUARANTINED]),
+    st.frozensets(PREFIXES, max_size=4), st.lists(GATEWAYS, max_size=3).map(tuple),
+    st.frozensets(HOSTS4 | HOSTS6, max_size=3))
+
+
+@st.composite
+def configs(draw):
+    names = draw(st.lists(NAMES, max_size=3, unique=True))
+    groups = st.builds(
+        Group, st.frozensets(PREFIXES, max_size=4),
+        st.none() | st.frozensets(UUIDS, max_size=3),
+        st.none() | st.frozensets(SERVICES, max_size=3),
+        st.frozensets(st.sampled_from(names), max_size=3) if names else st.nothing())
+    return Config(draw(st.booleans()), draw(st.integers(0, 3600)),
+                  draw(st.dictionaries(NAMES | UUIDS | st.just('*'), NETWORKS,
+                                       max_size=3)),
+                  {name: draw(groups) for name in names})
+
+
+def texts(prefixes):
+    return [format_prefix(prefix) for prefix in prefixes]
+
+
+def service_text(service):
+    if service.last == 65535 and not service.first:
+        return service.protocol
+    ports = '/%d-%d' % service[1:] if service.last else ''
+    return service.protocol + ports
+
+
+def gateway_tree(gateway):
+    tree = {'ipv4': gateway.ipv4 and format_prefix(gateway.ipv4),
+            'ipv6': gateway.ipv6 and format_prefix(gateway.ipv6), 'mac': gateway.mac}
+    return {key: value for key, value in tree.items() if value}
+
+
+def network_tree(network):
+    return {'default': network.default.word, 'subnets': texts(network.subnets),
+            'gateways': [gateway_tree(gateway) for gateway in network.gateways],
+            'dhcp_servers': texts(network.dhcp_servers)}
+
+
+def group_tree(group):
+    tree = {'addresses': texts(group.addresses), 'reach': list(group.reach)}
+    if group.vms is not None:
+        tree['vms'] = list(group.vms)
+    if group.rules is not None:
+        tree['rules'] = [service_text(service) for service in group.rules]
+    return tree
+
+
+def yaml_text(config):
+    return yaml.safe_dump({
+        'version': 1, 'grace': config.grace,
+        'unsealed': 'accept' if config.accept_unsealed else 'quarantine',
+        'networks': {key: network_tree(item) for key, item in config.networks.items()},
+        'groups': {key: group_tree(item) for key, item in config.groups.items()}})
+
+
+@settings(deadline=None)
+@given(configs())
+def test_what_yaml_writes_reads_back(config):
+    assert parse_config(yaml_text(config), 'test.yaml') == config
+
+
+@given(configs())
+def test_the_compiled_copy_reads_back(config):
+    copy = json.loads(json.dumps(_encode_config(config)))
+    assert _decode_config(copy) == config
+
+
+WORDS = st.sampled_from((
+    'version: 1', 'groups:', 'networks:', 'red:', 'rules:', ' ', '  ', '\n', '- ', '[',
+    ']', '{', '}', ': ', ', ', '&a', '*a', '<<: ', '!x ', '!!str ', '!a%0Ab ', '"', "'",
+    '|', '>', '%YAML 9.9', '%TAG ! x', '---', '...', '\t', '\0', '\x85', '\u2028',
+    '\ud800', '#', '?', '"\\UFFFFFFFF"', '"\\ud800"', '"\\e"', '!<%FF> ', '!x!y ',
+    'no', '1', '10.9', '~', '52:54:00:12:34:56'))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.one_of(st.text(), st.lists(WORDS, max_size=20).map(''.join)))
+def test_any_text_is_a_config_or_one_line(text):
+    try:
+        parse_config('version: 1\n' + text, 'test.yaml')
+    except ConfigError as error:
+        assert str(error).isprintable() and str(error).encode('ascii')
+        assert str(error).startswith('test.yaml:')

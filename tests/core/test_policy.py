@@ -1,0 +1,187 @@
+"""XAPI's locking, the VM's policy and the network's default: who wins."""
+import pytest
+
+from xsisolate.core.address import parse_prefix
+from xsisolate.core.model import (Config, EffectivePolicy, Group, Locking, Mode,
+                                  Network, Peer, VifPolicy)
+from xsisolate.core.policy import find_network, quarantine, resolve_policy
+from xsisolate.errors import PolicyError
+
+VM = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'
+OTHER_VM = '11111111-8a4f-2c61-1c5b-6f2f5a3f8c77'
+MAC = '00:16:3e:01:02:03'
+LINK_LOCAL = 'fe80::216:3eff:fe01:203'
+
+UNLOCKED, LOCKED, ISOLATED, DISABLED = (
+    Mode.UNLOCKED, Mode.LOCKED, Mode.ISOLATED, Mode.DISABLED)
+TRUSTING = Config(accept_unsealed=True)
+RED = frozenset(['red'])
+NO_LOCKING, NO_NETWORK = Locking(), Network()
+
+
+def prefixes(*texts):
+    return frozenset(map(parse_prefix, texts))
+
+
+def resolve(vmdata, locking=NO_LOCKING, config=TRUSTING, network=NO_NETWORK):
+    return resolve_policy(VM, MAC, locking, vmdata, config, network)
+
+
+def refusal(*args, **kwargs):
+    with pytest.raises(PolicyError) as refused:
+        resolve(*args, **kwargs)
+    text = str(refused.value)
+    assert text.isprintable() and text.encode('ascii') and len(text) < 500
+    return text
+
+
+@pytest.mark.parametrize('floor, default, mode', [
+    pytest.param(UNLOCKED, UNLOCKED, UNLOCKED, id='as without us'),
+    pytest.param(LOCKED, UNLOCKED, LOCKED, id='XAPI locks'),
+    pytest.param(DISABLED, ISOLATED, DISABLED, id='XAPI disables'),
+    pytest.param(UNLOCKED, LOCKED, LOCKED, id='the network locks'),
+    pytest.param(LOCKED, ISOLATED, ISOLATED, id='the network isolates'),
+    pytest.param(UNLOCKED, DISABLED, DISABLED, id='the network disables'),
+])
+@pytest.mark.parametrize('absent', [None, VifPolicy()])
+@pytest.mark.parametrize('config', [Config(), TRUSTING])
+def test_mode_without_policy(floor, default, mode, absent, config):
+    network = Network(default=default)
+    assert resolve(absent, Locking(floor), config, network) == EffectivePolicy(mode)
+
+
+@pytest.mark.parametrize('written, mode', [
+    pytest.param(VifPolicy(mode=UNLOCKED), UNLOCKED, id='unlocked'),
+    pytest.param(VifPolicy(mode=LOCKED, groups=RED), LOCKED, id='mode beats groups'),
+    pytest.param(VifPolicy(mode=DISABLED), DISABLED, id='disabled'),
+    pytest.param(VifPolicy(groups=RED), ISOLATED, id='groups'),
+    pytest.param(VifPolicy(groups=frozenset()), ISOLATED, id='no groups'),
+    pytest.param(VifPolicy(allow=frozenset()), ISOLATED, id='empty allow'),
+    pytest.param(VifPolicy(ipv4=prefixes('10.0.0.7')), LOCKED, id='addresses alone'),
+    pytest.param(VifPolicy(ipv6=frozenset()), LOCKED, id='no addresses alone'),
+    pytest.param(VifPolicy(groups=RED, ipv4=prefixes('10.0.0.7')), ISOLATED,
+                 id='groups and addresses'),
+])
+def test_mode_of_a_policy(written, mode):
+    assert resolve(written).mode is mode
+
+
+@pytest.mark.parametrize('floor', [UNLOCKED, LOCKED, DISABLED])
+@pytest.mark.parametrize('written', [UNLOCKED, LOCKED, ISOLATED, DISABLED])
+def test_the_stricter_mode_wins(floor, written):
+    assert resolve(VifPolicy(mode=written), Locking(floor)).mode is max(floor, written)
+
+
+def test_the_network_default_is_for_vifs_without_policy():
+    policy = resolve(VifPolicy(mode=UNLOCKED), network=Network(default=DISABLED))
+    assert policy.mode is UNLOCKED
+
+
+XAPI4, XAPI6 = prefixes('10.0.0.0/24'), prefixes('fd00::/64')
+
+
+@pytest.mark.parametrize('written, locking, own', [
+    pytest.param(VifPolicy(), Locking(LOCKED, XAPI4, XAPI6),
+                 XAPI4 | XAPI6 | prefixes(LINK_LOCAL), id="XAPI's without policy"),
+    pytest.param(VifPolicy(groups=RED), Locking(LOCKED, XAPI4, XAPI6),
+                 XAPI4 | XAPI6 | prefixes(LINK_LOCAL), id="XAPI's without addresses"),
+    pytest.param(VifPolicy(ipv4=prefixes('10.0.0.7')), Locking(LOCKED, XAPI4, XAPI6),
+                 prefixes('10.0.0.7', LINK_LOCAL) | XAPI6, id='one family narrowed'),
+    pytest.param(VifPolicy(ipv4=frozenset()), Locking(LOCKED, XAPI4), frozenset(),
+                 id='an empty list is no address'),
+    pytest.param(VifPolicy(ipv6=frozenset()), Locking(LOCKED, XAPI4, XAPI6), XAPI4,
+                 id='no IPv6, no link-local'),
+    pytest.param(VifPolicy(ipv6=prefixes(LINK_LOCAL)), Locking(LOCKED, XAPI4, XAPI6),
+                 XAPI4 | prefixes(LINK_LOCAL), id='link-local alone, inside the fence'),
+    pytest.param(VifPolicy(ipv4=prefixes('10.9.9.9')), Locking(), prefixes('10.9.9.9'),
+                 id='no fence'),
+    pytest.param(VifPolicy(ipv6=prefixes('fd00::7')), Locking(),
+                 prefixes('fd00::7', LINK_LOCAL), id='link-local is own'),
+    pytest.param(VifPolicy(mode=LOCKED), Locking(), frozenset(), id='nobody said any'),
+])
+def test_own_addresses(written, locking, own):
+    assert resolve(written, locking).addresses == own
+
+
+@pytest.mark.parametrize('written, locking, said', [
+    pytest.param(VifPolicy(ipv4=prefixes('10.0.1.7')), Locking(LOCKED, XAPI4),
+                 "ipv4: 10.0.1.7 is outside XAPI's ipv4_allowed (10.0.0.0/24)",
+                 id='outside'),
+    pytest.param(VifPolicy(ipv4=prefixes('10.0.0.0/23')), Locking(LOCKED, XAPI4),
+                 'ipv4: 10.0.0.0/23 is outside', id='wider'),
+    pytest.param(VifPolicy(ipv4=prefixes('10.0.0.7')), Locking(LOCKED), '(empty)',
+                 id="XAPI's list is empty"),
+    pytest.param(VifPolicy(ipv6=prefixes('fd01::7')), Locking(LOCKED, XAPI4, XAPI6),
+                 'ipv6: fd01::7 is outside', id='v6 outside'),
+    pytest.param(VifPolicy(ipv6=prefixes(LINK_LOCAL)), Locking(LOCKED, XAPI4),
+                 'ipv6: fe80::216:3eff:fe01:203 is outside',
+                 id='link-local where XAPI allows no IPv6'),
+    pytest.param(VifPolicy(mode=UNLOCKED, ipv4=prefixes('10.0.1.7')),
+                 Locking(LOCKED, XAPI4), 'ipv4: 10.0.1.7', id='whatever the mode'),
+    pytest.param(VifPolicy(ipv4=prefixes('10.0.1.7')),
+                 Locking(LOCKED, prefixes(*('10.0.2.%d' % n for n in range(99)))),
+                 '(10.0.2.0, 10.0.2.1, 10.0.2.2, 10.0.2.3, ...)', id='a long list'),
+])
+def test_address_outside_the_fence(written, locking, said):
+    assert said in refusal(written, locking)
+
+
+@pytest.mark.parametrize('roster, admitted', [
+    pytest.param(None, True, id='no roster'),
+    pytest.param(frozenset([VM, OTHER_VM]), True, id='on the roster'),
+    pytest.param(frozenset([OTHER_VM]), False, id='not on the roster'),
+    pytest.param(frozenset(), False, id='an empty roster'),
+])
+def test_rosters(roster, admitted):
+    config = TRUSTING._replace(groups={'red': Group(vms=roster)})
+    if admitted:
+        assert resolve(VifPolicy(groups=RED), config=config).groups == RED
+    else:
+        text = refusal(VifPolicy(groups=RED), config=config)
+        assert text.startswith('groups: red ')
+        assert VM in text and 'groups.red.vms' in text
+
+
+def test_roster_of_another_group():
+    config = TRUSTING._replace(groups={'blue': Group(vms=frozenset())})
+    assert resolve(VifPolicy(groups=RED), config=config).groups == RED
+
+
+@pytest.mark.parametrize('written', [
+    VifPolicy(mode=UNLOCKED), VifPolicy(mode=DISABLED), VifPolicy(groups=frozenset())])
+def test_policy_without_seal(written):
+    text = refusal(written, config=Config())
+    assert 'without a seal' in text and 'xsisolate seal' in text
+    assert 'unsealed: accept' in text
+
+
+@pytest.mark.parametrize('mode', [UNLOCKED, DISABLED])
+def test_modes_that_carry_nothing(mode):
+    written = VifPolicy(mode, RED, frozenset([Peer(None)]), XAPI4, XAPI6)
+    assert resolve(written) == EffectivePolicy(mode)
+
+
+@pytest.mark.parametrize('mode', [LOCKED, ISOLATED])
+def test_modes_that_carry_everything(mode):
+    written = VifPolicy(mode, RED, frozenset([Peer(None)]), XAPI4, frozenset())
+    assert resolve(written) == EffectivePolicy(mode, XAPI4, RED, written.allow)
+
+
+def test_quarantine():
+    assert quarantine('why') == EffectivePolicy(Mode.QUARANTINED, reason='why')
+
+
+UUID = '6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796'
+BY_BRIDGE, BY_UUID, BY_STAR = (Network(default=mode) for mode in (LOCKED, ISOLATED,
+                                                                  DISABLED))
+
+
+@pytest.mark.parametrize('networks, found', [
+    pytest.param({'xapi3': BY_BRIDGE, UUID: BY_UUID, '*': BY_STAR}, BY_BRIDGE,
+                 id='bridge first'),
+    pytest.param({UUID: BY_UUID, '*': BY_STAR}, BY_UUID, id='then uuid'),
+    pytest.param({'xapi4': BY_BRIDGE, '*': BY_STAR}, BY_STAR, id='then all'),
+    pytest.param({'xapi4': BY_BRIDGE}, Network(), id='else the defaults'),
+])
+def test_find_network(networks, found):
+    assert find_network(Config(networks=networks), 'xapi3', UUID.upper()) == found

@@ -1,0 +1,48 @@
+"""A bridge's ports, sorted."""
+import pytest
+
+from xsisolate.core.flows.delivery import Topology
+from xsisolate.core.topology import Link, make_topology, vif_ofports
+
+LOCAL = Link('xenbr0', 'xenbr0', 65534, True, None)
+ETH0 = Link('eth0', 'eth0', 1, False, None)
+VIF = Link('vif5.0', 'vif5.0', 7, False, 0)
+
+
+def bond(name, ofport, active=False):
+    return Link('bond0', name, ofport, False, None, active)
+
+
+@pytest.mark.parametrize('links, topology', [
+    pytest.param([], Topology(), id='empty'),
+    pytest.param([LOCAL], Topology((), (('LOCAL', None),)), id='internal network'),
+    pytest.param([ETH0, LOCAL], Topology(((1,),), (('LOCAL', None),)), id='one uplink'),
+    pytest.param([bond('eth1', 2, True), bond('eth0', 1), bond('eth2', 3)],
+                 Topology(((2, 1, 3),)), id='the active member of a bond first'),
+    pytest.param([bond('eth1', 2), bond('eth0', 1)], Topology(((1, 2),)), id='no active member'),
+    pytest.param([Link('patch', 'patch', 9, False, 4), ETH0], Topology(((1,), (9,))),
+                 id='a patch port leads out'),
+    pytest.param([VIF], Topology((), (('7', 0),)), id='access port'),
+    pytest.param([VIF._replace(tag=30)], Topology((), (('7', 30),)), id='access port, VLAN'),
+    pytest.param([VIF._replace(tag=None)], Topology((), (('7', None),)), id='trunk port'),
+    pytest.param([VIF._replace(odd=True)], Topology(), id='a VLAN mode that we do not judge'),
+    pytest.param([Link('tap5.0', 'tap5.0', 8, False, 0)], Topology((), (('8', 0),)), id='tap'),
+    pytest.param([Link('xapi3', 'xapi3', 5, True, 30)], Topology((), (('5', 30),)),
+                 id="a fake bridge's own port"),
+    pytest.param([Link('vifx', 'vifx', 5, False, None)], Topology(((5,),)),
+                 id='only looks like a VIF'),
+])
+def test_topology(links, topology):
+    assert make_topology('xenbr0', links, False) == topology
+    assert make_topology('xenbr0', list(reversed(links)), False) == topology
+
+
+@pytest.mark.parametrize('snooping', [True, False])
+def test_snooping(snooping):
+    assert make_topology('xenbr0', [], snooping).snooping is snooping
+
+
+def test_vif_ofports():
+    links = [LOCAL, ETH0, VIF, Link('tap5.0', 'tap5.0', 8, False, 0),
+             Link('vif5.0.1', 'vif5.0.1', 10, False, 0), Link('vif', 'vif', 11, False, 0)]
+    assert vif_ofports(links) == {'vif5.0': 7, 'tap5.0': 8}

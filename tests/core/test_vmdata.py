@@ -1,0 +1,210 @@
+"""vm-data as admins write it, and as guests would like to."""
+import pytest
+
+from xsisolate.core.address import parse_prefix
+from xsisolate.core.model import Mode, Peer, Service, VifPolicy
+from xsisolate.core.vmdata import MAX_VALUE, parse_service, parse_vmdata
+from xsisolate.errors import PolicyError
+
+
+def prefixes(*texts):
+    return frozenset(map(parse_prefix, texts))
+
+
+def peers(*texts):
+    return frozenset(map(Peer, prefixes(*texts)))
+
+
+def refusal(common, own):
+    with pytest.raises(PolicyError) as refused:
+        parse_vmdata(common, own, devid='0')
+    text = str(refused.value)
+    assert text.isprintable() and text.encode('ascii') and len(text) < 400
+    return text
+
+
+@pytest.mark.parametrize('common, own, policy', [
+    pytest.param({}, {}, None, id='nothing'),
+    pytest.param({'mode': b'unlocked'}, {}, VifPolicy(mode=Mode.UNLOCKED),
+                 id='a mode that is zero is a policy'),
+    pytest.param({'mode': b'isolated'}, {'mode': b'locked'},
+                 VifPolicy(mode=Mode.LOCKED), id='the own mode wins'),
+    pytest.param({'groups': b'red, blue\ngreen'}, {},
+                 VifPolicy(groups=frozenset(['red', 'blue', 'green'])),
+                 id='separators'),
+    pytest.param({'groups': b',red,, \n ,red '}, {},
+                 VifPolicy(groups=frozenset(['red'])), id='empty items, repeats'),
+    pytest.param({'groups': b''}, {}, VifPolicy(groups=frozenset()),
+                 id='an empty list is there'),
+    pytest.param({'groups': b'red', 'allow': b'external'}, {'groups': b''},
+                 VifPolicy(groups=frozenset(), allow=frozenset([Peer(None)])),
+                 id='an empty own list replaces'),
+    pytest.param({'allow': b'10.0.0.1', 'allow-1': b'10.0.0.2'}, {'allow': b'10.0.0.3'},
+                 VifPolicy(allow=peers('10.0.0.3')),
+                 id='the own list replaces all numbered keys'),
+    pytest.param({'allow': b'10.0.0.1'}, {'allow': b'', 'allow-1': b'10.0.0.3'},
+                 VifPolicy(allow=peers('10.0.0.3')), id='an own numbered key'),
+    pytest.param({'allow': b'', **{'allow-%d' % n: b'10.0.0.%d' % n
+                                   for n in range(1, 13)}}, {},
+                 VifPolicy(allow=peers(*('10.0.0.%d' % n for n in range(1, 13)))),
+                 id='twelve numbered keys'),
+    pytest.param({}, {'ipv4': b'10.0.0.7 10.1.0.0/24', 'ipv6': b'FD00::7'},
+                 VifPolicy(ipv4=prefixes('10.0.0.7', '10.1.0.0/24'),
+                           ipv6=prefixes('fd00::7')), id='own addresses'),
+])
+def test_policy_is_understood(common, own, policy):
+    assert parse_vmdata(common, own) == policy
+
+
+@pytest.mark.parametrize('text, peer', [
+    pytest.param('10.0.0.7', Peer(parse_prefix('10.0.0.7')), id='address'),
+    pytest.param('0.0.0.0/0', Peer(parse_prefix('0.0.0.0/0')), id='everybody'),
+    pytest.param('external', Peer(None), id='external'),
+    pytest.param('10.0.0.7;tcp/5432',
+                 Peer(parse_prefix('10.0.0.7'), Service('tcp', 5432, 5432)), id='port'),
+    pytest.param('10.0.0.0/24;udp/53',
+                 Peer(parse_prefix('10.0.0.0/24'), Service('udp', 53, 53)), id='udp'),
+    pytest.param('fd00::7;icmp6', Peer(parse_prefix('fd00::7'), Service('icmp6')),
+                 id='icmp6'),
+    pytest.param('10.0.0.7;icmp', Peer(parse_prefix('10.0.0.7'), Service('icmp')),
+                 id='icmp'),
+    pytest.param('10.0.0.7;tcp/8000-8100',
+                 Peer(parse_prefix('10.0.0.7'), Service('tcp', 8000, 8100)),
+                 id='range'),
+    pytest.param('external;tcp/443', Peer(None, Service('tcp', 443, 443)),
+                 id='external port'),
+    pytest.param('external;icmp6', Peer(None, Service('icmp6')), id='external icmp6'),
+    pytest.param('fd00::/64;udp', Peer(parse_prefix('fd00::/64'),
+                                       Service('udp', 0, 65535)), id='all of udp'),
+])
+def test_peer_is_understood(text, peer):
+    assert parse_vmdata({'allow': text.encode()}, {}) == VifPolicy(
+        allow=frozenset([peer]))
+
+
+@pytest.mark.parametrize('common, own, place, reason', [
+    pytest.param({'mod': b'locked'}, {}, 'vm-data/xsisolate/', "unknown key 'mod'",
+                 id='unknown'),
+    pytest.param({}, {'vlan': b'1'}, 'vif/0/', "unknown key 'vlan'", id='own unknown'),
+    pytest.param({'Mode': b'locked'}, {}, 'xsisolate/', "unknown key 'Mode'",
+                 id='upper case'),
+    pytest.param({'': b''}, {}, 'xsisolate/', "unknown key ''", id='no name'),
+    pytest.param({'mode-1': b'locked'}, {}, 'xsisolate/', "unknown key 'mode-1'",
+                 id='a mode is no list'),
+    pytest.param({'a\nb\x1b': b''}, {}, 'xsisolate/', r"unknown key 'a\nb\x1b'",
+                 id='key with controls'),
+    pytest.param({'x' * 5000: b''}, {}, 'xsisolate/', "x...'", id='key too long'),
+    pytest.param({'\ud800\u202e': b''}, {}, 'xsisolate/', r"'\ud800\u202e'",
+                 id='key with surrogate'),
+    pytest.param({'ipv4': b'10.0.0.7'}, {}, 'xsisolate/', 'under vif/<devid>/',
+                 id='addresses for the whole VM'),
+    pytest.param({'mode': b'isolatd'}, {}, 'xsisolate/mode: ',
+                 "'isolatd' is no mode (unlocked, locked, isolated, disabled)",
+                 id='no mode'),
+    pytest.param({'mode': b''}, {}, 'mode: ', "'' is no mode", id='empty mode'),
+    pytest.param({'mode': b'quarantined'}, {}, 'mode: ', 'is no mode',
+                 id='nobody writes quarantined'),
+    pytest.param({'mode': b'Locked'}, {}, 'mode: ', 'is no mode', id='mode upper case'),
+    pytest.param({'mode': b'locked\n'}, {}, 'mode: ', 'is no mode',
+                 id='mode and newline'),
+    pytest.param({'groups': b'red _blue'}, {}, 'groups: ', "'_blue' is no group name",
+                 id='group starts badly'),
+    pytest.param({'groups': b'a' * 64}, {}, 'groups: ', 'is no group name',
+                 id='group too long'),
+    pytest.param({'groups': b'red;blue'}, {}, 'groups: ', 'is no group name',
+                 id='semicolon'),
+    pytest.param({'groups': b' '.join(b'g%d' % n for n in range(65))}, {}, 'groups: ',
+                 'has 65 entries, the limit is 64', id='too many groups'),
+    pytest.param({'allow': b'10.0.0.300'}, {}, 'xsisolate/allow: ',
+                 "'10.0.0.300' is no IPv4 address: 300 is more than 255", id='octet'),
+    pytest.param({'allow': b'', 'allow-1': b'10.0.0.7/24'}, {}, 'xsisolate/allow-1: ',
+                 "'10.0.0.7/24' has host bits set: the network is 10.0.0.0/24",
+                 id='host bits'),
+    pytest.param({'allow': b'externl'}, {}, 'allow: ', 'is no peer', id='typo'),
+    pytest.param({'allow': b'10.0.0.7;'}, {}, 'allow: ', "'' is no service",
+                 id='no service'),
+    pytest.param({'allow': b'10.0.0.7;sctp/1'}, {}, 'allow: ', 'is no service',
+                 id='other protocol'),
+    pytest.param({'allow': b'10.0.0.7;tcp/1;udp/1'}, {}, 'allow: ', 'is no service',
+                 id='two services'),
+    pytest.param({'allow': b'10.0.0.7;TCP/1'}, {}, 'allow: ', 'is no service',
+                 id='protocol upper case'),
+    pytest.param({'allow': b'10.0.0.7;icmp/8'}, {}, 'allow: ', 'is no service',
+                 id='icmp has no ports'),
+    pytest.param({'allow': b'10.0.0.7;tcp/0'}, {}, 'allow: ', 'ports from 1 to 65535',
+                 id='port 0'),
+    pytest.param({'allow': b'10.0.0.7;tcp/65536'}, {}, 'allow: ', 'from 1 to 65535',
+                 id='port too high'),
+    pytest.param({'allow': b'10.0.0.7;tcp/9-8'}, {}, 'allow: ', 'lower one first',
+                 id='range turned round'),
+    pytest.param({'allow': b'10.0.0.7;tcp/080'}, {}, 'allow: ', 'leading zeros',
+                 id='port with zero'),
+    pytest.param({'allow': b'10.0.0.7;tcp/80-'}, {}, 'allow: ', 'is no service',
+                 id='half a range'),
+    pytest.param({'allow': b'10.0.0.7;icmp6'}, {}, 'allow: ', 'icmp6 is IPv6',
+                 id='icmp6 with IPv4'),
+    pytest.param({'allow': b'fd00::7;icmp'}, {}, 'allow: ', 'icmp is IPv4',
+                 id='icmp with IPv6'),
+    pytest.param({'allow': b' '.join([b'10.1.1.1'] * 342),
+                  'allow-1': b' '.join([b'10.1.1.1'] * 400),
+                  'allow-2': b' '.join([b'10.1.1.1'] * 283)}, {}, 'allow: ',
+                 'has 1025 entries, the limit is 1024', id='too many peers'),
+    pytest.param({'allow-1': b'10.0.0.1'}, {}, 'xsisolate/allow: ', 'is missing',
+                 id='numbered key alone'),
+    pytest.param({'allow': b'', 'allow-1': b'', 'allow-3': b''}, {},
+                 'allow-2: ', 'is missing, though allow-3 is there', id='gap'),
+    pytest.param({'allow': b''}, {'allow-1': b'10.0.0.1'}, 'vif/0/allow: ',
+                 'is missing', id='own does not continue common'),
+    pytest.param({'allow': b'', 'allow-01': b''}, {}, 'xsisolate/', 'unknown key',
+                 id='number with zero'),
+    pytest.param({'allow': b'', 'allow-0': b''}, {}, 'xsisolate/', 'unknown key',
+                 id='number 0'),
+    pytest.param({'allow': b'', 'allow-65': b''}, {}, 'xsisolate/allow-65: ',
+                 'at most 64 numbered keys', id='number 65'),
+    pytest.param({'allow': b'', 'allow-' + '9' * 99: b''}, {}, 'xsisolate/',
+                 'unknown key', id='number without end'),
+    pytest.param({'allow': b'', 'allow-\u0661': b''}, {}, 'xsisolate/', 'unknown key',
+                 id='Arabic number'),
+    pytest.param({'groups': b'red\tblue'}, {}, 'groups: ',
+                 r"'red\tblue' has '\t' as byte 4", id='tab'),
+    pytest.param({'groups': b'red\r\nblue'}, {}, 'groups: ', r"has '\r' as byte 4",
+                 id='carriage return'),
+    pytest.param({'groups': b'red\0'}, {}, 'groups: ', r"has '\x00' as byte 4",
+                 id='NUL'),
+    pytest.param({'groups': b'caf\xc3\xa9'}, {}, 'groups: ', r"has '\xc3' as byte 4",
+                 id='UTF-8'),
+    pytest.param({'groups': b'\x1b[2J' * 900}, {}, 'groups: ', r"has '\x1b' as byte 1",
+                 id='terminal escapes'),
+    pytest.param({'groups': b' ' * (MAX_VALUE + 1)}, {}, 'groups: ', 'has 4097 bytes',
+                 id='value too long'),
+    pytest.param({}, {'ipv4': b'fd00::7'}, 'vif/0/ipv4: ', 'belongs into ipv6',
+                 id='v6 under ipv4'),
+    pytest.param({}, {'ipv6': b'10.0.0.7'}, 'vif/0/ipv6: ', 'belongs into ipv4',
+                 id='v4 under ipv6'),
+    pytest.param({}, {'ipv4': b'224.0.0.1'}, 'vif/0/ipv4: ', 'multicast',
+                 id='own multicast'),
+    pytest.param({}, {'ipv4': b' '.join(b'10.0.%d.%d' % divmod(n, 256)
+                                        for n in range(257))}, 'vif/0/ipv4: ',
+                 'has 257 entries, the limit is 256', id='too many own addresses'),
+    pytest.param({'groups': b'_'}, {'groups': b'red'}, 'xsisolate/groups: ',
+                 'is no group name', id='a replaced key is read all the same'),
+])
+def test_policy_is_refused(common, own, place, reason):
+    text = refusal(common, own)
+    assert place in text and reason in text
+
+
+def test_just_within_the_limits():
+    many = {'allow': b' '.join([b'10.1.1.1'] * 400),
+            'allow-1': b' '.join([b'10.1.1.2'] * 400),
+            'allow-2': b' '.join([b'10.1.1.3'] * 224)}
+    assert parse_vmdata(many, {}).allow == peers('10.1.1.1', '10.1.1.2', '10.1.1.3')
+
+
+def test_all_numbered_keys():
+    many = {'allow': b'', **{'allow-%d' % n: b'' for n in range(1, 65)}}
+    assert parse_vmdata(many, {}) == VifPolicy(allow=frozenset())
+
+
+def test_whole_protocol_differs_from_all_its_ports():
+    assert parse_service('tcp') != parse_service('tcp/1-65535')

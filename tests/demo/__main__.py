@@ -1,0 +1,114 @@
+"""Build the sandbox, try everything, print what came of it.
+
+Exit codes: 0 all is as it should be, 1 it is not, 130 interrupted.
+"""
+import argparse
+import os
+import signal
+import sys
+import time
+from typing import List, Optional
+
+from demo.attacks import attack_all
+from demo.lifecycle import restart_and_crash
+from demo.policy import promised
+from demo.reach import measure
+from demo.scene import BRIDGE, Scene
+from demo.screen import Screen
+from demo.stopwatch import UNMANAGED, TimedHooks, version_of
+from demo.tables import (show_attacks, show_complaints, show_matrix, show_policies,
+                         show_steps, show_timings)
+from lab.process import LabError, run
+from lab.sandbox import Sandbox
+from lab.vm import PlugFailed
+
+INTERRUPTED = 130
+# A flow that a careless controller might add: it passes everything.
+SABOTAGE = 'priority=65535,actions=NORMAL'
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run the demo; return its exit code."""
+    options = get_parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    screen = Screen()
+    try:
+        return 0 if show(screen, options) else 1
+    except KeyboardInterrupt:
+        screen.progress('')
+        screen.say('interrupted; everything is taken down')
+        return INTERRUPTED
+    except (LabError, PlugFailed, OSError) as error:
+        screen.progress('')
+        screen.say(screen.paint('the demo failed: %s' % str(error).strip(), 'bad'))
+        return 1
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog='demo', description=__doc__.splitlines()[0])
+    parser.add_argument('--hook-python', default=os.environ.get('HOOK_PYTHON') or sys.executable,
+                        help='the interpreter that runs the hooks')
+    parser.add_argument('--sabotage', action='store_true',
+                        help='open the switch behind the hooks: the demo must notice')
+    return parser
+
+
+def show(screen: Screen, options: argparse.Namespace) -> bool:
+    """Set the stage, and show everything; return whether all is as it should be."""
+    began = time.monotonic()
+    hooks = TimedHooks(options.hook_python)
+    interpreter = version_of(options.hook_python)
+    screen.progress('starting Open vSwitch, xenstored and eight VMs')
+    with Sandbox(hooks) as dom0:
+        try:
+            fine = play(screen, Scene(dom0), hooks, interpreter, options.sabotage)
+        finally:    # taking it down is quick, and not to be cut short
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        screen.progress('taking everything down')
+    screen.progress('')
+    screen.say()
+    screen.say('%s  (%.0f s; everything is taken down again)' % (
+        screen.paint('Everything is as it should be.', 'good') if fine else
+        screen.paint('NOT everything is as it should be.', 'bad'), time.monotonic() - began))
+    return fine
+
+
+def play(screen: Screen, scene: Scene, hooks: TimedHooks, interpreter: str,
+         sabotage: bool) -> bool:
+    """Do and print one thing after the other."""
+    hooks.remark = UNMANAGED
+    scene.start()
+    screen.progress('trying the eight attacks without policies')
+    before = attack_all(scene)
+    hooks.remark = ''
+    screen.progress('writing vm-data, restarting the VMs')
+    scene.apply_policies()
+    if sabotage:
+        scene.dom0.ovs.add_flow(BRIDGE, SABOTAGE)
+    screen.progress('measuring who reaches whom')
+    measured = measure(scene)
+    screen.progress('trying the eight attacks again')
+    after = attack_all(scene)
+    screen.progress('restarting a VM, crashing it')
+    steps = restart_and_crash(scene)
+    screen.progress('')
+    show_title(screen, interpreter)
+    show_policies(screen)
+    fine = [show_matrix(screen, measured, promised()), show_attacks(screen, before, after),
+            show_steps(screen, steps), show_complaints(screen, hooks.complaints)]
+    show_timings(screen, hooks.timings(), interpreter)
+    return all(fine)
+
+
+def show_title(screen: Screen, interpreter: str) -> None:
+    """Print what is real here, and what is not."""
+    switch = run(['ovs-vswitchd', '--version']).splitlines()[0].split()[-1]
+    screen.say(screen.paint('xsisolate: eight VMs on one bridge', 'bold')
+               + ' of Open vSwitch %s, hooks run by %s' % (switch, interpreter))
+    screen.say(screen.paint("unsealed: accept - vm-data is trusted as it stands, since seals "
+                            "come with a later release", 'dim'))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The packet corpus: frames really sent, with every other port really listening."""

@@ -1,0 +1,136 @@
+"""Who may reach whom, asked of the switch: a packet-free check of the decision logic."""
+import pytest
+
+from ovs_cases import CASES, REPLIES, to
+from ovs_town import (BY_NUMBER, ETH0, ETH1, HIDDEN, NUMBERS, REMOTE, SERVICES, UNMANAGED, address,
+                      arp, build, eth, ip, may_say, nd, say, settle)
+from core.scenarios import GATEWAY_MAC, mac_of
+
+
+@pytest.fixture(scope='module')
+def town(switch):
+    """A bridge on which everybody has spoken once."""
+    bridge, _ = build(switch)
+    settle(switch, bridge)
+    return bridge
+
+
+@pytest.mark.parametrize('version', [4, 6])
+@pytest.mark.parametrize('src', NUMBERS)
+def test_matrix(switch, town, src, version):
+    for dst in NUMBERS:
+        for what in SERVICES:
+            if src == dst or (src == UNMANAGED and dst not in BY_NUMBER):
+                continue
+            found = switch.outputs(town, say(src, dst, what, version))
+            if may_say(src, dst, what, version):
+                assert found == to(dst), (dst, what)
+            else:
+                # to a MAC address on another VLAN NORMAL may flood; never to those
+                assert not {port for port, _ in found} & set(HIDDEN), (dst, what)
+                assert (dst, 0) not in found, (dst, what)
+
+
+@pytest.mark.parametrize('flow, expected', [
+    pytest.param(flow, expected, id=name) for name, flow, expected in CASES])
+def test_packet(switch, town, flow, expected):
+    assert switch.outputs(town, flow, '-generate') == expected
+
+
+@pytest.mark.parametrize('flow, options, expected', [
+    pytest.param(flow, options, expected, id=name) for name, flow, options, expected in REPLIES])
+def test_reply(switch, town, flow, options, expected):
+    assert switch.outputs(town, flow, *options) == expected
+
+
+@pytest.mark.parametrize('version', [4, 6])
+def test_udp_requests_are_remembered(switch, town, version):
+    assert 'ct(commit,' in switch.trace(town, say(13, 14, 'udp/53', version))
+    assert 'ct(' not in switch.trace(town, say(11, 12, 'udp/53', version))
+    assert 'ct(' not in switch.trace(town, say(13, 14, 'tcp/22', version))
+
+
+def test_a_forgetful_switch_still_floods_nothing_to_strangers(switch, town):
+    switch.ask('fdb/flush', town)
+    assert switch.outputs(town, say(11, 12), '-generate') == to(12)
+    assert switch.outputs(town, say(11, 12, version=6), '-generate') == to(12)
+    assert switch.outputs(town, say(18, UNMANAGED), '-generate') >= to(UNMANAGED)
+    settle(switch, town)
+
+
+def test_case_names_are_different():
+    names = [case[0] for case in CASES + REPLIES]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize('active', ['eth0', 'eth1'])
+@pytest.mark.parametrize('dst, packet', [
+    (REMOTE, ip(eth(12, REMOTE), 'icmp', address(12), '10.9.0.101')),
+    (GATEWAY_MAC, arp(24, '10.9.0.254')),
+    (GATEWAY_MAC, nd(24, 135, 'fd00:9::1'))])
+def test_unknown_remote_mac_goes_out_of_the_bond_once(switch, active, dst, packet):
+    bridge, _ = build_other(switch)
+    try:
+        switch.ask('bond/set-active-slave', 'bond0', active)
+        member = {'eth0': ETH0, 'eth1': ETH1}[active]
+        assert dst not in switch.ask('fdb/show', bridge)
+        # the lesson goes by the member that was active when the flows were made
+        assert switch.outputs(bridge, packet, '-generate') == to(member)
+        assert dst in switch.ask('fdb/show', bridge)
+    finally:
+        tear_down(switch, bridge)
+
+
+@pytest.mark.parametrize('mode', ['balance-slb', 'active-backup'])
+def test_bond_modes(switch, mode):
+    bridge, _ = build_other(switch)
+    try:
+        switch.vsctl('set', 'Port', 'bond0', 'bond_mode=' + mode)
+        found = switch.outputs(bridge, ip(eth(12, REMOTE), 'icmp', address(12), '10.9.0.101'),
+                               '-generate')
+        assert len(found) == 1 and found <= to(ETH0, ETH1)
+    finally:
+        tear_down(switch, bridge)
+
+
+def test_before_its_first_frame_a_vif_is_here_and_elsewhere(switch):
+    bridge, _ = build_other(switch)
+
+    def ends(packet):
+        return switch.outputs(bridge, packet, '-generate')
+    from_before = ip(eth(ETH0, 11, mac_of(12)), 'icmp', address(12), address(11))
+    try:
+        assert ends(say(11, 12)) == to(12, ETH0)
+        # the same VIF still runs on the host that it migrates from
+        assert ends(from_before) == to(11)
+        assert ends(ip(eth(ETH0, 12, REMOTE), 'icmp', '10.9.0.101', address(12))) == to(12)
+        assert ends(arp(12, 12)) >= to(ETH0)
+        assert ends(say(11, 12)) == to(12)
+        assert ends(from_before) == set()
+    finally:
+        tear_down(switch, bridge)
+
+
+# The towns share the names of ports, so only one can stand.
+
+
+@pytest.fixture(autouse=True, scope='module')
+def only_town(switch, town):
+    """Remember the town that the module's other tests ask."""
+    switch.town = town
+
+
+def build_other(switch):
+    """Take the module's town down for a while, and put up a fresh one."""
+    switch.vsctl('del-br', switch.town)
+    return build(switch)
+
+
+def tear_down(switch, bridge):
+    """Take a fresh town down, and put up one under the module's name."""
+    switch.vsctl('del-br', bridge)
+    number = switch.bridges
+    switch.bridges = int(switch.town[len('xenbr'):]) - 1
+    build(switch)
+    switch.bridges = number
+    settle(switch, switch.town)

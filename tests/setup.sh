@@ -1,0 +1,119 @@
+#!/bin/sh
+# Installs what the Makefile's commands need, and says what it is doing.
+#   setup.sh root | packages | venv FOLDER REQUIREMENTS | venv36 FOLDER REQUIREMENTS | demo
+set -eu
+cd "$(dirname "$0")/.."
+umask 022
+LOG=.cache/setup.log
+mkdir -p .cache
+
+say() { printf '%s\n' "xsisolate setup: $*" >&2; }
+die() { say "$@"; exit 1; }
+present() { command -v "$1" >/dev/null 2>&1; }
+
+# pip speaks English, asks nothing, and the venv is not mixed with the user's own packages
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PYTHONNOUSERSITE=1
+PATH=$PATH:/usr/sbin:/sbin
+
+# Prints the Debian packages that are missing; looks for what they bring, not for their names.
+missing() {
+    [ -x /usr/bin/python3 ] || echo python3
+    /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+    present gcc || echo gcc
+    [ -e /usr/include/stdlib.h ] || echo libc6-dev
+    present ip || echo iproute2
+    present ethtool || echo ethtool
+    present nsenter || echo util-linux
+    { present ovs-vswitchd && present ovs-ofctl; } || echo openvswitch-switch
+    present xenstore-read || echo xenstore-utils
+    ls /usr/lib/xen-*/bin/oxenstored >/dev/null 2>&1 || echo xen-utils
+}
+
+packages() {
+    wanted=$(missing | tr '\n' ' ')
+    [ -n "$wanted" ] || return 0
+    present apt-get || die "this needs Debian's packages, but there is no apt-get; missing: $wanted"
+    [ "$(id -u)" = 0 ] || die "run this as root once, to install: $wanted"
+    say "installing Debian packages: $wanted(a minute or two)"
+    export DEBIAN_FRONTEND=noninteractive
+    # no daemon need start: the sandbox runs its own, in namespaces of their own
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        trap 'exit 130' INT TERM
+        printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+        chmod 755 /usr/sbin/policy-rc.d
+    fi
+    apt-get update -q </dev/null >"$LOG" 2>&1 || say "apt-get update failed, see $LOG; going on with what apt knows"
+    names=
+    for name in $wanted; do
+        if [ "$name" = xen-utils ]; then    # its name carries Xen's version
+            name=$(apt-cache pkgnames xen-utils-4 | grep -x 'xen-utils-[0-9.]*' | sort -V | tail -n 1)
+            [ -n "$name" ] || die "apt knows no xen-utils-4.x, which brings oxenstored; see $LOG"
+        fi
+        names="$names $name"
+    done
+    # shellcheck disable=SC2086
+    if ! apt-get install -y -q --no-install-recommends $names </dev/null >>"$LOG" 2>&1; then
+        tail -n 5 "$LOG" >&2
+        die "apt-get could not install:$names (offline? then install them by hand; all of it is in $LOG)"
+    fi
+    wanted=$(missing | tr '\n' ' ')
+    [ -z "$wanted" ] || die "installed, but still not there: $wanted(see $LOG)"
+}
+
+# Prints a Python 3.6 that runs; a pyenv shim may be there and refuse.
+find36() {
+    for python in ${PY36:-} "$(command -v python3.6 || true)" /usr/bin/python3.6 \
+            /usr/local/bin/python3.6 "${HOME:-/nonexistent}"/.pyenv/versions/3.6*/bin/python3.6 \
+            "${PYENV_ROOT:-/nonexistent}"/versions/3.6*/bin/python3.6; do
+        if [ -n "$python" ] && "$python" -c 'import sys, ensurepip, venv
+sys.exit(sys.version_info[:2] != (3, 6))' >/dev/null 2>&1; then
+            echo "$python"
+            return
+        fi
+    done
+}
+
+# make_venv PYTHON FOLDER REQUIREMENTS
+make_venv() {
+    say "making $2 for $("$1" -V) with pip (half a minute)"
+    rm -rf "$2"
+    "$1" -m venv "$2" >"$LOG" 2>&1 || { tail -n 3 "$LOG" >&2; die "$1 -m venv $2 failed, see $LOG"; }
+    # The pip that comes with 3.6 picks what is too new for it; exact versions leave no choice.
+    if [ "$2" = .venv36 ]; then
+        "$2/bin/python" -m pip install -q 'pip==21.3.1' 'setuptools==59.6.0' 'wheel==0.37.1' \
+            >>"$LOG" 2>&1 || offline "$2" "$3"
+    fi
+    "$2/bin/python" -m pip install -q -r "$3" >>"$LOG" 2>&1 || offline "$2" "$3"
+    touch "$2/ready"
+}
+
+offline() {
+    tail -n 3 "$LOG" >&2
+    die "pip could not install $2 into $1 (offline? pip's own words are in $LOG)"
+}
+
+case ${1:-} in
+root)
+    [ "$(id -u)" = 0 ] || die "this needs root: the sandbox Dom0 makes network namespaces" ;;
+packages)
+    packages ;;
+venv)
+    make_venv "${PYTHON:-/usr/bin/python3}" "$2" "$3" ;;
+venv36)
+    python36=$(find36)
+    if [ -n "$python36" ]; then
+        make_venv "$python36" "$2" "$3"
+    else    # not ready for good: a Python 3.6 may come, so it is looked for each time
+        rm -rf "$2"
+        say "no Python 3.6 found (PY36=/path/to/python3.6 names one): going on without it"
+    fi ;;
+demo)
+    python=.venv/bin/python
+    hooks=$PWD/$python
+    [ ! -x .venv36/bin/python ] || hooks=$PWD/.venv36/bin/python
+    export XDG_CACHE_HOME="$PWD/.cache" XDG_CONFIG_HOME="$PWD/.cache"      # scapy writes there
+    PYTHONPATH=$PWD/tests:$PWD/lib HOOK_PYTHON=${HOOK_PYTHON:-$hooks} exec "$python" -m demo ;;
+*)
+    die "unknown command: ${1:-}" ;;
+esac

@@ -1,0 +1,205 @@
+"""Runs the tests as `make` names them, and adds up what they say.
+
+    suite.py all | lint | core | dom0 | ovs | net | hooks | lab | demo
+
+The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
+exit code is 0 only if nothing failed. A run that ends without a verdict, and a
+linter that complains, count as one failure each.
+"""
+import os
+import subprocess
+import sys
+import time
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from xml.etree import ElementTree
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CURRENT = os.path.join(ROOT, '.venv', 'bin', 'python')
+DOM0S = os.path.join(ROOT, '.venv36', 'bin', 'python')      # Dom0's Python, 3.6
+RESULTS = os.path.join(ROOT, '.cache', 'results')
+STEP_TIMEOUT_S = 1500
+INTERRUPTED = 130
+# Where the interpreter itself matters; the rest starts the hooks as programs.
+LIBRARY = ('core', 'dom0')
+PROGRAMS = ('ovs', 'net', 'hooks', 'lab', 'demo')
+
+
+class Step(NamedTuple):
+    """One program to run; pytest's `report` is read for its counts."""
+
+    title: str
+    argv: Tuple[str, ...]
+    hook_python: str = CURRENT
+    report: str = ''
+
+
+class Count(NamedTuple):
+    """How many tests ended how."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def plus(self, other: 'Count') -> 'Count':
+        """Return the sum."""
+        return Count(*(mine + theirs for mine, theirs in zip(self, other)))
+
+    def __str__(self) -> str:
+        return '%d passed, %d failed, %d skipped' % self
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the steps of one part of the suite."""
+    if len(argv) != 2 or argv[1] not in ('all', 'lint') + LIBRARY + PROGRAMS:
+        print(__doc__, file=sys.stderr)
+        return 2
+    os.makedirs(RESULTS, exist_ok=True)
+    steps, results = plan(argv[1]), []
+    try:
+        for number, step in enumerate(steps, 1):
+            results.append(run(step, '%d/%d' % (number, len(steps))))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return conclude(steps, results)
+
+
+def plan(part: str) -> List[Step]:
+    """Return what a part of the suite consists of."""
+    if part == 'lint':
+        return lint()
+    if part in LIBRARY:
+        return on_dom0s(part) + [tests(part)]
+    if part in PROGRAMS:
+        return [tests(part)]
+    steps = lint() + on_dom0s(*LIBRARY) + [tests(*LIBRARY), tests(*PROGRAMS, loose=True)]
+    if has_dom0s():
+        steps.append(tests('hooks', 'net', hook_python=DOM0S))
+    return steps
+
+
+def has_dom0s() -> bool:
+    """Tell whether there is a Python 3.6."""
+    return os.path.exists(DOM0S)
+
+
+def on_dom0s(*parts: str) -> List[Step]:
+    """Return the tests on Python 3.6, if it is there."""
+    return [tests(*parts, python=DOM0S)] if has_dom0s() else []
+
+
+def lint() -> List[Step]:
+    """Return the linters; mypy runs on both Pythons, each knows its own library."""
+    scripts = tuple(os.path.join('hooks', name) for name in sorted(os.listdir('hooks')))
+    pythons = [CURRENT] + [DOM0S] * has_dom0s()
+    ruff = Step('ruff', (CURRENT, '-m', 'ruff', 'check', '-q', '--output-format=concise',
+                         'lib', 'tests', 'setup.py', *scripts))
+    return [ruff] + [
+        Step('mypy --strict, ' + version(python),
+             (python, '-m', 'mypy', '--strict', '--scripts-are-modules', 'lib', *scripts))
+        for python in pythons] + [
+        Step('mypy --strict, the sandbox and the demo',
+             (CURRENT, '-m', 'mypy', '--strict', '-p', 'lab', '-p', 'demo', '-m', 'suite'))]
+
+
+def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
+          loose: bool = False) -> Step:
+    """Return a run of pytest over folders; `loose`: and the files beside them."""
+    folders = [os.path.join('tests', part) for part in parts]
+    paths = [folder for folder in folders if has_tests(folder)]
+    if not paths:       # without a path pytest would run everything
+        raise SystemExit('suite.py: no tests in ' + ', '.join(folders))
+    if loose:
+        paths += sorted(os.path.join('tests', name) for name in os.listdir('tests')
+                        if name.startswith('test_') and name.endswith('.py'))
+    title = 'tests %s, %s' % (' '.join(parts), version(python))
+    if hook_python:
+        title += ', hooks run by ' + version(hook_python)
+    report = os.path.join(RESULTS, title.replace(' ', '-').replace(',', '') + '.xml')
+    return Step(title, (python, '-m', 'pytest', '-q', '--junitxml=' + report, *paths),
+                hook_python or python, report)
+
+
+def has_tests(folder: str) -> bool:
+    """Tell whether there is a test module somewhere below a folder."""
+    return any(name.startswith('test_') and name.endswith('.py')
+               for _, _, names in os.walk(folder) for name in names)
+
+
+def version(python: str) -> str:
+    """Return `Python 3.11.2`."""
+    return subprocess.check_output([python, '-V'], encoding='utf-8').strip()
+
+
+def run(step: Step, place: str) -> Count:
+    """Run one step; its output goes where ours goes."""
+    print('\n== %s %s' % (place, step.title), flush=True)
+    if step.report and os.path.exists(step.report):
+        os.unlink(step.report)
+    began = time.monotonic()
+    code = call(step)
+    count = read(step, code)
+    print('-- %s: %s, %.0f s' % (step.title, verdict(step, count),
+                                 time.monotonic() - began), flush=True)
+    return count
+
+
+def call(step: Step) -> Optional[int]:
+    """Return the exit code, None when the step took too long or could not be run."""
+    try:
+        return subprocess.run(step.argv, env=environment(step), cwd=ROOT,
+                              stdin=subprocess.DEVNULL, timeout=STEP_TIMEOUT_S).returncode
+    except (OSError, subprocess.TimeoutExpired) as error:
+        print(error, flush=True)
+        return None
+
+
+def environment(step: Step) -> Dict[str, str]:
+    """Return udev's poor locale, Python's warnings, and who runs the hooks."""
+    kept = {name: value for name, value in os.environ.items()
+            if name not in ('PYTHONPATH', 'PYTHONHOME', 'PYTEST_ADDOPTS')
+            and not name.startswith('LC_')}
+    kept.update(LC_ALL='C', PYTHONDEVMODE='yes', HOOK_PYTHON=step.hook_python)
+    for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME'):      # scapy writes there
+        kept[name] = os.path.join(ROOT, '.cache')
+    return kept
+
+
+def read(step: Step, code: Optional[int]) -> Count:
+    """Return a step's counts; never less than one failure if it did not end with 0."""
+    count = Count()
+    if step.report and os.path.exists(step.report):
+        for suite in ElementTree.parse(step.report).getroot().iter('testsuite'):
+            total, failures, errors, skipped = (
+                int(suite.get(name) or 0) for name in ('tests', 'failures', 'errors', 'skipped'))
+            failed = failures + errors
+            count = count.plus(Count(max(total - failed - skipped, 0), failed, skipped))
+    if code != 0 and not count.failed:
+        count = count._replace(failed=1)
+    return count
+
+
+def verdict(step: Step, count: Count) -> str:
+    """Return what to say of a step."""
+    if step.report:
+        return str(count)
+    return 'FAILED' if count.failed else 'fine'
+
+
+def conclude(steps: Sequence[Step], results: Sequence[Count]) -> int:
+    """Print what failed, and the sum alone on the last line."""
+    total = Count()
+    for count in results:
+        total = total.plus(count)
+    print('\n' + '=' * 78)
+    for step, count in zip(steps, results):
+        print('%-60s %s' % (step.title, verdict(step, count)))
+    if not has_dom0s():
+        print('!!! NO PYTHON 3.6 WAS FOUND: nothing was tested on the Python that Dom0 has. '
+              'PY36=/path/to/python3.6 names one. !!!')
+    print(total, flush=True)
+    return 1 if total.failed else 0
+
+
+if __name__ == '__main__':
+    os.chdir(ROOT)
+    sys.exit(main(sys.argv))
