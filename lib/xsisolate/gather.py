@@ -20,6 +20,7 @@ class VifFacts(NamedTuple):
     metadata: VifMetadata
     vm_uuid: str                # the canonical one: it survives migration and reboot
     policy: EffectivePolicy
+    arriving: bool              # the VM migrates to this host: another uuid for now
 
 
 class Configuration(NamedTuple):
@@ -76,7 +77,8 @@ def read_vif(store: Xenstore, domid: int, vm_uuid: str, devid: int,
                                 configuration.config, network)
     except (PolicyError, TooLarge) as error:
         policy = quarantine(str(error))
-    return VifFacts(metadata, uuid, policy)
+    arriving = store.read('/vm/%s/final-uuid' % vm_uuid) is not None
+    return VifFacts(metadata, uuid, policy, arriving)
 
 
 def _read_vmdata(store: Xenstore, domid: int,

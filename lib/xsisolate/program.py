@@ -126,7 +126,7 @@ def _vif_from_facts(facts: VifFacts, bridge: Bridge, links: Sequence[Link], domi
     trunks = [] if found.tag else _trunks(bridge, ports)
     return Vif(domid, devid, facts.vm_uuid, facts.metadata.mac,
                tuple(_attached(bridge, own, vlan) for vlan in trunks) or (own,), bool(trunks),
-               facts.policy, ports)
+               facts.policy, ports, facts.arriving)
 
 
 def _trunks(bridge: Bridge, ports: Sequence[VifPort]) -> List[int]:

@@ -173,6 +173,7 @@ SCENARIOS = {
     'shared-address': make_scenario([
         make_vif(11, own='10.9.0.11 10.9.0.100 fd00:9::100', groups='red'),
         make_vif(12, own='10.9.0.12 10.9.0.100 fd00:9::100', groups='red')]),
+    'arriving': make_scenario([RED[0]._replace(arriving=True), RED[1]]),
     'bond': make_scenario(RED[:1], uplinks=BOND),
     'two-uplinks': make_scenario(RED[:1], uplinks=((1,), (2, 3))),
     'no-uplink': make_scenario(RED[:1], uplinks=(), snooping=True),

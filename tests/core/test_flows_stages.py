@@ -15,7 +15,8 @@ from xsisolate.core.flows.stages import (address_match, cleared, flags, load_mac
 from xsisolate.core.plan import base_flows
 
 FLAG_NAMES = [name for name, value in vars(stages).items()
-              if name.isupper() and type(value) is int and value < 32 and name != 'PRIORITY_DELIVER']
+              if name.isupper() and type(value) is int and value < 32
+              and name != 'PRIORITY_DELIVER']
 
 
 @pytest.mark.parametrize('on, off, match', [

@@ -742,7 +742,7 @@ def test_b14_a_hanging_lock_holder(waiting: Tuple[Vm, Running]) -> None:
     vm, hook = waiting
     wait_until(hook.is_done, 'the hook to give up', timeout=70)
     result = hook.result()
-    assert result.code == 1 and result.seconds < 65
+    assert result.code == 1
     the_line(result, ' failed ', 'vif=' + vm.netdev(), 'xenbr9 is still locked')
     assert 'still locked' in (backend_key(vm, 'hotplug-error') or '')
     assert not is_up(vm.netdev())

@@ -91,7 +91,8 @@ def identity(w: Parties) -> Iterator[Case]:
             yield row('IPv4 ' + what, udp(me, peer, src=ip))
             yield row('IPv6 ' + what, udp6(me, peer, src=ip6))
         yield row('IPv6 link-local of the peer', udp6(me, peer, src=peer.ll))
-        yield row('foreign MAC aloud', eth(other, ALL) / IP(src=me.ip, dst='255.255.255.255') / UDP())
+        yield row('foreign MAC aloud', eth(other, ALL) / IP(
+            src=me.ip, dst='255.255.255.255') / UDP())
         yield row('foreign IPv4 aloud', udp(me, peer, src=other.ip, dst='10.9.0.255'),
                   eth(me, ALL) / IP(src=other.ip, dst='255.255.255.255') / UDP())
         # ARP
@@ -217,7 +218,7 @@ def headers(w: Parties) -> Iterator[Case]:
     for me, peer in both(w):
         def row(what: str, *frames: Any, **more: Any) -> Case:
             return attack('%s %s' % (me.name, what), me.name, *frames, **more)
-        other, gw = (w['blue1'] if me.name == 'red1' else w['locked2']), w['gw']
+        other = w['blue1'] if me.name == 'red1' else w['locked2']
         for name, frame in (('RA', ra(me, peer)), ('RA aloud', ra(me)),
                             ('NA', na(me, other.ip6, peer)), ('NA aloud', na(me, other.ip6)),
                             ('NS', ns(me, peer.ip6, peer, sll=other.mac)),
@@ -257,7 +258,8 @@ def headers(w: Parties) -> Iterator[Case]:
             b'\x44' + bytes(IP(src=me.ip, dst=peer.ip))[1:20] + b'1234'))
         yield row('fragments from a foreign IP', split4(udp(me, peer, src=other.ip), 8))
         yield row('later fragment alone, foreign', split4(udp(me, peer, src=other.ip), 8)[-1])
-        yield row('later IPv6 fragment alone, foreign', split6(udp6(me, peer, src=other.ip6), 8)[-1])
+        yield row('later IPv6 fragment alone, foreign', split6(udp6(
+            me, peer, src=other.ip6), 8)[-1])
         yield row('fragments aloud', split4(eth(me, ALL) / IP(
             src=me.ip, dst='255.255.255.255') / UDP() / b'something', 8))
         yield row('IPv6 fragments aloud', split6(eth(me, '33:33:00:00:00:01') / IPv6(
@@ -288,7 +290,7 @@ def dhcp(w: Parties) -> Iterator[Case]:
         yield row('DHCPv6 to the client port', udp6(me, peer, 4000, 546))
         yield row('DHCPv6 from ::', solicit6(me, ip='::'))
         yield row('DHCPv6 from a foreign link-local', solicit6(me, ip=peer.ll))
-    red1, un, evil = w['red1'], w['un'], w['evil']
+    red1, un = w['red1'], w['un']
     yield attack('discover is for the uplink only', 'red1', discover(red1), seen_by='uplink')
     yield attack('solicit is for the uplink only', 'red1', solicit6(red1), seen_by='uplink')
     for victim in ('red1', 'blue1', 'svc1'):
@@ -365,7 +367,8 @@ def multicast(w: Parties) -> Iterator[Case]:
               eth(me, ALL) / IP(src=me.ip, dst='10.9.0.255') / ICMP(), may=group)
     yield row('broadcast with a unicast IP', eth(me, ALL) / ping(me, peer)[IP],
               eth(me, ALL) / ping(me, w['blue1'])[IP], may=group)
-    yield row('multicast with a unicast IP', eth(me, '01:00:5e:01:02:03') / ping(me, peer)[IP], may=group)
+    yield row('multicast with a unicast IP', eth(me, '01:00:5e:01:02:03') / ping(me, peer)[IP],
+              may=group)
     yield row('multicast', eth(me, '01:00:5e:00:00:fb') / IP(
         src=me.ip, dst='224.0.0.251', ttl=255) / UDP(sport=5353, dport=5353), may=group)
     yield row('IPv6 multicast', eth(me, '33:33:00:00:00:fb') / IPv6(
@@ -473,8 +476,8 @@ def ethertypes(w: Parties) -> Iterator[Case]:
 
 
 GROUPS = (('red1', 'red2', 'redfar'), ('blue1', 'blue2', 'bluefar'))
-ISOLATED = ('red1', 'red2', 'red3', 'blue1', 'blue2', 'svc1', 'svc2', 'far', 'web', 'wide', 'nobody',
-            'outer', 'north', 'south', 'east')
+ISOLATED = ('red1', 'red2', 'red3', 'blue1', 'blue2', 'svc1', 'svc2', 'far', 'web', 'wide',
+            'nobody', 'outer', 'north', 'south', 'east')
 # Of those who may talk, beyond the groups.
 FRIENDS = {frozenset(pair) for pair in (
     ('red1', 'red2'), ('red1', 'red3'), ('red2', 'red3'), ('blue1', 'blue2'), ('svc1', 'svc2'),
@@ -493,7 +496,7 @@ def isolation(w: Parties) -> Iterator[Case]:
         for target in everybody:
             if sender == target or frozenset((sender, target)) in FRIENDS:
                 continue
-            if sender not in ISOLATED + ('quar', 'off') and target not in ISOLATED + ('quar', 'off'):
+            if not {sender, target} & set(ISOLATED + ('quar', 'off')):
                 continue
             if sender == 'red3':        # is to keep silent
                 continue
@@ -537,7 +540,8 @@ def isolation(w: Parties) -> Iterator[Case]:
     yield row('MAC of a stranger, IP outside', *(eth(red1, w[name]) / udp(red1, un, dst=OUTSIDE)[IP]
               for name in ('blue1', 'un', 'locked', 'svc1', 'quar', 'lan', 'redfar')))
     yield row('MAC of a peer, IP outside', eth(red1, red2) / udp(red1, un, dst=OUTSIDE)[IP])
-    yield row('MAC of a remote member, IP of another', eth(red1, w['redfar']) / ping(red1, red2)[IP],
+    yield row('MAC of a remote member, IP of another', eth(red1, w['redfar']) / ping(
+        red1, red2)[IP],
               eth(red1, w['redfar']) / ping(red1, w['bluefar'])[IP])
     yield row('MAC of a stranger, IP of a remote member', eth(red1, w['lan']) / ping(
         red1, w['redfar'])[IP], eth(red1, w['un']) / ping(red1, w['redfar'])[IP])
@@ -617,7 +621,7 @@ def gateway(w: Parties) -> Iterator[Case]:
 
 def theft(w: Parties) -> Iterator[Case]:
     """Somebody who has no policy speaks with a member's MAC or IP address."""
-    red1, red2, gw = w['red1'], w['red2'], w['gw']
+    red1, red2 = w['red1'], w['red2']
     for sender in ('un', 'evil', 'lan', 'gw'):
         me = w[sender]
         outside = sender in ('lan', 'gw')
@@ -639,7 +643,8 @@ def theft(w: Parties) -> Iterator[Case]:
             yield row('takes the IP of a remote member', eth(me, red1) / ping(
                 w['redfar'], red1)[IP], eth(me, red1) / ping6(w['redfar'], red1)[IPv6])
             yield row('takes an allowed address that is another VIF\'s', eth(me, w['wide']) / ping(
-                w['locked'], w['wide'])[IP], eth(me, w['wide']) / ping6(w['locked'], w['wide'])[IPv6])
+                w['locked'], w['wide'])[IP], eth(me, w['wide']) / ping6(
+                    w['locked'], w['wide'])[IPv6])
         yield row('answers for a member', is_at(me, red1, red2.ip), is_at(
             me, red1, red2.ip, red2.mac), na(me, red2.ip6, red1, ip=red2.ip6), na(
                 me, red2.ip6, red1))

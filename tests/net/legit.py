@@ -43,10 +43,11 @@ from net.world import Who
 Parties = Mapping[str, Who]
 HEARD = ('uplink', 'red2', 'red3')      # what red1 says of itself
 EVERYBODY = ('un', 'evil', 'locked', 'locked2', 'dom0', 'uplink')
-ISOLATED = ('red1', 'red2', 'red3', 'blue1', 'blue2', 'svc1', 'svc2', 'far', 'web', 'wide', 'nobody',
-            'outer', 'north', 'south', 'east')
+ISOLATED = ('red1', 'red2', 'red3', 'blue1', 'blue2', 'svc1', 'svc2', 'far', 'web', 'wide',
+            'nobody', 'outer', 'north', 'south', 'east')
 # Who may talk with whom about everything; to the right of the colon, where it is seen.
-PAIRS = (('red1', 'red2'), ('red2', 'red1'), ('blue1', 'blue2'), ('north', 'south'), ('south', 'north'),
+PAIRS = (('red1', 'red2'), ('red2', 'red1'), ('blue1', 'blue2'), ('north', 'south'),
+         ('south', 'north'),
          ('blue1', 'un'), ('un', 'blue1'), ('wide', 'evil'), ('evil', 'wide'), ('wide', 'locked'),
          ('locked', 'wide'), ('locked', 'un'), ('un', 'locked'), ('un', 'evil'),
          ('red1', 'redfar'), ('redfar', 'red1'), ('blue2', 'bluefar'), ('bluefar', 'blue1'))
@@ -111,7 +112,7 @@ def talk(w: Parties) -> Iterator[Case]:
 
 def resolution(w: Parties) -> Iterator[Case]:
     """Addresses are resolved, probed and announced; nobody else hears of it."""
-    a, b = w['red1'], w['red2']
+    a = w['red1']
     for sender, target in (('red1', 'red2'), ('red1', 'redfar'), ('red1', 'gw'), ('blue1', 'blue2'),
                            ('north', 'south'), ('svc1', 'svc2'), ('far', 'gw'), ('nobody', 'gw'),
                            ('un', 'blue1'), ('evil', 'wide'), ('gw', 'red1'), ('gw', 'nobody'),
@@ -129,9 +130,9 @@ def resolution(w: Parties) -> Iterator[Case]:
         w['wide'], w['lan']))
     yield legit('an unmanaged peer is asked for aloud', 'blue1', EVERYBODY, who_has(
         w['blue1'], w['un']), ns(w['blue1'], w['un'].ip6))
-    yield legit('a silent member is asked for', 'red1', ('red3', 'uplink'), ns(a, w['red3'].ip6))
-    yield legit('a silent member is sent to', 'red1', ('red3', 'uplink'), ping6(a, w['red3']))
-    yield legit('a silent member wakes up', 'red1', 'red3', who_has(a, w['red3']), may='uplink')
+    yield legit('a silent member is asked for', 'red1', 'red3', ns(a, w['red3'].ip6))
+    yield legit('a silent member is sent to', 'red1', 'red3', ping6(a, w['red3']))
+    yield legit('a silent member wakes up', 'red1', 'red3', who_has(a, w['red3']))
     yield legit('gratuitous ARP', 'red1', HEARD, arp(a, 1, a.ip, a.ip), arp(a, 2, a.ip, a.ip))
     yield legit('ARP probe', 'red1', HEARD, arp(a, 1, '0.0.0.0', a.ip))
     yield legit('unsolicited advertisement', 'red1', HEARD, na(a, a.ip6), na(a, a.ip6, tll=False),
@@ -159,7 +160,8 @@ def infrastructure(w: Parties) -> Iterator[Case]:
     yield legit('DHCP answer of a gateway', 'gw', 'nobody', offer(gw, w['nobody'], w['nobody'],
                                                               ip_dst=w['nobody'].ip))
     yield legit('DHCPv6 solicit', 'red1', 'uplink', solicit6(a))
-    yield legit('DHCPv6 advertise', 'lan', 'red1', advertise6(lan, a), advertise6(lan, a, ip=lan.ip6))
+    yield legit('DHCPv6 advertise', 'lan', 'red1', advertise6(lan, a), advertise6(
+        lan, a, ip=lan.ip6))
     yield legit('router solicitation', 'red1', 'uplink', rs(a), rs(a, ip='::'))
     yield legit('router advertisement', 'gw', plugged, ra(gw))
     yield legit('router advertisement to one', 'gw', 'red1', ra(gw, a))
@@ -172,10 +174,11 @@ def infrastructure(w: Parties) -> Iterator[Case]:
             ('IPv6 mDNS', eth(a, '33:33:00:00:00:fb') / IPv6(src=a.ll, dst='ff02::fb', hlim=255)
              / UDP(sport=5353, dport=5353)),
             ('broadcast', eth(a, ALL) / IP(src=a.ip, dst='255.255.255.255') / UDP(dport=9)),
-            ('VRRP', eth(a, '01:00:5e:00:00:12') / IP(src=a.ip, dst='224.0.0.18', ttl=255, proto=112)
-             / Raw(bytes(20)))):
+            ('VRRP', eth(a, '01:00:5e:00:00:12') / IP(
+                src=a.ip, dst='224.0.0.18', ttl=255, proto=112) / Raw(bytes(20)))):
         yield legit('%s within the group' % what, 'red1', ('red2', 'red3'), frame)
-    yield legit('locked: DHCP', 'locked', elsewhere, discover(l), solicit6(l), rs(l), rs(l, ip='::'))
+    yield legit('locked: DHCP', 'locked', elsewhere, discover(l), solicit6(l), rs(l), rs(
+        l, ip='::'))
     yield legit('locked: MLD report', 'locked', elsewhere, eth(l, '33:33:00:00:00:16') / IPv6(
         src=l.ll, dst='ff02::16', hlim=1) / ICMPv6MLReport2())
     yield legit('locked: IGMPv3 report', 'locked', elsewhere, eth(l, '01:00:5e:00:00:16') / IP(

@@ -28,8 +28,8 @@ MUTANTS: Tuple[Tuple[str, int, int, str, object, str], ...] = (
     ('the gateway from inside', stages.PARTY, 60, 'reg10=0', None, 'gateway'),
     ('nobody is asked on the way in', stages.INGRESS_ANSWER, 0, '', 'resubmit(,%d)' % stages.ACCEPT,
      'multicast'),
-    ('nobody is asked on the way out', stages.EGRESS_ANSWER, 0, '', 'resubmit(,%d)' % stages.INGRESS,
-     'gateway'),
+    ('nobody is asked on the way out', stages.EGRESS_ANSWER, 0, '',
+     'resubmit(,%d)' % stages.INGRESS, 'gateway'),
     ('replies without a request', stages.REPLY, 0, '', 'resubmit(,%d)' % stages.PASS, 'services'),
     ('disabled may speak', 0, stages.PRIORITY_PORT, 'in_port=%(off)d', None, 'isolation'),
 )

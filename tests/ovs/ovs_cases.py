@@ -3,12 +3,13 @@
 FLOOD is what NORMAL does without us, less the isolated: no case may reach them
 unless it names them.
 """
-from ovs_town import (BARE, BROADCAST, ETH0, ETH1, GATEWAY10, LOCAL, NOBODY, OUTSIDER, REMOTE, ROGUE,
-                      STRANGER, UNKNOWN4, UNKNOWN6, UNMANAGED, VLAN, address, arp, dhcp, dhcp6,
-                      eth, icmp6, ip, link_local, nd, say)
+from ovs_town import (BARE, BROADCAST, ETH0, ETH1, GATEWAY10, LOCAL, NOBODY, OUTSIDER, REMOTE,
+                      ROGUE, STRANGER, UNKNOWN4, UNKNOWN6, UNMANAGED, VLAN, address, arp, dhcp,
+                      dhcp6, eth, icmp6, ip, link_local, nd, say)
 from core.scenarios import GATEWAY_MAC, mac_of
 
 NOTHING = frozenset()
+ROUTER = 53
 UP, UP10, UP20 = (frozenset([(ETH0, tag)]) for tag in (0, VLAN, BARE))
 # What VIF 11, or 31, says aloud its groups hear.
 REDS, REDS10 = frozenset([(12, 0), (15, 0), (48, 0)]), frozenset([(32, 0)])
@@ -395,22 +396,40 @@ MISMATCHES = [
                                       address(48)), NOTHING),
     ('link-local through the gateway', ip(eth(ETH0, 16, GATEWAY_MAC), 'tcp/80', 'fe80::7',
                                           address(16, 6)), NOTHING),
+    ("a VIF's address to a stranger's MAC", ip(eth(48, ROGUE), 'icmp', address(48), address(12)),
+     NOTHING),
+    ("a VIF's address by a stranger's MAC", ip(eth(ETH0, 48, ROGUE), 'icmp', address(13),
+                                               address(48)), NOTHING),
+    ("a shared address to a stranger's MAC, allowed by address",
+     ip(eth(48, ROGUE), 'icmp', address(48), SHARED4), NOTHING),
+    ("a shared address by a stranger's MAC, allowed by address",
+     ip(eth(ETH0, 48, ROGUE), 'icmp', SHARED4, address(48)), NOTHING),
+    ('an allowed address of nobody', ip(eth(ETH0, 48, ROGUE), 'icmp', '10.9.0.77', address(48)),
+     to(48)),
+    ('link-local through the gateway, allowed by address',
+     ip(eth(ETH0, 48, GATEWAY_MAC), 'tcp/80', 'fe80::7', address(48, 6)), NOTHING),
+    ('link-local is not external, gateway without MAC',
+     ip(eth(33, ROGUE), 'tcp/80', link_local(33), 'fe80::7'), NOTHING),
     ('link-local to the gateway', ip(eth(16, GATEWAY_MAC), 'tcp/80', link_local(16), 'fe80::7'),
      NOTHING)]
 
 MORE = [
-    ('icmp redirect of a VIF', eth(11, 12) + ',icmp,nw_src=%s,nw_dst=%s,icmp_type=5'
-     % (R4, address(12)), NOTHING),
-    ('icmp router advertisement of a VIF', eth(11, 12)
-     + ',icmp,nw_src=%s,nw_dst=%s,icmp_type=9' % (R4, address(12)), NOTHING),
-    ('from a loopback address', ip(eth(18, UNMANAGED), 'icmp', '127.0.0.1', address(UNMANAGED)),
+    ('icmp redirect of a VIF', eth(18, UNMANAGED) + ',icmp,nw_src=%s,nw_dst=%s,icmp_type=5'
+     % (address(18), address(UNMANAGED)), NOTHING),
+    ('icmp router advertisement of a VIF', eth(18, UNMANAGED)
+     + ',icmp,nw_src=%s,nw_dst=%s,icmp_type=9' % (address(18), address(UNMANAGED)), NOTHING),
+    ('a router\'s own networks are everything', ip(eth(ROUTER, NOBODY), 'icmp', UNKNOWN4,
+                                                   '198.51.100.9'), flood(ROUTER, BARE)),
+    ('dad with an option by a router', nd(ROUTER, 135, UNKNOWN6, ipv6_src='::'), NOTHING),
+    ('na of a router whose options are malformed', nd(ROUTER, 136, '::', '33:33:00:00:00:01',
+                                                      'ff02::1', link=None), NOTHING),
+    ('from a loopback address', ip(eth(ROUTER, NOBODY), 'icmp', '127.0.0.1', UNKNOWN4),
      NOTHING),
-    ('from a multicast address', ip(eth(18, UNMANAGED), 'icmp', '224.0.0.1', address(UNMANAGED)),
+    ('from a multicast address', ip(eth(ROUTER, NOBODY), 'icmp', '224.0.0.1', UNKNOWN4),
      NOTHING),
-    ('from the IPv6 loopback address', ip(eth(18, UNMANAGED), 'tcp/80', '::1',
-                                          address(UNMANAGED, 6)), NOTHING),
-    ('from an IPv6 multicast address', ip(eth(18, UNMANAGED), 'tcp/80', 'ff02::1',
-                                          address(UNMANAGED, 6)), NOTHING),
+    ('from the IPv6 loopback address', ip(eth(ROUTER, NOBODY), 'tcp/80', '::1', UNKNOWN6), NOTHING),
+    ('from an IPv6 multicast address', ip(eth(ROUTER, NOBODY), 'tcp/80', 'ff02::1',
+                                          UNKNOWN6), NOTHING),
     ('IPv6 multicast in UDP fragments', eth(18, '33:33:00:00:00:01')
      + ',ipv6,nw_proto=17,ipv6_src=%s,ipv6_dst=ff02::1,nw_frag=later' % address(18, 6), NOTHING),
     ('unreadable IPv6 headers', eth(11, 12) + ',ipv6,nw_proto=0,ipv6_src=%s,ipv6_dst=%s'

@@ -45,11 +45,13 @@ VIFS = [
     make_vif(number, own=own(number) + ' 10.9.0.100 fd00:9::100', groups='vrrp')
     for number in (41, 42, 43, 44)] + [
     vif(45, groups='vrrp'), vif(46, groups='tight'), vif(47, groups='tight'),
-    vif(48, groups='red', allow='10.9.0.0/24 fd00:9::/64'),
+    vif(48, groups='red', allow='10.9.0.0/24 fd00:9::/64 fe80::/10'),
     # on a network of which the configuration says nothing
-    vif(51, groups='red', tag=BARE), vif(52, groups='red', tag=BARE)]
+    vif(51, groups='red', tag=BARE), vif(52, groups='red', tag=BARE),
+    make_vif(53, LOCKED, '0.0.0.0/0 ::/0', tag=BARE)]
 BY_NUMBER = {vif.domid: vif for vif in VIFS}
 HIDDEN = [vif.domid for vif in VIFS if vif.policy.mode is not LOCKED]
+MATRIX = [vif.domid for vif in VIFS if vif.domid != 53]
 GROUPS = {'blue': rules('tcp/22 udp/53 udp/8000-8100 icmp icmp6'),
           'red': Group(addresses=prefixes('10.9.0.40 fd00:9::40')),
           'tight': rules('tcp/5432'),
@@ -60,10 +62,10 @@ NETWORK10 = Network(subnets=prefixes('10.9.10.0/24 fd00:19::/64'),
                     dhcp_servers=prefixes('10.9.10.2 fd00:19::2'))
 
 
-def town(name):
-    """Return the scenario on a bridge of this name."""
+def town(name, arriving=()):
+    """Return the scenario on a bridge of this name; `arriving` VIFs migrate to this host."""
     return make_scenario(
-        [one._replace(networks=tuple(
+        [one._replace(arriving=one.domid in arriving, networks=tuple(
             net._replace(bridge=name if net.bridge == 'xenbr0' else net.bridge)
             for net in one.networks)) for one in VIFS],
         uplinks=((ETH0, ETH1),), groups=GROUPS,
@@ -71,7 +73,7 @@ def town(name):
         members={'red': [member(1, '10.9.0.101 fd00:9::101')]})
 
 
-def build(switch, load_flows=True):
+def build(switch, arriving=()):
     """Put up the town on a switch; return the bridge and its scenario."""
     bridge = switch.add_bridge()
     switch.vsctl('add-bond', bridge, 'bond0', 'eth0', 'eth1', 'bond_mode=active-backup', '--',
@@ -81,7 +83,7 @@ def build(switch, load_flows=True):
     switch.add_ports(bridge, [('vif%d.0' % one.domid, one.domid, access_tag(one))
                               for one in VIFS] + [('vif19.0', UNMANAGED, None),
                                                   ('stranger', STRANGER, None)])
-    scenario = town(bridge)
+    scenario = town(bridge, arriving)
     topology = scenario.around.topology
     others = topology.others + ((str(UNMANAGED), None),)
     scenario = scenario._replace(around=scenario.around._replace(
@@ -201,7 +203,7 @@ def outside(what, src, dst, mac, addresses, port=ETH0, vlan=0):
 # --- what policy says --------------------------------------------------------------------------
 
 SERVICES = ('icmp', 'tcp/22', 'tcp/80', 'tcp/5432', 'udp/53', 'udp/8050', 'udp/99')
-NUMBERS = sorted(BY_NUMBER) + [UNMANAGED]
+NUMBERS = MATRIX + [UNMANAGED]
 
 
 def may_say(src, dst, what, version):

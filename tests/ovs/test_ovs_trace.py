@@ -93,8 +93,8 @@ def test_bond_modes(switch, mode):
         tear_down(switch, bridge)
 
 
-def test_before_its_first_frame_a_vif_is_here_and_elsewhere(switch):
-    bridge, _ = build_other(switch)
+def test_before_its_first_frame_an_arriving_vif_is_here_and_elsewhere(switch):
+    bridge, _ = build_other(switch, [12])
 
     def ends(packet):
         return switch.outputs(bridge, packet, '-generate')
@@ -111,6 +111,16 @@ def test_before_its_first_frame_a_vif_is_here_and_elsewhere(switch):
         tear_down(switch, bridge)
 
 
+def test_before_its_first_frame_any_other_vif_is_here_only(switch):
+    bridge, _ = build_other(switch)
+    try:
+        assert switch.outputs(bridge, say(11, 12), '-generate') == to(12)
+        assert switch.outputs(bridge, ip(eth(ETH0, 11, mac_of(12)), 'icmp', address(12),
+                                         address(11)), '-generate') == set()
+    finally:
+        tear_down(switch, bridge)
+
+
 # The towns share the names of ports, so only one can stand.
 
 
@@ -120,10 +130,10 @@ def only_town(switch, town):
     switch.town = town
 
 
-def build_other(switch):
+def build_other(switch, arriving=()):
     """Take the module's town down for a while, and put up a fresh one."""
     switch.vsctl('del-br', switch.town)
-    return build(switch)
+    return build(switch, arriving)
 
 
 def tear_down(switch, bridge):

@@ -213,12 +213,12 @@ def _make_endpoint(items: Items, key: Key, vif: Vif, network: int, asked: Mappin
 def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
                     asked: Mapping[str, Key]) -> Iterator[Flow]:
     where, mode = (network, vif.mac), vif.policy.mode
-    yield from theft_flows(*where)
+    yield from theft_flows(*where, vif.arriving)
     yield from endpoint_destination_flows(*where, mode)
     if mode > Mode.ISOLATED:
         return
     yield from endpoint_party_flows(*where, facts.owners, mode is Mode.ISOLATED)
-    yield unsettled_flow(*where, facts.links)
+    yield unsettled_flow(*where, facts.links, vif.arriving)
     if mode is Mode.ISOLATED:
         yield from isolation_count_flows(*where)
         yield from asker_flows(*where, sorted(peers.id for peers in asked.values()))

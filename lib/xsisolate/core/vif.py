@@ -34,6 +34,7 @@ class Vif(NamedTuple):
     trunk: bool = False                 # it uses VLAN tags
     policy: EffectivePolicy = EffectivePolicy(Mode.UNLOCKED)
     ports: Tuple[VifPort, ...] = ()
+    arriving: bool = False              # its VM migrates to this host, and may not be here yet
 
     @property
     def number(self) -> Tuple[int, int]:

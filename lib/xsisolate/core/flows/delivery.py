@@ -40,10 +40,13 @@ def delivery_flows() -> Iterator[Flow]:
     yield make_flow(ANNOUNCE, 100, [flags(UPLINK)])
 
 
-def unsettled_flow(network: int, mac: str, links: Iterable[Attachment]) -> Flow:
-    """Return the delivery to a VIF that has not spoken yet: here and beyond the uplink."""
-    return make_flow(LOCAL, 50, [network_match(network), 'dl_dst=%s' % mac], goto(ANNOUNCE),
-                     *outputs(network, links))
+def unsettled_flow(network: int, mac: str, links: Iterable[Attachment], arriving: bool) -> Flow:
+    """Return the delivery to a VIF that has not spoken yet.
+
+    While its VM arrives from another host it may also live beyond the uplink.
+    """
+    return make_flow(LOCAL, 50, [network_match(network), 'dl_dst=%s' % mac],
+                     *((goto(ANNOUNCE),) if arriving else ()), *outputs(network, links))
 
 
 def bridge_flows(topology: Topology) -> Iterator[Flow]:

@@ -58,8 +58,12 @@ def other_port_flow(port: str, tag: Optional[int]) -> Flow:
     return make_flow(ENTRY, 100, ['in_port=%s' % port], *network, goto(SOURCE))
 
 
-def theft_flows(network: int, mac: str) -> Iterator[Flow]:
-    """Yield what keeps others on this host from using a MAC address."""
-    yield make_flow(SOURCE, 50, [network_match(network), 'dl_src=%s' % mac, flags(off=[UPLINK])])
+def theft_flows(network: int, mac: str, arriving: bool) -> Iterator[Flow]:
+    """Yield what keeps others from using a MAC address.
+
+    While its VM arrives from another host its frames still come from the uplink.
+    """
+    elsewhere = flags(off=[UPLINK]) if arriving else ''
+    yield make_flow(SOURCE, 50, [network_match(network), 'dl_src=%s' % mac, elsewhere])
     yield make_flow(SOURCE, unknown_priority(network),
                     [network_match(UNKNOWN_NETWORK), 'dl_src=%s' % mac])

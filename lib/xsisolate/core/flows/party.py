@@ -14,9 +14,9 @@ from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (CLAIMING, CLASSIFY, CONTROL, EXTERNAL, FOUND,
                                          FOUND_ISOLATED, INGRESS_SIDE, MEMBER, MISMATCH,
                                          NEXT_OWNER, PAIR, PARTY, PEERS, PLAIN, RESOLVE,
-                                         RESOLVED_TO_PARTY, RESOLVING, TRIED, UPLINK, VIA_GATEWAY,
-                                         address_match, cleared, flags, goto, load_mac, mac_match,
-                                         network_match, number, raised)
+                                         RESOLVED_TO_PARTY, RESOLVING, TO_LOCAL, TO_UPLINK, TRIED,
+                                         UPLINK, VIA_GATEWAY, address_match, cleared, flags, goto,
+                                         load_mac, mac_match, network_match, number, raised)
 from xsisolate.core.model import Gateway, Network, Prefix
 
 OWNERS_MAX = 4
@@ -99,8 +99,22 @@ def network_party_flows(network: int, facts: Network) -> Iterator[Flow]:
         # `external` leaves only towards a gateway.
         yield make_flow(CLASSIFY, 10, [network_match(network), flags(off=[VIA_GATEWAY])],
                         goto(PEERS))
+    if any(not gateway.mac for gateway in facts.gateways):
+        yield from _unknown_router_flows(network)
     for gateway in facts.gateways:
         yield from _gateway_flows(network, gateway)
+
+
+def _unknown_router_flows(network: int) -> Iterator[Flow]:
+    """Yield how a router of unknown MAC address resolves and is resolved.
+
+    It advertises itself by a link-local address that nobody configures.
+    """
+    where = (network_match(network), *address_match(LINK_LOCAL))
+    yield make_flow(CLASSIFY, 33, [*where, flags(RESOLVING, INGRESS_SIDE, UPLINK)],
+                    raised(PLAIN), goto(PEERS))
+    yield make_flow(CLASSIFY, 33, [*where, flags(RESOLVING, off=[INGRESS_SIDE, TO_LOCAL])],
+                    raised(PLAIN, TO_UPLINK), goto(PEERS))
 
 
 def _gateway_flows(network: int, gateway: Gateway) -> Iterator[Flow]:

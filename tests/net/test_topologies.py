@@ -1,0 +1,446 @@
+"""Other networks than one bridge and one NIC: each keeps its VIFs apart, and carries them."""
+import time
+from typing import Iterator, List
+
+import pytest
+
+from lab.process import ip, wait_until
+from lab.sandbox import Sandbox
+from lab.vm import GuestAddresses
+from net.frames import (ALL, arp, discover, eth, na, ns, offer, ping, ping6, tagged, udp, udp6,
+                        who_has)
+from net.topology import Net, Party, Row, row
+
+RED, BLUE = {'groups': 'red'}, {'groups': 'blue'}
+OPEN = {'groups': 'red', 'allow': 'external'}
+
+
+@pytest.fixture
+def net(dom0: Sandbox) -> Iterator[Net]:
+    """A network of the test's own; at its end no flow of ours is left."""
+    net = Net(dom0)
+    try:
+        yield net
+        net.shut_down()
+        assert not net.our_flows()
+    finally:
+        net.close()
+
+
+def friends(a: Party, b: Party, at: str = '') -> List[Row]:
+    """Return what two members say to each other; `at` is where b hears it."""
+    at = at or b.name
+    return [row(a, ping(a, b), at), row(a, ping6(a, b), at), row(a, who_has(a, b), at),
+            row(a, ns(a, b.ip6), at), row(a, udp(a, b), at)]
+
+
+def strangers(a: Party, b: Party) -> List[Row]:
+    """Return what nobody hears: a speaks to b, or as b, and one of the two is isolated."""
+    return [row(a, ping(a, b)), row(a, ping6(a, b)), row(a, who_has(a, b)), row(a, ns(a, b.ip6)),
+            row(a, udp(a, b)), row(a, arp(a, 2, a.ip, b.ip, b)), row(a, na(a, a.ip6, b))]
+
+
+def forgeries(a: Party, b: Party, victim: Party) -> List[Row]:
+    """Return what nobody hears: a managed VIF poses as another to a member of its group."""
+    return [row(a, eth(b, victim) / ping(a, victim).payload),
+            row(a, eth(a, victim) / ping(b, victim).payload),
+            row(a, arp(a, 2, b.ip, victim.ip, victim)), row(a, na(a, b.ip6, victim)),
+            row(a, tagged(ping(a, victim), 0)), row(a, tagged(ping(a, victim), 120))]
+
+
+def to_gateway(a: Party, gw: Party, at: str) -> List[Row]:
+    """Return what goes out of the uplink and nowhere else."""
+    return [row(a, ping(a, gw), at), row(a, ping6(a, gw), at), row(a, who_has(a, gw), at),
+            row(a, discover(a), at)]
+
+
+def from_gateway(gw: Party, a: Party, vlan: int = 0) -> List[Row]:
+    """Return what a gateway sends to a VIF that may leave."""
+    frames = [ping(gw, a), ping6(gw, a), who_has(gw, a), offer(gw, a, a)]
+    return [row(gw, tagged(frame, vlan) if vlan else frame, a.name) for frame in frames]
+
+
+# --- VLANs -----------------------------------------------------------------------------------
+
+
+def test_vlan_networks(net: Net) -> None:
+    """Two fake bridges and the untagged network, one trunk as uplink."""
+    net.bridge('xenbr0')
+    for vlan in (120, 121):
+        net.bridge('xapi%d' % vlan, parent='xenbr0', vlan=vlan)
+    net.uplink('xenbr0')
+    a, b, un = (net.vm('a', 11, OPEN, 'xapi120'), net.vm('b', 12, RED, 'xapi120'),
+                net.vm('un', 31, None, 'xapi120'))
+    other, plain = net.vm('other', 13, RED, 'xapi121'), net.vm('plain', 14, RED, 'xenbr0')
+    gw, lan = net.parties['gw'], net.lan('lan', 100)
+    for again in (False, True):
+        if again:
+            net.refresh()
+        net.prime()
+        net.send(gw, tagged(arp(gw, 1, gw.ip, gw.ip), 120))
+        net.check(
+            *friends(a, b), *friends(b, a), *strangers(a, un), *strangers(un, a),
+            *strangers(a, other), *strangers(other, a), *strangers(plain, a),
+            *forgeries(a, un, b), *to_gateway(a, gw, 'eth0.120'), *from_gateway(gw, a, 120),
+            # the same frame in another VLAN, or in none, is for nobody
+            row(gw, ping(gw, a)), row(gw, tagged(ping(gw, a), 120, 121)),
+            *strangers(lan, a), row(lan, tagged(ping(lan, a), 120)),
+            row(lan, tagged(ping(a, b), 120)),                  # who has spoken lives here
+            row(un, ping(un, lan), 'eth0.120') if again else row(un, ping(un, a)))
+
+
+def test_equal_mac_and_address_on_two_vlans(net: Net) -> None:
+    net.bridge('xenbr0')
+    for vlan in (120, 121):
+        net.bridge('xapi%d' % vlan, parent='xenbr0', vlan=vlan)
+    net.uplink('xenbr0')
+    mac = '02:00:00:00:00:0b'
+    a, b = net.vm('a', 11, OPEN, 'xapi120', mac), net.vm('b', 12, RED, 'xapi120')
+    a2, b2 = net.vm('a2', 11, OPEN, 'xapi121', mac), net.vm('b2', 12, RED, 'xapi121', b.mac)
+    c2, gw = net.vm('c2', 13, RED, 'xapi121'), net.parties['gw']
+    for again in (False, True):
+        if again:
+            net.vms.pop('a').shutdown()
+            del net.parties['a']
+        net.prime(*(name for name in net.parties))
+        net.check(*friends(a2, b2), *friends(b2, a2), *friends(c2, a2),
+                  *forgeries(a2, c2, b2), *from_gateway(gw, a2, 121),
+                  *to_gateway(a2, gw, 'eth0.121'),
+                  *([] if again else friends(a, b) + friends(b, a) + strangers(b, c2)
+                    + from_gateway(gw, a, 120)))
+
+
+def test_trunk_vif(net: Net) -> None:
+    """A VIF with trunks uses its own tags and no others."""
+    net.bridge('xenbr0')
+    net.bridge('xapi120', parent='xenbr0', vlan=120)
+    net.uplink('xenbr0')
+    t = net.vm('t', 11, OPEN, 'xenbr0', trunks=(120, 121))
+    u = net.vm('u', 12, RED, 'xenbr0', trunks=(120, 122))
+    a, plain = net.vm('a', 13, RED, 'xapi120'), net.vm('plain', 14, RED, 'xenbr0')
+    un, gw = net.vm('un', 31, None, 'xapi120'), net.parties['gw']
+    net.prime()
+    for trunk, vlan in ((t, 120), (t, 121), (u, 120), (u, 122)):
+        net.send(trunk, tagged(arp(trunk, 1, trunk.ip, trunk.ip), vlan))
+    time.sleep(0.05)
+    hello = ping(t, a)
+    net.check(
+        row(t, tagged(hello, 120), 'a'), row(t, tagged(ping(t, u), 120), 'u.120'),
+        row(a, ping(a, t), 't.120'), row(a, who_has(a, t), 't.120'),
+        row(t, tagged(who_has(t, a), 120), 'a'), row(t, tagged(ns(t, u.ip6), 120), 'u.120'),
+        row(t, tagged(ping(t, gw), 121), 'eth0.121'), row(gw, tagged(ping(gw, t), 121), 't.121'),
+        row(t, tagged(hello, 120, prio=5), 'a'),
+        # no tag, a foreign tag, a priority tag, two tags, another kind of tag
+        row(t, hello), row(t, ping(t, plain)), row(t, tagged(ping(t, plain), 0)),
+        row(t, tagged(ping(t, u), 122)), row(u, tagged(ping(u, t), 121)),
+        row(t, tagged(hello, 120, 121)), row(t, tagged(hello, 0, 120)),
+        row(t, tagged(hello, 121, 120)), row(t, tagged(hello, 4095)), row(t, tagged(hello, 0)),
+        row(t, tagged(hello, 120, 120, kind=0x88a8)), row(t, tagged(ping(t, u), 122, kind=0x88a8)),
+        row(t, tagged(ping(t, un), 120)), row(un, ping(un, t)), row(un, tagged(ping(un, t), 120)),
+        row(gw, tagged(ping(gw, t), 122)), row(gw, tagged(ping(gw, t), 120, 121)), row(
+            gw, ping(gw, t)), row(plain, ping(plain, t)), row(plain, tagged(ping(plain, t), 120)))
+    net.refresh()
+    net.check(row(t, tagged(hello, 120), 'a'), row(t, tagged(ping(t, u), 122)))
+
+
+# --- several bridges, several VIFs, several netdevs ----------------------------------------------
+
+
+def test_several_bridges(net: Net) -> None:
+    net.bridge('xenbr0')
+    net.bridge('xenbr1')
+    net.uplink('xenbr0')
+    a, b, un = net.vm('a', 11, OPEN, 'xenbr0'), net.vm('b', 12, RED, 'xenbr0'), net.vm(
+        'un', 31, None, 'xenbr1')
+    a1, b1, gw = net.vm('a1', 11, RED, 'xenbr1', a.mac), net.vm('b1', 12, RED, 'xenbr1'), (
+        net.parties['gw'])
+    net.prime()
+    net.check(*friends(a, b), *friends(b1, a1), *strangers(un, a1), *strangers(a, un),
+              *to_gateway(a, gw, 'eth0'), row(a1, ping(a1, gw)))
+    net.refresh()
+    net.check(*friends(a, b), *friends(b1, a1), *strangers(un, a1))
+
+
+def test_two_vifs_of_one_vm(net: Net) -> None:
+    """Its VIFs are strangers to each other's groups."""
+    net.bridge('xenbr0')
+    net.uplink('xenbr0')
+    red, blue = net.vm('red', 11, RED), net.vm('blue', 12, BLUE)
+    vm = net.dom0.start_vm('duo', plug=False, policy={
+        'vif/0/groups': 'red', 'vif/0/ipv4': '10.9.0.21', 'vif/0/ipv6': 'fd00:9::15',
+        'vif/1/groups': 'blue', 'vif/1/ipv4': '10.9.0.22', 'vif/1/ipv6': 'fd00:9::16'})
+    net.dom0.add_vif(vm, mac='02:00:00:00:00:16')
+    vm.plug()
+    net.vms['duo'] = vm
+    one, two = (net.nic('one', vm, 21, 'eth0', vm.mac),
+                net.nic('two', vm, 22, 'eth1', '02:00:00:00:00:16'))
+    net.prime()
+    rows = [*friends(one, red), *friends(red, one), *friends(two, blue), *friends(blue, two),
+            *strangers(one, blue), *strangers(two, red), *strangers(red, two),
+            *strangers(one, two), *forgeries(one, two, red)]
+    net.check(*rows)
+    net.refresh()
+    net.check(*rows)
+
+
+def test_hvm_with_tap_and_vif(net: Net) -> None:
+    """The emulated NIC speaks first; when its tap has gone the vif has taken over."""
+    net.bridge('xenbr0')
+    net.uplink('xenbr0')
+    b, un, gw = net.vm('b', 12, RED), net.vm('un', 31), net.parties['gw']
+    h = net.vm('h', 11, OPEN, hvm=True, address=False)
+    vm = net.vms['h']
+    emu = net.nic('emu', vm, 11, 'emu0', h.mac)
+    net.twins.update(h='emu', emu='h')
+    net.prime('b', 'un', 'gw', 'emu')
+    both = {'emu': ('h', 'emu'), 'h': ('h', 'emu')}
+    heard = net.heard([row(b, ping(b, h))])[0]
+    assert 'emu' in heard and heard <= {'h', 'emu'}
+    net.check(*friends(emu, b), *to_gateway(emu, gw, 'eth0'), *strangers(emu, un),
+              *strangers(un, emu), *forgeries(emu, un, b))
+    net.prime('h')
+    heard = net.heard([row(b, ping(b, h)), row(gw, ping(gw, h))])
+    assert all('h' in one and one <= set(both['h']) for one in heard)
+    net.check(*friends(h, b), *friends(emu, b), *strangers(h, un), *strangers(emu, un))
+    net.refresh()
+    ip(['link del ' + vm.netdev(0, 'tap')])     # the guest unplugs its emulated NIC
+    net.dom0.ovs.lose_device(vm.netdev(0, 'tap'))
+    vm.fire([net.dom0.hooks.udev_tap('remove', vm.domid, 0)])
+    del net.parties['emu']
+    net.prime('h')
+    net.check(*friends(h, b), *friends(b, h), *to_gateway(h, gw, 'eth0'), *from_gateway(gw, h),
+              *strangers(h, un), *strangers(un, h), *forgeries(h, un, b))
+
+
+# --- uplinks -----------------------------------------------------------------------------------
+
+
+def bonded(net: Net, mode: str) -> None:
+    """Put a bond of two cables on the bridge."""
+    net.bridge('xenbr0')
+    uplink = net.uplink('xenbr0', 'p0', put=False)
+    net.second_cable(uplink, 'p1')
+    net.dom0.ovs.vsctl('add-bond', 'xenbr0', 'bond0', 'p0', 'p1', 'bond_mode=' + mode)
+    wait_until(lambda: active(net), 'an active member of the bond')
+
+
+def active(net: Net) -> str:
+    """Return which member of the bond is active."""
+    mac = net.dom0.ovs.vsctl('get', 'Port', 'bond0', 'bond_active_slave').strip('"[]')
+    return next((name for name in ('p0', 'p1') if mac and mac == net.dom0.ovs.vsctl(
+        'get', 'Interface', name, 'mac_in_use').strip('"')), '')
+
+
+def outside(net: Net, rows: List[Row]) -> None:
+    """Check that frames leave by one member of the bond, and reach nobody on the host."""
+    for one, heard in zip(rows, net.heard(rows)):
+        assert len(heard) == 1 and heard <= {'p0', 'p1'}, (one.frame.hex(), heard)
+
+
+@pytest.mark.parametrize('mode', ['active-backup', 'balance-slb'])
+def test_bond_as_uplink(net: Net, mode: str) -> None:
+    bonded(net, mode)
+    a, b, un, gw = net.vm('a', 11, OPEN), net.vm('b', 12, RED), net.vm('un', 31), net.parties['gw']
+    net.prime()
+    net.check(*friends(a, b), *strangers(a, un), *strangers(un, a), *from_gateway(gw, a))
+    outside(net, to_gateway(a, gw, ''))
+    net.dom0.ovs.appctl('fdb/flush', 'xenbr0')
+    outside(net, [row(a, ping(a, gw))])
+    net.dom0.ovs.appctl('fdb/flush', 'xenbr0')
+    outside(net, [row(a, ping6(a, gw))])
+    assert net.vms['a'].ping('192.0.2.1') and net.vms['a'].tcp('2001:db8::1')
+    before = active(net)
+    net.uplinks[0]._switch.ip('link set %s down' % {'p0': 'uplink', 'p1': 'uplink2'}[before])
+    wait_until(lambda: active(net) not in ('', before), 'the other member')
+    net.dom0.ovs.settle()
+    net.dom0.ovs.appctl('fdb/flush', 'xenbr0')
+    outside(net, to_gateway(a, gw, ''))
+    assert net.vms['a'].ping('192.0.2.1') and net.vms['a'].tcp('2001:db8::1')
+    net.check(*friends(a, b), *strangers(a, un), *strangers(un, a), *from_gateway(gw, a))
+    net.uplinks[0]._switch.ip('link set %s up' % {'p0': 'uplink', 'p1': 'uplink2'}[before])
+    net.refresh('a')
+    outside(net, to_gateway(a, gw, ''))
+    assert net.vms['a'].ping('192.0.2.1')
+
+
+def test_patch_port_as_second_uplink(net: Net) -> None:
+    """A patch leads to another bridge of the host: that is outside, too."""
+    net.bridge('xenbr0')
+    net.bridge('xenbr1')
+    net.uplink('xenbr0')
+    for here, there in (('xenbr0', 'xenbr1'), ('xenbr1', 'xenbr0')):
+        net.dom0.ovs.vsctl('add-port', here, 'to-' + there, '--', 'set', 'Interface',
+                           'to-' + there, 'type=patch', 'options:peer=to-' + here)
+    second_uplink(net, net.vm('beyond', 33, None, 'xenbr1'), 'beyond')
+
+
+def test_tunnel_port_as_second_uplink(net: Net) -> None:
+    net.bridge('xenbr0')
+    net.uplink('xenbr0')
+    net.dom0.ovs.vsctl('add-port', 'xenbr0', 'tun0', '--', 'set', 'Interface', 'tun0',
+                       'type=vxlan', 'options:remote_ip=192.0.2.77', 'options:key=7')
+    second_uplink(net, None, '')
+
+
+def second_uplink(net: Net, beyond: object, at: str) -> None:
+    """Isolation holds with two uplinks; what is known to be outside leaves."""
+    more = [at] if at else []
+    a, b, un, gw = (net.vm('a', 11, OPEN, 'xenbr0'), net.vm('b', 12, RED, 'xenbr0'),
+                    net.vm('un', 31, None, 'xenbr0'), net.parties['gw'])
+    rows = [*friends(a, b), *friends(b, a), *strangers(a, un), *strangers(un, a),
+            *forgeries(a, un, b), *from_gateway(gw, a), row(a, ping(a, gw), 'eth0'),
+            row(a, who_has(a, gw), 'eth0'), row(a, discover(a), 'eth0', *more),
+            row(un, ping(un, gw), 'eth0')]
+    if isinstance(beyond, Party):
+        rows += strangers(beyond, a) + strangers(a, beyond) + [
+            row(un, ping(un, beyond), beyond.name), row(beyond, ping(beyond, un), 'un')]
+    for again in (False, True):
+        if again:
+            net.refresh()
+        net.prime()
+        net.check(*rows)
+
+
+@pytest.mark.parametrize('device', ['xenbr0', 'dom0port'])
+def test_dom0_port_with_address(net: Net, device: str) -> None:
+    """Dom0 is an unmanaged peer: who does not admit it does not hear it."""
+    net.bridge('xenbr0')
+    net.uplink('xenbr0')
+    d = net.dom0_nic('xenbr0', device, 90)
+    a, un = net.vm('a', 11, RED), net.vm('un', 31)
+    f = net.vm('f', 13, {'mode': 'isolated', 'allow': '10.9.0.90'})
+    net.prime()
+    rows = [*strangers(d, a), *strangers(a, d), row(d, ping(d, f), 'f'), row(f, ping(f, d), device),
+            row(d, who_has(d, f), 'f'), row(d, arp(d, 2, d.ip, f.ip, f), 'f'),
+            row(d, ping(d, un), 'un'), row(un, ping(un, d), device),
+            row(d, eth(a, f) / ping(d, f).payload),         # a managed VIF's MAC address
+            row(d, ping6(d, f)), row(un, ping(un, f))]
+    net.check(*rows)
+    assert net.vms['f'].ping('10.9.0.90') and not net.vms['a'].ping('10.9.0.90', 0.3)
+    net.refresh()
+    net.check(*rows)
+
+
+# --- VIFs on the move --------------------------------------------------------------------------
+
+
+def test_live_migration_onto_this_host(net: Net) -> None:
+    """The source answers through the uplink until the guest speaks here."""
+    net.bridge('xenbr0')
+    net.uplink('xenbr0')
+    b, un, gw = net.vm('b', 12, RED), net.vm('un', 31), net.parties['gw']
+    source = net.lan('source', 11, mac='02:00:00:00:00:0b')
+    stopped = net.vm('stopped', 11, OPEN, mac=source.mac, plug=False, address=False)
+    net.parties.pop('stopped')
+    net.prime()
+    incoming = net.dom0.migrate_in(net.vms['stopped'], plug=False)
+    incoming.set_sysctl('net/ipv6/conf/default/disable_ipv6', 1)    # it does not run yet
+    incoming.plug()
+    assert incoming.uuid.endswith('000000000001')
+    a = net.nic('a', incoming, 11, 'eth0', source.mac)
+    net.vms['a'] = incoming
+    net.prime('b', 'un', 'gw', 'source')
+    net.check(row(source, ping(source, b), 'b'), row(source, who_has(source, b), 'b'),
+              row(b, ping(b, a), 'a', 'eth0'), row(b, who_has(b, a), 'a', 'eth0'),
+              row(un, ping(un, a)),
+              *strangers(un, a))
+    assert net.vms['b'].ping(source.ip) and net.vms['b'].ping(source.ip6)
+    source.host.ip('link set eth0 down') if source.host else None
+    hello = arp(a, 1, a.ip, a.ip)                                   # the guest's first frame
+    net.check(row(a, hello, 'b', 'eth0'))
+    rows = [*friends(b, a), *friends(a, b), *from_gateway(gw, a), *to_gateway(a, gw, 'eth0'),
+            *strangers(un, a), *strangers(a, un), row(gw, eth(a, b) / ping(a, b).payload)]
+    net.check(*rows)
+    net.vms.pop('stopped').depart()
+    incoming.arrive()
+    assert not incoming.uuid.endswith('000000000001')
+    net.check(*rows)
+    net.refresh('a')
+    net.check(*rows)
+    assert stopped.mac == a.mac
+
+
+def test_migration_within_the_host(net: Net) -> None:
+    net.bridge('xenbr0')
+    net.uplink('xenbr0')
+    old, b, un, gw = net.vm('old', 11, OPEN), net.vm('b', 12, RED), net.vm('un', 31), (
+        net.parties['gw'])
+    net.prime()
+    vm = net.vms.pop('old')
+    net.check(*friends(old, b), *friends(b, old))
+    incoming = net.dom0.migrate_in(vm, plug=False)
+    incoming.set_sysctl('net/ipv6/conf/default/disable_ipv6', 1)
+    incoming.add_vif(incoming.vifs[0], GuestAddresses())
+    incoming.plug()
+    net.vms['new'] = incoming
+    new = net.nic('new', incoming, 11, 'eth0', old.mac)
+    net.check(*friends(old, b), *strangers(old, un), row(b, ping(b, old), 'old'),
+              row(gw, ping(gw, old), 'old'))
+    net.prime('new')
+    assert 'new' in net.heard([row(b, ping(b, new))])[0]
+    vm.depart()
+    del net.parties['old']
+    incoming.arrive()
+    rows = [*friends(new, b), *friends(b, new), *strangers(un, new), *strangers(new, un),
+            *from_gateway(gw, new), *to_gateway(new, gw, 'eth0')]
+    net.check(*rows)
+    net.refresh()
+    net.check(*rows)
+
+
+def test_vif_moves_to_another_bridge(net: Net) -> None:
+    """With its tap; nothing of it stays behind."""
+    net.bridge('xenbr0')
+    net.bridge('xenbr1')
+    net.uplink('xenbr0')
+    h, b, un = net.vm('h', 11, OPEN, 'xenbr0', hvm=True, address=False), net.vm(
+        'b', 12, RED, 'xenbr0'), net.vm('un', 31, None, 'xenbr0')
+    b1, un1 = net.vm('b1', 13, RED, 'xenbr1'), net.vm('un1', 32, None, 'xenbr1')
+    vm, gw = net.vms['h'], net.parties['gw']
+    emu = net.nic('emu', vm, 11, 'emu0', h.mac)
+    net.twins.update(h='emu', emu='h')
+    net.prime()
+    net.check(*friends(h, b), *friends(emu, b), *strangers(h, un))
+    vm.move('xenbr1')
+    net.prime()
+    for nic in (h, emu):
+        net.check(*friends(nic, b1), *strangers(nic, un1), *strangers(un1, nic), row(
+            nic, ping(nic, b)), row(nic, ping(nic, gw)), *forgeries(nic, un1, b1))
+    vm.move('xenbr0')
+    net.prime()
+    net.check(*friends(h, b), *strangers(h, un), *strangers(un, h), *to_gateway(h, gw, 'eth0'),
+              row(h, ping(h, b1)))
+
+
+# --- settings of the bridge ----------------------------------------------------------------------
+
+
+def test_secure_fail_mode(net: Net) -> None:
+    """Without a NORMAL flow isolated VIFs have their peers, and others nothing."""
+    net.bridge('xenbr0', 'fail_mode=secure')
+    net.uplink('xenbr0')
+    a, b, un, gw = net.vm('a', 11, OPEN), net.vm('b', 12, RED), net.vm('un', 31), net.parties['gw']
+    un2 = net.vm('un2', 32)
+    net.prime()
+    rows = [*friends(a, b), *to_gateway(a, gw, 'eth0'), *from_gateway(gw, a)[:3],
+            *strangers(a, un), *strangers(un, a), *forgeries(a, un, b)]
+    net.check(*rows, row(un, ping(un, un2)))
+    net.dom0.ovs.add_flow('xenbr0', 'priority=0,actions=NORMAL')
+    net.refresh()
+    net.prime()
+    net.check(*rows, row(un, ping(un, un2), 'un2'), *from_gateway(gw, a))
+
+
+def test_multicast_snooping(net: Net) -> None:
+    net.bridge('xenbr0', 'mcast_snooping_enable=true')
+    net.uplink('xenbr0')
+    a, b, un, gw = net.vm('a', 11, OPEN), net.vm('b', 12, RED), net.vm('un', 31), net.parties['gw']
+    net.prime()
+    group = eth(a, '01:00:5e:00:00:fb') / udp(a, un, 5353, 5353, dst='224.0.0.251').payload
+    group6 = eth(a, '33:33:00:00:00:fb') / udp6(a, un, 5353, 5353, dst='ff02::fb').payload
+    rows = [*friends(a, b), *friends(b, a), *to_gateway(a, gw, 'eth0'), *from_gateway(gw, a),
+            *strangers(a, un), *strangers(un, a), *forgeries(a, un, b), row(a, group, 'b'),
+            row(a, group6, 'b')]
+    net.check(*rows)
+    net.refresh()
+    net.check(*rows)

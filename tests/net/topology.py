@@ -1,0 +1,272 @@
+"""A network built piece by piece, and who hears a frame on it."""
+import re
+import time
+from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
+
+from lab import packets
+from lab.host import Host
+from lab.process import LabError, ip
+from lab.sandbox import Sandbox
+from lab.uplink import GatewayAddresses, Uplink
+from lab.vm import Vm
+from net.corpus import mark, marked
+from net.frames import arp
+from net.radio import find_mark
+from xsisolate.core.address import eui64_link_local, format_prefix
+
+GATEWAY_MAC = '00:00:5e:00:01:01'
+SETTLE_S = 0.25         # until the last frame is where it goes
+GAP_S = 0.003
+TAGS = (b'\x81\x00', b'\x88\xa8')
+OURS = 'cookie=0x5849534f00000000/0xffffffff00000000'
+CONFIG = '''
+version: 1
+unsealed: accept
+networks:
+  '*':
+    subnets: [10.9.0.0/24, "fd00:9::/64"]
+    gateways:
+      - {ipv4: 10.9.0.254, ipv6: "fd00:9::1", mac: "%s"}
+''' % GATEWAY_MAC
+
+
+class Party(NamedTuple):
+    """One NIC: where it is, and its addresses. No host: a device of Dom0's own."""
+
+    name: str
+    host: Optional[Host]
+    device: str
+    mac: str
+    ip: str
+    ip6: str
+
+    @property
+    def ll(self) -> str:
+        """Its IPv6 link-local address."""
+        return format_prefix(eui64_link_local(self.mac))
+
+
+class Row(NamedTuple):
+    """A frame, who sends it and who hears it; nobody else does."""
+
+    sender: Party
+    frame: bytes
+    heard_by: FrozenSet[str]
+
+
+def row(sender: Party, frame: object, *heard_by: str) -> Row:
+    """Return a row; `x.120` is NIC x, the frame tagged with VLAN 120."""
+    return Row(sender, bytes(frame), frozenset(heard_by))      # type: ignore[call-overload]
+
+
+class Net:
+    """Bridges, uplinks and VMs of one test, and all that they hear."""
+
+    def __init__(self, dom0: Sandbox) -> None:
+        self.dom0 = dom0
+        self.parties: Dict[str, Party] = {}
+        self.vms: Dict[str, Vm] = {}
+        self.bridges: List[str] = []
+        self.uplinks: List[Uplink] = []
+        self._wires: Dict[str, Tuple[Host, str]] = {}
+        self._netdevs: List[str] = []
+        # Two NICs with one MAC address are one VM's: it may hear itself.
+        self.twins: Dict[str, str] = {}
+        dom0.configure(CONFIG)
+
+    # --- building ---
+
+    def bridge(self, name: str, *settings: str, parent: str = '', vlan: int = 0) -> str:
+        """Add a bridge, real or fake."""
+        self.dom0.add_bridge(name, *settings, parent=parent, vlan=vlan)
+        self.bridges.insert(0, name)        # fake ones go first
+        return name
+
+    def uplink(self, bridge: str, device: str = 'eth0', put: bool = True,
+               gateway: bool = True) -> Uplink:
+        """Add a physical network, with its gateway as party `gw`; unless `put` without a port."""
+        uplink = Uplink(device, GatewayAddresses(GATEWAY_MAC, '10.9.0.254/24', 'fd00:9::1/64')
+                        if gateway else GatewayAddresses('02:00:00:00:ee:01'))
+        self.uplinks.append(uplink)
+        for kind in ('ip', 'ip6', 'arp'):       # would cut our marks off
+            try:
+                uplink._switch.set_sysctl('net/bridge/bridge-nf-call-%stables' % kind, 0)
+            except LabError:
+                break           # this kernel has no netfilter for bridges
+        self._wires[device] = uplink._switch, 'uplink'
+        if put:
+            self.dom0.add_port(bridge, device)
+        if gateway:
+            self.dom0.uplinks[bridge] = uplink
+            self._join(Party('gw', uplink.gateway, 'eth0', GATEWAY_MAC, '10.9.0.254', 'fd00:9::1'))
+        return uplink
+
+    def second_cable(self, uplink: Uplink, device: str) -> None:
+        """Lay another cable from Dom0 to the switch of a physical network."""
+        uplink._switch.add_device('uplink2', device, '02:00:00:00:ff:02')
+        uplink._plug_in('uplink2')
+        ip(['link set %s up' % device])
+        self._wires[device] = uplink._switch, 'uplink2'
+        self._netdevs.append(device)
+
+    def lan(self, name: str, number: int, uplink: Optional[Uplink] = None, mac: str = '') -> Party:
+        """Add a machine beyond the uplink."""
+        mac = mac or '02:00:00:00:aa:%02x' % number
+        found = uplink or self.uplinks[0]
+        host = found.add_host(name, mac, '10.9.0.%d/24' % number, 'fd00:9::%x/64' % number,
+                              routers=())
+        return self._join(Party(name, host, 'eth0', mac, '10.9.0.%d' % number,
+                                'fd00:9::%x' % number))
+
+    def vm(self, name: str, number: int, policy: Optional[Dict[str, str]] = None, bridge: str = '',
+           mac: str = '', plug: bool = True, hvm: bool = False, address: bool = True,
+           **fields: object) -> Party:
+        """Add a VM with one VIF; policy None: unmanaged."""
+        mac = mac or '02:00:00:00:00:%02x' % number
+        data = dict(policy) if policy is not None else None
+        if data is not None and data.get('mode') != 'unlocked':
+            data.update({'vif/0/ipv4': '10.9.0.%d' % number, 'vif/0/ipv6': 'fd00:9::%x' % number})
+        vm = self.dom0.start_vm(name, bridge=bridge or self.bridges[-1], mac=mac, policy=data,
+                                ipv4='10.9.0.%d/24' % number if address else '',
+                                ipv6='fd00:9::%x/64' % number if address else '', hvm=hvm,
+                                plug=plug, **fields)
+        self.vms[name] = vm
+        return self.nic(name, vm, number, 'eth0', mac)
+
+    def nic(self, name: str, vm: Host, number: int, device: str, mac: str) -> Party:
+        """Make a NIC of a machine known."""
+        return self._join(Party(name, vm, device, mac, '10.9.0.%d' % number,
+                                'fd00:9::%x' % number))
+
+    def dom0_nic(self, bridge: str, device: str, number: int) -> Party:
+        """Make a port of Dom0's own with an address; the bridge's own one is there already."""
+        mac = '02:00:00:00:d0:%02x' % number
+        if device != bridge:
+            self.dom0.ovs.vsctl('add-port', bridge, device, '--', 'set', 'Interface', device,
+                                'type=internal')
+        if device == bridge:
+            self.dom0.ovs.set_bridge(bridge, 'other_config:hwaddr="%s"' % mac)
+        else:
+            ip(['link set %s address %s' % (device, mac)])
+        ip(['link set %s up' % device,
+            'addr add 10.9.0.%d/24 dev %s' % (number, device)])
+        return self._join(Party(device, None, device, mac, '10.9.0.%d' % number,
+                                'fd00:9::%x' % number))
+
+    def _join(self, party: Party) -> Party:
+        self.parties[party.name] = party
+        return party
+
+    # --- trying ---
+
+    def prime(self, *names: str) -> None:
+        """Let parties, or all, announce themselves, so that the switches know where they are."""
+        for name in names or sorted(self.parties):
+            party = self.parties[name]
+            self.send(party, bytes(arp(party, 1, party.ip, party.ip)))
+            time.sleep(GAP_S)
+        time.sleep(0.05)
+
+    def send(self, sender: Party, frame: bytes) -> None:
+        """Send a frame from a NIC."""
+        if sender.host:
+            sender.host.send(frame, sender.device)
+        else:
+            packets.send(sender.device, frame)
+
+    def heard(self, rows: Sequence[Row]) -> List[FrozenSet[str]]:
+        """Send the rows' frames; return who hears each."""
+        own = {party.name: packets.Sniffer(party.device) for party in self.parties.values()
+               if party.host is None}
+        far = {name: (party.host, party.device) for name, party in self.parties.items()
+               if party.host and not self._is_outside(party)}
+        far.update(self._wires)
+        for host, device in far.values():
+            host.sniff(device)
+        marks = {}
+        for number, one in enumerate(rows):
+            marks[mark(number)] = str(number), 0
+            self.send(one.sender, marked(one.frame, number))
+            time.sleep(GAP_S)
+        time.sleep(SETTLE_S)
+        found: Dict[str, List[bytes]] = {
+            name: host.sniffed(device, wait=0.01) for name, (host, device) in far.items()}
+        found.update({name: sniffer.stop(None, 0.01) for name, sniffer in own.items()})
+        result: List[FrozenSet[str]] = [frozenset()] * len(marks)
+        senders = [one.sender.name for one in rows]
+        for name, frames in found.items():
+            for frame in frames:
+                known = find_mark(frame, marks)
+                if known and self.twins.get(name) != senders[int(known[0])]:
+                    result[int(known[0])] |= {name + tags_of(frame)}
+        return result
+
+    def check(self, *rows: Row) -> None:
+        """Fail unless each frame is heard by those who should and nobody else."""
+        wrong = [(one, heard) for one, heard in zip(rows, self.heard(rows))
+                 if heard != one.heard_by]
+        assert not wrong, '\n'.join('%s: heard by %s, should be %s\n%s' % (
+            one.sender.name, sorted(heard) or 'nobody', sorted(one.heard_by) or 'nobody',
+            explain(one.frame)) for one, heard in wrong)
+
+    def refresh(self, *names: str) -> None:
+        """Let xenopsd refresh VMs' VIFs, or all; nothing must change."""
+        for name in names or sorted(self.vms):
+            vm = self.vms[name]
+            for devid in vm.plugged:
+                vm.fire(self.dom0.hooks.locking_changed(vm.domain, vm.vifs[devid]))
+
+    def _is_outside(self, party: Party) -> bool:
+        return any(party.host in uplink.hosts for uplink in self.uplinks)
+
+    # --- the end ---
+
+    def our_flows(self) -> List[str]:
+        """Return what the bridges carry of ours."""
+        real = [name for name in self.bridges if name in self.dom0.bridges]
+        return [flow for bridge in real for flow in self.dom0.ovs.dump_flows(
+            bridge, '-OOpenFlow14') if 'cookie=0x5849534f' in flow]
+
+    def shut_down(self) -> None:
+        """Stop the VMs."""
+        for vm in list(self.dom0.vms):
+            vm.shutdown()
+        self.vms = {}
+
+    def close(self) -> None:
+        """Take everything down."""
+        for vm in list(self.dom0.vms):
+            try:
+                vm.shutdown(check=False)
+            except OSError:         # half migrated, when a test has failed
+                vm.halt()
+                self.dom0.forget(vm)
+        for bridge in self.bridges:
+            self.dom0.ovs.vsctl('--if-exists', 'del-br', bridge)
+            self.dom0.uplinks.pop(bridge, None)
+            if bridge in self.dom0.bridges:
+                self.dom0.bridges.remove(bridge)
+        for uplink in self.uplinks:
+            for host in uplink.machines():
+                host.halt()
+            self._netdevs.append(uplink.device)
+        for netdev in self._netdevs:
+            try:
+                ip(['link del ' + netdev])
+            except LabError:
+                pass        # it went with its other end
+
+
+def tags_of(frame: bytes) -> str:
+    """Return a frame's VLAN tags as .120.7"""
+    text, at = '', 12
+    while frame[at:at + 2] in TAGS:
+        text += '.%d' % (int.from_bytes(frame[at + 2:at + 4], 'big') & 0xfff)
+        at += 4
+    return text
+
+
+def explain(frame: bytes) -> str:
+    """Return a frame in words."""
+    from net.frames import Ether
+    return '  %s' % re.sub(r'\s+', ' ', Ether(frame).summary())
