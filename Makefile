@@ -10,7 +10,7 @@ SUITE = $(PYTHON) tests/suite.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-lab \
-	test-demo lint golden clean packages root
+	test-demo test-mutants lint golden clean packages root
 
 help:
 	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
@@ -37,6 +37,9 @@ test-ovs: root packages $(VENV)/ready ## flows on a real switch: read back, reco
 
 test-net: root packages $(VENV)/ready ## real packets between VMs
 	@$(SUITE) net
+
+test-mutants: root packages $(VENV)/ready ## break the pipeline on purpose: do the packets notice? (about 6 min)
+	@$(SUITE) mutants
 
 test-hooks: root packages $(VENV)/ready ## the hooks as processes, fired as udev and xenopsd do
 	@$(SUITE) hooks

@@ -26,6 +26,11 @@ missing() {
     present nsenter || echo util-linux
     { present ovs-vswitchd && present ovs-ofctl; } || echo openvswitch-switch
     present xenstore-read || echo xenstore-utils
+    # what the packet tests have on their network
+    present radvd || echo radvd
+    present dnsmasq || echo dnsmasq-base
+    present dhclient || echo isc-dhcp-client
+    present iperf3 || echo iperf3
     ls /usr/lib/xen-*/bin/oxenstored >/dev/null 2>&1 || echo xen-utils
 }
 

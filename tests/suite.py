@@ -1,6 +1,6 @@
 """Runs the tests as `make` names them, and adds up what they say.
 
-    suite.py all | lint | core | dom0 | ovs | net | hooks | lab | demo
+    suite.py all | lint | core | dom0 | ovs | net | hooks | lab | demo | mutants
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
 exit code is 0 only if nothing failed. A run that ends without a verdict, and a
@@ -9,8 +9,10 @@ linter that complains, count as one failure each.
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from xml.etree import ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -19,6 +21,7 @@ DOM0S = os.path.join(ROOT, '.venv36', 'bin', 'python')      # Dom0's Python, 3.6
 RESULTS = os.path.join(ROOT, '.cache', 'results')
 STEP_TIMEOUT_S = 1500
 INTERRUPTED = 130
+AT_ONCE = 2                 # runs side by side; each sandbox is a namespace of its own
 # Where the interpreter itself matters; the rest starts the hooks as programs.
 LIBRARY = ('core', 'dom0')
 PROGRAMS = ('ovs', 'net', 'hooks', 'lab', 'demo')
@@ -50,14 +53,15 @@ class Count(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     """Run the steps of one part of the suite."""
-    if len(argv) != 2 or argv[1] not in ('all', 'lint') + LIBRARY + PROGRAMS:
+    if len(argv) != 2 or argv[1] not in ('all', 'lint', 'mutants') + LIBRARY + PROGRAMS:
         print(__doc__, file=sys.stderr)
         return 2
     os.makedirs(RESULTS, exist_ok=True)
-    steps, results = plan(argv[1]), []
+    steps = plan(argv[1])
+    places = ['%d/%d' % (number, len(steps)) for number in range(1, len(steps) + 1)]
     try:
-        for number, step in enumerate(steps, 1):
-            results.append(run(step, '%d/%d' % (number, len(steps))))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            results = list(pool.map(run, steps, places))
     except KeyboardInterrupt:
         return INTERRUPTED
     return conclude(steps, results)
@@ -71,10 +75,13 @@ def plan(part: str) -> List[Step]:
         return on_dom0s(part) + [tests(part)]
     if part in PROGRAMS:
         return [tests(part)]
-    steps = lint() + on_dom0s(*LIBRARY) + [tests(*LIBRARY), tests(*PROGRAMS, loose=True)]
+    if part == 'mutants':
+        return [tests('net', mutants=True)]
+    # the longest first: they run side by side
+    steps = [tests('net'), tests('ovs'), tests('hooks')]
     if has_dom0s():
-        steps.append(tests('hooks', 'net', hook_python=DOM0S))
-    return steps
+        steps.append(tests('hooks', hook_python=DOM0S))
+    return steps + on_dom0s(*LIBRARY) + [tests(*LIBRARY), tests('lab', 'demo', loose=True)] + lint()
 
 
 def has_dom0s() -> bool:
@@ -102,7 +109,7 @@ def lint() -> List[Step]:
 
 
 def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
-          loose: bool = False) -> Step:
+          loose: bool = False, mutants: bool = False) -> Step:
     """Return a run of pytest over folders; `loose`: and the files beside them."""
     folders = [os.path.join('tests', part) for part in parts]
     paths = [folder for folder in folders if has_tests(folder)]
@@ -115,7 +122,8 @@ def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
     if hook_python:
         title += ', hooks run by ' + version(hook_python)
     report = os.path.join(RESULTS, title.replace(' ', '-').replace(',', '') + '.xml')
-    return Step(title, (python, '-m', 'pytest', '-q', '--junitxml=' + report, *paths),
+    chosen = ('-m', 'mutants') if mutants else ()
+    return Step(title, (python, '-m', 'pytest', '-q', '--junitxml=' + report, *chosen, *paths),
                 hook_python or python, report)
 
 
@@ -131,23 +139,27 @@ def version(python: str) -> str:
 
 
 def run(step: Step, place: str) -> Count:
-    """Run one step; its output goes where ours goes."""
-    print('\n== %s %s' % (place, step.title), flush=True)
+    """Run one step; its output comes in one piece when it has ended."""
+    print('== %s %s ...' % (place, step.title), flush=True)
     if step.report and os.path.exists(step.report):
         os.unlink(step.report)
     began = time.monotonic()
-    code = call(step)
-    count = read(step, code)
-    print('-- %s: %s, %.0f s' % (step.title, verdict(step, count),
-                                 time.monotonic() - began), flush=True)
+    with tempfile.TemporaryFile() as output:
+        code = call(step, output)
+        count = read(step, code)
+        output.seek(0)
+        text = output.read().decode('utf-8', 'replace')
+    print('\n== %s %s: %s, %.0f s\n%s' % (place, step.title, verdict(step, count),
+                                         time.monotonic() - began, text), flush=True)
     return count
 
 
-def call(step: Step) -> Optional[int]:
+def call(step: Step, output: BinaryIO) -> Optional[int]:
     """Return the exit code, None when the step took too long or could not be run."""
     try:
         return subprocess.run(step.argv, env=environment(step), cwd=ROOT,
-                              stdin=subprocess.DEVNULL, timeout=STEP_TIMEOUT_S).returncode
+                              stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                              timeout=STEP_TIMEOUT_S).returncode
     except (OSError, subprocess.TimeoutExpired) as error:
         print(error, flush=True)
         return None

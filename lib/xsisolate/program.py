@@ -22,6 +22,7 @@ from xsisolate.gather import Configuration, VifFacts, read_vif, read_vm_uuid
 from xsisolate.reconcile import Result, reconcile
 
 ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined
+BALANCED_MODES = ('balance-slb', 'balance-tcp')
 ACCESS_MODES = (None, 'access', 'trunk')
 
 
@@ -64,8 +65,12 @@ def _program_vif(dom0: Dom0, bridge: Bridge, links: Sequence[Link], vif: Vif,
     registry = parse_registry(headers)
     vifs = [vif] + _others(dom0, bridge, links, registry, vif)
     plan = plan_bridge(registry, vifs, _surroundings(dom0, bridge, links))
-    openflow.set_no_flood(bridge.name, _ports(plan.vifs, hidden=True), True)
+    hidden = openflow.set_no_flood(bridge.name, _ports(plan.vifs, hidden=True), True)
     result = reconcile(bridge.name, headers, plan, vif_ofports(links))
+    if set(hidden) - {port.ofport for port in vif.ports if new}:
+        # What such a VIF has been learned to own, a MAC address not its own or a
+        # multicast group, would be sent to it for minutes.
+        openflow.forget_addresses(bridge.name, bridge.mcast_snooping)
     openflow.set_no_flood(bridge.name, [] if new else _ports(plan.vifs, hidden=False), False)
     return plan.vifs, result
 
@@ -162,7 +167,8 @@ def _links(port: Port) -> Iterable[Link]:
         if interface.ofport is not None and interface.ofport > 0:
             active = port.bond_active_slave in (None, '', interface.mac_in_use)
             yield Link(port.name, interface.name, interface.ofport, interface.type == 'internal',
-                       port.tag, active, port.vlan_mode not in ACCESS_MODES)
+                       port.tag, active, port.vlan_mode not in ACCESS_MODES,
+                       port.bond_mode in BALANCED_MODES)
 
 
 def _surroundings(dom0: Dom0, bridge: Bridge, links: Sequence[Link]) -> Surroundings:

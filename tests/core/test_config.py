@@ -416,6 +416,7 @@ def test_a_folder_instead_of_the_file(host):
 
 def run_python(code):
     done = subprocess.run([sys.executable, '-c', code], stdout=subprocess.PIPE,
+                          env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
                           check=True, encoding='ascii')
     return done.stdout
 

@@ -10,8 +10,8 @@ from core.policies import ANY_PREFIXES
 from core.scenarios import SCENARIOS, flows_of
 from xsisolate.core.address import parse_prefix
 from xsisolate.core.flows import stages
-from xsisolate.core.flows.stages import (address_match, cleared, flags, load_mac, mac_match,
-                                         number, raised, source_match)
+from xsisolate.core.flows.stages import (address_match, cleared, destination_match, flags,
+                                         load_mac, mac_match, number, raised, source_match)
 from xsisolate.core.plan import base_flows
 
 FLAG_NAMES = [name for name, value in vars(stages).items()
@@ -83,9 +83,11 @@ def test_address_match_is_the_prefix_and_nothing_else(prefix, other):
 
 @pytest.mark.parametrize('text, match', [
     ('10.0.0.1', 'nw_src=10.0.0.1'), ('10.0.0.0/8', 'nw_src=10.0.0.0/8'),
-    ('fd00::1', 'ipv6_src=fd00::1'), ('fd00::/64', 'ipv6_src=fd00::/64')])
-def test_source_match(text, match):
+    ('fd00::1', 'ipv6_src=fd00::1'), ('fd00::/64', 'ipv6_src=fd00::/64'),
+    ('0.0.0.0/0', ''), ('::/0', '')])
+def test_source_and_destination_match(text, match):
     assert source_match(parse_prefix(text)) == match
+    assert destination_match(parse_prefix(text)) == match.replace('src', 'dst')
 
 
 def test_every_jump_leads_to_a_table_with_a_default():

@@ -4,11 +4,11 @@ import re
 import socket
 import struct
 from contextlib import contextmanager
-from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional
+from typing import Dict, FrozenSet, Iterator, List, Mapping, Match, Optional
 
 from lab.hooks import HookRun
 from lab.host import Host
-from lab.process import run, wait_until
+from lab.process import run
 from lab.sandbox import Sandbox
 from lab.toolstack import backend, hotplug
 from lab.traffic import checksum
@@ -78,7 +78,7 @@ def policy_flows(host: Sandbox, bridge: str = 'xenbr0') -> FrozenSet[str]:
                      if not any(words in flow for words in apart))
 
 
-def sorted_outputs(actions: 're.Match[str]') -> str:
+def sorted_outputs(actions: Match[str]) -> str:
     """Return a list of outputs without what was plugged first."""
     return ','.join(sorted(actions.group().split(',')))
 
@@ -173,6 +173,22 @@ def write_script(path: str, text: str) -> None:
     os.chmod(path, 0o755)
 
 
+SLUGGARD = """\
+case " $* " in
+*" add-flows "*) sleep 1 ;;
+esac
+exec /usr/bin/ovs-ofctl "$@"
+"""
+
+
+@contextmanager
+def slow_ofctl() -> Iterator[None]:
+    """Let a change of flows take a second, time enough for a look."""
+    with mounted('/usr/local/sbin'):
+        write_script('/usr/local/sbin/ovs-ofctl', SLUGGARD)
+        yield
+
+
 LIAR = """\
 case " $* " in
 *" add-flows "*) sed /table=%d/d | exec /usr/bin/ovs-ofctl "$@" ;;
@@ -200,6 +216,14 @@ def refresh(vm: Vm, devid: int = 0) -> HookRun:
 def fire_online(vm: Vm, devid: int = 0) -> HookRun:
     """Let udev say that a VIF went online; failures are for the caller to judge."""
     return vm.fire([vm.dom0.hooks.udev_vif('online', vm.domid, devid)], check=False)[0]
+
+
+def end(vm: Vm) -> None:
+    """Let a VM go; one whose plug failed has nothing to unplug."""
+    if vm.plugged:
+        vm.shutdown()
+    else:
+        vm.crash()
 
 
 # --- packets -------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from lab.process import wait_until
 from lab.sandbox import Sandbox
 from lab.vm import Vm
 
-from evidence import (CONFIG, SILENT_S, arrives, can_talk, carrier_changes, external_ids, is_cut_off, is_lost, is_up,
-                      our_flows, policy_flows, port_settings, ports, refresh, say, speech)
+from evidence import (CONFIG, SILENT_S, arrives, can_talk, carrier_changes, end, external_ids,
+                      is_cut_off, is_lost, is_up, our_flows, policy_flows, port_settings, ports,
+                      refresh, say, speech)
 
 BYSTANDER, BYSTANDER6 = '10.9.0.99', 'fd00:9::99'
 NO_FLOOD, FLOOD = {'no-flood': True}, {'no-flood': False}
@@ -31,7 +32,7 @@ def start(host: Sandbox, bystander: Vm) -> Iterator[Callable[..., Vm]]:
     yield start_vm
     for vm in list(host.vms):
         if vm is not bystander:
-            (vm.shutdown if vm.plugged else vm.crash)()
+            end(vm)
     assert ports(host) == [bystander.netdev()] and not our_flows(host)
 
 

@@ -1,7 +1,6 @@
 """Everything that the stock hooks do beside switching, ours do as well."""
 import os
 import re
-import subprocess
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
 import pytest
@@ -13,8 +12,8 @@ from lab.sandbox import Sandbox
 from lab.toolstack import hotplug, private
 from lab.vm import Vm
 
-from evidence import (backend_key, can_talk, external_ids, fire_online, hotplug_keys, is_up,
-                      lines, our_flows, ports, refresh, the_line, write_script)
+from evidence import (backend_key, can_talk, end, external_ids, fire_online, hotplug_keys,
+                      is_up, lines, our_flows, ports, refresh, the_line, write_script)
 
 RECORD = '/run/recorded'
 RECORDER = 'printf "%%s\\n" "%s $*" >> ' + RECORD + '\n%s'
@@ -31,7 +30,7 @@ def start(host: Sandbox) -> Iterator[Callable[..., Vm]]:
 
     yield start_vm
     for vm in list(host.vms):
-        (vm.shutdown if vm.plugged else vm.crash)()
+        end(vm)
     assert not ports(host) and not our_flows(host)
 
 
@@ -327,8 +326,9 @@ def test_events_that_mean_nothing_here_end_silently(host: Sandbox, start: Any) -
         for call in (host.hooks.udev_vif, host.hooks.udev_tap):
             result, = host.hooks.run(call(action, vm.domid, 0))
             assert (result.code, result.stdout, result.stderr) == (0, '', ''), action
-    for call in (host.hooks.udev_vif('add', vm.domid, 0), host.hooks.udev_tap('online', vm.domid, 0)):
-        result, = host.hooks.run(call)
+    for other in (host.hooks.udev_vif('add', vm.domid, 0),
+                  host.hooks.udev_tap('online', vm.domid, 0)):
+        result, = host.hooks.run(other)
         assert (result.code, result.stdout, result.stderr) == (0, '', '')
     assert (our_flows(host), ports(host), hotplug_keys(vm)) == before
 
@@ -343,7 +343,8 @@ def test_hooks_need_no_environment(host: Sandbox, start: Any) -> None:
         assert result.code == 0, result
 
 
-OLD_SHAPES = {       # of XenServer 6.1 to 6.2, and of the trunk between them
+# of XenServer 6.1 to 6.2, and of the trunk between them
+OLD_SHAPES: Dict[str, Callable[[int, str], Tuple[str, ...]]] = {
     'four arguments': lambda domid, action: ('vif', str(domid), '0', action),
     'with network mode': lambda domid, action: ('vif', str(domid), '0', 'openvswitch', action),
     'with backend': lambda domid, action: ('classic', 'vif', str(domid), '0', action)}
@@ -368,10 +369,10 @@ def test_old_shapes_of_vif(host: Sandbox, start: Any, word: str, by_arguments: b
     vm.cable(0)
     for action, present in (('online', True), ('remove', False)):
         call = host.hooks.udev_vif(action, vm.domid, 0)
-        args, environment = (action, word), call.environment
+        call = Call('vif', (action, word), call.environment)
         if by_arguments:
-            args, environment = (action, word, str(vm.domid), '0'), {'ACTION': action}
-        result, = host.hooks.run(Call('vif', args, environment))
+            call = Call('vif', (action, word, str(vm.domid), '0'), {'ACTION': action})
+        result, = host.hooks.run(call)
         assert result.code == 0, result
         assert (vm.netdev() in ports(host)) is present
         assert ('hotplug' in hotplug_keys(vm)) is present

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
 
@@ -20,14 +20,14 @@ from lab.process import set_sysctl, wait_until
 from lab.sandbox import Sandbox
 from lab.toolstack import backend, private, temporary_uuid
 from lab.uplink import GatewayAddresses
-from lab.vm import PlugFailed, Vm
+from lab.vm import Vm
 from lab import metadata
 
 from evidence import (CONFIG, OVSDB_SOCKET, XENSTORED_SOCKET, arrives, backend_key, can_talk,
-                      carrier_changes, changes, external_ids, fire_online, foreign_flows,
-                      full_table, hotplug_keys, is_cut_off, is_lost, is_up, lying_ofctl, mounted, moved_away,
-                      our_flows, policy_flows, port_settings, ports, refresh, say, speech, the_line,
-                      write_script)
+                      carrier_changes, changes, end, external_ids, fire_online, foreign_flows,
+                      full_table, hotplug_keys, is_cut_off, is_lost, is_up, lying_ofctl,
+                      mounted, moved_away, our_flows, policy_flows, port_settings, ports,
+                      refresh, say, slow_ofctl, speech, the_line, write_script)
 
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
 
@@ -51,7 +51,7 @@ def start(host: Sandbox, bystander: Vm) -> Iterator[Callable[..., Vm]]:
     yield start_vm
     for vm in list(host.vms):
         if vm is not bystander:
-            (vm.shutdown if vm.plugged else vm.crash)()
+            end(vm)
     assert ports(host) == [bystander.netdev()]
     assert not our_flows(host) and not our_flows(host, 'xenbr1')
 
@@ -429,6 +429,30 @@ def test_b10_a_move_that_fails_lets_no_netdev_pass(host: Sandbox, bystander: Vm,
     assert arrives(vm, other, speech(vm), 'emu0')
 
 
+@pytest.mark.parametrize('event', ['online', 'move'])
+def test_b10_no_netdev_is_up_before_its_flows(host: Sandbox, bystander: Vm, start: Any,
+                                              event: str) -> None:
+    vm = start(11, LOCKED, hvm=True, bridge='xenbr1', plug=event == 'move')
+    call = host.hooks.udev_vif('online', vm.domid, 0)
+    if event == 'move':
+        vm.set_vif(bridge='xenbr0')
+        call = host.hooks.moved(vm.domain, vm.vifs[0])[0]
+    else:
+        vm.set_vif(bridge='xenbr0')
+        vm.cable(0)
+    bridge = 'xenbr0'
+    with slow_ofctl():
+        hook = Running(call.hook, [sys.executable, host.hooks.path(call.hook), *call.args],
+                       call.environment)
+        wait_until(lambda: vm.netdev() in ports(host, bridge), 'the port')
+        while not our_flows(host, bridge):
+            assert not any(is_up(name) for name in vm.netdevs(0) if name in ports(host, bridge))
+            time.sleep(0.02)
+        wait_until(hook.is_done, 'the hook')
+    assert hook.result().code == 0
+    assert is_up(vm.netdev()) and arrives(vm, bystander, speech(vm))
+
+
 # --- B11 to B15: neighbours, deadlines, reports ----------------------------------------------
 
 
@@ -624,6 +648,7 @@ def test_b18_migration_on_this_host(host: Sandbox, bystander: Vm, start: Any) ->
     incoming.send(say(incoming.mac, incoming.address()))
     peer.flush_neighbours()
     assert can_talk(peer, incoming.address())
+    refresh(incoming)       # no migrant any more: it need not speak to be found here
     before = our_flows(host)
     assert changes(refresh(incoming)) == '0 0'
     assert our_flows(host) == before
@@ -654,10 +679,16 @@ def test_b18_the_source_answers_until_the_guest_speaks(host: Sandbox, start: Any
     assert is_lost(peer, source, question)
     assert arrives(peer, vm, question)
     vm.arrive()
+    refresh(vm)
     before = our_flows(host, 'xenbr4')
     assert changes(refresh(vm)) == '0 0'
     assert our_flows(host, 'xenbr4') == before
     assert arrives(peer, vm, question) and is_lost(peer, source, question)
+
+
+STOCK = '''echo "$@" >> /run/stock-calls
+[ "$5" = clear ] || ip link set "$2" up
+'''
 
 
 @pytest.fixture
@@ -665,7 +696,7 @@ def linux_bridge(host: Sandbox) -> Iterator[str]:
     """A network that the kernel switches, and a stock script that records its calls."""
     subprocess.check_call(['ip', 'link', 'add', 'linux0', 'type', 'bridge'])
     with mounted('/usr/libexec/xenopsd'):
-        write_script('/usr/libexec/xenopsd/setup-vif-rules', 'echo "$@" >> /run/stock-calls\n')
+        write_script('/usr/libexec/xenopsd/setup-vif-rules', STOCK)
         yield 'linux0'
     subprocess.check_call(['ip', 'link', 'del', 'linux0'])
     if os.path.exists('/run/stock-calls'):

@@ -1,21 +1,27 @@
 """Fixtures of the packet tests."""
-import sys
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
-from lab.hooks import Hooks
 from lab.sandbox import Sandbox
 
+from net.playing import TALLY
 from net.world import World
-
-
-@pytest.fixture(scope='module')
-def hooks() -> Hooks:
-    """The hooks by the interpreter of the tests, which has PyYAML."""
-    return Hooks(sys.executable)
 
 
 @pytest.fixture(scope='module')
 def world(dom0: Sandbox) -> Iterator[World]:
     """A shared network with everybody on it, untagged."""
     yield World(dom0)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what was tried, per family: rows that went as they should of rows played."""
+    if not TALLY:
+        return
+    terminalreporter.section('packets: rows that went as they should, of rows played')
+    for (kind, family), (good, played) in sorted(TALLY.items()):
+        terminalreporter.line('%-24s %-14s %5d of %5d' % (kind, family, good, played))
+    for kind in sorted({kind for kind, _ in TALLY}):
+        counts = [count for (other, _), count in TALLY.items() if other == kind]
+        terminalreporter.line('%-24s %-14s %5d of %5d' % (
+            kind, 'all', sum(good for good, _ in counts), sum(played for _, played in counts)))

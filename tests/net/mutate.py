@@ -3,15 +3,14 @@
 A frame is described by a Sketch, which prints as the Python that builds it again,
 so that a failure can be replayed and shrunk, one change less at a time.
 """
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from hypothesis import strategies as st
 
-from net.corpus import DOM0
 from net.frames import (
     ALL, ARP, ICMP, IP, NOBODY, TCP, UDP, Ether, ICMPv6EchoRequest, ICMPv6MLReport2, ICMPv6ND_NA,
-    ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_Redirect, ICMPv6ND_RS, ICMPv6NDOptDstLLAddr,
-    ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig, IPOption, IPv6, Raw, advertise6, arp, discover, eth,
+    ICMPv6ND_NS, ICMPv6ND_Redirect, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr,
+    ICMPv6PacketTooBig, IPOption, IPv6, Raw, advertise6, arp, discover, eth,
     is_at, na, ns, offer, ping, ping6, ra, rs, solicit6, split4, split6, tcp, tcp6, udp, udp6,
     who_has)
 from net.oracle import IPV6, PARTIES, Oracle
@@ -51,6 +50,10 @@ KINDS: Mapping[str, Callable[[Who, Who], Any]] = {
     'ping': ping, 'ping6': ping6, 'UDP': udp, 'UDP6': udp6,
     'DNS': lambda a, b: udp(a, b, 4000, 53), 'DNS answer': lambda a, b: udp(a, b, 53, 4000),
     'DNS6': lambda a, b: udp6(a, b, 4000, 53), 'DNS6 answer': lambda a, b: udp6(a, b, 53, 4000),
+    # what nobody has asked for, whatever was said before
+    'unasked': lambda a, b: udp(a, b, 53, 4007), 'unasked6': lambda a, b: udp6(a, b, 53, 4007),
+    'unasked range': lambda a, b: udp(a, b, 6005, 4007),
+    'relay': lambda a, b: udp(a, b, 67, 67), 'from 67': lambda a, b: udp(a, b, 67, 4000),
     'SYN': lambda a, b: tcp(a, b, 4000, 22), 'SYN6': lambda a, b: tcp6(a, b, 4000, 22),
     'SYN ACK': lambda a, b: tcp(a, b, 22, 4000, 'SA'), 'web': lambda a, b: tcp(a, b, 4000, 80),
     'link-local ping': lambda a, b: eth(a, b) / IPv6(src=a.ll, dst=b.ll) / ICMPv6EchoRequest(),
@@ -130,7 +133,8 @@ POOLS: Mapping[str, Sequence[Any]] = {
     'ip6': tuple(address for party in PARTIES.values() for address in (party.who.ip6, party.who.ll))
     + ('::', '::1', 'ff02::1', 'ff02::2', 'ff02::16', 'ff02::1:ff00:c', 'fe80::77', 'fd00:9::200',
        '2001:db8::1', '::ffff:10.9.0.21'),
-    'ethertype': (0x800, 0x86dd, 0x806, 0x8035, 0x88cc, 0x8847, 0x8864, 0x8100, 0x88a8, 40, 0, 1, 6),
+    'ethertype': (0x800, 0x86dd, 0x806, 0x8035, 0x88cc, 0x8847, 0x8864, 0x8100, 0x88a8, 40, 0, 1,
+                  6),
     'op': (0, 1, 2, 3, 4, 8, 256), 'ttl': (0, 1, 64, 254, 255),
     'proto': (0, 1, 2, 4, 6, 17, 41, 43, 44, 47, 50, 51, 58, 59, 60, 112, 255),
     'small': (0, 1, 2, 3, 4, 5, 6, 8, 15), 'flags': ('MF', 'DF', 'evil'),
@@ -139,7 +143,8 @@ POOLS: Mapping[str, Sequence[Any]] = {
     'port': (0, 22, 53, 67, 68, 80, 443, 546, 547, 4000, 4001, 5353, 6000, 6011, 8003, 8004),
     'tcp': ('', 'S', 'A', 'SA', 'R', 'F', 'FPU'),
     'icmp': (0, 3, 5, 8, 9, 10, 11, 12, 13, 40),
-    'icmp6.type': (1, 2, 3, 4, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 139, 143, 151, 200),
+    'icmp6.type': (1, 2, 3, 4, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 139, 143, 151,
+                   200),
     'icmp6.code': (1, 255),
     'append': (b'\x01\x01\x02\x00\x00\x00\x00\x15', b'\x02\x01\x02\x00\x00\x00\x00\x15',
                b'\x01\x00' + b'\x02' * 6, b'\x0e\x01' + bytes(6), b'\x05\x01\0\0\0\0\x05\xdc'),

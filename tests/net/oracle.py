@@ -28,7 +28,7 @@ NEVER_OUTSIDE = tuple(map(ipaddress.ip_network, (
     '0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3', '::/8', 'fe80::/10', 'ff00::/8')))
 NO_MAC = '00:00:00:00:00:00'
 IPV4, IPV6, ARP, TAGS = 0x800, 0x86dd, 0x806, (0x8100, 0x88a8)
-ICMP, IGMP, TCP, UDP, ICMP6 = 1, 2, 6, 17, 58
+ICMP, IGMP, TCP, UDP, ICMP6, BROKEN = 1, 2, 6, 17, 58, -1
 ERRORS = {4: (3, 11, 12), 6: (1, 2, 3, 4)}
 MLD_TELLS = (131, 132, 143)         # reports and done
 
@@ -120,7 +120,7 @@ class Ip(NamedTuple):
         if self.fragment or self.proto not in (TCP, UDP) or len(self.data) < (
                 20 if self.proto == TCP else 8):
             return -1, -1
-        return struct.unpack('!HH', self.data[:4])     # type: ignore
+        return struct.unpack('!HH', self.data[:4])
 
     @property
     def icmp(self) -> Tuple[int, int]:
@@ -245,10 +245,12 @@ def parse_ipv6(data: bytes) -> Optional[Ip]:
     while kind in (0, 43, 44, 51, 60) and not later:
         size = 8 if kind == 44 else (rest[1] + 2) * 4 if kind == 51 and len(rest) > 1 else (
             (rest[1] + 1) * 8 if len(rest) > 1 else 8)
-        if len(rest) < max(size, 8):
-            return None
+        if len(rest) < max(size, 8):    # from a peer it may come, and is discarded
+            return Ip(6, src, dst, ttl, BROKEN, odd=True)
         if kind == 44:
-            fragment, later = True, bool(int.from_bytes(rest[2:4], 'big') & 0xfff8)
+            # An atomic fragment is whole: the switch sees into it, and judges what it sees.
+            where = int.from_bytes(rest[2:4], 'big')
+            fragment, later = fragment or bool(where & 0xfff9), bool(where & 0xfff8)
         kind, rest, odd = rest[0], rest[size:], True
     return Ip(6, src, dst, ttl, kind, fragment, later, odd, rest)
 
@@ -336,21 +338,27 @@ class Oracle:
                               'announces itself to its groups and the uplink')
             wanted = packet.ip.target if kind == 135 else None
         if wanted is None:
-            return Ruling(group if packet.ip else frozenset(), frozenset(),
+            plain = packet.ip is not None and not packet.ip.fragment and not packet.ip.odd and (
+                packet.ip.proto == UDP and packet.ip.ports in ((5353, 5353), (53, 9))) and (
+                    packet.ip.dst == ALL4 or packet.ip.dst.is_multicast) and packet.ip.ttl > 0
+            return Ruling(group if packet.ip else frozenset(), group if plain else frozenset(),
                           'multicast is for the groups')
         if wanted in sender.own:
             return Ruling(group | {UPLINK}, self._must(clear(sender, packet), UPLINK),
                           'announces itself to its groups and the uplink')
         owner = BY_ADDRESS.get(wanted)
-        if owner and self._known_to(sender, owner):
+        # Where a closed VIF's addresses are nobody asks the switch.
+        if owner and owner.mode != 'closed' and self._known_to(sender, owner):
             told = self._directed(sender, packet._replace(dst=owner.who.mac))
             proper = not packet.ip or packet.ip.dst in SUBNET_SOLICITED
-            return told if proper else told._replace(must=frozenset())
+            if told.may or wanted not in NEVER_OUTSIDE[5] or owner.mode != 'gateway':
+                return told if proper else told._replace(must=frozenset())
         if self._listed(sender, wanted, packet):
             # "Its ARP or ND requests ... are flooded: nobody knows where it is."
             return Ruling(self.open, frozenset(), 'an unmanaged peer is asked for aloud')
         if wanted in NEVER_OUTSIDE[5]:
-            # A router's link-local address is in no configuration.
+            # A router's link-local address is in no configuration. Whatever IP destination
+            # the solicitation has, its MAC address is a group's: no router forwards it.
             return Ruling(frozenset((UPLINK,)), frozenset(), 'perhaps the router\'s link-local')
         return nobody('asks for a stranger')
 
@@ -389,7 +397,8 @@ class Oracle:
             packet.ip and packet.ip.icmp[0] == 135) else None
         owner = BY_ADDRESS.get(wanted) if wanted else None
         if owner and owner.mode == 'isolated' and owner.place in self.present:
-            return self._to_managed(sender, owner, packet)
+            told = self._to_managed(sender, owner, packet)
+            return told._replace(may=told.may | self.open)
         if sender.place == UPLINK and (packet.is_dhcp_answer or self._is_advertisement(packet)):
             # "DHCP answers and router advertisements reach every isolated VIF."
             every = frozenset(name for name in self.present if PARTIES[name].mode == 'isolated')
@@ -557,6 +566,8 @@ def arp_forgery(me: Party, arp: Arp) -> str:
 
 def ip_forgery(me: Party, ip: Ip, packet: Packet) -> str:
     """Return what an IP packet lies about."""
+    if ip.proto == BROKEN:
+        return 'a chain of headers without end'
     if ip.fragment and packet.aloud:
         return 'fragments to a multicast address'
     if ip.proto == UDP and not ip.fragment:
@@ -586,7 +597,7 @@ def starts_unnamed(ip: Ip) -> bool:
 
 def icmp6_forgery(me: Party, ip: Ip) -> str:
     """Return what neighbour discovery lies about."""
-    if ip.proto != ICMP6:
+    if ip.proto != ICMP6 or ip.later:   # without its first, which is refused, it is nothing
         return ''
     kind, code = ip.icmp
     if ip.fragment:

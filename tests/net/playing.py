@@ -1,5 +1,5 @@
 """Plays rows and says what went wrong, with the switch's own words."""
-from typing import Callable, Iterable, List, Mapping, Sequence
+from typing import Callable, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from net.corpus import Case
 from net.frames import Ether
@@ -7,6 +7,9 @@ from net.radio import verdict
 from net.world import World
 
 TRACED = 3          # of many failures these are explained
+ATTACKS, LEGITIMATE = 'attacks stopped', 'legitimate passed'
+# Rows that went as they should and rows played, by kind and family.
+TALLY: Dict[Tuple[str, str], Tuple[int, int]] = {}
 
 Table = Callable[[Mapping[str, object]], Iterable[Case]]
 
@@ -32,9 +35,14 @@ def explain(world: World, cases: Sequence[Case], lines: Sequence[str]) -> str:
     return '\n'.join(text)
 
 
-def check(world: World, cases: Sequence[Case]) -> None:
-    """Fail unless every row goes as the table says."""
+def check(world: World, cases: Sequence[Case], kind: str = '') -> None:
+    """Fail unless every row goes as the table says; with a kind, count it for the summary."""
     lines = play(world, cases)
+    for case in cases if kind else ():
+        key = kind, case.id.split(': ')[0]
+        good, played = TALLY.get(key, (0, 0))
+        went_well = not any(line.startswith(case.id + ': ') for line in lines)
+        TALLY[key] = good + went_well, played + 1
     assert not lines, explain(world, cases, lines)
 
 

@@ -2,26 +2,21 @@
 import pytest
 
 from net import attacks, legit
-from net.playing import check, select
+from net.playing import ATTACKS, LEGITIMATE, check, select
 from net.world import World
 
 
 @pytest.mark.parametrize('family', legit.FAMILIES)
 def test_what_must_work_works(world: World, family: str) -> None:
-    check(world, select(legit.FAMILIES, world, [family]))
+    check(world, select(legit.FAMILIES, world, [family]), LEGITIMATE)
 
 
 @pytest.mark.parametrize('family', attacks.FAMILIES)
 def test_no_attack_gets_through(world: World, family: str) -> None:
-    check(world, select(attacks.FAMILIES, world, [family]))
+    check(world, select(attacks.FAMILIES, world, [family]), ATTACKS)
 
 
 @pytest.mark.parametrize('family', legit.FAMILIES)
 def test_it_still_works_after_the_attacks(world: World, family: str) -> None:
     world.dom0.ovs.appctl('fdb/flush', 'xenbr0')
-    # they have left nothing behind but what a silent member has said meanwhile
-    cases = [case._replace(seen_by=tuple(who for who in case.seen_by if who != 'uplink')
-                           if 'silent' in case.id else case.seen_by, may=case.may + (
-                               ('uplink',) if 'silent' in case.id else ()))
-             for case in select(legit.FAMILIES, world, [family])]
-    check(world, cases)
+    check(world, select(legit.FAMILIES, world, [family]), LEGITIMATE)

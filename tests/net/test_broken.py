@@ -41,6 +41,7 @@ def world(dom0: Sandbox) -> Iterator[World]:
     yield World(dom0, names=NAMES)
 
 
+@pytest.mark.mutants
 @pytest.mark.parametrize('what, table, priority, part, actions, family', MUTANTS,
                          ids=[mutant[0].replace(' ', '-') for mutant in MUTANTS])
 def test_a_broken_flow_is_noticed(world: World, what: str, table: int, priority: int, part: str,

@@ -7,7 +7,7 @@ REGRESSIONS.
 import random
 import re
 import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from typing import Any, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from lab import packets
 from lab.packets import Sniffer
 from lab.sandbox import Sandbox
-from net.corpus import DOM0, SHORTEST, UPLINK, mark, marked
-from net.frames import ALL, Ether, arp
+from net.corpus import DOM0, UPLINK, mark, marked
+from net.frames import Ether, arp
 from net.mutate import Sketch, build, fewer, friends, sketches
 from net.oracle import PARTIES, Oracle, Ruling, parse
 from net.world import World
@@ -32,7 +32,32 @@ GAP_S, SETTLE_S = 0.001, 0.4
 CONFIRMED = 3           # times that a frame must be missing
 EXPLAINED = 3           # failures in full
 
+WRONG_VERSION = 'a limit: the switch cannot see the version, receivers discard it'
+# What once went wrong, or looked so: why, and the frame. Those of the oracle stay, for it may
+# be changed as well.
 REGRESSIONS: Tuple[Tuple[str, Sketch], ...] = (
+    ('flows: who poses as the gateway is stopped', Sketch(
+        'evil', 'mDNS6', 'gw', 'web', (('ip6.hlim', 64), ('eth.dst', '02:00:00:00:00:0d')))),
+    ('flows: the same, by ARP', Sketch(
+        'un', 'ARP probe', 'un', 'locked', (('eth.src', '00:00:5e:00:01:01'),))),
+    ('flows: the same, cut short', Sketch('dom0', 'RS', 'gw', 'quar', (('cut', 54),))),
+    ('flows: the same, to Dom0', Sketch(
+        'evil', 'redirect', 'evil', 'dom0', (('eth.src', '00:00:5e:00:01:01'),))),
+    (WRONG_VERSION, Sketch('evil', 'UDP', 'evil', 'wide', (('ip.version', 15),))),
+    (WRONG_VERSION, Sketch('wide', 'RS', 'wide', 'blue1', (('ip6.version', 8),))),
+    (WRONG_VERSION, Sketch('red2', 'mDNS6', 'red2', 'gw', (('ip6.version', 2),))),
+    ('oracle: a renewal goes to the uplink, whoever is named', Sketch(
+        'red1', 'renewal6', 'red1', 'un')),
+    ('oracle: among the unmanaged ND is their business', Sketch(
+        'evil', 'NS', 'evil', 'svc1', (('icmp6.code', 255),))),
+    ('a limit: the switch sees into an atomic fragment', Sketch(
+        'blue1', 'DAD', 'blue1', 'gw', (('icmp6.type', 131), ('headers', ('atomic',))))),
+    ('oracle: a peer may send what is broken', Sketch(
+        'redfar', 'outside6', 'redfar', 'red2', (('ip6.nh', 51),))),
+    ('a limit: a closed VIF\'s link-local may be the router\'s', Sketch(
+        'svc1', 'NS of link-local', 'svc1', 'quar')),
+    ('a limit: a router is solicited through the uplink', Sketch(
+        'south', 'NS of link-local', 'south', 'gw', (('ip6.dst', '2001:db8::1'),))),
 )
 
 # Table, priority, part of the match, actions then (None: no flow).
@@ -47,7 +72,12 @@ SABOTAGE: Tuple[Tuple[str, int, int, str, Any], ...] = (
      'resubmit(,%d)' % stages.ACCEPT),
     ('nobody is asked on the way out', stages.EGRESS_ANSWER, 0, '',
      'resubmit(,%d)' % stages.INGRESS),
-    ('multicast of isolated VIFs floods', stages.MULTICAST, 110, 'reg15', None),
+    ('multicast of isolated VIFs floods', stages.MULTICAST, 110, 'reg15',
+     'resubmit(,%d)' % stages.PASS),
+    ('multicast does not reach the groups', stages.MULTICAST, 110, 'reg15', None),
+    ('theft of the gateway\'s MAC', stages.SOURCE, 45, 'dl_src', None),
+    ('a stranger\'s MAC address', stages.CLASSIFY, 38, '', 'resubmit(,%d)' % stages.PEERS),
+    ('replies without a request', stages.REPLY, 0, '', 'resubmit(,%d)' % stages.PASS),
     ('disabled may speak', 0, stages.PRIORITY_PORT, 'in_port=%(off)d', None),
 )
 
@@ -224,6 +254,7 @@ def test_counterexamples_stay_away(field: Range) -> None:
     assert not found, field.explain(found)
 
 
+@pytest.mark.mutants
 @pytest.mark.parametrize('what, table, priority, part, actions', SABOTAGE,
                          ids=[row[0].replace(' ', '-') for row in SABOTAGE])
 def test_sabotage_is_found(field: Range, what: str, table: int, priority: int, part: str,
@@ -244,8 +275,9 @@ def test_sabotage_is_found(field: Range, what: str, table: int, priority: int, p
     ovs.settle()
     try:
         tried = field.tried
-        number = random.SystemRandom().randrange(1 << 32)
-        assert generate(field, number, enough=1), '--hypothesis-seed=%d' % number
+        # Chance decides: what one run misses a second must find.
+        numbers = [random.SystemRandom().randrange(1 << 32) for _ in range(2)]
+        assert any(generate(field, number, enough=1) for number in numbers), numbers
         print('%s: found among %d frames' % (what, field.tried - tried))
     finally:
         for line in broken:

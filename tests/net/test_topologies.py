@@ -1,14 +1,14 @@
 """Other networks than one bridge and one NIC: each keeps its VIFs apart, and carries them."""
 import time
-from typing import Iterator, List
+from typing import Dict, Iterator, List
 
 import pytest
 
 from lab.process import ip, wait_until
 from lab.sandbox import Sandbox
 from lab.vm import GuestAddresses
-from net.frames import (ALL, arp, discover, eth, na, ns, offer, ping, ping6, tagged, udp, udp6,
-                        who_has)
+from net.frames import (IGMP, IP, IPOption, arp, discover, eth, na, ns, offer, ping, ping6,
+                        tagged, udp, udp6, who_has)
 from net.topology import Net, Party, Row, row
 
 RED, BLUE = {'groups': 'red'}, {'groups': 'blue'}
@@ -135,12 +135,18 @@ def test_trunk_vif(net: Net) -> None:
         row(t, tagged(ping(t, u), 122)), row(u, tagged(ping(u, t), 121)),
         row(t, tagged(hello, 120, 121)), row(t, tagged(hello, 0, 120)),
         row(t, tagged(hello, 121, 120)), row(t, tagged(hello, 4095)), row(t, tagged(hello, 0)),
+        row(t, tagged(hello, 120, kind=0x88a8), 'a'),               # as 0x8100, see below
         row(t, tagged(hello, 120, 120, kind=0x88a8)), row(t, tagged(ping(t, u), 122, kind=0x88a8)),
         row(t, tagged(ping(t, un), 120)), row(un, ping(un, t)), row(un, tagged(ping(un, t), 120)),
         row(gw, tagged(ping(gw, t), 122)), row(gw, tagged(ping(gw, t), 120, 121)), row(
             gw, ping(gw, t)), row(plain, ping(plain, t)), row(plain, tagged(ping(plain, t), 120)))
     net.refresh()
     net.check(row(t, tagged(hello, 120), 'a'), row(t, tagged(ping(t, u), 122)))
+    switch, device = net.wires['eth0']
+    switch.sniff(device)
+    net.send(t, tagged(ping(t, gw), 121, kind=0x88a8, prio=5))
+    left, = [frame for frame in switch.sniffed(device) if frame[:12] == bytes(ping(t, gw))[:12]]
+    assert left[12:16] == b'\x81\x00\xa0\x79'     # never a tag of the provider's, priority kept
 
 
 # --- several bridges, several VIFs, several netdevs ----------------------------------------------
@@ -244,23 +250,44 @@ def test_bond_as_uplink(net: Net, mode: str) -> None:
     net.prime()
     net.check(*friends(a, b), *strangers(a, un), *strangers(un, a), *from_gateway(gw, a))
     outside(net, to_gateway(a, gw, ''))
-    net.dom0.ovs.appctl('fdb/flush', 'xenbr0')
+    flush(net)
     outside(net, [row(a, ping(a, gw))])
-    net.dom0.ovs.appctl('fdb/flush', 'xenbr0')
+    flush(net)
     outside(net, [row(a, ping6(a, gw))])
     assert net.vms['a'].ping('192.0.2.1') and net.vms['a'].tcp('2001:db8::1')
     before = active(net)
-    net.uplinks[0]._switch.ip('link set %s down' % {'p0': 'uplink', 'p1': 'uplink2'}[before])
+    wire = net.wires.pop(before)
+    wire[0].ip('link set %s down' % wire[1])
     wait_until(lambda: active(net) not in ('', before), 'the other member')
-    net.dom0.ovs.settle()
-    net.dom0.ovs.appctl('fdb/flush', 'xenbr0')
-    outside(net, to_gateway(a, gw, ''))
+    flush(net)
+    outside(net, to_gateway(a, gw, '')[:3])     # broadcasts wait for the refresh
     assert net.vms['a'].ping('192.0.2.1') and net.vms['a'].tcp('2001:db8::1')
     net.check(*friends(a, b), *strangers(a, un), *strangers(un, a), *from_gateway(gw, a))
-    net.uplinks[0]._switch.ip('link set %s up' % {'p0': 'uplink', 'p1': 'uplink2'}[before])
+    net.refresh('a')
+    outside(net, to_gateway(a, gw, ''))
+    wire[0].ip('link set %s up' % wire[1])
+    net.wires[before] = wire
     net.refresh('a')
     outside(net, to_gateway(a, gw, ''))
     assert net.vms['a'].ping('192.0.2.1')
+
+
+def flush(net: Net) -> None:
+    """Let the switch forget where everybody is, and what it has made of that."""
+    net.dom0.ovs.appctl('fdb/flush', 'xenbr0')
+    net.dom0.ovs.settle()
+
+
+def test_flows_in_use_survive_a_flush_on_a_bond(net: Net) -> None:
+    bonded(net, 'balance-slb')
+    a, gw = net.vm('a', 11, OPEN), net.parties['gw']
+    net.vm('un', 31)
+    net.prime()
+    outside(net, [row(a, ping(a, gw))])
+    time.sleep(1.1)
+    net.dom0.ovs.appctl('fdb/flush', 'xenbr0')
+    time.sleep(0.6)
+    outside(net, [row(a, ping(a, gw))])
 
 
 def test_patch_port_as_second_uplink(net: Net) -> None:
@@ -330,8 +357,9 @@ def test_live_migration_onto_this_host(net: Net) -> None:
     net.uplink('xenbr0')
     b, un, gw = net.vm('b', 12, RED), net.vm('un', 31), net.parties['gw']
     source = net.lan('source', 11, mac='02:00:00:00:00:0b')
-    stopped = net.vm('stopped', 11, OPEN, mac=source.mac, plug=False, address=False)
+    stopped = net.vm('stopped', 11, OPEN, mac=source.mac, address=False)
     net.parties.pop('stopped')
+    net.vms['stopped'].unplug()     # stands for the VM on the other host
     net.prime()
     incoming = net.dom0.migrate_in(net.vms['stopped'], plug=False)
     incoming.set_sysctl('net/ipv6/conf/default/disable_ipv6', 1)    # it does not run yet
@@ -349,8 +377,10 @@ def test_live_migration_onto_this_host(net: Net) -> None:
     hello = arp(a, 1, a.ip, a.ip)                                   # the guest's first frame
     net.check(row(a, hello, 'b', 'eth0'))
     rows = [*friends(b, a), *friends(a, b), *from_gateway(gw, a), *to_gateway(a, gw, 'eth0'),
-            *strangers(un, a), *strangers(a, un), row(gw, eth(a, b) / ping(a, b).payload)]
+            *strangers(un, a), *strangers(a, un)]
     net.check(*rows)
+    net.check(row(gw, eth(a, b) / ping(a, b).payload))     # who has spoken lives here
+    net.prime('a')
     net.vms.pop('stopped').depart()
     incoming.arrive()
     assert not incoming.uuid.endswith('000000000001')
@@ -410,6 +440,45 @@ def test_vif_moves_to_another_bridge(net: Net) -> None:
     net.prime()
     net.check(*friends(h, b), *strangers(h, un), *strangers(un, h), *to_gateway(h, gw, 'eth0'),
               row(h, ping(h, b1)))
+
+
+# --- what the switch has learned, and forgets ----------------------------------------------------
+
+
+def test_flows_in_use_survive_a_flush(net: Net) -> None:
+    """The switch's cache is translated anew, without learning anything: nothing may flood."""
+    net.bridge('xenbr0')
+    net.uplink('xenbr0')
+    a, b, gw = net.vm('a', 11, OPEN), net.vm('b', 12, RED), net.parties['gw']
+    net.vm('un', 31)
+    net.prime()
+    rows = [row(a, ping(a, b), 'b'), row(a, ping(a, gw), 'eth0'), row(a, ping6(a, gw), 'eth0')]
+    net.check(*rows)
+    time.sleep(1.1)     # the packets have been counted
+    net.dom0.ovs.appctl('fdb/flush', 'xenbr0')
+    time.sleep(0.6)     # the cache has been looked through
+    net.check(*rows)
+
+
+@pytest.mark.parametrize('policy', [RED, {'mode': 'disabled'}, {'mode': 'nonsense'}])
+def test_what_a_vif_was_learned_to_be_is_forgotten(net: Net, policy: Dict[str, str]) -> None:
+    """An unlocked VIF that has used other MAC addresses and joined groups becomes isolated."""
+    net.bridge('xenbr0', 'mcast_snooping_enable=true')
+    net.uplink('xenbr0')
+    a, un = net.vm('a', 11, {'mode': 'unlocked'}), net.vm('un', 31)
+    other = '02:00:00:00:77:77'
+    net.prime()
+    net.send(a, bytes(arp(other, 1, '10.9.0.77', '10.9.0.77')))
+    for _ in range(2):
+        net.send(a, bytes(eth(a, '01:00:5e:01:01:01') / IP(src=a.ip, dst='239.1.1.1', ttl=1,
+                 options=IPOption(b'\x94\x04\x00\x00')) / IGMP(type=0x16, gaddr='239.1.1.1')))
+    stray = eth(un, other) / udp(un, a).payload
+    cast = eth(un, '01:00:5e:01:01:01') / udp(un, a, dst='239.1.1.1').payload
+    net.check(row(un, stray, 'a'))
+    assert '239.1.1.1' in net.dom0.ovs.appctl('mdb/show', 'xenbr0')
+    net.vms['a'].set_policy(dict(policy, **{'vif/0/ipv4': a.ip}))
+    net.refresh('a')
+    assert all('a' not in heard for heard in net.heard([row(un, stray), row(un, cast)]))
 
 
 # --- settings of the bridge ----------------------------------------------------------------------

@@ -5,7 +5,7 @@ import pytest
 from lab.sandbox import Sandbox
 
 from net import attacks, legit
-from net.playing import check, select
+from net.playing import ATTACKS, LEGITIMATE, check, select
 from net.world import VLAN, World
 
 ESSENTIAL = ('dhcp', 'multicast', 'gateway', 'theft', 'services')
@@ -19,9 +19,9 @@ def world(dom0: Sandbox) -> Iterator[World]:
 
 @pytest.mark.parametrize('family', legit.FAMILIES)
 def test_what_must_work_works(world: World, family: str) -> None:
-    check(world, select(legit.FAMILIES, world, [family]))
+    check(world, select(legit.FAMILIES, world, [family]), LEGITIMATE)
 
 
 @pytest.mark.parametrize('family', ESSENTIAL)
 def test_no_attack_gets_through(world: World, family: str) -> None:
-    check(world, select(attacks.FAMILIES, world, [family]))
+    check(world, select(attacks.FAMILIES, world, [family]), ATTACKS)

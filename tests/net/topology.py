@@ -15,7 +15,7 @@ from net.radio import find_mark
 from xsisolate.core.address import eui64_link_local, format_prefix
 
 GATEWAY_MAC = '00:00:5e:00:01:01'
-SETTLE_S = 0.25         # until the last frame is where it goes
+SETTLE_S = 0.15         # until the last frame is where it goes
 GAP_S = 0.003
 TAGS = (b'\x81\x00', b'\x88\xa8')
 OURS = 'cookie=0x5849534f00000000/0xffffffff00000000'
@@ -68,7 +68,7 @@ class Net:
         self.vms: Dict[str, Vm] = {}
         self.bridges: List[str] = []
         self.uplinks: List[Uplink] = []
-        self._wires: Dict[str, Tuple[Host, str]] = {}
+        self.wires: Dict[str, Tuple[Host, str]] = {}
         self._netdevs: List[str] = []
         # Two NICs with one MAC address are one VM's: it may hear itself.
         self.twins: Dict[str, str] = {}
@@ -93,7 +93,7 @@ class Net:
                 uplink._switch.set_sysctl('net/bridge/bridge-nf-call-%stables' % kind, 0)
             except LabError:
                 break           # this kernel has no netfilter for bridges
-        self._wires[device] = uplink._switch, 'uplink'
+        self.wires[device] = uplink._switch, 'uplink'
         if put:
             self.dom0.add_port(bridge, device)
         if gateway:
@@ -106,7 +106,7 @@ class Net:
         uplink._switch.add_device('uplink2', device, '02:00:00:00:ff:02')
         uplink._plug_in('uplink2')
         ip(['link set %s up' % device])
-        self._wires[device] = uplink._switch, 'uplink2'
+        self.wires[device] = uplink._switch, 'uplink2'
         self._netdevs.append(device)
 
     def lan(self, name: str, number: int, uplink: Optional[Uplink] = None, mac: str = '') -> Party:
@@ -180,7 +180,7 @@ class Net:
                if party.host is None}
         far = {name: (party.host, party.device) for name, party in self.parties.items()
                if party.host and not self._is_outside(party)}
-        far.update(self._wires)
+        far.update(self.wires)
         for host, device in far.values():
             host.sniff(device)
         marks = {}

@@ -410,6 +410,10 @@ MISMATCHES = [
      ip(eth(ETH0, 48, GATEWAY_MAC), 'tcp/80', 'fe80::7', address(48, 6)), NOTHING),
     ('link-local is not external, gateway without MAC',
      ip(eth(33, ROGUE), 'tcp/80', link_local(33), 'fe80::7'), NOTHING),
+    ("external, to a VIF's address and a stranger's MAC",
+     ip(eth(33, ROGUE), 'icmp', address(33), address(31)), NOTHING),
+    ("external, a VIF's address by a stranger's MAC",
+     ip(eth(ETH0, 33, ROGUE, VLAN), 'icmp', address(31), address(33)), NOTHING),
     ('link-local to the gateway', ip(eth(16, GATEWAY_MAC), 'tcp/80', link_local(16), 'fe80::7'),
      NOTHING)]
 

@@ -28,6 +28,7 @@ UNIVERSAL_BIT = 0x02 << 56          # and with this bit turned over
 MULTICAST_MAC_BIT = 0x01
 
 MAPPED = Prefix(6, 0xffff << 32, 96)
+COMPATIBLE = Prefix(6, 0, 96)       # the switch prints these in a form of its own
 
 # No VM can own these, so in an own address they are a slip. A wider network that
 # merely covers one of them, 0.0.0.0/0 for a router, is legal.
@@ -61,6 +62,9 @@ def parse_prefix(text: str) -> Prefix:
     prefix = Prefix(version, value, BITS[version])
     if slash:
         prefix = _shorten(prefix, length, text)
+    if contains(COMPATIBLE, prefix) and prefix.value > 1:
+        raise _wrong(text, 'is an IPv4-compatible address, which nobody uses: write the IPv4 '
+                           'address')
     if contains(MAPPED, prefix):
         raise _wrong(text, 'is an IPv4-mapped address: write the IPv4 address')
     return prefix

@@ -12,7 +12,8 @@ from xsisolate.core.facts import (EndpointFacts, endpoint_name, endpoints, forma
 from xsisolate.core.flow import Flow
 from xsisolate.core.flows.decision import (decision_flows, endpoint_destination_flows,
                                            isolation_count_flows, network_decision_flows)
-from xsisolate.core.flows.delivery import bridge_flows, delivery_flows, unsettled_flow
+from xsisolate.core.flows.delivery import (bridge_flows, delivery_flows, gateway_delivery_flow,
+                                           unsettled_flow)
 from xsisolate.core.flows.entry import (closed_port_flow, entry_flows, managed_port_flow,
                                         theft_flows, trunk_port_flows)
 from xsisolate.core.flows.guard import guard_flows
@@ -257,6 +258,8 @@ def _network_flows(items: Items, network: int, facts: Network) -> Iterator[Flow]
     yield from network_party_flows(network, facts)
     yield from network_decision_flows(network, facts)
     yield from network_multicast_flows(network, facts)
+    for mac in sorted({gateway.mac for gateway in facts.gateways if gateway.mac}):
+        yield gateway_delivery_flow(network, mac)
     links = [link for _, link in isolated_links(items.values()).get(network, [])]
     if links:
         yield fanout_flow(network, links)

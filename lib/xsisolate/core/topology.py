@@ -18,6 +18,7 @@ class Link(NamedTuple):
     tag: Optional[int]              # the access VLAN; None: a trunk
     active: bool = True             # of a bond: the member that carries broadcasts
     odd: bool = False               # a VLAN mode that we do not judge
+    balanced: bool = False          # of a bond: all members carry traffic
 
 
 def make_topology(bridge: str, links: Iterable[Link], snooping: bool) -> Topology:
@@ -30,7 +31,9 @@ def make_topology(bridge: str, links: Iterable[Link], snooping: bool) -> Topolog
     uplinks = {link.port: tuple(other.ofport for other in links if other.port == link.port)
                for link in links if _is_uplink(link)}
     others = tuple(sorted(_others(bridge, links), key=str))
-    return Topology(tuple(uplinks[name] for name in sorted(uplinks)), others, snooping)
+    balanced = frozenset(uplinks[link.port][0] for link in links
+                         if _is_uplink(link) and link.balanced)
+    return Topology(tuple(uplinks[name] for name in sorted(uplinks)), others, snooping, balanced)
 
 
 def vif_ofports(links: Iterable[Link]) -> Mapping[str, int]:

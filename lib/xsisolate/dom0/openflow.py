@@ -52,8 +52,8 @@ def read_no_flood(bridge: str) -> Mapping[int, bool]:
     return answer
 
 
-def set_no_flood(bridge: str, ofports: Iterable[int], wanted: bool) -> None:
-    """Have ports left out of floods, or not; what was set is read back."""
+def set_no_flood(bridge: str, ofports: Iterable[int], wanted: bool) -> List[int]:
+    """Have ports left out of floods, or not; what was set is read back and returned."""
     ofports = list(ofports)
     deviating = _deviating(bridge, ofports, wanted)
     for ofport in deviating:
@@ -62,6 +62,13 @@ def set_no_flood(bridge: str, ofports: Iterable[int], wanted: bool) -> None:
     if deviating and _deviating(bridge, deviating, wanted):
         raise HostError('bridge %s did not change the flooding of ports %s'
                         % (bridge, ', '.join(map(str, ofports))))
+    return deviating
+
+
+def forget_addresses(bridge: str, snooping: bool) -> None:
+    """Let the switch learn anew which MAC addresses and multicast groups are where."""
+    for table in ('fdb', 'mdb') if snooping else ('fdb',):
+        run(('ovs-appctl', '-t', 'ovs-vswitchd', table + '/flush', bridge), timeout=TIMEOUT_S)
 
 
 def _deviating(bridge: str, ofports: List[int], wanted: bool) -> List[int]:

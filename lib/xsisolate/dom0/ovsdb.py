@@ -21,7 +21,7 @@ ATTEMPTS = 20                   # to change what others change at the same time
 BRIDGE_COLUMNS = ('_uuid', 'name', 'fail_mode', 'protocols', 'datapath_type',
                   'mcast_snooping_enable', 'external_ids', 'other_config', 'ports')
 PORT_COLUMNS = ('_uuid', 'name', 'tag', 'trunks', 'vlan_mode', 'fake_bridge',
-                'bond_active_slave', 'interfaces', 'external_ids')
+                'bond_active_slave', 'interfaces', 'external_ids', 'bond_mode')
 INTERFACE_COLUMNS = ('_uuid', 'name', 'ofport', 'type', 'external_ids', 'error', 'mac_in_use')
 
 
@@ -47,6 +47,7 @@ class Port(NamedTuple):
     bond_active_slave: Optional[str]
     interfaces: Tuple[Interface, ...]
     external_ids: Mapping[str, str]
+    bond_mode: Optional[str] = None     # None: active-backup, if it is a bond
 
 
 class Bridge(NamedTuple):
@@ -213,7 +214,8 @@ def _port(row: Row, interfaces: Mapping[str, Interface]) -> Port:
                 vlan_mode=wire.as_optional(row['vlan_mode']), fake_bridge=row['fake_bridge'],
                 bond_active_slave=wire.as_optional(row['bond_active_slave']),
                 interfaces=_referred(row['interfaces'], interfaces),
-                external_ids=wire.as_dict(row['external_ids']))
+                external_ids=wire.as_dict(row['external_ids']),
+                bond_mode=wire.as_optional(row['bond_mode']))
 
 
 def _interface(row: Row) -> Interface:

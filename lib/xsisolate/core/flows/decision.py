@@ -15,13 +15,13 @@ from xsisolate.core.flows.stages import (ACCEPT, ANSWERS, CHECKED, COMMIT, CONTR
                                          INGRESS, INGRESS_ANSWER, INGRESS_SIDE, INGRESS_TARGET,
                                          ISOLATED, ISOLATED_DROP, MISMATCH, MULTICAST,
                                          MULTICAST_MAC, OWN_DELIVERY, PARTY, PASS, PLAIN, REPLY,
-                                         REPLY_ONLY, REQUEST, RESOLVING, TO_ISOLATED, TO_LOCAL,
-                                         TO_REMOTE, TO_UPLINK, UNKNOWN_NETWORK, UPLINK, cleared,
-                                         destination_match, flags, goto, icmp6, network_match,
-                                         raised, unknown_priority, source_match)
+                                         REPLY_ONLY, REQUEST, RESOLVING, SOLICITED_NODE, SOURCE,
+                                         TO_ISOLATED, TO_LOCAL, TO_REMOTE, TO_UPLINK,
+                                         UNKNOWN_NETWORK, UPLINK, cleared, destination_match,
+                                         flags, goto, icmp6, network_match, raised, source_match,
+                                         unknown_priority)
 from xsisolate.core.model import Mode, Network
 
-SOLICITED_NODE = 'ipv6_dst=ff02::1:ff00:0/104'
 # What helps a conversation along and is part of every admitted one.
 ICMP_ERRORS = tuple('icmp,icmp_type=%d' % kind for kind in (3, 11, 12)) + tuple(
     icmp6(kind) for kind in (1, 2, 3, 4))
@@ -145,6 +145,8 @@ def network_decision_flows(network: int, facts: Network) -> Iterator[Flow]:
                                                    flags(TO_ISOLATED, UPLINK)], goto(ACCEPT))
     macs = sorted({gateway.mac for gateway in facts.gateways if gateway.mac})
     for mac in macs:
+        # Nobody on this host poses as a gateway.
+        yield make_flow(SOURCE, 45, [where, 'dl_src=%s' % mac, flags(off=[UPLINK])])
         yield make_flow(DESTINATION, 45, [where, 'dl_dst=%s' % mac], raised(TO_REMOTE),
                         goto(EGRESS))
         yield make_flow(INGRESS, 195, [where, icmp6(134), 'dl_src=%s' % mac,

@@ -1,20 +1,21 @@
 """DELIVER..FANOUT: frames that the switch must not flood.
 
-NORMAL floods what it has not learned, so it must not be asked about a frame
-that only one port may see. A local VIF is sent its frames directly. For a MAC
-address beyond the uplink NORMAL is taught first: a copy that looks as if that
-address had sent it from the uplink is learned from and goes nowhere; bonding
-and tagging stay NORMAL's business.
+NORMAL floods what it has not learned, or forgotten, so it must not be asked
+about a frame that only one port may see. A local VIF is sent its frames
+directly; what an isolated VIF sends to a MAC address known to live beyond the
+uplink leaves by the uplink, tagged here. A managed VIF's frames come back to it
+even on the member of a bond that the bond itself would not use just now, so it
+does no harm if the bond and we choose differently for a while.
 """
-from typing import Iterable, Iterator, NamedTuple, Optional, Tuple
+from typing import FrozenSet, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.entry import other_port_flow, uplink_flow
 from xsisolate.core.flows.guard import IGMP_REPORTS
 from xsisolate.core.flows.stages import (ANNOUNCE, BIND, DELIVER, FANOUT, GUARD, ISOLATED, LOCAL,
-                                         NETWORK, TAG, TEACH, TO_LOCAL, TO_REMOTE, TO_UPLINK,
-                                         UNTAG, UPLINK, Attachment, flags, goto, network_match,
-                                         outputs)
+                                         MANAGED, NETWORK, REMOTELY, TAG, TO_ISOLATED, TO_LOCAL,
+                                         TO_REMOTE, TO_UPLINK, UNTAG, UPLINK, Attachment, flags,
+                                         goto, network_match, outputs)
 
 # The switch's FDB must learn the sender although NORMAL does not carry the
 # frame: sent to itself, it is learned from and not forwarded.
@@ -28,14 +29,17 @@ class Topology(NamedTuple):
     uplinks: Tuple[Tuple[int, ...], ...] = ()   # per uplink its members, the active one first
     others: Tuple[Tuple[str, Optional[int]], ...] = ()  # port and its VLAN tag; None: trunk
     snooping: bool = False                      # the bridge follows IGMP and MLD
+    balanced: FrozenSet[int] = frozenset()      # first members of the bonds that use all members
 
 
 def delivery_flows() -> Iterator[Flow]:
     """Yield the fixed flows that deliver."""
+    # What is for a managed VIF never asks the FDB: it need not know managed VIFs.
+    yield make_flow(DELIVER, 35, [flags(TO_LOCAL, MANAGED)], goto(LOCAL))
     yield make_flow(DELIVER, 30, [flags(TO_LOCAL)], LEARN_SENDER, goto(LOCAL))
-    yield make_flow(DELIVER, 20, [flags(TO_UPLINK)], LEARN_SENDER, goto(ANNOUNCE))
-    yield make_flow(DELIVER, 10, [flags(TO_REMOTE)], goto(TEACH))
-    for table in (DELIVER, LOCAL, TEACH, ANNOUNCE, FANOUT):
+    yield make_flow(DELIVER, 20, [flags(TO_UPLINK)], goto(ANNOUNCE))
+    yield make_flow(DELIVER, 10, [flags(TO_REMOTE)], goto(REMOTELY))
+    for table in (DELIVER, LOCAL, REMOTELY, ANNOUNCE, FANOUT):
         yield make_flow(table, 0, [''])
     yield make_flow(ANNOUNCE, 100, [flags(UPLINK)])
 
@@ -65,17 +69,23 @@ def bridge_flows(topology: Topology) -> Iterator[Flow]:
 def _uplink_output_flows(topology: Topology) -> Iterator[Flow]:
     if not topology.uplinks:
         return
-    ports = ['output:%d' % members[0] for members in topology.uplinks]
+    ports = [_output(members, members[0] in topology.balanced) for members in topology.uplinks]
     for priority, where, tagging in ((20, network_match(NETWORK), UNTAG), (10, '', TAG)):
         yield make_flow(ANNOUNCE, priority, [where], tagging, *ports)
-        yield make_flow(TEACH, priority, [where], *_teach(topology, tagging))
+        # On which of several uplinks an address is, only NORMAL can have learned.
+        yield make_flow(REMOTELY, priority, [where],
+                        *((tagging, *ports) if len(ports) == 1 else ('NORMAL',)))
 
 
-def _teach(topology: Topology, tagging: str) -> Tuple[str, ...]:
-    """Return how to tell NORMAL where a remote MAC address lives, and to send there."""
-    if len(topology.uplinks) != 1:
-        return ('NORMAL',)      # which of them it is, only NORMAL can have learned
-    lessons = ('load:0x%x->NXM_OF_IN_PORT[],NORMAL' % ofport for ofport in topology.uplinks[0])
-    return ('push:NXM_OF_VLAN_TCI[]', 'push:NXM_OF_IN_PORT[]', 'push:NXM_OF_ETH_SRC[]',
-            'move:NXM_OF_ETH_DST[]->NXM_OF_ETH_SRC[]', tagging, *lessons,
-            'pop:NXM_OF_ETH_SRC[]', 'pop:NXM_OF_IN_PORT[]', 'pop:NXM_OF_VLAN_TCI[]', 'NORMAL')
+def _output(members: Tuple[int, ...], balanced: bool) -> str:
+    """Return the action that sends to an uplink: of a bond's members to one that is up."""
+    if len(members) == 1:
+        return 'output:%d' % members[0]
+    return 'bundle(eth_src,0,%s,ofport,members:%s)' % (
+        'hrw' if balanced else 'active_backup', ','.join(map(str, members)))
+
+
+def gateway_delivery_flow(network: int, mac: str) -> Flow:
+    """Return the flow for what a gateway sends to isolated VIFs; they do not ask NORMAL for it."""
+    return make_flow(DELIVER, 33, [network_match(network), 'dl_src=%s' % mac,
+                                   flags(TO_ISOLATED, UPLINK)], goto(LOCAL))

@@ -31,6 +31,10 @@ def managed_port_flow(ofport: int, network: int, isolated: bool) -> Flow:
                      load_network(network), raised(*bits), goto(GUARD))
 
 
+# Only 802.1Q's tags: to a switch beyond the uplink 802.1ad's name other networks.
+RETAG = ('push:NXM_OF_VLAN_TCI[]', 'pop_vlan', 'push_vlan:0x8100', 'pop:NXM_OF_VLAN_TCI[]')
+
+
 def trunk_port_flows(ofport: int, networks: Iterable[int], isolated: bool) -> Iterator[Flow]:
     """Yield the hooks for what a trunk VIF sends: its own VLANs' tags and no others."""
     bits = (MANAGED, ISOLATED) if isolated else (MANAGED,)
@@ -38,7 +42,8 @@ def trunk_port_flows(ofport: int, networks: Iterable[int], isolated: bool) -> It
         vlan = network & 0xfff
         tag = 'dl_vlan=%d' % vlan if vlan else 'vlan_tci=0x0000/0x1000'
         yield make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0', tag],
-                        load_network(network), raised(*bits, TAG_ALLOWED), goto(GUARD))
+                        *(RETAG if vlan else ()), load_network(network),
+                        raised(*bits, TAG_ALLOWED), goto(GUARD))
     yield make_flow(0, PRIORITY_PORT - 1, ['in_port=%d' % ofport, 'reg15=0'], goto(SPOOFED))
 
 

@@ -18,6 +18,7 @@ from xsisolate.core.model import Peer, Prefix, Service
 # A bit of a flow's priority says how good its answer is: a peer that may say
 # everything must not be found by the flow of its narrowest service.
 PRIORITY_PLAIN, PRIORITY_REQUEST, PRIORITY_REPLY = 30, 20, 10
+PRIORITY_REMOTE = 100       # plus the prefix length: the narrowest network counts
 
 
 def member_flows() -> Iterator[Flow]:
@@ -39,8 +40,9 @@ def remote_member_flows(peers: int, network: int, mac: str,
                         addresses: Iterable[Prefix]) -> Iterator[Flow]:
     """Yield what makes a VIF of another host a member: one flow, and one per address."""
     for address in addresses:
-        yield make_flow(MEMBER, 40, ['reg12=0x%x' % peers, network_match(network),
-                                     *address_match(address), flags(off=[PAIR])],
+        yield make_flow(MEMBER, PRIORITY_REMOTE + address.length,
+                        ['reg12=0x%x' % peers, network_match(network),
+                         *address_match(address), flags(off=[PAIR])],
                         load_mac(8, mac), goto(REMOTE))
     yield make_flow(REMOTE, 20, ['reg12=0x%x' % peers, network_match(network), *mac_match(8, mac),
                                  *mac_match(10, mac)], raised(TO_REMOTE), goto(RULES))

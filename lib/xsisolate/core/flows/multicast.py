@@ -17,9 +17,9 @@ from xsisolate.core.flows.stages import (ANSWERS, CLAIMING, CLASSIFY, CONTROL, D
                                          ISOLATED, ISOLATED_DROP, MEMBER, MISMATCH, MULTICAST,
                                          PAIR, PARTY, PASS, PEERS, PLAIN, REPLY_ONLY, REQUEST,
                                          RESOLVE, RESOLVED_TO_ETH, RESOLVING, RULES, SEEK, SEEKING,
-                                         SOUGHT, SPREAD, SPREADING, TO_UPLINK, TRIED, UPLINK,
-                                         Attachment, address_match, cleared, flags, goto, icmp6,
-                                         network_match, outputs, raised, source_match)
+                                         SOLICITED_NODE, SOUGHT, SPREAD, SPREADING, TO_UPLINK,
+                                         TRIED, UPLINK, Attachment, address_match, cleared, flags,
+                                         goto, icmp6, network_match, outputs, raised, source_match)
 from xsisolate.core.model import Network, Prefix
 
 TO_THE_UPLINK = (raised(TO_UPLINK), goto(PASS))
@@ -116,8 +116,8 @@ def network_multicast_flows(network: int, facts: Network) -> Iterator[Flow]:
             yield from _gateway_request_flows(where, gateway.ipv4, gateway.ipv6)
     if facts.gateways:
         # A router's link-local address is in no configuration: ask the uplink.
-        yield make_flow(SOUGHT, 30, [where, icmp6(135), 'nd_target=fe80::/10', flags(ISOLATED)],
-                        cleared(*ANSWERS), *TO_THE_UPLINK)
+        yield make_flow(SOUGHT, 30, [where, icmp6(135, SOLICITED_NODE), 'nd_target=fe80::/10',
+                                     flags(ISOLATED)], cleared(*ANSWERS), *TO_THE_UPLINK)
     for match, answerers in _answerers(facts):
         yield make_flow(MULTICAST, 183, [where, match, flags(UPLINK)], goto(PASS))
         for answerer in answerers:

@@ -16,7 +16,7 @@ from xsisolate.core.model import Prefix
 # uses 101 and 102, Open vSwitch itself 254.
 (GUARD, BIND, CLAIM, CLAIM_TARGET, CLAIMED, SETTLE, ENTRY, SOURCE, DESTINATION, MULTICAST,
  SEEK, SOUGHT, SPREAD, EGRESS, EGRESS_ANSWER, INGRESS, INGRESS_TARGET, INGRESS_ANSWER, ACCEPT,
- REPLY, PASS, DELIVER, LOCAL, TEACH, ANNOUNCE, FANOUT, PARTY, RESOLVE, CLASSIFY, PEERS, MEMBER,
+ REPLY, PASS, DELIVER, LOCAL, REMOTELY, ANNOUNCE, FANOUT, PARTY, RESOLVE, CLASSIFY, PEERS, MEMBER,
  REMOTE, RULES, SPOOFED, ISOLATED_DROP, REGISTRY) = range(200, 236)
 
 # Our band in table 0. Above everything a controller usually sends, so that a
@@ -189,6 +189,7 @@ RESOLVED_TO_ETH = 'move:NXM_NX_XXREG2[64..111]->NXM_OF_ETH_DST[]'
 TAG = 'move:NXM_NX_REG13[0..11]->NXM_OF_VLAN_TCI[0..11],load:0x1->NXM_OF_VLAN_TCI[12]'
 UNTAG = 'load:0->NXM_OF_VLAN_TCI[]'
 
+SOLICITED_NODE = 'ipv6_dst=ff02::1:ff00:0/104'
 DHCP_QUERY = 'udp,tp_src=68,tp_dst=67'
 DHCP_ANSWER = 'udp,tp_src=67,tp_dst=68'
 DHCP6_QUERY = 'udp6,tp_src=546,tp_dst=547'
@@ -202,9 +203,14 @@ def icmp6(kind: int, *more: str) -> str:
 
 def destination_match(server: Prefix) -> str:
     """Return the match for the destination address of IPv4 or IPv6 packets."""
-    return '%s=%s' % ('nw_dst' if server.version == 4 else 'ipv6_dst', format_prefix(server))
+    return _ip_match('nw_dst' if server.version == 4 else 'ipv6_dst', server)
 
 
 def source_match(server: Prefix) -> str:
     """Return the match for the source address of IPv4 or IPv6 packets."""
-    return '%s=%s' % ('nw_src' if server.version == 4 else 'ipv6_src', format_prefix(server))
+    return _ip_match('nw_src' if server.version == 4 else 'ipv6_src', server)
+
+
+def _ip_match(field: str, prefix: Prefix) -> str:
+    """Return the match for a field; the switch forgets one that is about every address."""
+    return '%s=%s' % (field, format_prefix(prefix)) if prefix.length else ''
