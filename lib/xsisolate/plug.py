@@ -36,6 +36,7 @@ class Outcome(NamedTuple):
     ofport: int
     fresh: bool                     # the port is new on this bridge
     result: Result
+    exposed: bool                   # the bridge opens up when its controller does not answer
 
 
 def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[int]]) -> Outcome:
@@ -77,7 +78,8 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
     except Exception:
         _shut(dom0, event, target.bridge.name, fresh)
         raise
-    return Outcome(facts, policy, ofport, fresh, result)
+    exposed = target.bridge.has_controller and target.bridge.fail_mode != 'secure'
+    return Outcome(facts, policy, ofport, fresh, result, exposed)
 
 
 def unplug(dom0: Dom0, event: Event) -> Result:

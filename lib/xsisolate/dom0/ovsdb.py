@@ -19,7 +19,7 @@ FOLDERS = ('/run/openvswitch', '/var/run/openvswitch')
 ATTEMPTS = 20                   # to change what others change at the same time
 
 BRIDGE_COLUMNS = ('_uuid', 'name', 'fail_mode', 'protocols', 'datapath_type',
-                  'mcast_snooping_enable', 'external_ids', 'other_config', 'ports')
+                  'mcast_snooping_enable', 'external_ids', 'other_config', 'ports', 'controller')
 PORT_COLUMNS = ('_uuid', 'name', 'tag', 'trunks', 'vlan_mode', 'fake_bridge',
                 'bond_active_slave', 'interfaces', 'external_ids', 'bond_mode')
 INTERFACE_COLUMNS = ('_uuid', 'name', 'ofport', 'type', 'external_ids', 'error', 'mac_in_use')
@@ -62,6 +62,7 @@ class Bridge(NamedTuple):
     external_ids: Mapping[str, str]
     other_config: Mapping[str, str]
     ports: Tuple[Port, ...]
+    has_controller: bool = False
 
 
 class NetworkBridge(NamedTuple):
@@ -205,7 +206,8 @@ def _bridge(row: Row, ports: Mapping[str, Port]) -> Bridge:
                   datapath_type=row['datapath_type'], mcast_snooping=row['mcast_snooping_enable'],
                   external_ids=wire.as_dict(row['external_ids']),
                   other_config=wire.as_dict(row['other_config']),
-                  ports=_referred(row['ports'], ports))
+                  ports=_referred(row['ports'], ports),
+                  has_controller=bool(wire.as_set(row['controller'])))
 
 
 def _port(row: Row, interfaces: Mapping[str, Interface]) -> Port:

@@ -15,7 +15,7 @@ from xsisolate.core.flows.guard import IGMP_REPORTS
 from xsisolate.core.flows.stages import (ANNOUNCE, BIND, DELIVER, FANOUT, GUARD, ISOLATED, LOCAL,
                                          MANAGED, NETWORK, REMOTELY, TAG, TO_ISOLATED, TO_LOCAL,
                                          TO_REMOTE, TO_UPLINK, UNTAG, UPLINK, Attachment, flags,
-                                         goto, network_match, outputs)
+                                         goto, icmp6, network_match, outputs)
 
 # The switch's FDB must learn the sender although NORMAL does not carry the
 # frame: sent to itself, it is learned from and not forwarded.
@@ -34,7 +34,13 @@ class Topology(NamedTuple):
 
 def delivery_flows() -> Iterator[Flow]:
     """Yield the fixed flows that deliver."""
-    # What is for a managed VIF never asks the FDB: it need not know managed VIFs.
+    # Foreign flows may ask NORMAL for a managed VIF, so the FDB must know it; but
+    # right after a flush NORMAL floods what it should learn from. ARP and ND may
+    # be seen, and come often enough.
+    for match in ('arp', icmp6(135), icmp6(136)):
+        yield make_flow(DELIVER, 36, [match, flags(TO_LOCAL, MANAGED)], LEARN_SENDER, goto(LOCAL))
+        yield make_flow(DELIVER, 21, [match, flags(TO_UPLINK)], LEARN_SENDER, goto(ANNOUNCE))
+        yield make_flow(DELIVER, 11, [match, flags(TO_REMOTE)], LEARN_SENDER, goto(REMOTELY))
     yield make_flow(DELIVER, 35, [flags(TO_LOCAL, MANAGED)], goto(LOCAL))
     yield make_flow(DELIVER, 30, [flags(TO_LOCAL)], LEARN_SENDER, goto(LOCAL))
     yield make_flow(DELIVER, 20, [flags(TO_UPLINK)], goto(ANNOUNCE))
