@@ -4,6 +4,7 @@ A thousand and more a run, in batches that are in the air at once. Seeds are
 printed; `--hypothesis-seed=N` repeats a run. What has ever gone wrong is a row of
 REGRESSIONS.
 """
+import os
 import random
 import re
 import time
@@ -30,6 +31,7 @@ PEERS = friends(SENDERS)
 BATCH, BATCHES = 125, 12
 GAP_S, SETTLE_S = 0.001, 0.4
 LENGTHS = {'ip.len', 'ip6.plen', 'cut'}     # changes after which a header may be cut off
+CI_SEED = 3213307201
 CONFIRMED = 3           # times that a frame must be missing
 EXPLAINED = 3           # failures in full
 
@@ -238,9 +240,11 @@ def generate(field: Range, number: int, enough: int = 0) -> List[Shot]:
 
 
 def new_seed(request: pytest.FixtureRequest) -> int:
-    """Return the seed of this run: given, or new."""
+    """Return the seed of this run: given, or new; on CI always the same, as hypothesis does."""
     given_seed = request.config.getoption('--hypothesis-seed', None)
-    return int(given_seed) if given_seed else random.SystemRandom().randrange(1 << 32)
+    if given_seed or os.environ.get('CI'):
+        return int(given_seed or CI_SEED)
+    return random.SystemRandom().randrange(1 << 32)
 
 
 def test_generated_frames(field: Range, request: pytest.FixtureRequest,
