@@ -207,7 +207,7 @@ def _bridge(row: Row, ports: Mapping[str, Port]) -> Bridge:
                   external_ids=wire.as_dict(row['external_ids']),
                   other_config=wire.as_dict(row['other_config']),
                   ports=_referred(row['ports'], ports),
-                  has_controller=bool(wire.as_set(row['controller'])))
+                  has_controller=row['controller'] != wire.EMPTY)
 
 
 def _port(row: Row, interfaces: Mapping[str, Interface]) -> Port:
