@@ -254,7 +254,8 @@ def test_b05_flows_wiped_by_a_controller(host: Sandbox, bystander: Vm, start: An
                    ['del-controller', 'xenbr0']):
         host.ovs.vsctl(*change)
         wait_until(lambda: not our_flows(host), 'the controller to wipe the flows')
-        refresh(one)
+        said = refresh(one).stderr
+        assert ('controller' in said) is (change[0] == 'set-controller'), said
         assert policy_flows(host) == before
         assert is_lost(two, bystander, spoofed(two))
         assert is_lost(bystander, one, speech(bystander))
