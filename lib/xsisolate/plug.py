@@ -24,10 +24,6 @@ LOCK_DEADLINE_S = 60.0          # a burst of plugs waits in line; xenopsd gives 
 Places = Mapping[str, Tuple[Bridge, Port]]      # by netdev
 
 
-class NoBridge(HostError):
-    """The network's bridge is not one of Open vSwitch's."""
-
-
 class Outcome(NamedTuple):
     """What a plug or refresh came to."""
 
@@ -42,8 +38,8 @@ class Outcome(NamedTuple):
 def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[int]]) -> Outcome:
     """Have a VIF's netdev on its bridge with its flows, then let frames pass.
 
-    Raises NoBridge before anything has been touched, HostError when the VIF
-    had to be left without traffic.
+    Raises HostError when the VIF had to be left without traffic, and before
+    anything has been touched when its bridge is not one of Open vSwitch's.
     """
     target = _find_network(dom0, facts.metadata.bridge)
     before: Places = {}
@@ -132,7 +128,7 @@ def _shut(dom0: Dom0, event: Event, bridge: str, fresh: bool) -> None:
 def _find_network(dom0: Dom0, name: str) -> NetworkBridge:
     found = find_bridge(dom0.ovsdb.read_bridges(), name)
     if found is None:
-        raise NoBridge('bridge %s is not in Open vSwitch' % name)
+        raise HostError('bridge %s is not in Open vSwitch' % name)
     return found
 
 
