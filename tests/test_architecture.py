@@ -15,7 +15,8 @@ LINES = 300
 PURE = {'re', 'typing', 'enum', 'operator', 'hashlib', 'itertools', 'functools', 'collections',
         'ipaddress', 'json'}
 DOM0_FROM_CORE = {'core.model', 'core.cookie', 'core.flow', 'core.address'}
-DOM0_SHARED = {'dom0.run', 'dom0.rfc7047', 'dom0.jsonrpc', 'dom0.ovsdb', 'dom0.ovsport'}
+DOM0_SHARED = {'dom0.run', 'dom0.unixsocket', 'dom0.rfc7047', 'dom0.jsonrpc', 'dom0.ovsdb',
+               'dom0.ovsport'}
 DOORS = ('hooks', 'watch', 'cli')      # nobody imports these
 
 

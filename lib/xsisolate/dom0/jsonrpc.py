@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Dict, List, Optional, Sequence, Type, TypeVar
 
 from xsisolate.dom0.rfc7047 import Operation, Result
+from xsisolate.dom0.unixsocket import connect
 from xsisolate.errors import HostError
 
 REPLY_MAX = 64 << 20
@@ -32,8 +33,7 @@ class Connection:
         self._received = b''
         self._socket = socket(AF_UNIX, SOCK_STREAM)
         try:
-            self._socket.settimeout(timeout)
-            self._socket.connect(path)
+            connect(self._socket, path, timeout)
         except (OSError, ValueError) as error:
             self._socket.close()
             raise HostError('no Open vSwitch at %s: %s' % (path, _reason(error))) from error

@@ -9,10 +9,11 @@ import os
 from _socket import AF_UNIX, SOCK_STREAM, socket  # `socket` costs 5 ms more on 3.6
 from _socket import timeout as SocketTimeout  # noqa: N812
 from struct import Struct
-from time import monotonic, sleep
+from time import monotonic
 from types import TracebackType
 from typing import Dict, List, Optional, Sequence, Tuple, Type
 
+from xsisolate.dom0.unixsocket import connect
 from xsisolate.errors import HostError
 
 SOCKETS = ('/run/xenstored/socket', '/var/run/xenstored/socket')
@@ -44,7 +45,7 @@ class Xenstore:
         self._path = next((p for p in _sockets() if os.path.exists(p)), _sockets()[0])
         self._socket = socket(AF_UNIX, SOCK_STREAM)
         try:
-            _connect(self._socket, self._path, timeout)
+            connect(self._socket, self._path, timeout)
         except (OSError, ValueError) as error:
             self._socket.close()
             raise HostError('no xenstored at %s: %s' % (self._path, _reason(error))) from error
@@ -168,19 +169,6 @@ def _value(path: str, kind: int, payload: bytes) -> Optional[bytes]:
         return None
     kind_of_error = TooLarge if word == 'E2BIG' else XenstoreRefused
     raise kind_of_error('xenstore %.80s: %s' % (path, word))
-
-
-def _connect(client: socket, path: str, timeout: float) -> None:
-    """Connect; a unix socket whose queue is full says so at once, whatever the timeout."""
-    deadline = monotonic() + timeout
-    client.settimeout(timeout)
-    while True:
-        try:
-            return client.connect(path)
-        except BlockingIOError:
-            if monotonic() >= deadline:
-                raise
-            sleep(0.01)
 
 
 def _sockets() -> Sequence[str]:
