@@ -35,7 +35,9 @@ def party_flows() -> Iterator[Flow]:
     yield make_flow(PARTY, 0, [''], goto(RESOLVE), goto(CLASSIFY))
     # Behind a gateway an address stands for its own MAC address.
     # It forwards for a neighbour, but does not answer for one. Nobody forwards
-    # link-local addresses.
+    # link-local addresses; a router advertises itself by one that nobody configures.
+    yield make_flow(CLASSIFY, 67, [*address_match(LINK_LOCAL),
+                                   flags(VIA_GATEWAY, RESOLVING, off=[FOUND])], raised(PLAIN))
     yield make_flow(CLASSIFY, 65, [*address_match(LINK_LOCAL), flags(VIA_GATEWAY)],
                     raised(MISMATCH))
     yield make_flow(CLASSIFY, 60, [flags(FOUND, VIA_GATEWAY, off=[RESOLVING])],
@@ -126,9 +128,6 @@ def _gateway_flows(network: int, gateway: Gateway) -> Iterator[Flow]:
                                     flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
         yield make_flow(PARTY, 40, [network_match(network), *mac_match(10, gateway.mac)],
                         raised(VIA_GATEWAY), goto(RESOLVE), goto(CLASSIFY))
-        # Routers advertise themselves by a link-local address that nobody configures.
-        yield make_flow(PARTY, 41, [network_match(network), *mac_match(10, gateway.mac),
-                                    *address_match(LINK_LOCAL), flags(RESOLVING)], raised(PLAIN))
 
 
 def _gateway_address_flows(network: int, address: Prefix, mac: Optional[str]) -> Iterator[Flow]:
