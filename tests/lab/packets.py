@@ -72,9 +72,15 @@ def with_tag(frame: bytes, auxdata: bytes) -> bytes:
 
 def send(device: str, frame: bytes) -> None:
     """Send a frame as it stands."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:
-        raw.bind((device, 0))
+    with open_sender(device) as raw:
         raw.send(frame)
+
+
+def open_sender(device: str) -> socket.socket:
+    """Open a socket that sends frames as they stand."""
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    raw.bind((device, 0))
+    return raw
 
 
 def disable_offloads(device: str) -> None:

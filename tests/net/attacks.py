@@ -6,54 +6,12 @@ nobody at all may see the frame, for nobody needs it.
 from typing import Any, Callable, Iterator, List, Mapping
 
 from net.corpus import Case, attack
-from net.frames import (
-    ALL,
-    ARP,
-    ICMP,
-    IGMP,
-    IP,
-    LLC,
-    NOBODY,
-    SNAP,
-    STP,
-    UDP,
-    Dot3,
-    ICMPv6EchoRequest,
-    ICMPv6MLReport2,
-    ICMPv6ND_Redirect,
-    ICMPv6NDOptDstLLAddr,
-    ICMPv6NDOptSrcLLAddr,
-    IPOption,
-    IPv6,
-    IPv6ExtHdrFragment,
-    IPv6ExtHdrHopByHop,
-    IPv6ExtHdrRouting,
-    Raw,
-    advertise6,
-    arp,
-    behind,
-    discover,
-    dst_opt,
-    eth,
-    is_at,
-    na,
-    ns,
-    offer,
-    ping,
-    ping6,
-    ra,
-    rs,
-    solicit6,
-    split4,
-    split6,
-    tagged,
-    tcp,
-    tcp6,
-    typed,
-    udp,
-    udp6,
-    who_has,
-)
+from net.frames import (ALL, ARP, ICMP, IGMP, IP, LLC, NOBODY, SNAP, STP, UDP, Dot3,
+                        ICMPv6EchoRequest, ICMPv6MLReport2, ICMPv6ND_Redirect, ICMPv6NDOptDstLLAddr,
+                        ICMPv6NDOptSrcLLAddr, IPOption, IPv6, IPv6ExtHdrFragment,
+                        IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Raw, advertise6, arp, behind,
+                        discover, dst_opt, eth, is_at, na, ns, offer, ping, ping6, ra, rs, solicit6,
+                        split4, split6, tagged, tcp, tcp6, typed, udp, udp6, who_has)
 from net.world import Who
 
 Parties = Mapping[str, Who]
@@ -540,6 +498,12 @@ def isolation(w: Parties) -> Iterator[Case]:
     yield row('MAC of a stranger, IP outside', *(eth(red1, w[name]) / udp(red1, un, dst=OUTSIDE)[IP]
               for name in ('blue1', 'un', 'locked', 'svc1', 'quar', 'lan', 'redfar')))
     yield row('MAC of a peer, IP outside', eth(red1, red2) / udp(red1, un, dst=OUTSIDE)[IP])
+    yield row('MAC of a peer, IP of another peer', eth(red1, red2) / ping(red1, w['red3'])[IP], eth(
+        red1, red2) / ping6(red1, w['red3'])[IPv6], eth(red1, w['red3']) / ping(red1, red2)[IP])
+    wide, first, second = w['wide'], w['locked'], w['locked2']
+    yield attack('MAC of an allowed VIF, IP of another', 'wide', eth(wide, first) / ping(
+        wide, second)[IP], eth(wide, first) / ping6(wide, second)[IPv6], eth(wide, first) / ping(
+            wide, w['evil'])[IP], eth(wide, w['evil']) / ping6(wide, first)[IPv6])
     yield row('MAC of a remote member, IP of another', eth(red1, w['redfar']) / ping(
         red1, red2)[IP],
               eth(red1, w['redfar']) / ping(red1, w['bluefar'])[IP])

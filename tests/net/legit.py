@@ -3,41 +3,10 @@ from typing import Iterator, List, Mapping
 
 from net.attacks import OUTSIDE, OUTSIDE6
 from net.corpus import MARK, Case, legit
-from net.frames import (
-    ALL,
-    ICMP,
-    IP,
-    UDP,
-    ICMPv6EchoRequest,
-    ICMPv6MLReport2,
-    ICMPv6PacketTooBig,
-    IPv6,
-    IPv6ExtHdrFragment,
-    IPv6ExtHdrHopByHop,
-    Raw,
-    advertise6,
-    arp,
-    behind,
-    discover,
-    dst_opt,
-    eth,
-    is_at,
-    na,
-    ns,
-    offer,
-    ping,
-    ping6,
-    ra,
-    rs,
-    solicit6,
-    split4,
-    split6,
-    tcp,
-    tcp6,
-    udp,
-    udp6,
-    who_has,
-)
+from net.frames import (ALL, ICMP, IP, UDP, ICMPv6EchoRequest, ICMPv6MLReport2, ICMPv6PacketTooBig,
+                        IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, Raw, advertise6, arp, behind,
+                        discover, dst_opt, eth, is_at, na, ns, offer, ping, ping6, ra, rs, solicit6,
+                        split4, split6, tcp, tcp6, udp, udp6, who_has)
 from net.world import Who
 
 Parties = Mapping[str, Who]

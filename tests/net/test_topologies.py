@@ -1,63 +1,26 @@
 """Other networks than one bridge and one NIC: each keeps its VIFs apart, and carries them."""
 import time
-from typing import Dict, Iterator, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 
 from lab.process import ip, wait_until
 from lab.sandbox import Sandbox
-from lab.vm import GuestAddresses
-from net.frames import (IGMP, IP, IPOption, arp, discover, eth, na, ns, offer, ping, ping6,
-                        tagged, udp, udp6, who_has)
-from net.topology import Net, Party, Row, row
+from net.corpus import MARK, UPLINK, Case, attack, legit
+from net.exchanges import forgeries, friends, from_gateway, strangers, to_gateway
+from net.frames import (ALL, IGMP, IP, IPOption, IPv6, IPv6ExtHdrDestOpt, arp, discover, eth, ns,
+                        offer, ping, ping6, ra, tagged, udp, udp6, who_has)
+from net.topology import Net, Party, Row, network, row
 
-RED, BLUE = {'groups': 'red'}, {'groups': 'blue'}
+RED = {'groups': 'red'}
 OPEN = {'groups': 'red', 'allow': 'external'}
 
 
 @pytest.fixture
 def net(dom0: Sandbox) -> Iterator[Net]:
-    """A network of the test's own; at its end no flow of ours is left."""
-    net = Net(dom0)
-    try:
+    """A network of the test's own."""
+    with network(dom0) as net:
         yield net
-        net.shut_down()
-        assert not net.our_flows()
-    finally:
-        net.close()
-
-
-def friends(a: Party, b: Party, at: str = '') -> List[Row]:
-    """Return what two members say to each other; `at` is where b hears it."""
-    at = at or b.name
-    return [row(a, ping(a, b), at), row(a, ping6(a, b), at), row(a, who_has(a, b), at),
-            row(a, ns(a, b.ip6), at), row(a, udp(a, b), at)]
-
-
-def strangers(a: Party, b: Party) -> List[Row]:
-    """Return what nobody hears: a speaks to b, or as b, and one of the two is isolated."""
-    return [row(a, ping(a, b)), row(a, ping6(a, b)), row(a, who_has(a, b)), row(a, ns(a, b.ip6)),
-            row(a, udp(a, b)), row(a, arp(a, 2, a.ip, b.ip, b)), row(a, na(a, a.ip6, b))]
-
-
-def forgeries(a: Party, b: Party, victim: Party) -> List[Row]:
-    """Return what nobody hears: a managed VIF poses as another to a member of its group."""
-    return [row(a, eth(b, victim) / ping(a, victim).payload),
-            row(a, eth(a, victim) / ping(b, victim).payload),
-            row(a, arp(a, 2, b.ip, victim.ip, victim)), row(a, na(a, b.ip6, victim)),
-            row(a, tagged(ping(a, victim), 0)), row(a, tagged(ping(a, victim), 120))]
-
-
-def to_gateway(a: Party, gw: Party, at: str) -> List[Row]:
-    """Return what goes out of the uplink and nowhere else."""
-    return [row(a, ping(a, gw), at), row(a, ping6(a, gw), at), row(a, who_has(a, gw), at),
-            row(a, discover(a), at)]
-
-
-def from_gateway(gw: Party, a: Party, vlan: int = 0) -> List[Row]:
-    """Return what a gateway sends to a VIF that may leave."""
-    frames = [ping(gw, a), ping6(gw, a), who_has(gw, a), offer(gw, a, a)]
-    return [row(gw, tagged(frame, vlan) if vlan else frame, a.name) for frame in frames]
 
 
 # --- VLANs -----------------------------------------------------------------------------------
@@ -165,57 +128,6 @@ def test_several_bridges(net: Net) -> None:
               *to_gateway(a, gw, 'eth0'), row(a1, ping(a1, gw)))
     net.refresh()
     net.check(*friends(a, b), *friends(b1, a1), *strangers(un, a1))
-
-
-def test_two_vifs_of_one_vm(net: Net) -> None:
-    """Its VIFs are strangers to each other's groups."""
-    net.bridge('xenbr0')
-    net.uplink('xenbr0')
-    red, blue = net.vm('red', 11, RED), net.vm('blue', 12, BLUE)
-    vm = net.dom0.start_vm('duo', plug=False, policy={
-        'vif/0/groups': 'red', 'vif/0/ipv4': '10.9.0.21', 'vif/0/ipv6': 'fd00:9::15',
-        'vif/1/groups': 'blue', 'vif/1/ipv4': '10.9.0.22', 'vif/1/ipv6': 'fd00:9::16'})
-    net.dom0.add_vif(vm, mac='02:00:00:00:00:16')
-    vm.plug()
-    net.vms['duo'] = vm
-    one, two = (net.nic('one', vm, 21, 'eth0', vm.mac),
-                net.nic('two', vm, 22, 'eth1', '02:00:00:00:00:16'))
-    net.prime()
-    rows = [*friends(one, red), *friends(red, one), *friends(two, blue), *friends(blue, two),
-            *strangers(one, blue), *strangers(two, red), *strangers(red, two),
-            *strangers(one, two), *forgeries(one, two, red)]
-    net.check(*rows)
-    net.refresh()
-    net.check(*rows)
-
-
-def test_hvm_with_tap_and_vif(net: Net) -> None:
-    """The emulated NIC speaks first; when its tap has gone the vif has taken over."""
-    net.bridge('xenbr0')
-    net.uplink('xenbr0')
-    b, un, gw = net.vm('b', 12, RED), net.vm('un', 31), net.parties['gw']
-    h = net.vm('h', 11, OPEN, hvm=True, address=False)
-    vm = net.vms['h']
-    emu = net.nic('emu', vm, 11, 'emu0', h.mac)
-    net.twins.update(h='emu', emu='h')
-    net.prime('b', 'un', 'gw', 'emu')
-    both = {'emu': ('h', 'emu'), 'h': ('h', 'emu')}
-    heard = net.heard([row(b, ping(b, h))])[0]
-    assert 'emu' in heard and heard <= {'h', 'emu'}
-    net.check(*friends(emu, b), *to_gateway(emu, gw, 'eth0'), *strangers(emu, un),
-              *strangers(un, emu), *forgeries(emu, un, b))
-    net.prime('h')
-    heard = net.heard([row(b, ping(b, h)), row(gw, ping(gw, h))])
-    assert all('h' in one and one <= set(both['h']) for one in heard)
-    net.check(*friends(h, b), *friends(emu, b), *strangers(h, un), *strangers(emu, un))
-    net.refresh()
-    ip(['link del ' + vm.netdev(0, 'tap')])     # the guest unplugs its emulated NIC
-    net.dom0.ovs.lose_device(vm.netdev(0, 'tap'))
-    vm.fire([net.dom0.hooks.udev_tap('remove', vm.domid, 0)])
-    del net.parties['emu']
-    net.prime('h')
-    net.check(*friends(h, b), *friends(b, h), *to_gateway(h, gw, 'eth0'), *from_gateway(gw, h),
-              *strangers(h, un), *strangers(un, h), *forgeries(h, un, b))
 
 
 # --- uplinks -----------------------------------------------------------------------------------
@@ -348,100 +260,6 @@ def test_dom0_port_with_address(net: Net, device: str) -> None:
     net.check(*rows)
 
 
-# --- VIFs on the move --------------------------------------------------------------------------
-
-
-def test_live_migration_onto_this_host(net: Net) -> None:
-    """The source answers through the uplink until the guest speaks here."""
-    net.bridge('xenbr0')
-    net.uplink('xenbr0')
-    b, un, gw = net.vm('b', 12, RED), net.vm('un', 31), net.parties['gw']
-    source = net.lan('source', 11, mac='02:00:00:00:00:0b')
-    stopped = net.vm('stopped', 11, OPEN, mac=source.mac, address=False)
-    net.parties.pop('stopped')
-    net.vms['stopped'].unplug()     # stands for the VM on the other host
-    net.prime()
-    incoming = net.dom0.migrate_in(net.vms['stopped'], plug=False)
-    incoming.set_sysctl('net/ipv6/conf/default/disable_ipv6', 1)    # it does not run yet
-    incoming.plug()
-    assert incoming.uuid.endswith('000000000001')
-    a = net.nic('a', incoming, 11, 'eth0', source.mac)
-    net.vms['a'] = incoming
-    net.prime('b', 'un', 'gw', 'source')
-    net.check(row(source, ping(source, b), 'b'), row(source, who_has(source, b), 'b'),
-              row(b, ping(b, a), 'a', 'eth0'), row(b, who_has(b, a), 'a', 'eth0'),
-              row(un, ping(un, a)),
-              *strangers(un, a))
-    assert net.vms['b'].ping(source.ip) and net.vms['b'].ping(source.ip6)
-    source.host.ip('link set eth0 down') if source.host else None
-    hello = arp(a, 1, a.ip, a.ip)                                   # the guest's first frame
-    net.check(row(a, hello, 'b', 'eth0'))
-    rows = [*friends(b, a), *friends(a, b), *from_gateway(gw, a), *to_gateway(a, gw, 'eth0'),
-            *strangers(un, a), *strangers(a, un)]
-    net.check(*rows)
-    net.check(row(gw, eth(a, b) / ping(a, b).payload))     # who has spoken lives here
-    net.prime('a')
-    net.vms.pop('stopped').depart()
-    incoming.arrive()
-    assert not incoming.uuid.endswith('000000000001')
-    net.check(*rows)
-    net.refresh('a')
-    net.check(*rows)
-    assert stopped.mac == a.mac
-
-
-def test_migration_within_the_host(net: Net) -> None:
-    net.bridge('xenbr0')
-    net.uplink('xenbr0')
-    old, b, un, gw = net.vm('old', 11, OPEN), net.vm('b', 12, RED), net.vm('un', 31), (
-        net.parties['gw'])
-    net.prime()
-    vm = net.vms.pop('old')
-    net.check(*friends(old, b), *friends(b, old))
-    incoming = net.dom0.migrate_in(vm, plug=False)
-    incoming.set_sysctl('net/ipv6/conf/default/disable_ipv6', 1)
-    incoming.add_vif(incoming.vifs[0], GuestAddresses())
-    incoming.plug()
-    net.vms['new'] = incoming
-    new = net.nic('new', incoming, 11, 'eth0', old.mac)
-    net.check(*friends(old, b), *strangers(old, un), row(b, ping(b, old), 'old'),
-              row(gw, ping(gw, old), 'old'))
-    net.prime('new')
-    assert 'new' in net.heard([row(b, ping(b, new))])[0]
-    vm.depart()
-    del net.parties['old']
-    incoming.arrive()
-    rows = [*friends(new, b), *friends(b, new), *strangers(un, new), *strangers(new, un),
-            *from_gateway(gw, new), *to_gateway(new, gw, 'eth0')]
-    net.check(*rows)
-    net.refresh()
-    net.check(*rows)
-
-
-def test_vif_moves_to_another_bridge(net: Net) -> None:
-    """With its tap; nothing of it stays behind."""
-    net.bridge('xenbr0')
-    net.bridge('xenbr1')
-    net.uplink('xenbr0')
-    h, b, un = net.vm('h', 11, OPEN, 'xenbr0', hvm=True, address=False), net.vm(
-        'b', 12, RED, 'xenbr0'), net.vm('un', 31, None, 'xenbr0')
-    b1, un1 = net.vm('b1', 13, RED, 'xenbr1'), net.vm('un1', 32, None, 'xenbr1')
-    vm, gw = net.vms['h'], net.parties['gw']
-    emu = net.nic('emu', vm, 11, 'emu0', h.mac)
-    net.twins.update(h='emu', emu='h')
-    net.prime()
-    net.check(*friends(h, b), *friends(emu, b), *strangers(h, un))
-    vm.move('xenbr1')
-    net.prime()
-    for nic in (h, emu):
-        net.check(*friends(nic, b1), *strangers(nic, un1), *strangers(un1, nic), row(
-            nic, ping(nic, b)), row(nic, ping(nic, gw)), *forgeries(nic, un1, b1))
-    vm.move('xenbr0')
-    net.prime()
-    net.check(*friends(h, b), *strangers(h, un), *strangers(un, h), *to_gateway(h, gw, 'eth0'),
-              row(h, ping(h, b1)))
-
-
 # --- what the switch has learned, and forgets ----------------------------------------------------
 
 
@@ -500,16 +318,52 @@ def test_secure_fail_mode(net: Net) -> None:
     net.check(*rows, row(un, ping(un, un2), 'un2'), *from_gateway(gw, a))
 
 
-def test_multicast_snooping(net: Net) -> None:
-    net.bridge('xenbr0', 'mcast_snooping_enable=true')
-    net.uplink('xenbr0')
-    a, b, un, gw = net.vm('a', 11, OPEN), net.vm('b', 12, RED), net.vm('un', 31), net.parties['gw']
+def test_jumbo_frames(net: Net) -> None:
+    """Frames of 9000 bytes are judged as short ones, and arrive whole."""
+    net.bridge('xenbr0')
+    uplink = net.uplink('xenbr0')
+    uplink._switch.ip('link set uplink mtu 9000', 'link set lan mtu 9000',
+                      'link set port0 mtu 9000')
+    uplink.gateway.ip('link set eth0 mtu 9000')
+    ip(['link set eth0 mtu 9000'])
+    a, b, c, un = (net.vm(name, number, policy, mtu=9000) for name, number, policy in (
+        ('a', 11, OPEN), ('b', 12, RED), ('c', 21, {'groups': 'blue'}), ('un', 31, None)))
+    short, gw = net.vm('short', 13, RED), net.parties['gw']
     net.prime()
-    group = eth(a, '01:00:5e:00:00:fb') / udp(a, un, 5353, 5353, dst='224.0.0.251').payload
-    group6 = eth(a, '33:33:00:00:00:fb') / udp6(a, un, 5353, 5353, dst='ff02::fb').payload
-    rows = [*friends(a, b), *friends(b, a), *to_gateway(a, gw, 'eth0'), *from_gateway(gw, a),
-            *strangers(a, un), *strangers(un, a), *forgeries(a, un, b), row(a, group, 'b'),
-            row(a, group6, 'b')]
-    net.check(*rows)
+    net.play('jumbo', jumbo_attacks(a, b, c, un, gw), jumbo_talk(a, b, gw))
     net.refresh()
-    net.check(*rows)
+    net.play('jumbo', (), [*jumbo_talk(a, b, gw), legit('to a small MTU', 'a', 'short', ping(
+        a, short))])
+    assert net.vms['a'].ping(b.ip, size=8000) and net.vms['a'].ping(gw.ip6, size=8000)
+
+
+def jumbo(packet: Any) -> Any:
+    """Return a packet of 9000 bytes, less the mark that makes it known."""
+    return packet / (MARK + bytes(9000 - len(packet.payload) - len(MARK)))
+
+
+def jumbo_talk(a: Party, b: Party, gw: Party) -> Iterator[Case]:
+    """Yield what arrives whole."""
+    for one, other, at in ((a, b, 'b'), (b, a, 'a'), (a, gw, UPLINK), (gw, a, 'a')):
+        yield legit('%s to %s' % (one.name, other.name), one.name, at, jumbo(udp(
+            one, other)), jumbo(udp6(one, other)), jumbo(ping(one, other)), jumbo(ping6(
+                one, other)))
+    yield legit('a outside', 'a', UPLINK, jumbo(udp(a, gw, dst='192.0.2.1')), jumbo(udp6(
+        a, gw, dst='2001:db8::1')))
+    yield legit('a to its group', 'a', 'b', jumbo(eth(a, ALL) / udp(
+        a, b, dst='255.255.255.255')[IP]))
+
+
+def jumbo_attacks(a: Party, b: Party, c: Party, un: Party, gw: Party) -> Iterator[Case]:
+    """Yield what arrives no more than if it were short."""
+    for one, other in ((a, c), (c, a), (a, un), (un, a), (b, gw), (gw, b)):
+        yield attack('%s to %s' % (one.name, other.name), one.name, jumbo(udp(
+            one, other)), jumbo(udp6(one, other)), jumbo(ping(one, other)))
+    yield attack('a as others', 'a', *(jumbo(frame) for who in (b, c, gw) for frame in (
+        eth(who, b) / udp(a, b)[IP], udp(a, b, src=who.ip), udp6(a, b, src=who.ip6))))
+    yield attack('a outside as others', 'a', *(jumbo(frame) for who in (b, c) for frame in (
+        udp(a, gw, src=who.ip, dst='192.0.2.1'), udp6(a, gw, src=who.ip6, dst='2001:db8::1'))))
+    yield attack('un as others', 'un', *(jumbo(frame) for who in (b, c, gw) for frame in (
+        eth(who, a) / udp(b, a)[IP], udp(un, a, src=who.ip), udp6(un, a, src=who.ip6))))
+    yield attack('a as a server', 'a', jumbo(offer(a, b, b, ip_dst=b.ip)), jumbo(ra(a, b)), jumbo(
+        eth(a, b) / IPv6(src=a.ll, dst=b.ll) / IPv6ExtHdrDestOpt() / ra(a, b)[IPv6].payload))

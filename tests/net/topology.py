@@ -1,7 +1,11 @@
 """A network built piece by piece, and who hears a frame on it."""
+import json
+import os
 import re
 import time
-from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
+from contextlib import contextmanager
+from typing import (Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set,
+                    Tuple)
 
 from lab import packets
 from lab.host import Host
@@ -9,9 +13,11 @@ from lab.process import LabError, ip
 from lab.sandbox import Sandbox
 from lab.uplink import GatewayAddresses, Uplink
 from lab.vm import Vm
-from net.corpus import mark, marked
+from net.corpus import UPLINK, Case, mark, marked
 from net.frames import arp
-from net.radio import find_mark
+from net.playing import ATTACKS, LEGITIMATE, TALLY, TRACED
+from net.radio import find_mark, verdict
+from net.world import FOLDER
 from xsisolate.core.address import eui64_link_local, format_prefix
 
 GATEWAY_MAC = '00:00:5e:00:01:01'
@@ -28,6 +34,8 @@ networks:
     gateways:
       - {ipv4: 10.9.0.254, ipv6: "fd00:9::1", mac: "%s"}
 ''' % GATEWAY_MAC
+# The same, and nobody knows the gateway's MAC address.
+NO_MAC = CONFIG.replace(', mac: "%s"' % GATEWAY_MAC, '')
 
 
 class Party(NamedTuple):
@@ -62,7 +70,7 @@ def row(sender: Party, frame: object, *heard_by: str) -> Row:
 class Net:
     """Bridges, uplinks and VMs of one test, and all that they hear."""
 
-    def __init__(self, dom0: Sandbox) -> None:
+    def __init__(self, dom0: Sandbox, config: str = CONFIG) -> None:
         self.dom0 = dom0
         self.parties: Dict[str, Party] = {}
         self.vms: Dict[str, Vm] = {}
@@ -72,7 +80,7 @@ class Net:
         self._netdevs: List[str] = []
         # Two NICs with one MAC address are one VM's: it may hear itself.
         self.twins: Dict[str, str] = {}
-        dom0.configure(CONFIG)
+        dom0.configure(config)
 
     # --- building ---
 
@@ -118,14 +126,23 @@ class Net:
         return self._join(Party(name, host, 'eth0', mac, '10.9.0.%d' % number,
                                 'fd00:9::%x' % number))
 
+    def join_group(self, group: str, party: Party, bridge: str) -> None:
+        """Make a machine beyond the uplink the group's member on another host."""
+        os.makedirs(FOLDER, exist_ok=True)
+        with open('%s/%s.json' % (FOLDER, group), 'w') as file:
+            json.dump({'version': 1, 'members': [{
+                'network': self.dom0.network_uuid(bridge), 'mac': party.mac,
+                'addresses': [party.ip, party.ip6, party.ll]}]}, file)
+
     def vm(self, name: str, number: int, policy: Optional[Dict[str, str]] = None, bridge: str = '',
            mac: str = '', plug: bool = True, hvm: bool = False, address: bool = True,
-           **fields: object) -> Party:
-        """Add a VM with one VIF; policy None: unmanaged."""
+           also: Tuple[str, str] = ('', ''), **fields: object) -> Party:
+        """Add a VM with one VIF; policy None: unmanaged; `also`: more IPv4 and IPv6 addresses."""
         mac = mac or '02:00:00:00:00:%02x' % number
         data = dict(policy) if policy is not None else None
         if data is not None and data.get('mode') != 'unlocked':
-            data.update({'vif/0/ipv4': '10.9.0.%d' % number, 'vif/0/ipv6': 'fd00:9::%x' % number})
+            data.update({'vif/0/ipv4': '10.9.0.%d %s' % (number, also[0]),
+                         'vif/0/ipv6': 'fd00:9::%x %s' % (number, also[1])})
         vm = self.dom0.start_vm(name, bridge=bridge or self.bridges[-1], mac=mac, policy=data,
                                 ipv4='10.9.0.%d/24' % number if address else '',
                                 ipv6='fd00:9::%x/64' % number if address else '', hvm=hvm,
@@ -209,6 +226,37 @@ class Net:
             one.sender.name, sorted(heard) or 'nobody', sorted(one.heard_by) or 'nobody',
             explain(one.frame)) for one, heard in wrong)
 
+    def play(self, family: str, stopped: Iterable[Case] = (), passed: Iterable[Case] = ()) -> None:
+        """Fail unless each row of the tables goes as it says; count them for the summary."""
+        cases = [(ATTACKS, case) for case in stopped] + [(LEGITIMATE, case) for case in passed]
+        heard = iter(self.heard([row(self.parties[case.sender], frame) for _, case in cases
+                                 for frame in case.frames]))
+        wrong: List[Tuple[Case, str]] = []
+        for kind, case in cases:
+            seen: Dict[str, Set[int]] = {}
+            for index in range(len(case.frames)):
+                for place in next(heard):
+                    seen.setdefault(UPLINK if place in self.wires else place, set()).add(index)
+            why = verdict(case, seen)
+            wrong += [(case, why)] if why else []
+            good, played = TALLY.get((kind, family), (0, 0))
+            TALLY[kind, family] = good + (not why), played + 1
+        assert not wrong, '\n'.join(
+            ['%s: %s' % (case.id, why) for case, why in wrong]
+            + [self.trace(case.sender, frame) for case, _ in wrong[:TRACED]
+               for frame in case.frames])
+
+    def trace(self, sender: str, frame: bytes) -> str:
+        """Return a frame in words, and what the switch does with it."""
+        party = self.parties[sender]
+        netdev = party.device if party.host is None else next(iter(self.wires), '')
+        if isinstance(party.host, Vm):
+            kind, devid = party.device[:-1], int(party.device[-1])
+            netdev = party.host.netdev(devid, 'tap' if kind == 'emu' else 'vif')
+        return '%s %s\n%s\n%s' % (sender, explain(frame), frame.hex(), self.dom0.ovs.appctl(
+            'ofproto/trace', self.dom0.ovs.vsctl('iface-to-br', netdev),
+            'in_port=%d' % self.dom0.ovs.ofport(netdev), frame.hex()))
+
     def refresh(self, *names: str) -> None:
         """Let xenopsd refresh VMs' VIFs, or all; nothing must change."""
         for name in names or sorted(self.vms):
@@ -255,6 +303,18 @@ class Net:
                 ip(['link del ' + netdev])
             except LabError:
                 pass        # it went with its other end
+
+
+@contextmanager
+def network(dom0: Sandbox, config: str = CONFIG) -> Iterator[Net]:
+    """Lend a network of the test's own; at its end no flow of ours is left."""
+    net = Net(dom0, config)
+    try:
+        yield net
+        net.shut_down()
+        assert not net.our_flows()
+    finally:
+        net.close()
 
 
 def tags_of(frame: bytes) -> str:
