@@ -38,7 +38,7 @@ test-ovs: root packages $(VENV)/ready ## flows on a real switch: read back, reco
 test-net: root packages $(VENV)/ready ## real packets between VMs
 	@$(SUITE) net
 
-test-mutants: root packages $(VENV)/ready ## break the pipeline on purpose: do the packets notice? (about 6 min)
+test-mutants: root packages $(VENV)/ready ## break the pipeline on purpose: do the packets notice? (about 11 min)
 	@$(SUITE) mutants
 
 test-hooks: root packages $(VENV)/ready ## the hooks as processes, fired as udev and xenopsd do

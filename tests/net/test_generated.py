@@ -5,9 +5,8 @@ printed; `--hypothesis-seed=N` repeats a run. What has ever gone wrong is a row 
 REGRESSIONS.
 """
 import random
-import re
 import time
-from typing import Any, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -20,6 +19,7 @@ from net.corpus import DOM0, UPLINK, mark, marked
 from net.frames import Ether, arp
 from net.mutate import Sketch, build, fewer, friends, sketches
 from net.oracle import PARTIES, Oracle, Ruling, parse
+from net.sabotage import broken, find_flows
 from net.world import World
 from xsisolate.core.flows import stages
 
@@ -64,7 +64,7 @@ REGRESSIONS: Tuple[Tuple[str, Sketch], ...] = (
 )
 
 # Table, priority, part of the match, actions then (None: no flow).
-SABOTAGE: Tuple[Tuple[str, int, int, str, Any], ...] = (
+SABOTAGE: Tuple[Tuple[str, int, int, str, Optional[str]], ...] = (
     ('tags are not refused', stages.GUARD, 200, 'vlan_tci', None),
     ('DHCP answers pass', stages.GUARD, 170, 'tp_src=67', None),
     ('ND with any hop limit', stages.GUARD, 150, 'icmp6', 'resubmit(,%d)' % stages.BIND),
@@ -268,28 +268,12 @@ def test_counterexamples_stay_away(field: Range) -> None:
 @pytest.mark.parametrize('what, table, priority, part, actions', SABOTAGE,
                          ids=[row[0].replace(' ', '-') for row in SABOTAGE])
 def test_sabotage_is_found(field: Range, what: str, table: int, priority: int, part: str,
-                           actions: Any) -> None:
+                           actions: Optional[str]) -> None:
     ovs = field.world.dom0.ovs
     part %= {'off': ovs.ofport(field.world.vms['off'].netdev())}
-    broken = [line for line in ovs.dump_flows('xenbr0')
-              if re.search(r'\btable=%d\b' % table if table else r'^(?!.*\btable=)', line)
-              and re.search(r'\bpriority=%d\b' % priority, line)
-              and part in line.split(' actions=')[0]]
-    assert broken, 'no such flow to break'
-    for line in broken:
-        head = re.sub(r'^cookie=\S+, ', '', line.split(' actions=')[0])
-        if actions is None:
-            ovs.ofctl('--strict', 'del-flows', 'xenbr0', head)
-        else:
-            ovs.ofctl('--strict', 'mod-flows', 'xenbr0', '%s actions=%s' % (head, actions))
-    ovs.settle()
-    try:
+    with broken(ovs, 'xenbr0', find_flows(ovs, 'xenbr0', table, priority, part), actions):
         tried = field.tried
         # Chance decides: what one run misses a second must find.
         numbers = [random.SystemRandom().randrange(1 << 32) for _ in range(2)]
         assert any(generate(field, number, enough=1) for number in numbers), numbers
         print('%s: found among %d frames' % (what, field.tried - tried))
-    finally:
-        for line in broken:
-            ovs.ofctl('add-flow', 'xenbr0', line)
-        ovs.settle()
