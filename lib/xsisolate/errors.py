@@ -29,6 +29,10 @@ class PolicyError(XsisolateError):
     exit_code = EXIT_POLICY
 
 
+class UnprovenPolicy(PolicyError):
+    """vm-data is not what the seal says: the guest's doing, or an admin's between two writes."""
+
+
 class ConfigError(XsisolateError):
     """/etc/xsisolate/xsisolate.yaml or a group file cannot be understood."""
 

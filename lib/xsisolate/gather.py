@@ -1,13 +1,14 @@
 """Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
-from typing import Mapping, NamedTuple, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from xsisolate.config import load_config
-from xsisolate.core.model import Config, EffectivePolicy, Network
+from xsisolate.core.model import Config, EffectivePolicy, Identity, Mode, Network, VifPolicy
 from xsisolate.core.policy import find_network, quarantine, resolve_policy
+from xsisolate.core.seal import SEAL_KEY
 from xsisolate.core.vmdata import parse_vmdata
 from xsisolate.dom0.xenopsd import VifMetadata, read_metadata
 from xsisolate.dom0.xenstore import TooLarge, Xenstore
-from xsisolate.errors import ConfigError, HostError, PolicyError
+from xsisolate.errors import ConfigError, HostError, PolicyError, UnprovenPolicy
 
 # Children of vm-data/xsisolate that are still read: all numbered keys of all
 # lists, and room for mistakes. Beyond that it is no policy but an attack.
@@ -18,9 +19,15 @@ class VifFacts(NamedTuple):
     """A VIF as Dom0 knows it, and its effective policy."""
 
     metadata: VifMetadata
-    vm_uuid: str                # the canonical one: it survives migration and reboot
+    identity: Identity
     policy: EffectivePolicy
     arriving: bool              # the VM migrates to this host: another uuid for now
+    unproven: bool              # vm-data and seal do not fit; perhaps they will in a moment
+
+    @property
+    def vm_uuid(self) -> str:
+        """The VM's canonical uuid: it survives migration and reboot."""
+        return self.identity.vm_uuid
 
 
 class Configuration(NamedTuple):
@@ -60,32 +67,48 @@ def canonical_uuid(store: Xenstore, vm_uuid: str) -> str:
     return vm_uuid.lower()
 
 
+def read_identity(store: Xenstore, vm_uuid: str, devid: int) -> Tuple[VifMetadata, Identity]:
+    """Return a VIF's metadata, and what its seal is made for."""
+    metadata = read_metadata(vm_uuid, str(devid))
+    return metadata, Identity(canonical_uuid(store, vm_uuid), str(devid), metadata.mac)
+
+
 def read_vif(store: Xenstore, domid: int, vm_uuid: str, devid: int,
              configuration: Configuration) -> VifFacts:
     """Return a VIF's facts; a policy that must not be applied becomes quarantine.
 
     Raises HostError if the host does not know the VIF.
     """
-    metadata = read_metadata(vm_uuid, str(devid))
-    uuid = canonical_uuid(store, vm_uuid)
-    network = configuration.find_network(metadata.bridge, metadata.network_uuid)
-    try:
-        if configuration.error:
-            raise PolicyError(configuration.error)
-        policy = resolve_policy(uuid, metadata.mac, metadata.locking,
-                                parse_vmdata(*_read_vmdata(store, domid, devid), str(devid)),
-                                configuration.config, network)
-    except (PolicyError, TooLarge) as error:
-        policy = quarantine(str(error))
+    metadata, identity = read_identity(store, vm_uuid, devid)
     arriving = store.read('/vm/%s/final-uuid' % vm_uuid) is not None
-    return VifFacts(metadata, uuid, policy, arriving)
+    facts = VifFacts(metadata, identity, EffectivePolicy(Mode.QUARANTINED), arriving, False)
+    try:
+        return facts._replace(policy=_resolve(store, domid, facts, configuration))
+    except PolicyError as error:
+        return facts._replace(policy=quarantine(str(error)),
+                              unproven=isinstance(error, UnprovenPolicy))
 
 
-def _read_vmdata(store: Xenstore, domid: int,
-                 devid: int) -> Tuple[Mapping[str, bytes], Mapping[str, bytes]]:
-    """Return the policy keys of the VM and of the VIF; the guest may have written both."""
+def _resolve(store: Xenstore, domid: int, facts: VifFacts,
+             configuration: Configuration) -> EffectivePolicy:
+    if configuration.error:
+        raise PolicyError(configuration.error)
+    metadata = facts.metadata
+    return resolve_policy(facts.identity, metadata.other_config.get(SEAL_KEY), metadata.locking,
+                          read_policy(store, domid, metadata.devid), configuration.config,
+                          configuration.find_network(metadata.bridge, metadata.network_uuid))
+
+
+def read_policy(store: Xenstore, domid: int, devid: str) -> Optional[VifPolicy]:
+    """Return what vm-data says of a VIF, None if nothing; raise UnprovenPolicy if it is no policy.
+
+    The guest may have written it.
+    """
     root = '/local/domain/%d/vm-data/xsisolate' % domid
-    common = store.read_children(root, POLICY_KEYS_MAX)
-    common.pop('vif', None)
-    own = store.read_children('%s/vif/%d' % (root, devid), POLICY_KEYS_MAX)
-    return common, own
+    try:
+        common = store.read_children(root, POLICY_KEYS_MAX)
+        common.pop('vif', None)
+        return parse_vmdata(common, store.read_children('%s/vif/%s' % (root, devid),
+                                                        POLICY_KEYS_MAX), devid)
+    except (PolicyError, TooLarge) as error:
+        raise UnprovenPolicy(str(error)) from None

@@ -12,6 +12,7 @@ from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import EXIT_DONE, HostError
 from xsisolate.gather import VifFacts, read_configuration, read_vif, read_vm_uuid
+from xsisolate.grace import wait_for_proof
 from xsisolate.plug import Outcome, plug, unplug
 from xsisolate.program import Dom0
 
@@ -52,8 +53,9 @@ def filter_vif(event: Event, store: Xenstore, log: Log) -> None:
     private = read_private(store, paths)
     try:
         with Ovsdb() as ovsdb:
-            outcome = plug(Dom0(ovsdb, store, configuration), event, facts,
-                           parse_trunks(private))
+            dom0 = Dom0(ovsdb, store, configuration)
+            facts = wait_for_proof(dom0, event, facts, log)
+            outcome = plug(dom0, event, facts, parse_trunks(private))
     except HostError as error:
         hand_to_stock(event, facts, error, log)
         return

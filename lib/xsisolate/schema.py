@@ -12,7 +12,7 @@ from xsisolate.errors import PolicyError
 from xsisolate.yamltree import Entry
 
 CONFIG_VERSION = 1      # what `version:` in the file must say
-MAX_GRACE = 3600        # seconds; more would keep a withdrawn policy alive for hours
+MAX_GRACE = 120         # seconds; udev kills a hook that takes 180
 
 TOP_KEYS = frozenset(['version', 'unsealed', 'grace', 'networks', 'groups'])
 NETWORK_KEYS = frozenset(['default', 'subnets', 'gateways', 'dhcp_servers'])

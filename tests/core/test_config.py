@@ -53,7 +53,7 @@ CONTRACT_CONFIG = Config(
     pytest.param('', Config(), id='version alone'),
     pytest.param('unsealed: accept', Config(accept_unsealed=True), id='accept'),
     pytest.param('grace: 0', Config(grace=0), id='no grace'),
-    pytest.param('grace: 3600', Config(grace=3600), id='most grace'),
+    pytest.param('grace: 120', Config(grace=120), id='most grace'),
     pytest.param('networks: {}\ngroups: {}', Config(), id='empty mappings'),
     pytest.param("networks: {'*': {default: isolated}}",
                  Config(networks={'*': Network(default=Mode.ISOLATED)}),
@@ -124,7 +124,7 @@ def test_file_is_refused(text, said):
     pytest.param('unsealed: trust', "2: unsealed: 'trust' is no answer",
                  id='no answer'),
     pytest.param('grace: -1', '2: grace: ', id='negative'),
-    pytest.param('grace: 3601', "2: grace: '3601' is no whole number from 0 to 3600",
+    pytest.param('grace: 121', "2: grace: '121' is no whole number from 0 to 120",
                  id='too long'),
     pytest.param('grace: 010', '2: grace: ', id='octal'),
     pytest.param('grace: 1:30', '2: grace: ', id='sexagesimal'),
@@ -275,8 +275,8 @@ def test_the_copy_is_private_and_alone(host):
 def test_a_change_of_the_file_is_seen(host):
     write(host, 'version: 1\ngrace: 10\n')
     assert load_config().grace == 10
-    write(host, 'version: 1\ngrace: 200\n')
-    assert load_config().grace == 200
+    write(host, 'version: 1\ngrace: 100\n')
+    assert load_config().grace == 100
 
 
 def test_a_change_in_place_of_the_same_size_is_seen(host):
@@ -309,7 +309,7 @@ def test_the_same_times_and_size_in_another_file_are_seen(host):
 
 
 def test_a_removed_file_means_the_defaults(host):
-    write(host, 'version: 1\ngrace: 200\n')
+    write(host, 'version: 1\ngrace: 100\n')
     load_config()
     yaml_file(host).unlink()
     assert load_config() == Config()

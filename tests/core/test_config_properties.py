@@ -39,7 +39,7 @@ def configs(draw):
         st.none() | st.frozensets(UUIDS, max_size=3),
         st.none() | st.frozensets(SERVICES, max_size=3),
         st.frozensets(st.sampled_from(names), max_size=3) if names else st.nothing())
-    return Config(draw(st.booleans()), draw(st.integers(0, 3600)),
+    return Config(draw(st.booleans()), draw(st.integers(0, 120)),
                   draw(st.dictionaries(NAMES | UUIDS | st.just('*'), NETWORKS,
                                        max_size=3)),
                   {name: draw(groups) for name in names})

@@ -2,20 +2,23 @@
 import pytest
 
 from xsisolate.core.address import parse_prefix
-from xsisolate.core.model import (Config, EffectivePolicy, Group, Locking, Mode,
+from xsisolate.core.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode,
                                   Network, Peer, VifPolicy)
-from xsisolate.core.policy import find_network, quarantine, resolve_policy
-from xsisolate.errors import PolicyError
+from xsisolate.core.policy import find_network, is_within, quarantine, resolve_policy
+from xsisolate.core.seal import make_seal
+from xsisolate.errors import PolicyError, UnprovenPolicy
 
 VM = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'
 OTHER_VM = '11111111-8a4f-2c61-1c5b-6f2f5a3f8c77'
 MAC = '00:16:3e:01:02:03'
 LINK_LOCAL = 'fe80::216:3eff:fe01:203'
+VIF = Identity(VM, '0', MAC)
 
 UNLOCKED, LOCKED, ISOLATED, DISABLED = (
     Mode.UNLOCKED, Mode.LOCKED, Mode.ISOLATED, Mode.DISABLED)
 TRUSTING = Config(accept_unsealed=True)
 RED = frozenset(['red'])
+RED_ONLY = VifPolicy(groups=RED)
 NO_LOCKING, NO_NETWORK = Locking(), Network()
 
 
@@ -23,8 +26,8 @@ def prefixes(*texts):
     return frozenset(map(parse_prefix, texts))
 
 
-def resolve(vmdata, locking=NO_LOCKING, config=TRUSTING, network=NO_NETWORK):
-    return resolve_policy(VM, MAC, locking, vmdata, config, network)
+def resolve(vmdata, locking=NO_LOCKING, config=TRUSTING, network=NO_NETWORK, seal=None):
+    return resolve_policy(VIF, seal, locking, vmdata, config, network)
 
 
 def refusal(*args, **kwargs):
@@ -149,10 +152,38 @@ def test_roster_of_another_group():
 
 @pytest.mark.parametrize('written', [
     VifPolicy(mode=UNLOCKED), VifPolicy(mode=DISABLED), VifPolicy(groups=frozenset())])
-def test_policy_without_seal(written):
-    text = refusal(written, config=Config())
-    assert 'without a seal' in text and 'xsisolate seal' in text
-    assert 'unsealed: accept' in text
+def test_only_the_sealed_policy_counts(written):
+    assert 'xsisolate seal' in refusal(written, config=Config())
+    assert 'xsisolate seal' in refusal(written, config=Config(), seal=make_seal(VIF, RED_ONLY))
+    good = make_seal(VIF, written)
+    assert resolve(written, config=Config(), seal=good) == resolve(written)
+    with pytest.raises(UnprovenPolicy):
+        resolve(None, config=Config(), seal=good)
+    with pytest.raises(UnprovenPolicy):
+        resolve(VifPolicy(), config=Config(), seal=good)
+
+
+@pytest.mark.parametrize('seal', [None, '', 'x', make_seal(VIF, RED_ONLY)])
+@pytest.mark.parametrize('written', [None, RED_ONLY, VifPolicy(mode=DISABLED)])
+def test_who_accepts_the_unsealed_looks_at_no_seal(written, seal):
+    assert resolve(written, seal=seal) == resolve(written)
+
+
+@pytest.mark.parametrize('floor, own, mode, within', [
+    pytest.param(Locking(), XAPI4, UNLOCKED, True, id='no floor'),
+    pytest.param(Locking(LOCKED, XAPI4), prefixes('10.0.0.7'), ISOLATED, True, id='inside'),
+    pytest.param(Locking(LOCKED, XAPI4), prefixes('10.0.1.7'), ISOLATED, False, id='outside'),
+    pytest.param(Locking(LOCKED, XAPI4, XAPI6), prefixes(LINK_LOCAL), LOCKED, True,
+                 id='link-local'),
+    pytest.param(Locking(LOCKED, XAPI4), prefixes(LINK_LOCAL), LOCKED, False,
+                 id='link-local without IPv6'),
+    pytest.param(Locking(LOCKED, XAPI4), frozenset(), UNLOCKED, False, id='looser'),
+    pytest.param(Locking(LOCKED), frozenset(), DISABLED, True, id='stricter'),
+    pytest.param(Locking(DISABLED), prefixes('10.0.0.7'), ISOLATED, False, id='disabled now'),
+    pytest.param(Locking(DISABLED), frozenset(), DISABLED, True, id='disabled still'),
+])
+def test_is_within(floor, own, mode, within):
+    assert is_within(floor, MAC, mode, own) is within
 
 
 @pytest.mark.parametrize('mode', [UNLOCKED, DISABLED])

@@ -3,13 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xsisolate.core.address import contains, eui64_link_local
-from xsisolate.core.model import (Config, Group, Locking, Mode, Network, Peer, Prefix,
+from xsisolate.core.model import (Config, Group, Identity, Locking, Mode, Network, Peer, Prefix,
                                   VifPolicy)
 from xsisolate.core.policy import resolve_policy
+from xsisolate.core.seal import make_seal
 from xsisolate.errors import PolicyError
 
 MAC = '00:16:3e:01:02:03'
 VM = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'
+VIF = Identity(VM, '0', MAC)
 NAMES = ('red', 'blue', 'green')
 
 MODES = st.sampled_from([mode for mode in Mode if mode is not Mode.QUARANTINED])
@@ -27,16 +29,30 @@ ROSTERS = st.dictionaries(st.sampled_from(NAMES), st.builds(
     Group, vms=st.sampled_from([None, frozenset(), frozenset([VM])])))
 
 
-@given(st.none() | POLICIES, LOCKINGS, MODES, st.booleans(), ROSTERS)
-def test_nothing_loosens(written, locking, default, accept, groups):
+@st.composite
+def written_and_sealed(draw):
+    """Draw what vm-data says and what was sealed, often the same."""
+    written = draw(st.none() | POLICIES.filter(any_key))
+    return written, draw(st.just(written) | st.none() | POLICIES.filter(any_key))
+
+
+def any_key(policy):
+    """Tell whether there is anything to seal."""
+    return policy != VifPolicy()
+
+
+@given(written_and_sealed(), LOCKINGS, MODES, st.booleans(), ROSTERS)
+def test_nothing_loosens(both, locking, default, accept, groups):
+    written, sealed = both
     config = Config(accept_unsealed=accept, groups=groups)
+    seal = None if sealed is None else make_seal(VIF, sealed)
     try:
-        policy = resolve_policy(VM, MAC, locking, written, config, Network(default))
+        policy = resolve_policy(VIF, seal, locking, written, config, Network(default))
     except PolicyError as error:
-        assert str(error).isprintable() and written not in (None, VifPolicy())
+        assert str(error).isprintable() and (written or sealed)
         return
     assert policy.mode >= locking.mode
-    assert accept or written in (None, VifPolicy())
+    assert accept or written == sealed
     assert_inside(policy.addresses, locking)
     assert all(groups.get(name, Group()).vms in (None, frozenset([VM]))
                for name in policy.groups)

@@ -41,6 +41,14 @@ class Peer(NamedTuple):
     service: Optional[Service] = None   # None: everything
 
 
+class Identity(NamedTuple):
+    """Which VIF a policy is meant for."""
+
+    vm_uuid: str        # the canonical one: it survives migration and reboot
+    devid: str
+    mac: str            # lower case, colons
+
+
 class VifPolicy(NamedTuple):
     """One VIF's policy as its VM's vm-data writes it; None: the key is absent."""
 

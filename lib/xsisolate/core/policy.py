@@ -6,8 +6,10 @@ list that is empty means nobody.
 from typing import AbstractSet, FrozenSet, Iterable, Optional, Tuple
 
 from xsisolate.core.address import contains, eui64_link_local, format_prefix, quoted
-from xsisolate.core.model import Config, EffectivePolicy, Locking, Mode, Network, Prefix, VifPolicy
-from xsisolate.errors import PolicyError
+from xsisolate.core.model import (Config, EffectivePolicy, Identity, Locking, Mode, Network, Prefix,
+                                  VifPolicy)
+from xsisolate.core.seal import Sealing, explain, judge
+from xsisolate.errors import PolicyError, UnprovenPolicy
 
 ANY_NETWORK = '*'
 SHOWN_ADDRESSES = 4     # of a long list, this many go into a log line
@@ -15,20 +17,21 @@ SHOWN_ADDRESSES = 4     # of a long list, this many go into a log line
 NOBODY_SAID_ANYTHING = VifPolicy()
 
 
-def resolve_policy(vm_uuid: str, mac: str, locking: Locking,
+def resolve_policy(vif: Identity, seal: Optional[str], locking: Locking,
                    vmdata: Optional[VifPolicy], config: Config,
                    network: Network) -> EffectivePolicy:
     """Return what a VIF may do, or raise PolicyError if its policy must not be applied.
 
-    `vm_uuid` is the canonical one, `vmdata` None if the VIF has no policy.
+    `seal` and `vmdata` are None if the VIF has none.
     """
     written = vmdata or NOBODY_SAID_ANYTHING
+    if not config.accept_unsealed:
+        _check_seal(vif, seal, None if written == NOBODY_SAID_ANYTHING else written)
     if written == NOBODY_SAID_ANYTHING:
-        return _effective(max(network.default, locking.mode), mac, locking, written)
-    _check_seal(config)
-    _check_rosters(vm_uuid, written.groups or frozenset(), config)
-    _check_fence(mac, locking, written)
-    return _effective(max(_written_mode(written), locking.mode), mac, locking, written)
+        return _effective(max(network.default, locking.mode), vif.mac, locking, written)
+    _check_rosters(vif.vm_uuid, written.groups or frozenset(), config)
+    _check_fence(vif.mac, locking, written)
+    return _effective(max(_written_mode(written), locking.mode), vif.mac, locking, written)
 
 
 def quarantine(reason: str) -> EffectivePolicy:
@@ -42,6 +45,14 @@ def find_network(config: Config, bridge: str, network_uuid: str) -> Network:
         if name in config.networks:
             return config.networks[name]
     return Network()
+
+
+def is_within(locking: Locking, mac: str, mode: Mode, addresses: Iterable[Prefix]) -> bool:
+    """Tell whether what a VIF may do now is no more than XAPI's own locking mode allows."""
+    if locking.mode is not Mode.LOCKED or mode > Mode.ISOLATED:
+        return mode >= locking.mode
+    fence = locking.ipv4 | _with_link_local(mac, locking.ipv6)
+    return mode >= locking.mode and all(_is_inside(address, fence) for address in addresses)
 
 
 def _effective(mode: Mode, mac: str, locking: Locking,
@@ -75,12 +86,10 @@ def _with_link_local(mac: str, ipv6: FrozenSet[Prefix]) -> FrozenSet[Prefix]:
     return ipv6 | {eui64_link_local(mac)} if ipv6 else ipv6
 
 
-def _check_seal(config: Config) -> None:
-    if not config.accept_unsealed:
-        raise PolicyError(
-            "xsisolate-seal: the VIF's vm-data has a policy without a seal, and the "
-            'guest may have written it: run `xsisolate seal VM` if an admin meant it, '
-            'or set `unsealed: accept` in xsisolate.yaml to trust every guest')
+def _check_seal(vif: Identity, seal: Optional[str], written: Optional[VifPolicy]) -> None:
+    state = judge(vif, seal, written)
+    if state not in (Sealing.NONE, Sealing.SEALED):
+        raise UnprovenPolicy(explain(state, vif, seal, written))
 
 
 def _check_rosters(vm_uuid: str, groups: AbstractSet[str], config: Config) -> None:
@@ -103,11 +112,15 @@ def _check_fence(mac: str, locking: Locking, written: VifPolicy) -> None:
 def _check_inside(key: str, own: Optional[FrozenSet[Prefix]],
                   fence: FrozenSet[Prefix]) -> None:
     for prefix in sorted(own or ()):
-        if not any(contains(allowed, prefix) for allowed in fence):
+        if not _is_inside(prefix, fence):
             raise PolicyError(
                 "%s: %s is outside XAPI's %s_allowed (%s), and XAPI locks this VIF: "
                 'add it there, or take it out of vm-data'
                 % (key, format_prefix(prefix), key, _format_some(fence)))
+
+
+def _is_inside(prefix: Prefix, fence: Iterable[Prefix]) -> bool:
+    return any(contains(allowed, prefix) for allowed in fence)
 
 
 def _format_some(prefixes: Iterable[Prefix]) -> str:

@@ -1,0 +1,47 @@
+"""The command `xsisolate`: parse the command line, run one command, turn errors into a line."""
+import argparse
+import sys
+from typing import Optional, Sequence
+
+from xsisolate import __version__
+from xsisolate.cli import seal
+from xsisolate.errors import EXIT_HOST, XsisolateError
+
+COMMANDS = (seal,)
+INTERRUPTED = 130           # as shells have it
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run a command; the exit code is the contract's (errors.py)."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except XsisolateError as error:
+        return complain(str(error), error.exit_code)
+    except BrokenPipeError:         # whoever read us has seen enough
+        sys.stderr.close()
+        return EXIT_HOST
+    except KeyboardInterrupt:
+        return complain('interrupted', INTERRUPTED)
+    except Exception as error:      # a mistake of ours: still one line
+        return complain('internal: %r' % error, EXIT_HOST)
+
+
+def complain(text: str, code: int) -> int:
+    """Print a line for a person, and return the exit code."""
+    print('xsisolate: ' + text, file=sys.stderr)
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog='xsisolate', description='Network isolation for the VMs of a Xen host.',
+        epilog='exit codes: 0 done, 1 the host failed, 2 usage, 3 policy or configuration error, '
+               '4 differences found')
+    parser.add_argument('--version', action='version', version='xsisolate ' + __version__)
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND', title='commands')
+    commands.required = True
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser
