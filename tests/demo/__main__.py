@@ -10,16 +10,18 @@ import time
 from typing import List, Optional
 
 from demo.attacks import attack_all
+from demo.coup import help_oneself
 from demo.lifecycle import restart_and_crash
 from demo.policy import promised
 from demo.reach import measure
 from demo.scene import BRIDGE, Scene
 from demo.screen import Screen
 from demo.stopwatch import UNMANAGED, TimedHooks, version_of
-from demo.tables import (show_attacks, show_complaints, show_matrix, show_policies,
+from demo.tables import (show_attacks, show_complaints, show_coups, show_matrix, show_policies,
                          show_steps, show_timings)
 from lab.process import LabError, run
 from lab.sandbox import Sandbox
+from lab.seals import seal
 from lab.vm import PlugFailed
 
 INTERRUPTED = 130
@@ -60,7 +62,7 @@ def show(screen: Screen, options: argparse.Namespace) -> bool:
     hooks = TimedHooks(options.hook_python)
     interpreter = version_of(options.hook_python)
     screen.progress('starting Open vSwitch, xenstored and eight VMs')
-    with Sandbox(hooks) as dom0:
+    with Sandbox(hooks, sealer=seal) as dom0:
         try:
             fine = play(screen, Scene(dom0), hooks, interpreter, options.sabotage)
         finally:    # taking it down is quick, and not to be cut short
@@ -92,11 +94,15 @@ def play(screen: Screen, scene: Scene, hooks: TimedHooks, interpreter: str,
     after = attack_all(scene)
     screen.progress('restarting a VM, crashing it')
     steps = restart_and_crash(scene)
+    complaints = list(hooks.complaints)     # of what follows one is due
+    screen.progress('letting a guest rewrite its vm-data')
+    coups = help_oneself(scene)
     screen.progress('')
     show_title(screen, interpreter)
     show_policies(screen)
     fine = [show_matrix(screen, measured, promised()), show_attacks(screen, before, after),
-            show_steps(screen, steps), show_complaints(screen, hooks.complaints)]
+            show_steps(screen, steps), show_coups(screen, coups),
+            show_complaints(screen, complaints)]
     show_timings(screen, hooks.timings(), interpreter)
     return all(fine)
 
@@ -106,8 +112,6 @@ def show_title(screen: Screen, interpreter: str) -> None:
     switch = run(['ovs-vswitchd', '--version']).splitlines()[0].split()[-1]
     screen.say(screen.paint('xsisolate: eight VMs on one bridge', 'bold')
                + ' of Open vSwitch %s, hooks run by %s' % (switch, interpreter))
-    screen.say(screen.paint("unsealed: accept - vm-data is trusted as it stands, since seals "
-                            "come with a later release", 'dim'))
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ SUBNETS = ('10.9.0.0/24', 'fd00:9::/64')
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
 CONFIGURATION = '''\
 version: 1
-unsealed: accept
+grace: 1
 networks:
   %s:
     subnets: ["%s", "%s"]

@@ -2,6 +2,7 @@
 from typing import FrozenSet, List, Sequence
 
 from demo.attacks import ATTACKS, Outcome
+from demo.coup import USURPER, Coup
 from demo.lifecycle import Step
 from demo.policy import PROBES, Matrix, Pair, Probe
 from demo.reach import differences
@@ -17,7 +18,7 @@ MANY = 8        # lines of a kind; the first ones say enough
 
 def show_policies(screen: Screen) -> None:
     """Print what the admin wrote."""
-    screen.head("What the admin wrote to the VMs' vm-data (xsisolate/...; own addresses too)")
+    screen.head("What the admin wrote to the VMs' vm-data (xsisolate/...; own addresses too), sealed")
     for machine in VMS:
         words = ['%s=%s' % (key, value) for key, value in sorted((machine.policy or {}).items())
                  if not key.startswith('vif/')]
@@ -100,6 +101,17 @@ def show_steps(screen: Screen, steps: List[Step]) -> bool:
     fine = all(step.fine for step in steps)
     screen.say('  no orphan left: %s' % screen.verdict(fine))
     return fine
+
+
+def show_coups(screen: Screen, coups: List[Coup]) -> bool:
+    """Print what a guest's root gained by rewriting its own vm-data."""
+    screen.head('%s wants to be in another group' % USURPER)
+    for coup in coups:
+        screen.say('  %-52s reaches %-19s %s' % (coup.what, ', '.join(coup.reached) or 'nobody',
+                                                 screen.verdict(coup.fine)))
+        if coup.said:
+            screen.say('    the hook says: %.84s...' % coup.said)
+    return all(coup.fine for coup in coups) and bool(coups[0].said)
 
 
 def show_complaints(screen: Screen, complaints: Sequence[str]) -> bool:

@@ -49,6 +49,8 @@ def test_all_is_well() -> None:
     assert 'Everything is as it should be.' in done.stdout.splitlines()[-1]
     assert '88 of 88 pairs as policy says: ok' in done.stdout
     assert '8 of 8 stopped: ok' in done.stdout
+    assert 'reaches nobody              ok' in done.stdout
+    assert 'the hook says: xsisolate-seal of device 0: ' in done.stdout
     assert '\033' not in done.stdout        # no terminal, no colours
 
 
