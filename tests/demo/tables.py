@@ -18,7 +18,8 @@ MANY = 8        # lines of a kind; the first ones say enough
 
 def show_policies(screen: Screen) -> None:
     """Print what the admin wrote."""
-    screen.head("What the admin wrote to the VMs' vm-data (xsisolate/...; own addresses too), sealed")
+    screen.head("What the admin wrote to the VMs' vm-data (xsisolate/...; own addresses too), "
+                'sealed')
     for machine in VMS:
         words = ['%s=%s' % (key, value) for key, value in sorted((machine.policy or {}).items())
                  if not key.startswith('vif/')]
