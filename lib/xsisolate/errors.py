@@ -43,5 +43,9 @@ class HostError(XsisolateError):
     """Something of the host's is missing or refuses: OVS, xenstore, a netdev."""
 
 
-class MetadataError(HostError):
+class UnknownVif(HostError):
+    """The host does not know the VIF, or not well enough: it has no domain or no metadata."""
+
+
+class MetadataError(UnknownVif):
     """xenopsd's VIF metadata is missing, half-written or makes no sense."""

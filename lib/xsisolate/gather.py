@@ -2,13 +2,13 @@
 from typing import NamedTuple, Optional, Tuple
 
 from xsisolate.config import load_config
-from xsisolate.core.model import Config, EffectivePolicy, Identity, Mode, Network, VifPolicy
+from xsisolate.core.model import Config, EffectivePolicy, Identity, Network, VifPolicy
 from xsisolate.core.policy import find_network, quarantine, resolve_policy
 from xsisolate.core.seal import SEAL_KEY
 from xsisolate.core.vmdata import parse_vmdata
 from xsisolate.dom0.xenopsd import VifMetadata, read_metadata
 from xsisolate.dom0.xenstore import TooLarge, Xenstore
-from xsisolate.errors import ConfigError, HostError, PolicyError, UnprovenPolicy
+from xsisolate.errors import ConfigError, PolicyError, UnknownVif, UnprovenPolicy
 
 # Children of vm-data/xsisolate that are still read: all numbered keys of all
 # lists, and room for mistakes. Beyond that it is no policy but an attack.
@@ -22,7 +22,6 @@ class VifFacts(NamedTuple):
     identity: Identity
     policy: EffectivePolicy
     arriving: bool              # the VM migrates to this host: another uuid for now
-    unproven: bool              # vm-data and seal do not fit; perhaps they will in a moment
 
     @property
     def vm_uuid(self) -> str:
@@ -54,7 +53,7 @@ def read_vm_uuid(store: Xenstore, domid: int) -> str:
     path = store.read_text('/local/domain/%d/vm' % domid)
     uuid = store.read_text(path + '/uuid') if path else None
     if not uuid:
-        raise HostError('domain %d has no VM uuid in xenstore: is it being destroyed?' % domid)
+        raise UnknownVif('domain %d has no VM uuid in xenstore: is it being destroyed?' % domid)
     return uuid
 
 
@@ -77,25 +76,23 @@ def read_vif(store: Xenstore, domid: int, vm_uuid: str, devid: int,
              configuration: Configuration) -> VifFacts:
     """Return a VIF's facts; a policy that must not be applied becomes quarantine.
 
-    Raises HostError if the host does not know the VIF.
+    Raises UnknownVif if the host does not know the VIF.
     """
     metadata, identity = read_identity(store, vm_uuid, devid)
     arriving = store.read('/vm/%s/final-uuid' % vm_uuid) is not None
-    facts = VifFacts(metadata, identity, EffectivePolicy(Mode.QUARANTINED), arriving, False)
     try:
-        return facts._replace(policy=_resolve(store, domid, facts, configuration))
+        policy = _resolve(store, domid, metadata, identity, configuration)
     except PolicyError as error:
-        return facts._replace(policy=quarantine(str(error)),
-                              unproven=isinstance(error, UnprovenPolicy))
+        policy = quarantine(str(error), isinstance(error, UnprovenPolicy))
+    return VifFacts(metadata, identity, policy, arriving)
 
 
-def _resolve(store: Xenstore, domid: int, facts: VifFacts,
+def _resolve(store: Xenstore, domid: int, metadata: VifMetadata, identity: Identity,
              configuration: Configuration) -> EffectivePolicy:
     if configuration.error:
         raise PolicyError(configuration.error)
-    metadata = facts.metadata
-    return resolve_policy(facts.identity, metadata.other_config.get(SEAL_KEY), metadata.locking,
-                          read_policy(store, domid, metadata.devid), configuration.config,
+    return resolve_policy(identity, metadata.other_config.get(SEAL_KEY), metadata.locking,
+                          read_policy(store, domid, identity.devid), configuration.config,
                           configuration.find_network(metadata.bridge, metadata.network_uuid))
 
 

@@ -8,15 +8,17 @@ from contextlib import suppress
 from typing import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.core.event import Event
+from xsisolate.core.flow import FlowDiff
 from xsisolate.core.model import EffectivePolicy
 from xsisolate.core.plan import port_key
-from xsisolate.dom0 import netdev, openflow
+from xsisolate.dom0 import netdev
 from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.ovsdb import Bridge, NetworkBridge, Port, find_bridge
 from xsisolate.errors import HostError, XsisolateError
 from xsisolate.gather import VifFacts, read_vif
-from xsisolate.program import Dom0, program, program_remaining
-from xsisolate.reconcile import Result, read_registry
+from xsisolate.program import program, program_remaining
+from xsisolate.reconcile import read_registry
+from xsisolate.survey import Dom0, allow_protocols
 
 LOCK_DEADLINE_S = 60.0          # a burst of plugs waits in line; xenopsd gives up after 300
 
@@ -31,7 +33,7 @@ class Outcome(NamedTuple):
     policy: EffectivePolicy
     ofport: int
     fresh: bool                     # the port is new on this bridge
-    result: Result
+    diff: FlowDiff                  # what changed on the switch
     exposed: bool                   # the bridge opens up when its controller does not answer
 
 
@@ -64,21 +66,21 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
     try:
         if fresh:
             netdev.set_down(event.device)
-        _allow_protocols(dom0, target.bridge)
+        allow_protocols(dom0, target.bridge)
         ofport = dom0.ovsdb.ensure_port(facts.metadata.bridge, event.device,
                                         external_ids(facts), trunks)
         along = _bring_along(dom0, event, facts, target)
-        policy, result = program(dom0, event, facts, target.bridge.name, new=not before)
+        policy, diff = program(dom0, event, facts, target.bridge.name, new=not before)
         for name in [event.device] + along:
             netdev.set_up(name)
     except Exception:
         _shut(dom0, event, target.bridge.name, fresh)
         raise
     exposed = target.bridge.has_controller and target.bridge.fail_mode != 'secure'
-    return Outcome(facts, policy, ofport, fresh, result, exposed)
+    return Outcome(facts, policy, ofport, fresh, diff, exposed)
 
 
-def unplug(dom0: Dom0, event: Event) -> Result:
+def unplug(dom0: Dom0, event: Event) -> FlowDiff:
     """Take a VIF's netdev off its bridge, with its flows; needs neither xenstore nor metadata."""
     if netdev.exists(event.device):
         netdev.set_down(event.device)
@@ -86,8 +88,8 @@ def unplug(dom0: Dom0, event: Event) -> Result:
     found = _find_ports(bridges, event).get(event.device)
     homes = [found[0]] if found else [bridge for bridge in bridges if _has_flows(bridge, event)]
     changes = [_unplug(dom0, event, bridge) for bridge in homes]
-    return Result(sum(change.added for change in changes),
-                  sum(change.deleted for change in changes))
+    return FlowDiff(tuple(flow for change in changes for flow in change.add),
+                    tuple(flow for change in changes for flow in change.delete))
 
 
 def _has_flows(bridge: Bridge, event: Event) -> bool:
@@ -97,10 +99,10 @@ def _has_flows(bridge: Bridge, event: Event) -> bool:
         return False        # if there are any, the next hook for this bridge removes them
 
 
-def _unplug(dom0: Dom0, event: Event, bridge: Bridge) -> Result:
+def _unplug(dom0: Dom0, event: Event, bridge: Bridge) -> FlowDiff:
     with bridge_lock(bridge.name, LOCK_DEADLINE_S):
         dom0.ovsdb.delete_port(event.device)
-        _allow_protocols(dom0, bridge)
+        allow_protocols(dom0, bridge)
         return program_remaining(dom0, event, bridge.name)
 
 
@@ -151,13 +153,7 @@ def _read_again(dom0: Dom0, event: Event, facts: VifFacts) -> VifFacts:
     if again.metadata.bridge != facts.metadata.bridge:
         raise HostError('the VIF moves to bridge %s at this moment' % again.metadata.bridge)
     # An admin's next write has begun: what was proven a moment ago is still good.
-    return facts if again.unproven and not facts.unproven else again
-
-
-def _allow_protocols(dom0: Dom0, bridge: Bridge) -> None:
-    """A controller may have restricted the bridge to OpenFlow versions that cannot serve us."""
-    if bridge.protocols and not set(openflow.PROTOCOLS) <= set(bridge.protocols):
-        dom0.ovsdb.add_protocols(bridge.name, openflow.PROTOCOLS)
+    return facts if again.policy.unproven and not facts.policy.unproven else again
 
 
 def _bring_along(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge) -> List[str]:

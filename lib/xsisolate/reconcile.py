@@ -2,7 +2,7 @@
 from typing import AbstractSet, FrozenSet, Mapping, NamedTuple, Sequence, Tuple
 
 from xsisolate.core.cookie import HEADER, Key, Kind
-from xsisolate.core.flow import Flow, diff_flows
+from xsisolate.core.flow import Flow, FlowDiff, diff_flows
 from xsisolate.core.items import Registry, header_flow, parse_registry
 from xsisolate.core.peersets import Items
 from xsisolate.core.plan import Plan, learned_flows, port_key
@@ -14,13 +14,6 @@ SINGLE_READS = 3    # beyond that many dumps one of everything is cheaper
 EXACT = 0xffffffffffffffff
 VIF_KINDS = (Kind.ENDPOINT, Kind.PORT)
 VIF_MASK = EXACT ^ (Kind.ENDPOINT ^ Kind.PORT) << 28 ^ 1    # either kind, vif or tap
-
-
-class Result(NamedTuple):
-    """What reconciling a bridge changed, in flows."""
-
-    added: int = 0
-    deleted: int = 0
 
 
 class View(NamedTuple):
@@ -40,15 +33,15 @@ def read_registry(bridge: str) -> Registry:
 
 
 def reconcile(bridge: str, headers: FrozenSet[Flow], plan: Plan,
-              ofports: Mapping[str, int]) -> Result:
-    """Make the bridge carry what is planned; the caller holds the bridge's lock.
+              ofports: Mapping[str, int]) -> FlowDiff:
+    """Make the bridge carry what is planned for some VIFs; return what changed.
 
-    `headers` are the flows from which the plan's registry was parsed, `ofports`
-    the VIF netdevs that are on the bridge.
+    The caller holds the bridge's lock. `headers` are the flows from which the
+    plan's registry was parsed, `ofports` the VIF netdevs that are on the bridge.
     """
     registry, items = parse_registry(headers), plan.items
     if not headers and not items:
-        return Result()
+        return FlowDiff()
     view = _view(bridge, registry, items, _scope(registry, items, plan.vifs), ofports)
     if len(view.selectors) > SINGLE_READS or len(registry) < len(headers):
         view = _view(bridge, registry, items, _widest(registry, items), ofports)._replace(
@@ -58,7 +51,22 @@ def reconcile(bridge: str, headers: FrozenSet[Flow], plan: Plan,
     if diff.add or diff.delete:
         openflow.apply_diff(bridge, diff)
         _check(view._replace(selectors=_selectors(view.scope)), desired)
-    return Result(len(diff.add), len(diff.delete))
+    return diff
+
+
+def reconcile_all(bridge: str, plan: Plan) -> FlowDiff:
+    """Make the bridge carry a plan for all its VIFs, and nothing else of ours."""
+    diff = compare_all(bridge, plan)
+    if diff.add or diff.delete:
+        openflow.apply_diff(bridge, diff)
+        _complain(bridge, compare_all(bridge, plan))
+    return diff
+
+
+def compare_all(bridge: str, plan: Plan) -> FlowDiff:
+    """Return what of all our flows on a bridge is missing, and what is too much."""
+    return diff_flows(_desired(plan.items, plan.items.keys()),
+                      openflow.read_flows(bridge) - learned_flows(plan.items))
 
 
 def _scope(registry: Registry, items: Items, vifs: Sequence[Vif]) -> FrozenSet[Key]:
@@ -116,10 +124,14 @@ def _read(view: View) -> FrozenSet[Flow]:
 
 def _check(view: View, desired: FrozenSet[Flow]) -> None:
     """Raise HostError unless the switch has what was asked for and nothing else."""
-    found = diff_flows(desired, _actual(view) | openflow.read_headers(view.bridge))
-    if found.add or found.delete:
-        odd: Tuple[Flow, ...] = found.add + found.delete
+    _complain(view.bridge, diff_flows(desired, _actual(view) | openflow.read_headers(view.bridge)))
+
+
+def _complain(bridge: str, found: FlowDiff) -> None:
+    """Raise HostError if anything differs after a change."""
+    odd: Tuple[Flow, ...] = found.add + found.delete
+    if odd:
         raise HostError('bridge %s: %d flows are missing and %d are too many after the change, '
                         'such as table=%d,%s actions=%s'
-                        % (view.bridge, len(found.add), len(found.delete), odd[0].table,
+                        % (bridge, len(found.add), len(found.delete), odd[0].table,
                            odd[0].match, odd[0].actions[:80]))

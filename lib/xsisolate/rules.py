@@ -14,7 +14,7 @@ from xsisolate.errors import EXIT_DONE, HostError
 from xsisolate.gather import VifFacts, read_configuration, read_vif, read_vm_uuid
 from xsisolate.grace import wait_for_proof
 from xsisolate.plug import Outcome, plug, unplug
-from xsisolate.program import Dom0
+from xsisolate.survey import Dom0
 
 STOCK_RULES = '/usr/libexec/xenopsd/setup-vif-rules'
 BRIDGE_SYSFS = '/sys/class/net/%s/bridge'
@@ -71,8 +71,8 @@ def report(event: Event, outcome: Outcome, accept_unsealed: bool, seconds: float
     policy = outcome.policy
     log.info('hook', vif=event.device, vm=outcome.facts.vm_uuid, action=event.action,
              bridge=outcome.facts.metadata.bridge, mode=policy.mode.word,
-             groups=','.join(sorted(policy.groups)) or None, added=outcome.result.added,
-             deleted=outcome.result.deleted, ms=round(seconds * 1000))
+             groups=','.join(sorted(policy.groups)) or None, added=len(outcome.diff.add),
+             deleted=len(outcome.diff.delete), ms=round(seconds * 1000))
     if policy.reason:
         log.warning('quarantined', vif=event.device, vm=outcome.facts.vm_uuid,
                     reason=policy.reason)
@@ -122,9 +122,9 @@ def clear(event: Event, log: Log) -> None:
             log.info('hook', vif=event.device, action=event.action, served_by='stock')
             return
         with Ovsdb() as ovsdb:
-            result = unplug(Dom0(ovsdb, store, read_configuration()), event)
-        log.info('hook', vif=event.device, action=event.action, added=result.added,
-                 deleted=result.deleted, ms=round((monotonic() - began) * 1000))
+            diff = unplug(Dom0(ovsdb, store, read_configuration()), event)
+        log.info('hook', vif=event.device, action=event.action, added=len(diff.add),
+                 deleted=len(diff.delete), ms=round((monotonic() - began) * 1000))
     except HostError as error:
         close_device(event.device)
         log.error('not removed', vif=event.device, action=event.action, error=error)

@@ -46,7 +46,7 @@ def reconcile(bridge, vifs, around):
     headers = openflow.read_headers(bridge)
     plan = plan_bridge(parse_registry(headers), vifs, around)
     result = reconciling.reconcile(bridge, headers, plan, around.ofports)
-    return Outcome(result.added, result.deleted, plan.vifs)
+    return Outcome(len(result.add), len(result.delete), plan.vifs)
 
 
 def dump(switch, bridge):

@@ -118,3 +118,4 @@ class EffectivePolicy(NamedTuple):
     groups: FrozenSet[str] = frozenset()
     allow: FrozenSet[Peer] = frozenset()
     reason: str = ''                                # why it is quarantined
+    unproven: bool = False          # vm-data and seal do not fit; perhaps they will in a moment

@@ -34,9 +34,9 @@ def resolve_policy(vif: Identity, seal: Optional[str], locking: Locking,
     return _effective(max(_written_mode(written), locking.mode), vif.mac, locking, written)
 
 
-def quarantine(reason: str) -> EffectivePolicy:
+def quarantine(reason: str, unproven: bool = False) -> EffectivePolicy:
     """Return the answer to a policy that must not be applied: no frame passes."""
-    return EffectivePolicy(Mode.QUARANTINED, reason=reason)
+    return EffectivePolicy(Mode.QUARANTINED, reason=reason, unproven=unproven)
 
 
 def find_network(config: Config, bridge: str, network_uuid: str) -> Network:

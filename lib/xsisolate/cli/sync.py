@@ -1,0 +1,104 @@
+"""`xsisolate sync`: make the switch carry what it should, or show what that would change."""
+import argparse
+import json
+import sys
+from time import monotonic
+from typing import Any, Dict, Iterator, List
+
+from xsisolate.core.flow import Flow
+from xsisolate.dom0.ovsdb import Ovsdb
+from xsisolate.dom0.xenstore import Xenstore
+from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, ConfigError
+from xsisolate.gather import read_configuration
+from xsisolate.survey import Dom0
+from xsisolate.sync import BridgeSync, choose_bridges, sync_bridges
+
+EXAMPLES = '''
+examples:
+  xsisolate sync                      all bridges of this host
+  xsisolate sync --dry-run            show the difference only; exit code 4 if there is one
+  xsisolate sync --bridge xapi3       the bridge that carries the network xapi3
+'''
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        'sync', help='reconcile the flows of every VIF on this host', epilog=EXAMPLES,
+        description='Make every bridge of this host carry the flows that its VIFs need and no '
+        'others of ours, from xenstore, VIF metadata, configuration and group files.',
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--bridge', metavar='B', default='',
+                        help='only the bridge that carries this network')
+    parser.add_argument('--dry-run', action='store_true',
+                        help='change nothing; print the difference as a diff of flows')
+    parser.add_argument('--json', action='store_true', help='print the outcome as JSON')
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    configuration = read_configuration()
+    if configuration.error:
+        raise ConfigError('%s; no VIF was touched' % configuration.error)
+    done: List[BridgeSync] = []
+    with Ovsdb() as ovsdb, Xenstore() as store:
+        dom0 = Dom0(ovsdb, store, configuration)
+        names = choose_bridges(dom0, arguments.bridge)
+        began = monotonic()
+        for outcome in sync_bridges(dom0, names, arguments.dry_run):
+            done.append(outcome)
+            if not arguments.json:
+                show(outcome, arguments.dry_run, monotonic() - began)
+    if arguments.json:
+        print(json.dumps([describe(outcome) for outcome in done], indent=2, sort_keys=True))
+    if any(outcome.error for outcome in done):
+        return EXIT_HOST
+    different = arguments.dry_run and any(outcome.changed for outcome in done)
+    return EXIT_DIFFERENT if different else EXIT_DONE
+
+
+def show(outcome: BridgeSync, dry_run: bool, seconds: float) -> None:
+    """Print what became of a bridge, in a dry run as a diff."""
+    if outcome.error:
+        print('xsisolate: bridge %s: %s' % (outcome.bridge, outcome.error), file=sys.stderr)
+        return
+    if dry_run and outcome.changed:
+        print('\n'.join(diff_lines(outcome)))
+    print('%s%s: %d VIFs, %d quarantined; %d flows %s, %d %s, %d dead ports %s (%.1f s)' % (
+        '# ' if dry_run else '', outcome.bridge, len(outcome.vifs), len(outcome.quarantined),
+        len(outcome.diff.add), 'missing' if dry_run else 'added', len(outcome.diff.delete),
+        'too many' if dry_run else 'deleted', len(outcome.dead),
+        'left' if dry_run else 'removed', seconds), flush=True)
+    for vif in outcome.quarantined:
+        print('%squarantined vif%d.%d: %s' % ('# ' if dry_run else '  ', vif.domid, vif.devid,
+                                             vif.policy.reason))
+
+
+def diff_lines(outcome: BridgeSync) -> Iterator[str]:
+    """Yield a bridge's differences as a unified diff has them: - is there, + should be."""
+    yield '--- %s as it is' % outcome.bridge
+    yield '+++ %s as it should be' % outcome.bridge
+    for port in outcome.dead:
+        yield '-port %s' % port
+    signed = [(flow, '-') for flow in outcome.diff.delete] + [
+        (flow, '+') for flow in outcome.diff.add]
+    for flow, sign in sorted(signed, key=lambda item: (item[0].table, -item[0].priority,
+                                                      item[0].match, item[1] == '+')):
+        yield sign + format_flow(flow)
+
+
+def format_flow(flow: Flow) -> str:
+    """Return a flow as `ovs-ofctl dump-flows` prints it."""
+    return 'cookie=0x%x, table=%d, priority=%d%s actions=%s' % (
+        flow.cookie, flow.table, flow.priority, flow.match and ',' + flow.match, flow.actions)
+
+
+def describe(outcome: BridgeSync) -> Dict[str, Any]:
+    """Return a bridge's outcome as JSON has it."""
+    return {'bridge': outcome.bridge, 'error': outcome.error or None,
+            'vifs': len(outcome.vifs), 'dead_ports': list(outcome.dead),
+            'quarantined': {'vif%d.%d' % vif.number: vif.policy.reason
+                            for vif in outcome.quarantined},
+            'missing': [format_flow(flow) for flow in outcome.diff.add],
+            'surplus': [format_flow(flow) for flow in outcome.diff.delete]}

@@ -1,0 +1,133 @@
+"""What is on a bridge now: its ports, and the VIFs behind them with their policies."""
+from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+from xsisolate.core.flows.stages import NETWORK
+from xsisolate.core.policy import quarantine
+from xsisolate.core.topology import Link, make_topology, vif_ofports
+from xsisolate.core.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
+from xsisolate.dom0 import openflow
+from xsisolate.dom0.members import read_members
+from xsisolate.dom0.ovsdb import Bridge, Ovsdb, Port, find_bridge
+from xsisolate.dom0.xenstore import Xenstore
+from xsisolate.errors import HostError, UnknownVif
+from xsisolate.gather import Configuration, VifFacts, read_vif, read_vm_uuid
+
+BALANCED_MODES = ('balance-slb', 'balance-tcp')
+ACCESS_MODES = (None, 'access', 'trunk')
+
+
+class Dom0(NamedTuple):
+    """The neighbours that plugging needs, connected once per run."""
+
+    ovsdb: Ovsdb
+    store: Optional[Xenstore]       # None: gone; then only unplugging works
+    configuration: Configuration
+
+
+class Survey(NamedTuple):
+    """A bridge and its interfaces, as of one moment."""
+
+    bridge: Bridge
+    links: Tuple[Link, ...]
+
+
+def survey_bridge(dom0: Dom0, name: str) -> Survey:
+    """Return a bridge as of now."""
+    for bridge in dom0.ovsdb.read_bridges():
+        if bridge.name == name:
+            return survey_of(bridge)
+    raise HostError('bridge %s vanished from Open vSwitch' % name)
+
+
+def survey_of(bridge: Bridge) -> Survey:
+    """Return a bridge with its links."""
+    return Survey(bridge, tuple(link for port in bridge.ports for link in _links(port)))
+
+
+def allow_protocols(dom0: Dom0, bridge: Bridge) -> None:
+    """A controller may have restricted the bridge to OpenFlow versions that cannot serve us."""
+    if bridge.protocols and not set(openflow.PROTOCOLS) <= set(bridge.protocols):
+        dom0.ovsdb.add_protocols(bridge.name, openflow.PROTOCOLS)
+
+
+def find_vifs(survey: Survey) -> List[Tuple[int, int]]:
+    """Return (domid, devid) of all VIFs that have a netdev on the bridge."""
+    return sorted({split_port(name) for name in vif_ofports(survey.links)})
+
+
+def make_vif(dom0: Dom0, survey: Survey, domid: int, devid: int) -> Vif:
+    """Return a VIF of which only the number is known; one that nobody knows is closed."""
+    vif = Vif(domid, devid, ports=_vif_ports(survey.links, domid, devid))
+    if not vif.ports:
+        return vif
+    try:
+        return vif_from_facts(read_facts(dom0, domid, devid), survey, domid, devid)
+    except UnknownVif as error:
+        return vif._replace(policy=quarantine(str(error)))
+
+
+def read_facts(dom0: Dom0, domid: int, devid: int) -> VifFacts:
+    """Return a VIF's facts; at the end of a migration its VM is renamed while we look."""
+    if dom0.store is None:
+        raise UnknownVif('there is no xenstored')
+    uuid = read_vm_uuid(dom0.store, domid)
+    try:
+        return read_vif(dom0.store, domid, uuid, devid, dom0.configuration)
+    except UnknownVif:
+        renamed = read_vm_uuid(dom0.store, domid)
+        if renamed == uuid:
+            raise
+        return read_vif(dom0.store, domid, renamed, devid, dom0.configuration)
+
+
+def vif_from_facts(facts: VifFacts, survey: Survey, domid: int, devid: int) -> Vif:
+    """Return a VIF as planning sees it; one that belongs to another bridge is closed."""
+    bridge, links = survey
+    found = find_bridge([bridge], facts.metadata.bridge)
+    if found is None:
+        vif = Vif(domid, devid, ports=_vif_ports(survey.links, domid, devid))
+        return vif.closed('its network is not on this bridge but on ' + facts.metadata.bridge)
+    ports = _vif_ports(links, domid, devid)
+    own = Attached(NETWORK | (found.tag or 0), facts.metadata.bridge,
+                   facts.metadata.network_uuid or UNNAMED)
+    trunks = [] if found.tag else _trunks(bridge, ports)
+    return Vif(domid, devid, facts.vm_uuid, facts.metadata.mac,
+               tuple(_attached(bridge, own, vlan) for vlan in trunks) or (own,), bool(trunks),
+               facts.policy, ports, facts.arriving)
+
+
+def _trunks(bridge: Bridge, ports: Sequence[VifPort]) -> List[int]:
+    """Return the VLANs that a VIF may tag its frames with; none: it uses no tags."""
+    names = {port.name for port in ports}
+    return sorted({vlan for port in bridge.ports if port.name in names for vlan in port.trunks})
+
+
+def _attached(bridge: Bridge, own: Attached, vlan: int) -> Attached:
+    """Return the network that a VLAN of a trunk is; 0 is the untagged one."""
+    if not vlan:
+        return own
+    names = [port.name for port in bridge.ports if port.fake_bridge and port.tag == vlan]
+    return Attached(NETWORK | vlan, (names or [UNNAMED])[0])
+
+
+def _vif_ports(links: Sequence[Link], domid: int, devid: int) -> Tuple[VifPort, ...]:
+    names = ('vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid))
+    return tuple(VifPort(link.interface, link.ofport) for link in links
+                 if link.interface in names)
+
+
+def _links(port: Port) -> Iterable[Link]:
+    for interface in port.interfaces:
+        if interface.ofport is not None and interface.ofport > 0:
+            active = port.bond_active_slave in (None, '', interface.mac_in_use)
+            yield Link(port.name, interface.name, interface.ofport, interface.type == 'internal',
+                       port.tag, active, port.vlan_mode not in ACCESS_MODES,
+                       port.bond_mode in BALANCED_MODES)
+
+
+def surroundings(dom0: Dom0, survey: Survey) -> Surroundings:
+    """Return what planning depends on beside the VIFs."""
+    bridge, links = survey
+    return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping),
+                        vif_ofports(links), dom0.configuration.config,
+                        dom0.configuration.find_network, read_members)

@@ -1,0 +1,107 @@
+"""Reconcile every bridge of this host with what its VIFs need.
+
+From xenstore, xenopsd's metadata, the configuration and the group files alone:
+what is missing on a bridge is added, what is ours and nobody needs is removed,
+and ports whose netdev is gone are taken off.
+"""
+from time import sleep
+from typing import FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
+
+from xsisolate.core.flow import FlowDiff
+from xsisolate.core.model import Mode
+from xsisolate.core.topology import VIF_NETDEV
+from xsisolate.core.vif import Vif
+from xsisolate.dom0 import netdev
+from xsisolate.dom0.lock import bridge_lock
+from xsisolate.dom0.ovsdb import Bridge, find_bridge
+from xsisolate.errors import HostError
+from xsisolate.grace import wait_for_bridges
+from xsisolate.program import preview_all, program_all
+from xsisolate.survey import Dom0, allow_protocols
+
+LOCK_DEADLINE_S = 60.0
+# A plug makes the port before the kernel has told everybody of the netdev, and
+# an unplug the other way round: what is gone must be seen twice.
+DEAD_PAUSE_S = 0.5
+
+
+class BridgeSync(NamedTuple):
+    """What became of one bridge."""
+
+    bridge: str
+    vifs: Tuple[Vif, ...] = ()
+    diff: FlowDiff = FlowDiff()
+    dead: Tuple[str, ...] = ()      # ports whose netdev is gone
+    error: str = ''
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether anything was, or would be, changed."""
+        return bool(self.diff.add or self.diff.delete or self.dead)
+
+    @property
+    def quarantined(self) -> Tuple[Vif, ...]:
+        """The VIFs whose policy must not be applied."""
+        return tuple(vif for vif in self.vifs if vif.policy.mode is Mode.QUARANTINED)
+
+
+def sync_bridges(dom0: Dom0, names: Iterable[str], dry_run: bool) -> Iterator[BridgeSync]:
+    """Reconcile bridges one after the other; a failure of one does not stop the rest."""
+    names = list(names)
+    dead = find_dead(dom0, names)
+    if not dry_run:
+        wait_for_bridges(dom0, names)
+    for name in names:
+        try:
+            yield sync_bridge(dom0, name, dead, dry_run)
+        except HostError as error:
+            yield BridgeSync(name, error=str(error))
+
+
+def sync_bridge(dom0: Dom0, name: str, dead: FrozenSet[str], dry_run: bool) -> BridgeSync:
+    """Reconcile one bridge."""
+    with bridge_lock(name, LOCK_DEADLINE_S):
+        gone = tuple(sorted(dead & _dead_ports(dom0, [name])))
+        if dry_run:
+            vifs, diff = preview_all(dom0, name)
+            return BridgeSync(name, vifs, diff, gone)
+        for port in gone:
+            dom0.ovsdb.delete_port(port)
+        allow_protocols(dom0, _bridge(dom0, name))
+        vifs, diff = program_all(dom0, name)
+        return BridgeSync(name, vifs, diff, gone)
+
+
+def choose_bridges(dom0: Dom0, wanted: str) -> List[str]:
+    """Return the real bridges to reconcile: all, or the one that carries a network."""
+    bridges = dom0.ovsdb.read_bridges()
+    if not wanted:
+        return [bridge.name for bridge in bridges]
+    found = find_bridge(bridges, wanted)
+    if found is None:
+        raise HostError('Open vSwitch has no bridge %s; it has %s'
+                        % (wanted, ', '.join(bridge.name for bridge in bridges) or 'none'))
+    return [found.bridge.name]
+
+
+def find_dead(dom0: Dom0, names: Iterable[str]) -> FrozenSet[str]:
+    """Return the VIFs' ports without a netdev, seen twice."""
+    names = list(names)
+    first = _dead_ports(dom0, names)
+    if not first:
+        return first
+    sleep(DEAD_PAUSE_S)
+    return first & _dead_ports(dom0, names)
+
+
+def _bridge(dom0: Dom0, name: str) -> Bridge:
+    found = find_bridge(dom0.ovsdb.read_bridges(), name)
+    if found is None:
+        raise HostError('bridge %s vanished from Open vSwitch' % name)
+    return found.bridge
+
+
+def _dead_ports(dom0: Dom0, names: List[str]) -> FrozenSet[str]:
+    return frozenset(port.name for bridge in dom0.ovsdb.read_bridges() if bridge.name in names
+                     for port in bridge.ports
+                     if VIF_NETDEV.fullmatch(port.name) and not netdev.exists(port.name))
