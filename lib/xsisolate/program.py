@@ -3,7 +3,7 @@
 The caller holds the bridge's lock. What must not be flooded to is hidden from
 floods before its flows come, and shown after.
 """
-from typing import Iterable, List, Tuple
+from typing import Callable, Iterable, List, Tuple
 
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
@@ -16,11 +16,12 @@ from xsisolate.dom0 import openflow
 from xsisolate.gather import VifFacts
 from xsisolate.reconcile import compare_all, reconcile, reconcile_all
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, surroundings, survey_bridge,
-                              vif_from_facts)
+                              survey_vifs, vif_from_facts)
 
 ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined
 
 Programmed = Tuple[Tuple[Vif, ...], FlowDiff]
+Spare = Callable[[Registry, Vif], bool]
 
 
 def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str,
@@ -43,10 +44,18 @@ def program_remaining(dom0: Dom0, event: Event, bridge: str) -> FlowDiff:
     return _program_vif(dom0, survey, make_vif(dom0, survey, event.domid, event.devid), False)[1]
 
 
-def program_all(dom0: Dom0, bridge: str) -> Programmed:
-    """Make a bridge carry what all its VIFs need, and nothing else of ours."""
+def nobody(registry: Registry, vif: Vif) -> bool:
+    """Spare no VIF."""
+    return False
+
+
+def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
+    """Make a bridge carry what all its VIFs need, and nothing else of ours.
+
+    VIFs that `spare` names keep what the bridge carries for them.
+    """
     survey = survey_bridge(dom0, bridge)
-    plan = _plan_all(dom0, survey)
+    plan = _plan_all(dom0, survey, spare)
     hidden = openflow.set_no_flood(bridge, _ports(plan.vifs, hidden=True), True)
     diff = reconcile_all(bridge, plan)
     if hidden:
@@ -57,15 +66,15 @@ def program_all(dom0: Dom0, bridge: str) -> Programmed:
     return plan.vifs, diff
 
 
-def preview_all(dom0: Dom0, bridge: str) -> Programmed:
+def preview_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     """Return what program_all would change, and change nothing."""
-    plan = _plan_all(dom0, survey_bridge(dom0, bridge))
+    plan = _plan_all(dom0, survey_bridge(dom0, bridge), spare)
     return plan.vifs, compare_all(bridge, plan)
 
 
-def _plan_all(dom0: Dom0, survey: Survey) -> Plan:
-    vifs = [make_vif(dom0, survey, *number) for number in find_vifs(survey)]
+def _plan_all(dom0: Dom0, survey: Survey, spare: Spare) -> Plan:
     registry = parse_registry(openflow.read_headers(survey.bridge.name))
+    vifs = [vif for vif in survey_vifs(dom0, survey) if not spare(registry, vif)]
     return plan_bridge(registry, vifs, surroundings(dom0, survey))
 
 

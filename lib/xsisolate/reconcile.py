@@ -64,9 +64,14 @@ def reconcile_all(bridge: str, plan: Plan) -> FlowDiff:
 
 
 def compare_all(bridge: str, plan: Plan) -> FlowDiff:
-    """Return what of all our flows on a bridge is missing, and what is too much."""
+    """Return what of all our flows on a bridge is missing, and what is too much.
+
+    The flows of items that the plan knows by their header only are left alone.
+    """
+    kept = {key.cookie for key, item in plan.items.items() if item.flows is None}
+    actual = {flow for flow in openflow.read_flows(bridge) if flow.cookie not in kept}
     return diff_flows(_desired(plan.items, plan.items.keys()),
-                      openflow.read_flows(bridge) - learned_flows(plan.items))
+                      actual - learned_flows(plan.items))
 
 
 def _scope(registry: Registry, items: Items, vifs: Sequence[Vif]) -> FrozenSet[Key]:

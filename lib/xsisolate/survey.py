@@ -50,6 +50,11 @@ def allow_protocols(dom0: Dom0, bridge: Bridge) -> None:
         dom0.ovsdb.add_protocols(bridge.name, openflow.PROTOCOLS)
 
 
+def survey_vifs(dom0: Dom0, survey: Survey) -> List[Vif]:
+    """Return all VIFs that have a netdev on the bridge."""
+    return [make_vif(dom0, survey, domid, devid) for domid, devid in find_vifs(survey)]
+
+
 def find_vifs(survey: Survey) -> List[Tuple[int, int]]:
     """Return (domid, devid) of all VIFs that have a netdev on the bridge."""
     return sorted({split_port(name) for name in vif_ofports(survey.links)})
@@ -93,7 +98,7 @@ def vif_from_facts(facts: VifFacts, survey: Survey, domid: int, devid: int) -> V
     trunks = [] if found.tag else _trunks(bridge, ports)
     return Vif(domid, devid, facts.vm_uuid, facts.metadata.mac,
                tuple(_attached(bridge, own, vlan) for vlan in trunks) or (own,), bool(trunks),
-               facts.policy, ports, facts.arriving)
+               facts.policy, ports, facts.arriving, facts.metadata.locking)
 
 
 def _trunks(bridge: Bridge, ports: Sequence[VifPort]) -> List[int]:

@@ -16,7 +16,7 @@ from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.ovsdb import Bridge, find_bridge
 from xsisolate.errors import HostError
 from xsisolate.grace import wait_for_bridges
-from xsisolate.program import preview_all, program_all
+from xsisolate.program import Spare, nobody, preview_all, program_all
 from xsisolate.survey import Dom0, allow_protocols
 
 LOCK_DEADLINE_S = 60.0
@@ -53,23 +53,32 @@ def sync_bridges(dom0: Dom0, names: Iterable[str], dry_run: bool) -> Iterator[Br
         wait_for_bridges(dom0, names)
     for name in names:
         try:
-            yield sync_bridge(dom0, name, dead, dry_run)
+            if dry_run:
+                with bridge_lock(name, LOCK_DEADLINE_S):
+                    yield preview_bridge(dom0, name, dead)
+            else:
+                yield sync_bridge(dom0, name, dead)
         except HostError as error:
             yield BridgeSync(name, error=str(error))
 
 
-def sync_bridge(dom0: Dom0, name: str, dead: FrozenSet[str], dry_run: bool) -> BridgeSync:
-    """Reconcile one bridge."""
-    with bridge_lock(name, LOCK_DEADLINE_S):
-        gone = tuple(sorted(dead & _dead_ports(dom0, [name])))
-        if dry_run:
-            vifs, diff = preview_all(dom0, name)
-            return BridgeSync(name, vifs, diff, gone)
+def sync_bridge(dom0: Dom0, name: str, dead: FrozenSet[str], spare: Spare = nobody,
+                deadline: float = LOCK_DEADLINE_S) -> BridgeSync:
+    """Reconcile one bridge; `dead` are ports that had no netdev before, either."""
+    with bridge_lock(name, deadline):
+        gone = tuple(sorted(dead & find_dead_ports(dom0, [name])))
         for port in gone:
             dom0.ovsdb.delete_port(port)
         allow_protocols(dom0, _bridge(dom0, name))
-        vifs, diff = program_all(dom0, name)
+        vifs, diff = program_all(dom0, name, spare)
         return BridgeSync(name, vifs, diff, gone)
+
+
+def preview_bridge(dom0: Dom0, name: str, dead: FrozenSet[str],
+                   spare: Spare = nobody) -> BridgeSync:
+    """Return what sync_bridge would change, and change nothing."""
+    vifs, diff = preview_all(dom0, name, spare)
+    return BridgeSync(name, vifs, diff, tuple(sorted(dead & find_dead_ports(dom0, [name]))))
 
 
 def choose_bridges(dom0: Dom0, wanted: str) -> List[str]:
@@ -87,11 +96,11 @@ def choose_bridges(dom0: Dom0, wanted: str) -> List[str]:
 def find_dead(dom0: Dom0, names: Iterable[str]) -> FrozenSet[str]:
     """Return the VIFs' ports without a netdev, seen twice."""
     names = list(names)
-    first = _dead_ports(dom0, names)
+    first = find_dead_ports(dom0, names)
     if not first:
         return first
     sleep(DEAD_PAUSE_S)
-    return first & _dead_ports(dom0, names)
+    return first & find_dead_ports(dom0, names)
 
 
 def _bridge(dom0: Dom0, name: str) -> Bridge:
@@ -101,7 +110,8 @@ def _bridge(dom0: Dom0, name: str) -> Bridge:
     return found.bridge
 
 
-def _dead_ports(dom0: Dom0, names: List[str]) -> FrozenSet[str]:
+def find_dead_ports(dom0: Dom0, names: List[str]) -> FrozenSet[str]:
+    """Return the VIFs' ports that have no netdev now."""
     return frozenset(port.name for bridge in dom0.ovsdb.read_bridges() if bridge.name in names
                      for port in bridge.ports
                      if VIF_NETDEV.fullmatch(port.name) and not netdev.exists(port.name))

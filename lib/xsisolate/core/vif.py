@@ -2,7 +2,7 @@
 from typing import Callable, Iterable, Mapping, NamedTuple, Tuple
 
 from xsisolate.core.flows.delivery import Topology
-from xsisolate.core.model import Config, EffectivePolicy, Mode, Network, RemoteMember
+from xsisolate.core.model import Config, EffectivePolicy, Locking, Mode, Network, RemoteMember
 from xsisolate.core.policy import quarantine
 
 UNNAMED = '-'           # a network whose name or uuid nobody has told us
@@ -35,6 +35,7 @@ class Vif(NamedTuple):
     policy: EffectivePolicy = EffectivePolicy(Mode.UNLOCKED)
     ports: Tuple[VifPort, ...] = ()
     arriving: bool = False              # its VM migrates to this host, and may not be here yet
+    locking: Locking = Locking()        # XAPI's own locking mode, which no policy loosens
 
     @property
     def number(self) -> Tuple[int, int]:

@@ -42,7 +42,7 @@ class Xenstore:
     def __init__(self, timeout: float = 5.0) -> None:
         self._timeout = timeout
         self._last_id = 0
-        self._path = next((p for p in _sockets() if os.path.exists(p)), _sockets()[0])
+        self._path = find_socket()
         self._socket = socket(AF_UNIX, SOCK_STREAM)
         try:
             connect(self._socket, self._path, timeout)
@@ -171,10 +171,11 @@ def _value(path: str, kind: int, payload: bytes) -> Optional[bytes]:
     raise kind_of_error('xenstore %.80s: %s' % (path, word))
 
 
-def _sockets() -> Sequence[str]:
-    """Return where xenstored may listen."""
+def find_socket() -> str:
+    """Return where xenstored listens, or would."""
     named = os.environ.get('XENSTORED_PATH')
-    return (named,) if named else SOCKETS
+    paths = (named,) if named else SOCKETS
+    return next((path for path in paths if os.path.exists(path)), paths[0])
 
 
 def _reason(error: Exception) -> str:

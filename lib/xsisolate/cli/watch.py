@@ -1,0 +1,28 @@
+"""`xsisolate watch`: the daemon that keeps flows as they should be."""
+import argparse
+from typing import Any
+
+from xsisolate.dom0.syslog import Log
+from xsisolate.errors import EXIT_DONE
+
+EXAMPLES = '''
+It runs in the foreground: systemd starts it (xsisolate-watch.service). SIGHUP has every bridge
+compared at once, SIGTERM ends it; the flows stay.
+'''
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        'watch', help='keep the flows of this host as they should be, until stopped',
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Follow Open vSwitch, vm-data, the configuration and the group files, and '
+        'reconcile what has changed; put all flows back when ovs-vswitchd has restarted.')
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the daemon until it is told to stop."""
+    from xsisolate.watch.loop import Loop  # the other commands do without OVS's library
+    Loop(Log('xsisolate-watch')).run()
+    return EXIT_DONE

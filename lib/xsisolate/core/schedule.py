@@ -1,0 +1,71 @@
+"""What the daemon has to do, and when: a pure timetable.
+
+Times are seconds of a monotonic clock that the caller reads. Whoever asks often
+(a guest that rewrites its vm-data all day), and what fails, waits longer each time.
+"""
+from typing import Dict, List, NamedTuple, Optional
+
+PACE_FIRST_S = 0.25         # between two runs of the same task, doubled each time ...
+PACE_MOST_S = 5.0           # ... up to this
+QUIET_S = 0.5               # if it runs again that soon after it might have, it runs often
+
+
+class Task(NamedTuple):
+    """Something to bring up to date: a bridge, or one VIF of it."""
+
+    bridge: str = ''
+    domid: int = 0              # a VIF, if there is no bridge
+    devid: int = 0
+
+    def __str__(self) -> str:
+        return self.bridge or 'vif%d.%d' % (self.domid, self.devid)
+
+
+class Pace(NamedTuple):
+    """How fast a task may follow itself."""
+
+    ended: float                # when it last ended
+    pause: float                # how long it has to wait after that
+
+
+class Schedule:
+    """Tasks and the time at which each is due."""
+
+    def __init__(self) -> None:
+        self._due: Dict[Task, float] = {}
+        self._paces: Dict[Task, Pace] = {}
+
+    def ask(self, task: Task, at: float) -> None:
+        """Have a task run at that time, later if it has to wait, earlier if it is due already."""
+        pace = self._paces.get(task)
+        if pace:
+            at = max(at, pace.ended + pace.pause)
+        self._due[task] = min(at, self._due.get(task, at))
+
+    def ask_at(self, task: Task, at: float) -> None:
+        """Have a task run at that time, however often it has run."""
+        self._due[task] = min(at, self._due.get(task, at))
+
+    def take(self, now: float) -> List[Task]:
+        """Return the tasks that are due, the bridges first; they are no longer scheduled."""
+        due = sorted((task for task, at in self._due.items() if at <= now),
+                     key=lambda task: (not task.bridge, task))
+        for task in due:
+            del self._due[task]
+        return due
+
+    def end(self, task: Task, now: float) -> None:
+        """Note that a task has run: it waits before it runs again, longer if it runs often."""
+        before = self._paces.get(task)
+        often = before and now - before.ended < 2 * before.pause + QUIET_S
+        pause = min(before.pause * 2, PACE_MOST_S) if before and often else PACE_FIRST_S
+        self._paces[task] = Pace(now, pause)
+
+    def forget(self, task: Task) -> None:
+        """Strike off a task for what no longer exists."""
+        self._due.pop(task, None)
+        self._paces.pop(task, None)
+
+    def next(self) -> Optional[float]:
+        """Return when the next task is due, None if there is none."""
+        return min(self._due.values(), default=None)

@@ -1,0 +1,99 @@
+"""What the daemon must know of Open vSwitch's database, followed with OVS's own IDL."""
+import os
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+
+import ovs.db.idl
+import ovs.jsonrpc
+import ovs.poller
+import ovs.stream
+
+from xsisolate.core.topology import VIF_NETDEV
+from xsisolate.errors import HostError
+
+RUNDIRS = ('/run/openvswitch', '/var/run/openvswitch')
+DATABASE = 'Open_vSwitch'
+COLUMNS = {
+    'Open_vSwitch': ['bridges'],
+    'Bridge': ['name', 'ports', 'controller', 'fail_mode', 'protocols', 'mcast_snooping_enable'],
+    'Port': ['name', 'interfaces', 'tag', 'trunks', 'vlan_mode', 'fake_bridge',
+             'bond_active_slave', 'bond_mode'],
+    'Interface': ['name', 'ofport', 'type'],
+}
+
+
+class BridgeState(NamedTuple):
+    """A bridge as far as our flows depend on it."""
+
+    shape: Tuple[Any, ...]              # all but the VIFs' ports
+    vifs: Mapping[str, Tuple[Any, ...]]     # by netdev: number and VLANs of its port
+
+
+class Database:
+    """A follower of the database; `run` says when something has changed."""
+
+    def __init__(self) -> None:
+        remote = 'unix:' + _socket_path()
+        helper = ovs.db.idl.SchemaHelper(schema_json=_fetch_schema(remote))
+        for table, columns in COLUMNS.items():
+            helper.register_columns(table, columns)
+        self._idl = ovs.db.idl.Idl(remote, helper, leader_only=False)
+
+    def run(self) -> bool:
+        """Take in what the server has sent; True if anything changed."""
+        return bool(self._idl.run())
+
+    def wait(self, poller: Any) -> None:
+        """Have a poller wake up when there is more."""
+        self._idl.wait(poller)
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether the database has been read at all."""
+        return bool(self._idl.has_ever_connected())
+
+    def bridges(self) -> Dict[str, BridgeState]:
+        """Return every bridge's state by name."""
+        return {row.name: _state(row) for row in self._idl.tables['Bridge'].rows.values()}
+
+    def close(self) -> None:
+        """Hang up."""
+        self._idl.close()
+
+
+def _state(bridge: Any) -> BridgeState:
+    vifs: Dict[str, Tuple[Any, ...]] = {}
+    others = []
+    for port in bridge.ports:
+        vlans = (tuple(port.tag), tuple(port.trunks), tuple(port.vlan_mode))
+        links = tuple(sorted((link.name, tuple(link.ofport), link.type)
+                             for link in port.interfaces))
+        if VIF_NETDEV.fullmatch(port.name):
+            vifs[port.name] = (links, vlans)
+        else:
+            others.append((port.name, links, vlans, bool(port.fake_bridge),
+                tuple(port.bond_active_slave), tuple(port.bond_mode)))
+    shape = (tuple(sorted(others)), len(bridge.controller), tuple(bridge.fail_mode),
+             tuple(sorted(bridge.protocols)), bool(bridge.mcast_snooping_enable))
+    return BridgeState(shape, vifs)
+
+
+def _fetch_schema(remote: str) -> Any:
+    """Return the schema, as this very server has it."""
+    error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(remote))
+    if error:
+        raise HostError('no ovsdb-server at %s: %s' % (remote, os.strerror(error)))
+    connection = ovs.jsonrpc.Connection(stream)
+    try:
+        error, reply = connection.transact_block(
+            ovs.jsonrpc.Message.create_request('get_schema', [DATABASE]))
+        if error or reply.error:
+            raise HostError('ovsdb-server does not tell its schema: %s' % (reply and reply.error))
+        return reply.result
+    finally:
+        connection.close()
+
+
+def _socket_path() -> str:
+    named: Optional[str] = os.environ.get('OVS_RUNDIR')
+    paths = [folder + '/db.sock' for folder in ((named,) if named else RUNDIRS)]
+    return next((path for path in paths if os.path.exists(path)), paths[0])

@@ -1,0 +1,164 @@
+"""The daemon's work: one bridge compared and mended, one VIF brought up to date."""
+from time import monotonic
+from typing import AbstractSet, Dict, FrozenSet, Optional, Tuple
+
+from xsisolate.core.event import Event
+from xsisolate.core.grace import keeps_policy
+from xsisolate.core.items import Registry
+from xsisolate.core.model import Mode
+from xsisolate.core.schedule import Task
+from xsisolate.core.vif import Vif
+from xsisolate.dom0.lock import bridge_lock
+from xsisolate.dom0.ovsdb import Ovsdb, find_bridge
+from xsisolate.dom0.syslog import Log
+from xsisolate.dom0.xenstore import Xenstore
+from xsisolate.errors import HostError, UnknownVif
+from xsisolate.gather import Configuration, read_configuration, read_vm_uuid
+from xsisolate.program import program
+from xsisolate.reconcile import read_registry
+from xsisolate.survey import Dom0, read_facts, survey_of, vif_from_facts
+from xsisolate.sync import BridgeSync, find_dead_ports, preview_bridge, sync_bridge
+
+LOCK_DEADLINE_S = 2.0       # a hook has it: come again
+AGAIN_S = 1.0
+DEAD_S = 0.5                # a port whose netdev is gone must be seen twice, so far apart
+
+Number = Tuple[int, int]    # domid, devid
+
+
+class Work:
+    """What the daemon does, and what it remembers of its VIFs from one task to the next."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.uuids: Dict[Number, str] = {}          # under which xenopsd keeps their metadata
+        self.compared: Dict[str, float] = {}        # bridges, and when
+        self.wakes: Dict[Task, float] = {}          # tasks that the loop must start then
+        self._configuration: Optional[Configuration] = None
+        self._unlocked: Dict[Number, str] = {}      # VIFs that are unlocked by right: their VMs
+        self._doubts: Dict[Number, float] = {}      # VIFs in doubt, and until when they have grace
+        self._reasons: Dict[Number, str] = {}       # why VIFs are in quarantine
+        self._dead: Dict[str, float] = {}           # ports without netdev, and since when
+
+    def forget_all_but(self, vifs: AbstractSet[Number]) -> None:
+        """Forget VIFs that are gone."""
+        for vif in {*self.uuids, *self._unlocked, *self._doubts, *self._reasons} - vifs:
+            self.uuids.pop(vif, None)
+            self._unlocked.pop(vif, None)
+            self._doubts.pop(vif, None)
+            self._reasons.pop(vif, None)
+
+    def do(self, task: Task) -> Optional[float]:
+        """Work on a task; return in how many seconds it must come again, None if it is done."""
+        try:
+            with Ovsdb() as ovsdb, Xenstore() as store:
+                dom0 = Dom0(ovsdb, store, self._configure())
+                if task.bridge:
+                    return self._do_bridge(dom0, task.bridge)
+                return self._do_vif(dom0, task.domid, task.devid)
+        except HostError as error:
+            self._log.error('failed', task=task, error=error)
+            return AGAIN_S
+
+    def _configure(self) -> Configuration:
+        """Return the configuration; while it is broken, what it was before."""
+        found = read_configuration()
+        known = self._configuration
+        if found.error and known:
+            if found.error != known.error:
+                self._log.error('configuration', error=found.error,
+                                reason='what it was before stays in force')
+                self._configuration = known._replace(error=found.error)
+            return known._replace(error='')
+        self._configuration = found
+        return found
+
+    # --- a bridge --------------------------------------------------------------------------
+
+    def _do_bridge(self, dom0: Dom0, name: str) -> Optional[float]:
+        """Compare a bridge with what its VIFs need; lock and change it only if it differs."""
+        began = monotonic()
+        self.compared[name] = began
+        if find_bridge(dom0.ovsdb.read_bridges(), name) is None:
+            return None
+        dead, again = self._watch_dead(dom0, name)
+        found = preview_bridge(dom0, name, dead, self._spare)
+        if found.changed:
+            found = sync_bridge(dom0, name, dead, self._spare, LOCK_DEADLINE_S)
+            self._log.info('reconciled', bridge=name, vifs=len(found.vifs),
+                           added=len(found.diff.add), deleted=len(found.diff.delete),
+                           dead=len(found.dead), ms=round((monotonic() - began) * 1000))
+        self._remember(dom0, found)
+        return again
+
+    def _remember(self, dom0: Dom0, found: BridgeSync) -> None:
+        for vif in found.vifs:
+            self._note(vif)
+            try:
+                assert dom0.store is not None
+                self.uuids[vif.number] = read_vm_uuid(dom0.store, vif.domid)
+            except UnknownVif:
+                pass        # its domain has gone
+
+    def _note(self, vif: Vif) -> None:
+        """Remember what a VIF was programmed to, and say it if it is a quarantine."""
+        self._doubts.pop(vif.number, None)
+        if vif.policy.mode is Mode.UNLOCKED:
+            self._unlocked[vif.number] = vif.vm_uuid
+        else:
+            self._unlocked.pop(vif.number, None)
+        if vif.policy.reason and vif.policy.reason != self._reasons.get(vif.number):
+            self._log.warning('quarantined', vif='vif%d.%d' % vif.number, vm=vif.vm_uuid,
+                              reason=vif.policy.reason)
+        self._reasons[vif.number] = vif.policy.reason
+
+    def _watch_dead(self, dom0: Dom0, name: str) -> Tuple[FrozenSet[str], Optional[float]]:
+        """Return the ports that have had no netdev for a while, and when to look again."""
+        now, gone = monotonic(), find_dead_ports(dom0, [name])
+        self._dead = {port: self._dead.get(port, now) for port in gone}
+        dead = frozenset(port for port, since in self._dead.items() if now - since >= DEAD_S)
+        return dead, DEAD_S if gone - dead else None
+
+    # --- a VIF -----------------------------------------------------------------------------
+
+    def _do_vif(self, dom0: Dom0, domid: int, devid: int) -> Optional[float]:
+        """Bring a VIF's flows up to date; it keeps them for a while if its policy is in doubt."""
+        began = monotonic()
+        try:
+            facts = read_facts(dom0, domid, devid)
+        except UnknownVif:
+            return None         # it is being plugged or unplugged: the hooks' business
+        self.uuids[domid, devid] = facts.metadata.vm_uuid
+        network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
+        vif = vif_from_facts(facts, survey_of(network.bridge), domid, devid) if network else None
+        if network is None or vif is None or not vif.ports:
+            return None
+        name = network.bridge.name
+        with bridge_lock(name, LOCK_DEADLINE_S):
+            if self._spare(read_registry(name), vif):
+                return None
+            event = Event('filter', 'vif', domid, devid)
+            policy, diff = program(dom0, event, facts, name, new=False)
+        self._note(vif._replace(policy=policy))
+        if diff.add or diff.delete:
+            self._log.info('refreshed', vif=event.device, vm=vif.vm_uuid, mode=policy.mode.word,
+                           groups=','.join(sorted(policy.groups)) or None, added=len(diff.add),
+                           deleted=len(diff.delete), ms=round((monotonic() - began) * 1000))
+        return None
+
+    def _spare(self, registry: Registry, vif: Vif) -> bool:
+        """Tell whether a VIF in doubt still has grace; its first time in doubt starts it."""
+        right = keeps_policy(registry, vif) or (
+            vif.policy.unproven and vif.locking.mode is Mode.UNLOCKED
+            and self._unlocked.get(vif.number) == vif.vm_uuid)
+        grace = self._configuration.config.grace if self._configuration else 0
+        if not right or not grace:
+            self._doubts.pop(vif.number, None)
+            return False
+        if vif.number not in self._doubts:
+            self._doubts[vif.number] = monotonic() + grace
+            self.wakes[Task('', *vif.number)] = self._doubts[vif.number]
+            self._log.warning('in doubt', vif='vif%d.%d' % vif.number, vm=vif.vm_uuid,
+                              seconds=grace, reason='keeps its last policy so long: '
+                              + vif.policy.reason)
+        return monotonic() < self._doubts[vif.number]
