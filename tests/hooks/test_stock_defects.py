@@ -443,8 +443,7 @@ def test_b10_no_netdev_is_up_before_its_flows(host: Sandbox, bystander: Vm, star
         vm.cable(0)
     bridge = 'xenbr0'
     with slow_ofctl():
-        hook = Running(call.hook, [sys.executable, host.hooks.path(call.hook), *call.args],
-                       call.environment)
+        hook = host.hooks.start(call)
         wait_until(lambda: vm.netdev() in ports(host, bridge), 'the port')
         while True:     # links first: flows that are missing after that were missing then
             up = any(is_up(name) for name in vm.netdevs(0) if name in ports(host, bridge))
@@ -765,8 +764,7 @@ def waiting(host: Sandbox) -> Iterator[Tuple[Vm, Running]]:
     with open('/run/xsisolate/lock/xenbr9', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         call = host.hooks.udev_vif('online', vm.domid, 0)
-        hook = Running(call.hook, [sys.executable, host.hooks.path(call.hook), *call.args],
-                       call.environment)
+        hook = host.hooks.start(call)
         host.forget(vm)     # so that no other test shuts it down
         yield vm, hook
         hook.end()

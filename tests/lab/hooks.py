@@ -55,8 +55,7 @@ class Hooks:
 
     def run(self, *calls: Call, timeout: float = HOOK_TIMEOUT_S) -> List[HookRun]:
         """Make all calls at once and wait for them; nobody lives past the timeout."""
-        running = [Running(call.hook, self._argv(call), self._environment(call))
-                   for call in calls]
+        running = [self.start(call) for call in calls]
         deadline = time.monotonic() + timeout
         # a list, not a generator: every call is looked at in every round
         while not all([one.is_done() for one in running]):
@@ -65,6 +64,10 @@ class Hooks:
                     one.end()
             time.sleep(POLL_S / 2)
         return [one.result() for one in running]
+
+    def start(self, call: Call) -> 'Running':
+        """Begin a call, for a test that looks at the hook while it runs."""
+        return Running(call.hook, self._argv(call), self._environment(call))
 
     def run_each(self, *calls: Call, timeout: float = HOOK_TIMEOUT_S) -> List[HookRun]:
         """Make one call after the other."""
@@ -140,6 +143,10 @@ class Running:
             return False
         self._seconds = self._seconds or time.monotonic() - self._began
         return True
+
+    def said_so_far(self) -> str:
+        """Return what the hook has written to stderr by now."""
+        return os.pread(self._stderr.fileno(), 1 << 16, 0).decode('utf-8', 'replace')
 
     def end(self) -> None:
         """Kill the hook and its children."""
