@@ -1,5 +1,5 @@
 """Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
-from typing import NamedTuple, Optional, Tuple
+from typing import Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.config import load_config
 from xsisolate.core.model import Config, EffectivePolicy, Identity, Network, VifPolicy
@@ -13,6 +13,8 @@ from xsisolate.errors import ConfigError, PolicyError, UnknownVif, UnprovenPolic
 # Children of vm-data/xsisolate that are still read: all numbered keys of all
 # lists, and room for mistakes. Beyond that it is no policy but an attack.
 POLICY_KEYS_MAX = 512
+
+TEMPORARY_TAIL = '000000000001'     # how the uuid of a VM ends while it migrates in
 
 
 class VifFacts(NamedTuple):
@@ -94,11 +96,11 @@ def _resolve(store: Xenstore, domid: int, metadata: VifMetadata, identity: Ident
     if configuration.error:
         raise PolicyError(configuration.error)
     return resolve_policy(identity, metadata.other_config.get(SEAL_KEY), metadata.locking,
-                          read_policy(store, domid, identity.devid), configuration.config,
+                          read_policy(store, domid, identity), configuration.config,
                           configuration.find_network(metadata.bridge, metadata.network_uuid))
 
 
-def read_policy(store: Xenstore, domid: int, devid: str) -> Optional[VifPolicy]:
+def read_policy(store: Xenstore, domid: int, vif: Identity) -> Optional[VifPolicy]:
     """Return what vm-data says of a VIF, None if nothing; raise UnprovenPolicy if it is no policy.
 
     The guest may have written it.
@@ -107,7 +109,19 @@ def read_policy(store: Xenstore, domid: int, devid: str) -> Optional[VifPolicy]:
     try:
         common = store.read_children(root, POLICY_KEYS_MAX)
         common.pop('vif', None)
-        return parse_vmdata(common, store.read_children('%s/vif/%s' % (root, devid),
-                                                        POLICY_KEYS_MAX), devid)
+        own = store.read_children('%s/vif/%s' % (root, vif.devid), POLICY_KEYS_MAX)
+        return parse_vmdata(_undo_migration(common, vif.vm_uuid), _undo_migration(own, vif.vm_uuid),
+                            vif.devid)
     except (PolicyError, TooLarge) as error:
         raise UnprovenPolicy(str(error)) from None
+
+
+def _undo_migration(values: Mapping[str, bytes], vm_uuid: str) -> Mapping[str, bytes]:
+    """Return vm-data as it was before a migration.
+
+    At the destination xenopsd writes the VM's temporary uuid over its own wherever
+    that stands, in a group's name too, and nobody takes it back.
+    """
+    temporary = vm_uuid[:-len(TEMPORARY_TAIL)] + TEMPORARY_TAIL
+    return {key: value.replace(temporary.encode('utf-8'), vm_uuid.encode('utf-8'))
+            for key, value in values.items()}

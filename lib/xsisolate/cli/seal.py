@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     domid, devid = arguments.local
     with Xenstore() as store:
         metadata, vif = read_identity(store, read_vm_uuid(store, domid), devid)
-        policy = read_policy(store, domid, vif.devid)
+        policy = read_policy(store, domid, vif)
     seal = metadata.other_config.get(SEAL_KEY)
     state = judge(vif, seal, policy)
     if policy is None and not arguments.check:
