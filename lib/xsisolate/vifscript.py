@@ -145,10 +145,15 @@ def remove(event: Event, argv: Sequence[str], log: Log) -> None:
 
 
 def write_hotplug_error(event: Event, error: Exception, log: Log) -> None:
-    """Tell xenopsd, which waits for either success or this; also on behalf of a tap."""
+    """Tell xenopsd, which waits for either success or this; also on behalf of a tap.
+
+    A VIF that has gone meanwhile has nobody waiting: its backend is not made anew.
+    """
+    backend = find_paths(event).backend
     try:
         with Xenstore() as store:
-            store.write(find_paths(event).backend + '/hotplug-error',
-                        '%.1000s' % ('%s: %s' % (event.device, error)))
+            if store.read(backend) is not None:
+                store.write(backend + '/hotplug-error',
+                            '%.1000s' % ('%s: %s' % (event.device, error)))
     except HostError as second:
         log.warning('xenstore', vif=event.device, error=second)
