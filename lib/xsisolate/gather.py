@@ -1,11 +1,11 @@
 """Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
-from typing import Mapping, NamedTuple, Optional, Tuple
+from typing import Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.config import load_config
 from xsisolate.core.model import Config, EffectivePolicy, Identity, Network, VifPolicy
 from xsisolate.core.policy import find_network, quarantine, resolve_policy
 from xsisolate.core.seal import SEAL_KEY
-from xsisolate.core.vmdata import parse_vmdata
+from xsisolate.core.vmdata import check_keys, parse_vmdata
 from xsisolate.dom0.xenopsd import VifMetadata, read_metadata
 from xsisolate.dom0.xenstore import TooLarge, Xenstore
 from xsisolate.errors import ConfigError, PolicyError, UnknownVif, UnprovenPolicy
@@ -106,14 +106,21 @@ def read_policy(store: Xenstore, domid: int, vif: Identity) -> Optional[VifPolic
     The guest may have written it.
     """
     root = '/local/domain/%d/vm-data/xsisolate' % domid
+    own = '%s/vif/%s' % (root, vif.devid)
     try:
-        common = store.read_children(root, POLICY_KEYS_MAX)
-        common.pop('vif', None)
-        own = store.read_children('%s/vif/%s' % (root, vif.devid), POLICY_KEYS_MAX)
-        return parse_vmdata(_undo_migration(common, vif.vm_uuid), _undo_migration(own, vif.vm_uuid),
-                            vif.devid)
+        common_keys = [key for key in _read_keys(store, root) if key != 'vif']
+        own_keys = _read_keys(store, own)
+        check_keys(common_keys, own_keys, vif.devid)        # before a byte of a value is read
+        common_values, own_values = (
+            _undo_migration(store.read_named(folder, keys), vif.vm_uuid)
+            for folder, keys in ((root, common_keys), (own, own_keys)))
+        return parse_vmdata(common_values, own_values, vif.devid)
     except (PolicyError, TooLarge) as error:
         raise UnprovenPolicy(str(error)) from None
+
+
+def _read_keys(store: Xenstore, folder: str) -> Sequence[str]:
+    return store.directory(folder, POLICY_KEYS_MAX) or ()
 
 
 def _undo_migration(values: Mapping[str, bytes], vm_uuid: str) -> Mapping[str, bytes]:

@@ -50,8 +50,14 @@ def test_children_in_several_batches(store, xs):
 
 def test_child_that_is_removed_while_we_read(store, xs, monkeypatch):
     store.write('/test/stays', 'x')
-    monkeypatch.setattr(xs, 'directory', lambda path: ['gone', 'stays'])
+    monkeypatch.setattr(xs, 'directory', lambda path, limit: ['gone', 'stays'])
     assert xs.read_children('/test') == {'stays': b'x'}
+
+
+def test_only_the_children_that_are_named(store, xs):
+    for name in ('a', 'b', 'c'):
+        store.write('/test/' + name, name)
+    assert xs.read_named('/test', ['a', 'c', 'd']) == {'a': b'a', 'c': b'c'}
 
 
 def test_full_values_in_both_directions(store, xs):

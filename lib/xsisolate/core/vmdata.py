@@ -5,8 +5,8 @@ time linear in the size of the input. Every key is read, also one that another
 replaces: a policy with a mistake in it is a mistake.
 """
 import re
-from typing import (Callable, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional,
-                    Tuple, TypeVar)
+from typing import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
+                    Optional, Tuple, TypeVar)
 
 from xsisolate.core.address import parse_own, parse_prefix, quoted
 from xsisolate.core.model import Mode, Peer, Prefix, Service, VifPolicy
@@ -63,6 +63,12 @@ def parse_vmdata(common: Mapping[str, bytes], own: Mapping[str, bytes],
         ipv4=for_vif.ipv4,
         ipv6=for_vif.ipv6)
     return None if policy == VifPolicy() else policy
+
+
+def check_keys(common: Iterable[str], own: Iterable[str], devid: str) -> None:
+    """Raise PolicyError unless keys may make a policy, whatever their values."""
+    _sort_keys(ROOT, common, COMMON_KEYS)
+    _sort_keys('%svif/%s/' % (ROOT, devid), own, VIF_KEYS)
 
 
 def parse_mode(text: str) -> Mode:
@@ -141,12 +147,16 @@ def _first(one: Optional[T], other: Optional[T]) -> Optional[T]:
 
 def _open_source(where: str, values: Mapping[str, bytes],
                  names: Tuple[str, ...]) -> Source:
+    return Source(where, values, _sort_keys(where, values, names))
+
+
+def _sort_keys(where: str, keys: Iterable[str],
+               names: Tuple[str, ...]) -> Mapping[str, List[str]]:
     numbers: Dict[str, List[int]] = {}
-    for key in sorted(values):
+    for key in sorted(keys):
         name, number = _parse_key(where, key, names)
         numbers.setdefault(name, []).append(number)
-    return Source(where, values, {name: _number_keys(where, name, sorted(found))
-                                  for name, found in numbers.items()})
+    return {name: _number_keys(where, name, sorted(found)) for name, found in numbers.items()}
 
 
 def _parse_key(where: str, key: str, names: Tuple[str, ...]) -> Tuple[str, int]:

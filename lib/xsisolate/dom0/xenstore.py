@@ -22,6 +22,7 @@ PAYLOAD_MAX = 4096              # xs_wire.h
 # oxenstored does not keep to it for directories, and a guest may own 8192 nodes
 # with names of 1000 bytes. DIRECTORY_PART it does not know (4.17: ENOSYS).
 REPLY_MAX = 1 << 20
+NAMES_MAX = 512         # children of a node, unless the caller knows better
 DIRECTORY, READ, WRITE, RM, ERROR = 1, 2, 11, 13, 16
 # Requests that are sent before their replies are read. Both directions' kernel
 # buffers must hold a batch, or client and server wait for each other.
@@ -42,13 +43,7 @@ class Xenstore:
     def __init__(self, timeout: float = 5.0) -> None:
         self._timeout = timeout
         self._last_id = 0
-        self._path = find_socket()
-        self._socket = socket(AF_UNIX, SOCK_STREAM)
-        try:
-            connect(self._socket, self._path, timeout)
-        except (OSError, ValueError) as error:
-            self._socket.close()
-            raise HostError('no xenstored at %s: %s' % (self._path, _reason(error))) from error
+        self._socket = _connect(timeout)
 
     def __enter__(self) -> 'Xenstore':
         return self
@@ -70,21 +65,24 @@ class Xenstore:
         value = self.read(path)
         return None if value is None else value.decode('utf-8', 'replace')
 
-    def directory(self, path: str) -> Optional[List[str]]:
+    def directory(self, path: str, limit: int = NAMES_MAX) -> Optional[List[str]]:
         """Return the names of a node's children; None if there is no such node."""
         names = self._ask(DIRECTORY, [path])[0]
         if names is None:
             return None
+        count = names.count(b'\0')
+        if count > limit:
+            raise TooLarge('xenstore %s: %d children, more than %d' % (path, count, limit))
         return [name.decode('utf-8', 'replace') for name in names.split(b'\0') if name]
 
-    def read_children(self, path: str, names_limit: int = 512) -> Dict[str, bytes]:
-        """Return the values of a node's children by name; none if there is no such node."""
-        names = self.directory(path) or []
-        if len(names) > names_limit:
-            raise TooLarge('xenstore %s: %d children, more than %d'
-                           % (path, len(names), names_limit))
+    def read_named(self, path: str, names: Sequence[str]) -> Dict[str, bytes]:
+        """Return the values of those of a node's children that are there, by name."""
         values = self._ask(READ, [path + '/' + name for name in names])
         return {name: value for name, value in zip(names, values) if value is not None}
+
+    def read_children(self, path: str, limit: int = NAMES_MAX) -> Dict[str, bytes]:
+        """Return the values of a node's children by name; none if there is no such node."""
+        return self.read_named(path, self.directory(path, limit) or [])
 
     def write(self, path: str, text: str) -> None:
         """Set a node's value, creating the node and its parents."""
@@ -121,28 +119,29 @@ class Xenstore:
             reply_kind, request_id, _, length = HEADER.unpack(self._receive(HEADER.size, deadline))
             if not first <= request_id <= self._last_id:
                 raise HostError('xenstored answers what was not asked')
-            if length <= REPLY_MAX:
-                replies[request_id] = reply_kind, self._receive(length, deadline)
-            else:
-                self._skip(length, deadline)
-                replies[request_id] = ERROR, b'E2BIG'
+            if length > REPLY_MAX:
+                self._renew()
+                raise TooLarge('xenstore %.80s: a reply of %d bytes, more than %d'
+                               % (paths[request_id - first], length, REPLY_MAX))
+            replies[request_id] = reply_kind, self._receive(length, deadline)
         return [_value(path, *replies[first + n]) for n, path in enumerate(paths)]
 
     def _receive(self, size: int, deadline: float) -> bytes:
         """Read exactly `size` bytes."""
-        data = b''
-        while len(data) < size:
+        data = bytearray(size)
+        room = memoryview(data)
+        while room:
             self._left(deadline)
-            piece = self._socket.recv(size - len(data))
-            if not piece:
+            count = self._socket.recv_into(room)
+            if not count:
                 raise HostError('xenstored hung up in mid-call')
-            data += piece
-        return data
+            room = room[count:]
+        return bytes(data)
 
-    def _skip(self, size: int, deadline: float) -> None:
-        """Read and forget, so that the next reply is found."""
-        while size:
-            size -= len(self._receive(min(size, REPLY_MAX), deadline))
+    def _renew(self) -> None:
+        """Hang up on a reply that is too large: oxenstored takes long to send it to its end."""
+        self._socket.close()
+        self._socket = _connect(self._timeout)
 
     def _left(self, deadline: float) -> None:
         """Let the next call on the socket take what is left of the time."""
@@ -169,6 +168,18 @@ def _value(path: str, kind: int, payload: bytes) -> Optional[bytes]:
         return None
     kind_of_error = TooLarge if word == 'E2BIG' else XenstoreRefused
     raise kind_of_error('xenstore %.80s: %s' % (path, word))
+
+
+def _connect(timeout: float) -> socket:
+    """Return a connection to xenstored."""
+    path = find_socket()
+    connection = socket(AF_UNIX, SOCK_STREAM)
+    try:
+        connect(connection, path, timeout)
+    except (OSError, ValueError) as error:
+        connection.close()
+        raise HostError('no xenstored at %s: %s' % (path, _reason(error))) from error
+    return connection
 
 
 def find_socket() -> str:
