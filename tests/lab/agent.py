@@ -121,13 +121,14 @@ class Agent:
             self._selector.unregister(client)
             client.close()
 
-    def send(self, device: str, frame: bytes) -> None:
-        """Send a frame as it stands; the socket stays open, for to close one takes 15 ms."""
-        try:
-            self._sender(device).send(frame)
-        except OSError:         # the device has gone, and perhaps come back
-            self._senders.pop(device).close()
-            self._sender(device).send(frame)
+    def send(self, device: str, *frames: bytes) -> None:
+        """Send frames as they stand; the socket stays open, for to close one takes 15 ms."""
+        for frame in frames:
+            try:
+                self._sender(device).send(frame)
+            except OSError:         # the device has gone, and perhaps come back
+                self._senders.pop(device).close()
+                self._sender(device).send(frame)
 
     def _sender(self, device: str) -> socket.socket:
         if device not in self._senders:

@@ -2,7 +2,7 @@
 import os
 import signal
 from multiprocessing import Pipe
-from typing import Any, Collection, List, Optional, Sequence, Set, Tuple
+from typing import Any, Collection, Iterable, List, Optional, Sequence, Set, Tuple
 
 from lab.agent import live
 from lab.process import LabError, ip
@@ -138,6 +138,10 @@ class Host:
     def send(self, frame: bytes, device: str = 'eth0') -> None:
         """Send an Ethernet frame as it stands, forged or not."""
         self.call('send', device, bytes(frame))
+
+    def send_all(self, frames: Iterable[bytes], device: str = 'eth0') -> None:
+        """Send Ethernet frames as they stand, one after the other."""
+        self.call('send', device, *map(bytes, frames))
 
     def sniff(self, device: str = 'eth0') -> None:
         """Begin to collect the frames that arrive at a device, whoever they are for."""

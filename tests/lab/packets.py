@@ -70,10 +70,11 @@ def with_tag(frame: bytes, auxdata: bytes) -> bytes:
     return frame[:12] + tag + frame[12:]
 
 
-def send(device: str, frame: bytes) -> None:
-    """Send a frame as it stands."""
+def send(device: str, *frames: bytes) -> None:
+    """Send frames as they stand."""
     with open_sender(device) as raw:
-        raw.send(frame)
+        for frame in frames:
+            raw.send(frame)
 
 
 def open_sender(device: str) -> socket.socket:
