@@ -155,7 +155,8 @@ def _decode_network(data: Mapping[str, Any]) -> Network:
         default=Mode(data['default']),
         subnets=_decode_prefixes(data['subnets']),
         gateways=tuple(_decode_gateway(*gateway) for gateway in data['gateways']),
-        dhcp_servers=_decode_prefixes(data['dhcp_servers']))
+        dhcp_servers=_decode_prefixes(data['dhcp_servers']),
+        fail_closed=data['fail_closed'])
 
 
 def _decode_gateway(ipv4: Optional[List[int]], ipv6: Optional[List[int]],

@@ -15,7 +15,7 @@ CONFIG_VERSION = 1      # what `version:` in the file must say
 MAX_GRACE = 120         # seconds; udev kills a hook that takes 180
 
 TOP_KEYS = frozenset(['version', 'unsealed', 'grace', 'networks', 'groups'])
-NETWORK_KEYS = frozenset(['default', 'subnets', 'gateways', 'dhcp_servers'])
+NETWORK_KEYS = frozenset(['default', 'subnets', 'gateways', 'dhcp_servers', 'fail_closed'])
 GATEWAY_KEYS = frozenset(['ipv4', 'ipv6', 'mac'])
 GROUP_KEYS = frozenset(['addresses', 'vms', 'rules', 'reach'])
 
@@ -75,6 +75,8 @@ def _parse_network(entry: Entry) -> Network:
         dhcp_servers=_parse_set(record, 'dhcp_servers', _parse_host) or frozenset())
     if 'default' in record:
         network = network._replace(default=record['default'].parse(parse_mode))
+    if 'fail_closed' in record:
+        network = network._replace(fail_closed=record['fail_closed'].boolean())
     return network
 
 

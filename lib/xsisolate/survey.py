@@ -7,7 +7,7 @@ from xsisolate.core.topology import Link, make_topology, vif_ofports
 from xsisolate.core.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
 from xsisolate.dom0 import openflow
 from xsisolate.dom0.members import read_members
-from xsisolate.dom0.ovsdb import Bridge, Ovsdb, Port, find_bridge
+from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Ovsdb, Port, find_bridge
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, UnknownVif
 from xsisolate.gather import Configuration, VifFacts, read_vif, read_vm_uuid
@@ -133,6 +133,7 @@ def _links(port: Port) -> Iterable[Link]:
 def surroundings(dom0: Dom0, survey: Survey) -> Surroundings:
     """Return what planning depends on beside the VIFs."""
     bridge, links = survey
-    return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping),
+    secure = bridge.fail_mode == SECURE and FAIL_MODE_KEY in bridge.external_ids
+    return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping, secure),
                         vif_ofports(links), dom0.configuration.config,
                         dom0.configuration.find_network, read_members)

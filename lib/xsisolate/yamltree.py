@@ -19,6 +19,7 @@ TAG = 'tag:yaml.org,2002:'
 KINDS: Dict[Any, str] = {yaml.MappingNode: 'a mapping', yaml.SequenceNode: 'a list'}
 PLAIN_KEY = re.compile('[A-Za-z0-9_.*-]+')
 PLAIN_NUMBER = re.compile('0|[1-9][0-9]{0,8}')
+BOOLEANS = {'true': True, 'false': False}
 
 T = TypeVar('T')
 
@@ -77,6 +78,13 @@ class Entry(NamedTuple):
             raise self.error('%s is no whole number from %d to %d, without quotes'
                              % (quoted(text), low, high))
         return int(text)
+
+    def boolean(self) -> bool:
+        """Return `true` or `false`, written so."""
+        kind, text = self._scalar_kind(), self.node.value
+        if kind != 'bool' or text not in BOOLEANS:
+            raise self.error('%s is neither true nor false' % quoted(text))
+        return BOOLEANS[text]
 
     def parse(self, parse: Callable[[str], T]) -> T:
         """Return what `parse` makes of the text; its PolicyError gets the place."""

@@ -82,6 +82,7 @@ class Network(NamedTuple):
     subnets: FrozenSet[Prefix] = frozenset()
     gateways: Tuple[Gateway, ...] = ()
     dhcp_servers: FrozenSet[Prefix] = frozenset()
+    fail_closed: bool = False           # its bridge passes nothing while it has no flows
 
 
 class Group(NamedTuple):

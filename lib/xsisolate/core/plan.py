@@ -48,12 +48,15 @@ def plan_bridge(registry: Registry, vifs: Iterable[Vif], around: Surroundings) -
                  or item.name not in present and any(_is_port_of(item, vif) for vif in vifs))}
     own = {key for key, item in registry.items() if any(_is_port_of(item, vif) for vif in vifs)}
     touched = reachable(registry, gone | own)
-    items = _sweep({key: item for key, item in registry.items() if key not in gone})
+    roots = (BRIDGE,) if around.topology.secure else ()     # it serves the unmanaged, too
+    items = _sweep({key: item for key, item in registry.items() if key not in gone}, roots)
+    for key in roots:
+        items.setdefault(key, Item(key, 'bridge'))
     planned = {vif.number: vif for vif in vifs}
     for vif in sorted(vifs, key=lambda vif: (not _has_items(registry, vif), vif.number)):
         if vif.ports:       # those that are on the bridge already keep what they have
             planned[vif.number] = _add_vif(items, vif, around)
-    items = _sweep(items)
+    items = _sweep(items, roots)
     touched |= reachable(items, [port_key(port) for port in present])
     if items:
         _refresh_shared(items, touched, around)
@@ -64,9 +67,9 @@ def _has_items(registry: Registry, vif: Vif) -> bool:
     return any(_is_port_of(item, vif) for item in registry.values())
 
 
-def _sweep(items: Items) -> Items:
-    """Return the items that some port leads to."""
-    kept = reachable(items, [key for key in items if key.kind is Kind.PORT])
+def _sweep(items: Items, roots: Tuple[Key, ...]) -> Items:
+    """Return the items that some port, or a root, leads to."""
+    kept = reachable(items, [*roots, *(key for key in items if key.kind is Kind.PORT)])
     return {key: item for key, item in items.items() if key in kept}
 
 

@@ -55,6 +55,14 @@ def is_within(locking: Locking, mac: str, mode: Mode, addresses: Iterable[Prefix
     return mode >= locking.mode and all(_is_inside(address, fence) for address in addresses)
 
 
+def is_fail_closed(config: Config, names: Iterable[str]) -> bool:
+    """Tell whether one of a bridge's networks, by name or uuid, asks for that."""
+    known = [config.networks[name.lower() if name.lower() in config.networks else name]
+             for name in names if name in config.networks or name.lower() in config.networks]
+    everywhere = config.networks.get(ANY_NETWORK, Network()).fail_closed and not known
+    return everywhere or any(network.fail_closed for network in known)
+
+
 def _effective(mode: Mode, mac: str, locking: Locking,
                written: VifPolicy) -> EffectivePolicy:
     if mode not in (Mode.LOCKED, Mode.ISOLATED):

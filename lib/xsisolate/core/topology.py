@@ -21,7 +21,8 @@ class Link(NamedTuple):
     balanced: bool = False          # of a bond: all members carry traffic
 
 
-def make_topology(bridge: str, links: Iterable[Link], snooping: bool) -> Topology:
+def make_topology(bridge: str, links: Iterable[Link], snooping: bool,
+                  secure: bool = False) -> Topology:
     """Return the uplinks and the other ports of a bridge.
 
     What is neither a VIF's netdev nor Dom0's own leads out of the host:
@@ -33,7 +34,8 @@ def make_topology(bridge: str, links: Iterable[Link], snooping: bool) -> Topolog
     others = tuple(sorted(_others(bridge, links), key=str))
     balanced = frozenset(uplinks[link.port][0] for link in links
                          if _is_uplink(link) and link.balanced)
-    return Topology(tuple(uplinks[name] for name in sorted(uplinks)), others, snooping, balanced)
+    return Topology(tuple(uplinks[name] for name in sorted(uplinks)), others, snooping, balanced,
+                    secure)
 
 
 def vif_ofports(links: Iterable[Link]) -> Mapping[str, int]:

@@ -17,6 +17,9 @@ from xsisolate.errors import HostError
 
 FOLDERS = ('/run/openvswitch', '/var/run/openvswitch')
 ATTEMPTS = 20                   # to change what others change at the same time
+SECURE = 'secure'               # fail_mode: without flows nothing passes
+FAIL_MODE_KEY = 'xsisolate-fail-mode'   # external_ids: what the mode was before we set it
+NO_FAIL_MODE = 'none'
 
 BRIDGE_COLUMNS = ('_uuid', 'name', 'fail_mode', 'protocols', 'datapath_type',
                   'mcast_snooping_enable', 'external_ids', 'other_config', 'ports', 'controller')
@@ -157,6 +160,20 @@ class Ovsdb(Connection):
                         ['protocols', 'insert', ['set', missing]])] + wire.bump())
         self._wait_for_vswitchd(wire.next_cfg(done), monotonic() + self.timeout)
         return True
+
+    def set_fail_mode(self, bridge: str, mode: Optional[str], before: Optional[str]) -> None:
+        """Set a bridge's fail mode, and note what it was; None: nothing, and no note.
+
+        Waits for ovs-vswitchd, which drops all flows of the bridge when this changes.
+        """
+        where = [['name', '==', bridge]]
+        done = self.transact([
+            {'op': 'update', 'table': 'Bridge', 'where': where,
+             'row': {'fail_mode': mode if mode else wire.EMPTY}},
+            wire.merge(where, {FAIL_MODE_KEY: before}, 'Bridge')] + wire.bump())
+        if not done[0].get('count'):
+            raise HostError('Open vSwitch has no bridge %s' % bridge)
+        self._wait_for_vswitchd(wire.next_cfg(done), monotonic() + self.timeout)
 
     def _change_port(self, bridge_name: str, port: str, external_ids: Mapping[str, str],
                      trunks: Optional[Sequence[int]],

@@ -21,11 +21,12 @@ def mutate(table: str, where: Sequence[Condition], *mutations: Sequence[Any]) ->
     return {'op': 'mutate', 'table': table, 'where': where, 'mutations': list(mutations)}
 
 
-def merge(where: Sequence[Condition], values: Mapping[str, Optional[str]]) -> Operation:
-    """Return the operation that sets or removes some of an Interface's external_ids."""
+def merge(where: Sequence[Condition], values: Mapping[str, Optional[str]],
+          table: str = 'Interface') -> Operation:
+    """Return the operation that sets or removes some of a row's external_ids."""
     # `insert` leaves a key that is there as it is, so it has to go first
     new = [[key, value] for key, value in sorted(values.items()) if value is not None]
-    return mutate('Interface', where, ['external_ids', 'delete', ['set', sorted(values)]],
+    return mutate(table, where, ['external_ids', 'delete', ['set', sorted(values)]],
                   ['external_ids', 'insert', ['map', new]])
 
 

@@ -30,6 +30,7 @@ class Topology(NamedTuple):
     others: Tuple[Tuple[str, Optional[int]], ...] = ()  # port and its VLAN tag; None: trunk
     snooping: bool = False                      # the bridge follows IGMP and MLD
     balanced: FrozenSet[int] = frozenset()      # first members of the bonds that use all members
+    secure: bool = False                        # fail_closed: without flows nothing passes
 
 
 def delivery_flows() -> Iterator[Flow]:
@@ -67,6 +68,8 @@ def bridge_flows(topology: Topology) -> Iterator[Flow]:
     for port, tag in topology.others:
         yield other_port_flow(port, tag)
     yield from _uplink_output_flows(topology)
+    if topology.secure:
+        yield make_flow(0, 0, [''], 'NORMAL')   # in this mode the switch has none of its own
     if not topology.snooping:
         for match in IGMP_REPORTS:
             yield make_flow(GUARD, 155, [match, flags(off=[ISOLATED])], goto(BIND))
