@@ -18,7 +18,8 @@ from xsisolate.errors import HostError, XsisolateError
 from xsisolate.gather import VifFacts, read_vif
 from xsisolate.program import program, program_remaining
 from xsisolate.reconcile import read_registry
-from xsisolate.survey import Dom0, allow_protocols
+from xsisolate.settings import deviating, settle, why_open
+from xsisolate.survey import Dom0
 
 LOCK_DEADLINE_S = 60.0          # a burst of plugs waits in line; xenopsd gives up after 300
 
@@ -34,7 +35,7 @@ class Outcome(NamedTuple):
     ofport: int
     fresh: bool                     # the port is new on this bridge
     diff: FlowDiff                  # what changed on the switch
-    exposed: bool                   # the bridge opens up when its controller does not answer
+    exposed: str                    # why the bridge may forward what our flows forbid
 
 
 def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[int]]) -> Outcome:
@@ -66,7 +67,9 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
     try:
         if fresh:
             netdev.set_down(event.device)
-        allow_protocols(dom0, target.bridge)
+        if deviating(dom0, target.bridge):
+            settle(dom0, target.bridge)
+            target = _find_network(dom0, facts.metadata.bridge)
         ofport = dom0.ovsdb.ensure_port(facts.metadata.bridge, event.device,
                                         external_ids(facts), trunks)
         along = _bring_along(dom0, event, facts, target)
@@ -76,8 +79,7 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
     except Exception:
         _shut(dom0, event, target.bridge.name, fresh)
         raise
-    exposed = target.bridge.has_controller and target.bridge.fail_mode != 'secure'
-    return Outcome(facts, policy, ofport, fresh, diff, exposed)
+    return Outcome(facts, policy, ofport, fresh, diff, why_open(dom0, target.bridge))
 
 
 def unplug(dom0: Dom0, event: Event) -> FlowDiff:
@@ -102,7 +104,7 @@ def _has_flows(bridge: Bridge, event: Event) -> bool:
 def _unplug(dom0: Dom0, event: Event, bridge: Bridge) -> FlowDiff:
     with bridge_lock(bridge.name, LOCK_DEADLINE_S):
         dom0.ovsdb.delete_port(event.device)
-        allow_protocols(dom0, bridge)
+        settle(dom0, bridge)
         return program_remaining(dom0, event, bridge.name)
 
 

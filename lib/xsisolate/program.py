@@ -3,7 +3,7 @@
 The caller holds the bridge's lock. What must not be flooded to is hidden from
 floods before its flows come, and shown after.
 """
-from typing import Callable, Iterable, List, Tuple
+from typing import Callable, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
 
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
@@ -15,13 +15,21 @@ from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow
 from xsisolate.gather import VifFacts
 from xsisolate.reconcile import compare_all, reconcile, reconcile_all
+from xsisolate.settings import Setting, deviating, settle, speaks_ours
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, surroundings, survey_bridge,
                               survey_vifs, vif_from_facts)
 
 ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined
 
-Programmed = Tuple[Tuple[Vif, ...], FlowDiff]
 Spare = Callable[[Registry, Vif], bool]
+
+
+class Programmed(NamedTuple):
+    """What became of a bridge: its VIFs, and what was, or would be, changed."""
+
+    vifs: Tuple[Vif, ...]
+    diff: FlowDiff = FlowDiff()
+    settings: Tuple[Setting, ...] = ()
 
 
 def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str,
@@ -32,16 +40,16 @@ def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str,
     """
     survey = survey_bridge(dom0, bridge)
     vif = vif_from_facts(facts, survey, event.domid, event.devid)
-    vifs, diff = _program_vif(dom0, survey, vif, new)
-    for vif in vifs:
+    done = _program_vif(dom0, survey, vif, new)
+    for vif in done.vifs:
         _show_reason(dom0, survey, vif)
-    return vifs[0].policy, diff
+    return done.vifs[0].policy, done.diff
 
 
 def program_remaining(dom0: Dom0, event: Event, bridge: str) -> FlowDiff:
     """Program a bridge for those of the VIF's netdevs that are still on it."""
     survey = survey_bridge(dom0, bridge)
-    return _program_vif(dom0, survey, make_vif(dom0, survey, event.domid, event.devid), False)[1]
+    return _program_vif(dom0, survey, make_vif(dom0, survey, event.domid, event.devid), False).diff
 
 
 def nobody(registry: Registry, vif: Vif) -> bool:
@@ -55,7 +63,12 @@ def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     VIFs that `spare` names keep what the bridge carries for them.
     """
     survey = survey_bridge(dom0, bridge)
+    settings = deviating(dom0, survey.bridge)
+    if settings:
+        settle(dom0, survey.bridge)
+        survey = survey_bridge(dom0, bridge)
     plan = _plan_all(dom0, survey, spare)
+    settings += _deviations(survey, plan)
     hidden = openflow.set_no_flood(bridge, _ports(plan.vifs, hidden=True), True)
     diff = reconcile_all(bridge, plan)
     if hidden:
@@ -63,13 +76,21 @@ def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     openflow.set_no_flood(bridge, _ports(plan.vifs, hidden=False), False)
     for vif in plan.vifs:
         _show_reason(dom0, survey, vif)
-    return plan.vifs, diff
+    return Programmed(plan.vifs, diff, settings)
 
 
 def preview_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
-    """Return what program_all would change, and change nothing."""
-    plan = _plan_all(dom0, survey_bridge(dom0, bridge), spare)
-    return plan.vifs, compare_all(bridge, plan)
+    """Return what program_all would change, and change nothing.
+
+    A bridge that does not speak our OpenFlow versions does not show its flows.
+    """
+    survey = survey_bridge(dom0, bridge)
+    settings = deviating(dom0, survey.bridge)
+    if not speaks_ours(survey.bridge):
+        plan = plan_bridge({}, survey_vifs(dom0, survey), surroundings(dom0, survey))
+        return Programmed(plan.vifs, settings=settings)
+    plan = _plan_all(dom0, survey, spare)
+    return Programmed(plan.vifs, compare_all(bridge, plan), settings + _deviations(survey, plan))
 
 
 def _plan_all(dom0: Dom0, survey: Survey, spare: Spare) -> Plan:
@@ -92,7 +113,26 @@ def _program_vif(dom0: Dom0, survey: Survey, vif: Vif, new: bool) -> Programmed:
         # multicast group, would be sent to it for minutes.
         openflow.forget_addresses(bridge.name, bridge.mcast_snooping)
     openflow.set_no_flood(bridge.name, [] if new else _ports(plan.vifs, hidden=False), False)
-    return plan.vifs, diff
+    return Programmed(plan.vifs, diff)
+
+
+def _deviations(survey: Survey, plan: Plan) -> Tuple[Setting, ...]:
+    """Return what program_all sets of ports beside flows, where it is otherwise."""
+    return tuple(_port_deviations(survey, plan))
+
+
+def _port_deviations(survey: Survey, plan: Plan) -> Iterator[Setting]:
+    no_flood = openflow.read_no_flood(survey.bridge.name)
+    shown = _shown_reasons(survey)
+    for vif in plan.vifs:
+        for port in vif.ports:
+            hidden = vif.policy.mode > Mode.LOCKED
+            if no_flood.get(port.ofport) is not hidden:
+                yield Setting('%s no-flood' % port.name, str(not hidden).lower(),
+                              str(hidden).lower())
+            if shown.get(port.name, '') != vif.policy.reason:
+                yield Setting('%s %s' % (port.name, ERROR_KEY), shown.get(port.name, ''),
+                              vif.policy.reason)
 
 
 def _ports(vifs: Iterable[Vif], hidden: bool) -> List[int]:
@@ -103,11 +143,16 @@ def _ports(vifs: Iterable[Vif], hidden: bool) -> List[int]:
 
 def _show_reason(dom0: Dom0, survey: Survey, vif: Vif) -> None:
     """Keep xsisolate-error of the VIF's Interfaces equal to the reason for quarantine."""
-    shown = {interface.name: interface.external_ids.get(ERROR_KEY, '')
-             for port in survey.bridge.ports for interface in port.interfaces}
+    shown = _shown_reasons(survey)
     for port in vif.ports:
         if shown.get(port.name, '') != vif.policy.reason:
             dom0.ovsdb.set_external_ids(port.name, {ERROR_KEY: vif.policy.reason or None})
+
+
+def _shown_reasons(survey: Survey) -> Mapping[str, str]:
+    """Return xsisolate-error of the bridge's Interfaces."""
+    return {interface.name: interface.external_ids.get(ERROR_KEY, '')
+            for port in survey.bridge.ports for interface in port.interfaces}
 
 
 def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif) -> List[Vif]:

@@ -80,9 +80,8 @@ def report(event: Event, outcome: Outcome, accept_unsealed: bool, seconds: float
         log.warning('no address', vif=event.device, vm=outcome.facts.vm_uuid,
                     reason='an isolated VIF without ipv4 and ipv6 keys passes nothing but DHCP')
     if outcome.exposed and policy.mode is not Mode.UNLOCKED:
-        log.warning('controller', vif=event.device, bridge=outcome.facts.metadata.bridge,
-                    reason='when its controller does not answer Open vSwitch forwards everything: '
-                    'set fail_mode=secure, or remove the controller')
+        log.warning('exposed', vif=event.device, bridge=outcome.facts.metadata.bridge,
+                    reason=outcome.exposed)
     if accept_unsealed:
         log.warning('unsealed', vif=event.device, reason='unsealed: accept in xsisolate.yaml '
                     'lets every guest choose its own policy')

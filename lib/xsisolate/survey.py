@@ -5,7 +5,6 @@ from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.policy import quarantine
 from xsisolate.core.topology import Link, make_topology, vif_ofports
 from xsisolate.core.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
-from xsisolate.dom0 import openflow
 from xsisolate.dom0.members import read_members
 from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Ovsdb, Port, find_bridge
 from xsisolate.dom0.xenstore import Xenstore
@@ -42,12 +41,6 @@ def survey_bridge(dom0: Dom0, name: str) -> Survey:
 def survey_of(bridge: Bridge) -> Survey:
     """Return a bridge with its links."""
     return Survey(bridge, tuple(link for port in bridge.ports for link in _links(port)))
-
-
-def allow_protocols(dom0: Dom0, bridge: Bridge) -> None:
-    """A controller may have restricted the bridge to OpenFlow versions that cannot serve us."""
-    if bridge.protocols and not set(openflow.PROTOCOLS) <= set(bridge.protocols):
-        dom0.ovsdb.add_protocols(bridge.name, openflow.PROTOCOLS)
 
 
 def survey_vifs(dom0: Dom0, survey: Survey) -> List[Vif]:

@@ -13,11 +13,12 @@ from xsisolate.core.topology import VIF_NETDEV
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import netdev
 from xsisolate.dom0.lock import bridge_lock
-from xsisolate.dom0.ovsdb import Bridge, find_bridge
+from xsisolate.dom0.ovsdb import find_bridge
 from xsisolate.errors import HostError
 from xsisolate.grace import wait_for_bridges
 from xsisolate.program import Spare, nobody, preview_all, program_all
-from xsisolate.survey import Dom0, allow_protocols
+from xsisolate.settings import Setting
+from xsisolate.survey import Dom0
 
 LOCK_DEADLINE_S = 60.0
 # A plug makes the port before the kernel has told everybody of the netdev, and
@@ -31,13 +32,14 @@ class BridgeSync(NamedTuple):
     bridge: str
     vifs: Tuple[Vif, ...] = ()
     diff: FlowDiff = FlowDiff()
+    settings: Tuple[Setting, ...] = ()      # of ports and the bridge
     dead: Tuple[str, ...] = ()      # ports whose netdev is gone
     error: str = ''
 
     @property
     def changed(self) -> bool:
         """Tell whether anything was, or would be, changed."""
-        return bool(self.diff.add or self.diff.delete or self.dead)
+        return bool(self.diff.add or self.diff.delete or self.settings or self.dead)
 
     @property
     def quarantined(self) -> Tuple[Vif, ...]:
@@ -69,16 +71,14 @@ def sync_bridge(dom0: Dom0, name: str, dead: FrozenSet[str], spare: Spare = nobo
         gone = tuple(sorted(dead & find_dead_ports(dom0, [name])))
         for port in gone:
             dom0.ovsdb.delete_port(port)
-        allow_protocols(dom0, _bridge(dom0, name))
-        vifs, diff = program_all(dom0, name, spare)
-        return BridgeSync(name, vifs, diff, gone)
+        return BridgeSync(name, *program_all(dom0, name, spare), gone)
 
 
 def preview_bridge(dom0: Dom0, name: str, dead: FrozenSet[str],
                    spare: Spare = nobody) -> BridgeSync:
     """Return what sync_bridge would change, and change nothing."""
-    vifs, diff = preview_all(dom0, name, spare)
-    return BridgeSync(name, vifs, diff, tuple(sorted(dead & find_dead_ports(dom0, [name]))))
+    return BridgeSync(name, *preview_all(dom0, name, spare),
+                      tuple(sorted(dead & find_dead_ports(dom0, [name]))))
 
 
 def choose_bridges(dom0: Dom0, wanted: str) -> List[str]:
@@ -101,13 +101,6 @@ def find_dead(dom0: Dom0, names: Iterable[str]) -> FrozenSet[str]:
         return first
     sleep(DEAD_PAUSE_S)
     return first & find_dead_ports(dom0, names)
-
-
-def _bridge(dom0: Dom0, name: str) -> Bridge:
-    found = find_bridge(dom0.ovsdb.read_bridges(), name)
-    if found is None:
-        raise HostError('bridge %s vanished from Open vSwitch' % name)
-    return found.bridge
 
 
 def find_dead_ports(dom0: Dom0, names: List[str]) -> FrozenSet[str]:

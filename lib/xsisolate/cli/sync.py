@@ -65,11 +65,13 @@ def show(outcome: BridgeSync, dry_run: bool, seconds: float) -> None:
         return
     if dry_run and outcome.changed:
         print('\n'.join(diff_lines(outcome)))
-    print('%s%s: %d VIFs, %d quarantined; %d flows %s, %d %s, %d dead ports %s (%.1f s)' % (
-        '# ' if dry_run else '', outcome.bridge, len(outcome.vifs), len(outcome.quarantined),
-        len(outcome.diff.add), 'missing' if dry_run else 'added', len(outcome.diff.delete),
-        'too many' if dry_run else 'deleted', len(outcome.dead),
-        'left' if dry_run else 'removed', seconds), flush=True)
+    print('%s%s: %d VIFs, %d quarantined; %d flows %s, %d %s, %d settings %s, %d dead ports %s '
+          '(%.1f s)' % (
+              '# ' if dry_run else '', outcome.bridge, len(outcome.vifs),
+              len(outcome.quarantined), len(outcome.diff.add), 'missing' if dry_run else 'added',
+              len(outcome.diff.delete), 'too many' if dry_run else 'deleted',
+              len(outcome.settings), 'wrong' if dry_run else 'changed', len(outcome.dead),
+              'left' if dry_run else 'removed', seconds), flush=True)
     for vif in outcome.quarantined:
         print('%squarantined vif%d.%d: %s' % ('# ' if dry_run else '  ', vif.domid, vif.devid,
                                              vif.policy.reason))
@@ -81,6 +83,9 @@ def diff_lines(outcome: BridgeSync) -> Iterator[str]:
     yield '+++ %s as it should be' % outcome.bridge
     for port in outcome.dead:
         yield '-port %s' % port
+    for what, actual, desired in outcome.settings:
+        yield '-%s=%s' % (what, actual)
+        yield '+%s=%s' % (what, desired)
     signed = [(flow, '-') for flow in outcome.diff.delete] + [
         (flow, '+') for flow in outcome.diff.add]
     for flow, sign in sorted(signed, key=lambda item: (item[0].table, -item[0].priority,
@@ -101,4 +106,5 @@ def describe(outcome: BridgeSync) -> Dict[str, Any]:
             'quarantined': {'vif%d.%d' % vif.number: vif.policy.reason
                             for vif in outcome.quarantined},
             'missing': [format_flow(flow) for flow in outcome.diff.add],
+            'settings': [setting._asdict() for setting in outcome.settings],
             'surplus': [format_flow(flow) for flow in outcome.diff.delete]}

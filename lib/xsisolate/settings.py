@@ -1,0 +1,95 @@
+"""What a bridge must be set to: OpenFlow versions that serve us, and `fail_closed`.
+
+A controller may have restricted the versions; ours are added, none is removed.
+
+In Open vSwitch's fail mode `standalone` a bridge without flows, or with a
+controller that does not answer, forwards everything. In `secure` it forwards
+what flows say; ours then include one that lets the unmanaged talk as before.
+What the mode was is kept in the bridge's external_ids, to be put back.
+"""
+from typing import NamedTuple, Optional, Tuple
+
+from xsisolate.core.policy import is_fail_closed
+from xsisolate.dom0 import openflow
+from xsisolate.dom0.addresses import find_addresses
+from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, NO_FAIL_MODE, SECURE, Bridge
+from xsisolate.survey import Dom0
+
+UUIDS_KEY = 'xs-network-uuids'      # external_ids: XAPI's networks on the bridge
+
+
+class Setting(NamedTuple):
+    """Something beside the flows that is not as it should be."""
+
+    what: str
+    actual: str
+    desired: str
+
+
+def deviating(dom0: Dom0, bridge: Bridge) -> Tuple[Setting, ...]:
+    """Return what must be set on a bridge, other than it is."""
+    found = [] if speaks_ours(bridge) else [Setting(
+        'protocols', ','.join(bridge.protocols),
+        ','.join(sorted({*bridge.protocols, *openflow.PROTOCOLS})))]
+    desired = _desired_fail_mode(dom0, bridge)
+    if (bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)) != desired:
+        found.append(Setting('fail_mode', bridge.fail_mode or NO_FAIL_MODE, desired[0]))
+    return tuple(found)
+
+
+def settle(dom0: Dom0, bridge: Bridge) -> None:
+    """Set a bridge as it must be.
+
+    When the fail mode changes ovs-vswitchd drops all flows: the caller programs it at once.
+    """
+    if not speaks_ours(bridge):
+        dom0.ovsdb.add_protocols(bridge.name, openflow.PROTOCOLS)
+    mode, before = _desired_fail_mode(dom0, bridge)
+    if (bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)) != (mode, before):
+        dom0.ovsdb.set_fail_mode(bridge.name, None if mode == NO_FAIL_MODE else mode, before)
+
+
+def speaks_ours(bridge: Bridge) -> bool:
+    """Tell whether a bridge allows the OpenFlow versions that we need; no list: the default."""
+    return not bridge.protocols or set(openflow.PROTOCOLS) <= set(bridge.protocols)
+
+
+def _desired_fail_mode(dom0: Dom0, bridge: Bridge) -> Tuple[str, Optional[str]]:
+    """Return the fail mode, and what external_ids must say that it was before us."""
+    mode, before = bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)
+    if dom0.configuration.error:
+        return mode, before         # what the configuration wants is not known
+    if is_wanted(dom0, bridge) and not own_address(bridge):
+        return SECURE, before or mode
+    return (mode, None) if before is None else (before, None)
+
+
+def why_open(dom0: Dom0, bridge: Bridge) -> str:
+    """Return why a bridge may forward what our flows forbid, empty if it cannot."""
+    if bridge.fail_mode == SECURE:
+        return ''
+    address = own_address(bridge)
+    if is_wanted(dom0, bridge) and address:
+        return ('fail_closed is not possible: the bridge carries Dom0\'s address %s, and without '
+                'flows the host could not be reached' % address)
+    if bridge.has_controller:
+        return ('when its controller does not answer Open vSwitch forwards everything: set '
+                'fail_closed: true for the network, or remove the controller')
+    return ''
+
+
+def is_wanted(dom0: Dom0, bridge: Bridge) -> bool:
+    """Tell whether the configuration wants a network of this bridge to fail closed."""
+    names = [bridge.name] + [port.name for port in bridge.ports if port.fake_bridge]
+    uuids = [uuid for port in bridge.ports if port.fake_bridge
+             for uuid in port.external_ids.get(UUIDS_KEY, '').split(';')]
+    uuids += bridge.external_ids.get(UUIDS_KEY, '').split(';')
+    return is_fail_closed(dom0.configuration.config, names + uuids)
+
+
+def own_address(bridge: Bridge) -> Optional[str]:
+    """Return an address by which Dom0 is reached through this bridge."""
+    devices = [interface.name for port in bridge.ports for interface in port.interfaces
+               if interface.type == 'internal']
+    found = [address for device in [bridge.name] + devices for address in find_addresses(device)]
+    return found[0] if found else None
