@@ -53,6 +53,10 @@ CONTRACT_CONFIG = Config(
     pytest.param('', Config(), id='version alone'),
     pytest.param('unsealed: accept', Config(accept_unsealed=True), id='accept'),
     pytest.param('grace: 0', Config(grace=0), id='no grace'),
+    pytest.param('networks: {a: {fail_closed: true}}',
+                 Config(networks={'a': Network(fail_closed=True)}), id='fail closed'),
+    pytest.param('networks: {a: {fail_closed: false}}', Config(networks={'a': Network()}),
+                 id='not closed'),
     pytest.param('grace: 120', Config(grace=120), id='most grace'),
     pytest.param('networks: {}\ngroups: {}', Config(), id='empty mappings'),
     pytest.param("networks: {'*': {default: isolated}}",
@@ -124,6 +128,10 @@ def test_file_is_refused(text, said):
     pytest.param('unsealed: trust', "2: unsealed: 'trust' is no answer",
                  id='no answer'),
     pytest.param('grace: -1', '2: grace: ', id='negative'),
+    pytest.param('networks: {a: {fail_closed: yes}}', "2: networks.a.fail_closed: 'yes' is "
+                 'neither true nor false', id='yes'),
+    pytest.param('networks: {a: {fail_closed: "true"}}', '2: networks.a.fail_closed: ',
+                 id='true as text'),
     pytest.param('grace: 121', "2: grace: '121' is no whole number from 0 to 120",
                  id='too long'),
     pytest.param('grace: 010', '2: grace: ', id='octal'),
@@ -446,7 +454,7 @@ def test_without_pyyaml_the_error_says_so(host):
 
 @pytest.mark.parametrize('kind, fields', [
     (Config, 'accept_unsealed grace networks groups'),
-    (Network, 'default subnets gateways dhcp_servers'),
+    (Network, 'default subnets gateways dhcp_servers fail_closed'),
     (Gateway, 'ipv4 ipv6 mac'),
     (Group, 'addresses vms rules reach'),
 ])

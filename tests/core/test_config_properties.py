@@ -28,7 +28,7 @@ GATEWAYS = st.one_of(
 NETWORKS = st.builds(
     Network, st.sampled_from([mode for mode in Mode if mode is not Mode.QUARANTINED]),
     st.frozensets(PREFIXES, max_size=4), st.lists(GATEWAYS, max_size=3).map(tuple),
-    st.frozensets(HOSTS4 | HOSTS6, max_size=3))
+    st.frozensets(HOSTS4 | HOSTS6, max_size=3), st.booleans())
 
 
 @st.composite
@@ -65,7 +65,7 @@ def gateway_tree(gateway):
 def network_tree(network):
     return {'default': network.default.word, 'subnets': texts(network.subnets),
             'gateways': [gateway_tree(gateway) for gateway in network.gateways],
-            'dhcp_servers': texts(network.dhcp_servers)}
+            'dhcp_servers': texts(network.dhcp_servers), 'fail_closed': network.fail_closed}
 
 
 def group_tree(group):

@@ -4,7 +4,7 @@ import pytest
 from xsisolate.core.address import parse_prefix
 from xsisolate.core.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode,
                                   Network, Peer, VifPolicy)
-from xsisolate.core.policy import find_network, is_within, quarantine, resolve_policy
+from xsisolate.core.policy import find_network, is_fail_closed, is_within, quarantine, resolve_policy
 from xsisolate.core.seal import make_seal
 from xsisolate.errors import PolicyError, UnprovenPolicy
 
@@ -203,6 +203,21 @@ def test_quarantine():
 
 
 UUID = '6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796'
+CLOSED, OPEN = Network(fail_closed=True), Network()
+
+
+@pytest.mark.parametrize('networks, names, closed', [
+    pytest.param({}, ['xenbr0'], False, id='nothing said'),
+    pytest.param({'xenbr0': CLOSED}, ['xenbr0', ''], True, id='by bridge'),
+    pytest.param({UUID: CLOSED}, ['xenbr0', UUID.upper()], True, id='by uuid'),
+    pytest.param({'xapi1': CLOSED, 'xenbr0': OPEN}, ['xenbr0', 'xapi1'], True,
+                 id='one of its networks'),
+    pytest.param({'*': CLOSED}, ['xenbr0'], True, id='all others'),
+    pytest.param({'*': CLOSED, 'xenbr0': OPEN}, ['xenbr0'], False, id='but this'),
+    pytest.param({'xenbr1': CLOSED}, ['xenbr0'], False, id='another'),
+])
+def test_which_bridges_fail_closed(networks, names, closed):
+    assert is_fail_closed(Config(networks=networks), names) is closed
 BY_BRIDGE, BY_UUID, BY_STAR = (Network(default=mode) for mode in (LOCKED, ISOLATED,
                                                                   DISABLED))
 

@@ -79,7 +79,7 @@ SABOTAGE: Tuple[Tuple[str, int, int, str, Optional[str]], ...] = (
      'resubmit(,%d)' % stages.PASS),
     ('multicast does not reach the groups', stages.MULTICAST, 110, 'reg15', None),
     ('theft of the gateway\'s MAC', stages.SOURCE, 45, 'dl_src', None),
-    ('a stranger\'s MAC address', stages.CLASSIFY, 38, '', 'resubmit(,%d)' % stages.PEERS),
+    ('a stranger\'s MAC address', stages.CLASSIFY, 35, '', 'resubmit(,%d)' % stages.PEERS),
     ('replies without a request', stages.REPLY, 0, '', 'resubmit(,%d)' % stages.PASS),
     ('disabled may speak', 0, stages.PRIORITY_PORT, 'in_port=%(off)d', None),
 )

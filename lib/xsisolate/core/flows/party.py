@@ -46,7 +46,6 @@ def party_flows() -> Iterator[Flow]:
     for owner in range(OWNERS_MAX - 1):
         yield make_flow(CLASSIFY, 40, [flags(FOUND), owner_match(owner)], *next_owner(owner),
                         goto(RESOLVE), goto(CLASSIFY))
-    yield make_flow(CLASSIFY, 38, [flags(FOUND)], raised(MISMATCH))
     yield make_flow(CLASSIFY, 35, [flags(TRIED)], raised(MISMATCH))
     for prefix in NEVER_EXTERNAL:
         yield make_flow(CLASSIFY, 30, address_match(prefix), goto(PEERS))
