@@ -154,8 +154,10 @@ def _read_again(dom0: Dom0, event: Event, facts: VifFacts) -> VifFacts:
                      dom0.configuration)
     if again.metadata.bridge != facts.metadata.bridge:
         raise HostError('the VIF moves to bridge %s at this moment' % again.metadata.bridge)
-    # An admin's next write has begun: what was proven a moment ago is still good.
-    return facts if again.policy.unproven and not facts.policy.unproven else again
+    # An admin's next write has begun: what was proven a moment ago is still good. It is not
+    # if XAPI has changed the VIF as well: the hook for that may have been here before us.
+    proven = not facts.policy.unproven and again.metadata == facts.metadata
+    return facts if again.policy.unproven and proven else again
 
 
 def _bring_along(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge) -> List[str]:

@@ -2,7 +2,9 @@
 
 vm-data and seal are two writes of an admin's; a hook may look between them.
 """
+import fcntl
 import time
+from contextlib import contextmanager
 from typing import Any, Callable, Iterator, List, Mapping, Optional
 
 import pytest
@@ -220,6 +222,42 @@ def test_a_crash_ends_the_wait(host: Sandbox, around: Around, start: Any, short:
     assert result.code == 1 and 'no netdev ' + vm.netdev() in lines(result)[1]
     vm.fire([host.hooks.udev_vif('remove', vm.domid, 0)])
     assert vm.netdev() not in ports(host)
+
+
+@contextmanager
+def at_the_lock(vm: Vm) -> Iterator[Running]:
+    """Hold a hook up where it has found vm-data and seal to fit, and waits for its bridge."""
+    path = '/run/xsisolate/lock/xenbr0'
+    with open(path) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        hook = vm.dom0.hooks.start(filter_call(vm))
+        wait_until(lambda: hook.has_open(path), 'a hook at the lock')
+        yield hook
+
+
+def test_what_a_hook_has_seen_to_fit_is_good_enough(around: Around, start: Any) -> None:
+    """An admin's next write may have begun when it is the hook's turn."""
+    vm = start(13, RED)
+    with at_the_lock(vm) as hook:
+        guest_changes(vm)
+    check_mode(vm, conclude(vm, hook), 'isolated')
+    assert is_fine(vm, around) and is_cut_off(vm, around.bystander.address())
+
+
+CHANGES: List[Any] = [
+    {'locking_mode': 'disabled'}, {'locking_mode': 'locked', 'ipv4_allowed': ('10.9.0.14',)},
+    {'other_config': {}}]
+
+
+@pytest.mark.parametrize('fields', CHANGES, ids=['disabled', 'other addresses', 'no seal'])
+def test_what_a_hook_has_seen_is_no_good_when_xapi_has_changed_the_vif(
+        around: Around, start: Any, fields: Any) -> None:
+    """Another hook may have obeyed by now; this one must not undo it."""
+    vm = start(13, RED)
+    with at_the_lock(vm) as hook:
+        guest_changes(vm)
+        vm.set_vif(**fields)
+    check_quarantine(vm, around, conclude(vm, hook), 'xsisolate-seal')
 
 
 # --- where there is none ---------------------------------------------------------------------

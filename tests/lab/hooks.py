@@ -144,6 +144,14 @@ class Running:
         self._seconds = self._seconds or time.monotonic() - self._began
         return True
 
+    def has_open(self, path: str) -> bool:
+        """Tell whether the hook has a file open: a lock that it waits for."""
+        folder = '/proc/%d/fd' % self._process.pid
+        try:
+            return path in {os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
+        except OSError:     # a descriptor, or the hook, has gone in this very moment
+            return False
+
     def said_so_far(self) -> str:
         """Return what the hook has written to stderr by now."""
         return os.pread(self._stderr.fileno(), 1 << 16, 0).decode('utf-8', 'replace')
