@@ -69,7 +69,7 @@ def seal(command: Any) -> Callable[..., Run]:
 @pytest.fixture(scope='module')
 def resident(host: Sandbox) -> Vm:
     """A VM with two sealed VIFs."""
-    vm = start_vm(host, 11, POLICY, plug=False)
+    vm = start_vm(host, 11, POLICY, mac='02:00:00:00:ab:cd', plug=False)
     host.add_vif(vm, 'xenbr1', policy=POLICY)
     vm.plug()
     return vm
