@@ -4,7 +4,8 @@ import pytest
 from xsisolate.core.address import parse_prefix
 from xsisolate.core.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode,
                                   Network, Peer, VifPolicy)
-from xsisolate.core.policy import find_network, is_fail_closed, is_within, quarantine, resolve_policy
+from xsisolate.core.policy import (find_network, is_fail_closed, is_within, quarantine,
+                                   resolve_policy)
 from xsisolate.core.seal import make_seal
 from xsisolate.errors import PolicyError, UnprovenPolicy
 
