@@ -46,12 +46,12 @@ def wait_for_proof(dom0: Dom0, event: Event, facts: VifFacts, log: Log) -> VifFa
 
 
 def has_grace(dom0: Dom0, event: Event, facts: VifFacts) -> bool:
-    """Tell whether a VIF in doubt runs on a policy that XAPI's locking mode still allows."""
+    """Tell whether a VIF in doubt runs on a policy that nobody in Dom0 forbids by now."""
     network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
     if not facts.policy.unproven or network is None:
         return False
     vif = vif_from_facts(facts, survey_of(network.bridge), event.domid, event.devid)
-    return keeps_policy(read_registry(network.bridge.name), vif)
+    return keeps_policy(read_registry(network.bridge.name), vif, dom0.configuration.config)
 
 
 def wait_for_bridges(dom0: Dom0, names: Sequence[str]) -> None:
@@ -66,4 +66,4 @@ def find_in_grace(dom0: Dom0, bridge: str) -> List[Vif]:
     survey = survey_bridge(dom0, bridge)
     doubtful = [vif for vif in survey_vifs(dom0, survey) if vif.policy.unproven]
     registry = read_registry(bridge) if doubtful else {}
-    return [vif for vif in doubtful if keeps_policy(registry, vif)]
+    return [vif for vif in doubtful if keeps_policy(registry, vif, dom0.configuration.config)]

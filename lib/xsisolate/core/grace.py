@@ -1,27 +1,33 @@
 """Grace: which VIFs in doubt may keep what the switch carries for them."""
 from xsisolate.core.facts import EndpointFacts, parse_facts, parse_port_facts
 from xsisolate.core.items import Registry
+from xsisolate.core.model import Config
+from xsisolate.core.peersets import find_groups
 from xsisolate.core.plan import port_key
-from xsisolate.core.policy import is_within
+from xsisolate.core.policy import is_on_roster, is_within
 from xsisolate.core.vif import Vif, VifPort
 from xsisolate.core.vmdata import MODES
 
 
-def keeps_policy(registry: Registry, vif: Vif) -> bool:
-    """Tell whether a VIF in doubt runs on a policy that XAPI's locking mode still allows.
+def keeps_policy(registry: Registry, vif: Vif, config: Config) -> bool:
+    """Tell whether a VIF in doubt runs on a policy that nobody in Dom0 forbids by now.
 
-    What the registry records was proven when it was programmed.
+    What the registry records was proven when it was programmed; XAPI's locking mode
+    or a roster may forbid it since.
     """
     return vif.policy.unproven and bool(vif.ports) and all(
-        _carries(registry, vif, port) for port in vif.ports)
+        _carries(registry, vif, port, config) for port in vif.ports)
 
 
-def _carries(registry: Registry, vif: Vif, port: VifPort) -> bool:
+def _carries(registry: Registry, vif: Vif, port: VifPort, config: Config) -> bool:
     item = registry.get(port_key(port.name))
     if item is None or not item.refs or parse_port_facts(item).ofport != port.ofport:
         return False
-    return all(ref in registry and _may_still_be(parse_facts(registry[ref]), vif)
-               for ref in item.refs)
+    known = [parse_facts(registry[ref]) for ref in item.refs if ref in registry]
+    return len(known) == len(item.refs) and all(
+        _may_still_be(facts, vif) and all(is_on_roster(vif.vm_uuid, group, config)
+                                          for group in find_groups(registry, facts.groups))
+        for facts in known)
 
 
 def _may_still_be(known: EndpointFacts, vif: Vif) -> bool:

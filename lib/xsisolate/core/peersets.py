@@ -31,6 +31,12 @@ def group_name(group: str) -> str:
     return GROUP + group
 
 
+def find_groups(items: Mapping[Key, Item], ids: Iterable[int]) -> List[str]:
+    """Return the groups that an endpoint's facts name by the ids of their items."""
+    keys = [Key(Kind.PEERS, number) for number in ids]
+    return [items[key].name[len(GROUP):] for key in keys if key in items]
+
+
 def _allow_name(allow: Iterable[Peer]) -> str:
     text = '\n'.join(sorted(repr(tuple(peer)) for peer in allow))
     return 'allow %s' % sha256(text.encode()).hexdigest()

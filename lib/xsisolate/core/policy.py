@@ -6,8 +6,8 @@ list that is empty means nobody.
 from typing import AbstractSet, FrozenSet, Iterable, Optional, Tuple
 
 from xsisolate.core.address import contains, eui64_link_local, format_prefix, quoted
-from xsisolate.core.model import (Config, EffectivePolicy, Identity, Locking, Mode, Network, Prefix,
-                                  VifPolicy)
+from xsisolate.core.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode, Network,
+                                  Prefix, VifPolicy)
 from xsisolate.core.seal import Sealing, explain, judge
 from xsisolate.errors import PolicyError, UnprovenPolicy
 
@@ -63,6 +63,12 @@ def is_fail_closed(config: Config, names: Iterable[str]) -> bool:
     return everywhere or any(network.fail_closed for network in known)
 
 
+def is_on_roster(vm_uuid: str, group: str, config: Config) -> bool:
+    """Tell whether a group admits a VM: one without a roster admits all."""
+    roster = config.groups.get(group, Group()).vms
+    return roster is None or vm_uuid.lower() in roster
+
+
 def _effective(mode: Mode, mac: str, locking: Locking,
                written: VifPolicy) -> EffectivePolicy:
     if mode not in (Mode.LOCKED, Mode.ISOLATED):
@@ -101,9 +107,8 @@ def _check_seal(vif: Identity, seal: Optional[str], written: Optional[VifPolicy]
 
 
 def _check_rosters(vm_uuid: str, groups: AbstractSet[str], config: Config) -> None:
-    for name in sorted(groups & config.groups.keys()):
-        roster = config.groups[name].vms
-        if roster is not None and vm_uuid.lower() not in roster:
+    for name in sorted(groups):
+        if not is_on_roster(vm_uuid, name, config):
             raise PolicyError(
                 'groups: %s admits only the VMs on its roster, and VM %s is not one: '
                 'add it to groups.%s.vms in xsisolate.yaml, or take %s out of vm-data'

@@ -5,7 +5,7 @@ from typing import AbstractSet, Dict, FrozenSet, Optional, Tuple
 from xsisolate.core.event import Event
 from xsisolate.core.grace import keeps_policy
 from xsisolate.core.items import Registry
-from xsisolate.core.model import Mode
+from xsisolate.core.model import Config, Mode
 from xsisolate.core.schedule import Task
 from xsisolate.core.vif import Vif
 from xsisolate.dom0.lock import bridge_lock
@@ -148,17 +148,17 @@ class Work:
 
     def _spare(self, registry: Registry, vif: Vif) -> bool:
         """Tell whether a VIF in doubt still has grace; its first time in doubt starts it."""
-        right = keeps_policy(registry, vif) or (
+        config = self._configuration.config if self._configuration else Config()
+        right = keeps_policy(registry, vif, config) or (
             vif.policy.unproven and vif.locking.mode is Mode.UNLOCKED
             and self._unlocked.get(vif.number) == vif.vm_uuid)
-        grace = self._configuration.config.grace if self._configuration else 0
-        if not right or not grace:
+        if not right or not config.grace:
             self._doubts.pop(vif.number, None)
             return False
         if vif.number not in self._doubts:
-            self._doubts[vif.number] = monotonic() + grace
+            self._doubts[vif.number] = monotonic() + config.grace
             self.wakes[Task('', *vif.number)] = self._doubts[vif.number]
             self._log.warning('in doubt', vif='vif%d.%d' % vif.number, vm=vif.vm_uuid,
-                              seconds=grace, reason='keeps its last policy so long: '
+                              seconds=config.grace, reason='keeps its last policy so long: '
                               + vif.policy.reason)
         return monotonic() < self._doubts[vif.number]
