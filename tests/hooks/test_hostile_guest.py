@@ -4,6 +4,7 @@ The strangers around it are willing: they let it in wherever the choice is their
 what keeps it apart is its own sealed policy.
 """
 import threading
+import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, FrozenSet, Iterator, List, NamedTuple, Set, Tuple
 
@@ -20,6 +21,7 @@ from lab.wire import MKDIR, RM, TRANSACTION_START, XenstoreError
 from evidence import SILENT_S, can_talk, end, lines, mac_bytes, our_flows, refresh, say, speech
 
 from xsisolate.core.cookie import Key, Kind, port_id
+from xsisolate.dom0.lock import bridge_lock
 
 GRACE = 1
 CONFIG = '''\
@@ -481,6 +483,36 @@ def test_doubt_does_not_put_off_what_xapi_demands(scene: Scene, start: Any, lock
     vm.xenstore.write(key('mode'), 'unlocked')
     with grace(scene, 20):
         assert ' mode=quarantined ' in is_sound(vm.set_locking(locking, allowed)[0])
+    is_contained(scene, vm, False)
+
+
+def test_doubt_does_not_put_off_a_roster(scene: Scene, start: Any) -> None:
+    """Nor when an admin has struck it off its group's roster."""
+    vm = start()
+    vm.xenstore.write(key('mode'), 'unlocked')
+    scene.host.configure(CONFIG % 20 + 'groups:\n  red:\n    vms: ["%s"]\n' % scene.friend.uuid)
+    try:
+        assert ' mode=quarantined ' in is_sound(refresh(vm))
+        is_contained(scene, vm, False)
+    finally:
+        scene.host.configure(CONFIG % 0)
+
+
+@pytest.mark.parametrize('fields', [
+    {'locking_mode': 'disabled'}, {'locking_mode': 'locked', 'ipv4_allowed': ('10.9.0.77',)},
+    {'other_config': {}}, {'other_config': {SEAL: '1:' + '0' * 64}}])
+def test_a_hook_in_line_does_not_keep_what_xapi_took(scene: Scene, start: Any,
+                                                     fields: Dict[str, Any]) -> None:
+    """It has seen a good policy and waits for the bridge; XAPI changes its mind, the guest too."""
+    vm, waiting = start(), []
+    with bridge_lock('xenbr0'):
+        thread = threading.Thread(target=lambda: waiting.append(refresh(vm)))
+        thread.start()
+        time.sleep(0.7)         # by now it has looked
+        vm.xenstore.write(key('mode'), 'unlocked')
+        vm.set_vif(**fields)
+    thread.join()
+    assert ' mode=quarantined ' in is_sound(waiting[0], 1)
     is_contained(scene, vm, False)
 
 
