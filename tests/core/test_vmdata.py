@@ -114,7 +114,7 @@ def test_peer_is_understood(text, peer):
     pytest.param({'groups': b'red;blue'}, {}, 'groups: ', 'is no group name',
                  id='semicolon'),
     pytest.param({'groups': b' '.join(b'g%d' % n for n in range(65))}, {}, 'groups: ',
-                 'has 65 entries, the limit is 64', id='too many groups'),
+                 'has more than 64 entries', id='too many groups'),
     pytest.param({'allow': b'10.0.0.300'}, {}, 'xsisolate/allow: ',
                  "'10.0.0.300' is no IPv4 address: 300 is more than 255", id='octet'),
     pytest.param({'allow': b'', 'allow-1': b'10.0.0.7/24'}, {}, 'xsisolate/allow-1: ',
@@ -148,7 +148,7 @@ def test_peer_is_understood(text, peer):
     pytest.param({'allow': b' '.join([b'10.1.1.1'] * 342),
                   'allow-1': b' '.join([b'10.1.1.1'] * 400),
                   'allow-2': b' '.join([b'10.1.1.1'] * 283)}, {}, 'allow: ',
-                 'has 1025 entries, the limit is 1024', id='too many peers'),
+                 'has more than 1024 entries', id='too many peers'),
     pytest.param({'allow-1': b'10.0.0.1'}, {}, 'xsisolate/allow: ', 'is missing',
                  id='numbered key alone'),
     pytest.param({'allow': b'', 'allow-1': b'', 'allow-3': b''}, {},
@@ -185,7 +185,7 @@ def test_peer_is_understood(text, peer):
                  id='own multicast'),
     pytest.param({}, {'ipv4': b' '.join(b'10.0.%d.%d' % divmod(n, 256)
                                         for n in range(257))}, 'vif/0/ipv4: ',
-                 'has 257 entries, the limit is 256', id='too many own addresses'),
+                 'has more than 256 entries', id='too many own addresses'),
     pytest.param({'groups': b'_'}, {'groups': b'red'}, 'xsisolate/groups: ',
                  'is no group name', id='a replaced key is read all the same'),
 ])

@@ -5,6 +5,7 @@ time linear in the size of the input. Every key is read, also one that another
 replaces: a policy with a mistake in it is a mistake.
 """
 import re
+from itertools import islice
 from typing import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
                     Optional, Tuple, TypeVar)
 
@@ -214,10 +215,9 @@ def _read_list(source: Source, name: str, parse: Callable[[str], T],
                limit: int) -> Optional[FrozenSet[T]]:
     if name not in source.keys:
         return None
-    items = list(_split_items(source, name))
+    items = list(islice(_split_items(source, name), limit + 1))
     if len(items) > limit:
-        raise PolicyError('%s%s: has %d entries, the limit is %d'
-                          % (source.where, name, len(items), limit))
+        raise PolicyError('%s%s: has more than %d entries' % (source.where, name, limit))
     return frozenset(_parse_at(source.where + key, parse, item) for key, item in items)
 
 
