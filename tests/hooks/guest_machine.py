@@ -105,7 +105,7 @@ class Being:
 class GuestMachine(RuleBasedStateMachine):
     """Guests, an admin and the toolstack, one step at a time."""
 
-    devids: ClassVar[Tuple[int, ...]] = (0, 1)
+    devids: Tuple[int, ...] = (0, 1)
     toolstack: ClassVar[Toolstack]
     sequences: ClassVar[int] = 0
     steps: ClassVar[int] = 0
@@ -194,9 +194,11 @@ class GuestMachine(RuleBasedStateMachine):
 
     # --- who there is ---
 
-    @initialize(policy=st.none() | POLICIES, locking=LOCKINGS)
-    def begin(self, policy: Optional[Words], locking: Tuple[str, Tuple[str, ...]]) -> None:
-        """Have a VM that runs."""
+    @initialize(policy=st.none() | POLICIES, locking=LOCKINGS, single=st.booleans())
+    def begin(self, policy: Optional[Words], locking: Tuple[str, Tuple[str, ...]],
+              single: bool) -> None:
+        """Have a VM that runs, with a VIF or two."""
+        self.devids = self.devids[:1] if single else self.devids
         being = self.add_being()
         for devid in self.devids:
             self.change_vif(being, devid, locking_mode=locking[0], ipv4_allowed=locking[1])
