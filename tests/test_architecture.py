@@ -16,7 +16,7 @@ PURE = {'re', 'typing', 'enum', 'operator', 'hashlib', 'itertools', 'functools',
         'ipaddress', 'json'}
 DOM0_FROM_CORE = {'core.model', 'core.cookie', 'core.flow', 'core.address'}
 DOM0_SHARED = {'dom0.run', 'dom0.unixsocket', 'dom0.rfc7047', 'dom0.jsonrpc', 'dom0.ovsdb',
-               'dom0.ovsport'}
+               'dom0.ovsport', 'dom0.xenstore'}
 DOORS = ('hooks', 'cli')        # nobody imports these
 
 
