@@ -30,8 +30,8 @@ class FlowDiff(NamedTuple):
 
 DUMP_LINE = re.compile(
     r'^ *(?:cookie=(?P<cookie>0x[0-9a-f]+), )?(?:table=(?P<table>\d+), )?'
-    r'(?:(?:idle_timeout|hard_timeout|importance)=\d+, )*'
-    r'(?:(?:send_flow_rem|check_overlap|reset_counts|no_packet_counts|no_byte_counts) )*'
+    r'(?:(?:idle_timeout|hard_timeout|importance)=\d+, '
+    r'|(?:send_flow_rem|check_overlap|reset_counts|no_packet_counts|no_byte_counts) )*'
     r'(?:priority=(?P<priority>\d+),?)?(?P<match>\S*) ?actions=(?P<actions>.*)$')
 DEFAULT_PRIORITY = 32768
 
