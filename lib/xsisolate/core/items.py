@@ -10,14 +10,21 @@ flows. So the switch itself is the only record of what is programmed: there is
 no file that a crash could leave behind, and a hook reads a line per item
 instead of every flow of the bridge.
 """
+import re
 from hashlib import sha256
 from typing import FrozenSet, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
-from xsisolate.core.cookie import HEADER, OWNER, OWNER_MASK, Key, parse_key
+from xsisolate.core.cookie import HEADER, OWNER, OWNER_MASK, Key, Kind, parse_key
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import REGISTRY
 
 NOTE = 'note:'
+# What name and facts of a header look like; see facts.py. Another release's may not.
+FORMS = {
+    Kind.PORT: re.compile(r'(vif|tap)[0-9]+\.[0-9]+\|[0-9]+ (trunk)?'),
+    Kind.ENDPOINT: re.compile(r'[0-9a-f]+ [0-9a-f:]{17}\|[^ ]+ [^ ]* ([0-9]+t?,?)* ([0-9]+,?)* '
+                              r'([0-9a-f]+(\.[0-9a-f]+){3},?)*'),
+    Kind.NETWORK: re.compile(r'[^ ]+ [^ ]+\|')}
 
 
 class Item(NamedTuple):
@@ -78,10 +85,13 @@ def _parse_header(flow: Flow) -> Iterator[Item]:
         return
     try:
         name, refs, facts, digest = parse_note(flow.actions[len(NOTE):]).split('|')
-        yield Item(parse_key(flow.cookie & ~HEADER & 0xffffffff), name,
-                   tuple(parse_key(int(ref, 16)) for ref in refs.split()), facts, digest)
+        key = parse_key(flow.cookie & ~HEADER & 0xffffffff)
+        item = Item(key, name, tuple(parse_key(int(ref, 16)) for ref in refs.split()), facts,
+                    digest)
     except ValueError:
         return      # not written by us as we are now: nobody desires it, so it goes
+    if key.kind not in FORMS or FORMS[key.kind].fullmatch(name + '|' + facts):
+        yield item
 
 
 def is_ours(flow: Flow) -> bool:
