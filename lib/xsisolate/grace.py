@@ -6,12 +6,11 @@ the switch carries was proven when it was programmed. If they still do not fit a
 the end, that hook itself puts the VIF into quarantine, so the end needs no other event.
 """
 from time import monotonic, sleep
-from typing import List, Sequence
+from typing import FrozenSet, List, Sequence, Tuple
 
 from xsisolate.core.event import Event
 from xsisolate.core.grace import keeps_policy
 from xsisolate.core.topology import vif_ofports
-from xsisolate.core.vif import Vif
 from xsisolate.dom0.ovsdb import find_bridge
 from xsisolate.dom0.syslog import Log
 from xsisolate.errors import HostError
@@ -54,16 +53,26 @@ def has_grace(dom0: Dom0, event: Event, facts: VifFacts) -> bool:
     return keeps_policy(read_registry(network.bridge.name), vif, dom0.configuration.config)
 
 
-def wait_for_bridges(dom0: Dom0, names: Sequence[str]) -> None:
-    """Wait until no VIF of these bridges has grace, or all grace is over."""
+def wait_for_bridges(dom0: Dom0, names: Sequence[str]) -> FrozenSet[Tuple[int, int]]:
+    """Wait until no VIF of these bridges has grace; return those whose grace ended in doubt."""
     end = monotonic() + dom0.configuration.config.grace
-    while monotonic() < end and any(find_in_grace(dom0, name) for name in names):
+    while True:
+        found = frozenset(vif for name in names for vif in find_in_grace(dom0, name))
+        if not found or monotonic() >= end:
+            return found
         sleep(min(POLL_S, max(end - monotonic(), 0)))
 
 
-def find_in_grace(dom0: Dom0, bridge: str) -> List[Vif]:
-    """Return the VIFs of a bridge that have grace."""
-    survey = survey_bridge(dom0, bridge)
-    doubtful = [vif for vif in survey_vifs(dom0, survey) if vif.policy.unproven]
-    registry = read_registry(bridge) if doubtful else {}
-    return [vif for vif in doubtful if keeps_policy(registry, vif, dom0.configuration.config)]
+def find_in_grace(dom0: Dom0, bridge: str) -> List[Tuple[int, int]]:
+    """Return (domid, devid) of the VIFs of a bridge that have grace.
+
+    A bridge that cannot be looked at says so when it is programmed.
+    """
+    try:
+        survey = survey_bridge(dom0, bridge)
+        doubtful = [vif for vif in survey_vifs(dom0, survey) if vif.policy.unproven]
+        registry = read_registry(bridge) if doubtful else {}
+    except HostError:
+        return []
+    return [vif.number for vif in doubtful
+            if keeps_policy(registry, vif, dom0.configuration.config)]

@@ -8,13 +8,15 @@ from time import sleep
 from typing import FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
 
 from xsisolate.core.flow import FlowDiff
+from xsisolate.core.grace import keeps_policy
+from xsisolate.core.items import Registry
 from xsisolate.core.model import Mode
 from xsisolate.core.topology import VIF_NETDEV
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import netdev
 from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.ovsdb import find_bridge
-from xsisolate.errors import HostError
+from xsisolate.errors import EXIT_DONE, HostError, XsisolateError
 from xsisolate.grace import wait_for_bridges
 from xsisolate.program import Spare, nobody, preview_all, program_all
 from xsisolate.settings import Setting
@@ -35,6 +37,7 @@ class BridgeSync(NamedTuple):
     settings: Tuple[Setting, ...] = ()      # of ports and the bridge
     dead: Tuple[str, ...] = ()      # ports whose netdev is gone
     error: str = ''
+    exit_code: int = EXIT_DONE      # of the error
 
     @property
     def changed(self) -> bool:
@@ -51,17 +54,22 @@ def sync_bridges(dom0: Dom0, names: Iterable[str], dry_run: bool) -> Iterator[Br
     """Reconcile bridges one after the other; a failure of one does not stop the rest."""
     names = list(names)
     dead = find_dead(dom0, names)
-    if not dry_run:
-        wait_for_bridges(dom0, names)
+    overdue = frozenset() if dry_run else wait_for_bridges(dom0, names)
+
+    def spare(registry: Registry, vif: Vif) -> bool:
+        """Leave VIFs alone that have come into doubt since: an admin's next write has begun."""
+        return vif.number not in overdue and keeps_policy(registry, vif,
+                                                          dom0.configuration.config)
+
     for name in names:
         try:
             if dry_run:
                 with bridge_lock(name, LOCK_DEADLINE_S):
                     yield preview_bridge(dom0, name, dead)
             else:
-                yield sync_bridge(dom0, name, dead)
-        except HostError as error:
-            yield BridgeSync(name, error=str(error))
+                yield sync_bridge(dom0, name, dead, spare)
+        except XsisolateError as error:
+            yield BridgeSync(name, error=str(error), exit_code=error.exit_code)
 
 
 def sync_bridge(dom0: Dom0, name: str, dead: FrozenSet[str], spare: Spare = nobody,

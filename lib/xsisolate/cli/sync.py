@@ -3,12 +3,12 @@ import argparse
 import json
 import sys
 from time import monotonic
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Sequence
 
 from xsisolate.core.flow import Flow
 from xsisolate.dom0.ovsdb import Ovsdb
 from xsisolate.dom0.xenstore import Xenstore
-from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, ConfigError
+from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, ConfigError
 from xsisolate.gather import read_configuration
 from xsisolate.survey import Dom0
 from xsisolate.sync import BridgeSync, choose_bridges, sync_bridges
@@ -52,10 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
                 show(outcome, arguments.dry_run, monotonic() - began)
     if arguments.json:
         print(json.dumps([describe(outcome) for outcome in done], indent=2, sort_keys=True))
-    if any(outcome.error for outcome in done):
-        return EXIT_HOST
-    different = arguments.dry_run and any(outcome.changed for outcome in done)
-    return EXIT_DIFFERENT if different else EXIT_DONE
+    return exit_code(done, arguments.dry_run)
+
+
+def exit_code(done: Sequence[BridgeSync], dry_run: bool) -> int:
+    """Return the exit code: of what failed the host's failures count most."""
+    codes = {outcome.exit_code for outcome in done}
+    if dry_run and any(outcome.changed for outcome in done):
+        codes.add(EXIT_DIFFERENT)
+    return next((code for code in (EXIT_HOST, EXIT_POLICY, EXIT_DIFFERENT) if code in codes),
+                EXIT_DONE)
 
 
 def show(outcome: BridgeSync, dry_run: bool, seconds: float) -> None:

@@ -12,7 +12,7 @@ from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.ovsdb import Ovsdb, find_bridge
 from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xenstore import Xenstore
-from xsisolate.errors import HostError, UnknownVif
+from xsisolate.errors import UnknownVif, XsisolateError
 from xsisolate.gather import Configuration, read_configuration, read_vm_uuid
 from xsisolate.program import program
 from xsisolate.reconcile import read_registry
@@ -56,7 +56,7 @@ class Work:
                 if task.bridge:
                     return self._do_bridge(dom0, task.bridge)
                 return self._do_vif(dom0, task.domid, task.devid)
-        except HostError as error:
+        except XsisolateError as error:
             self._log.error('failed', task=task, error=error)
             return AGAIN_S
 
