@@ -1,4 +1,5 @@
 """What is on a bridge now: its ports, and the VIFs behind them with their policies."""
+from time import sleep
 from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.core.flows.stages import NETWORK
@@ -11,6 +12,8 @@ from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, UnknownVif
 from xsisolate.gather import Configuration, VifFacts, read_vif, read_vm_uuid
 
+# xenopsd renames a VM in xenstore and in its metadata one after the other.
+RENAME_PAUSE_S = 0.3
 BALANCED_MODES = ('balance-slb', 'balance-tcp')
 ACCESS_MODES = (None, 'access', 'trunk')
 
@@ -44,8 +47,19 @@ def survey_of(bridge: Bridge) -> Survey:
 
 
 def survey_vifs(dom0: Dom0, survey: Survey) -> List[Vif]:
-    """Return all VIFs that have a netdev on the bridge."""
-    return [make_vif(dom0, survey, domid, devid) for domid, devid in find_vifs(survey)]
+    """Return all VIFs that have a netdev on the bridge; the unknown are looked for twice."""
+    numbers = find_vifs(survey)
+    found = [_find_vif(dom0, survey, number) for number in numbers]
+    if None in found:
+        sleep(RENAME_PAUSE_S)
+    return [vif or make_vif(dom0, survey, *number) for vif, number in zip(found, numbers)]
+
+
+def _find_vif(dom0: Dom0, survey: Survey, number: Tuple[int, int]) -> Optional[Vif]:
+    try:
+        return vif_from_facts(read_facts(dom0, *number), survey, *number)
+    except UnknownVif:
+        return None
 
 
 def find_vifs(survey: Survey) -> List[Tuple[int, int]]:

@@ -67,13 +67,13 @@ def sync_bridges(dom0: Dom0, names: Iterable[str], dry_run: bool) -> Iterator[Br
                 with bridge_lock(name, LOCK_DEADLINE_S):
                     yield preview_bridge(dom0, name, dead)
             else:
-                yield sync_bridge(dom0, name, dead, spare)
+                yield sync_bridge(dom0, name, dead, spare, LOCK_DEADLINE_S)
         except XsisolateError as error:
             yield BridgeSync(name, error=str(error), exit_code=error.exit_code)
 
 
-def sync_bridge(dom0: Dom0, name: str, dead: FrozenSet[str], spare: Spare = nobody,
-                deadline: float = LOCK_DEADLINE_S) -> BridgeSync:
+def sync_bridge(dom0: Dom0, name: str, dead: FrozenSet[str], spare: Spare,
+                deadline: float) -> BridgeSync:
     """Reconcile one bridge; `dead` are ports that had no netdev before, either."""
     with bridge_lock(name, deadline):
         gone = tuple(sorted(dead & find_dead_ports(dom0, [name])))

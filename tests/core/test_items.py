@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from xsisolate.core.cookie import BASE, BRIDGE, HEADER, OWNER, Key, Kind
 from xsisolate.core.flow import Flow, format_add, make_flow, parse_dump
 from xsisolate.core.flows.stages import REGISTRY
-from xsisolate.core.items import (NOTE, Item, digest_flows, format_note, header_flow, is_ours,
-                                  make_item, parse_note, parse_registry, reachable)
+from xsisolate.core.items import (FORMS, NOTE, Item, digest_flows, format_note, header_flow,
+                                  is_ours, make_item, parse_note, parse_registry, reachable)
 
 KEYS = st.builds(Key, st.sampled_from(Kind), st.integers(0, 0xfffffff))
 WORDS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7e, blacklist_characters='|'),
                 max_size=200)
 PORT = Key(Kind.PORT, 0xa00)
-ITEM = make_item(PORT, 'vif5.0', [make_flow(0, 1, ['in_port=7'])], [BASE, BRIDGE], '7')
+ITEM = make_item(PORT, 'vif5.0', [make_flow(0, 1, ['in_port=7'])], [BASE, BRIDGE], '7 ')
 
 
 @given(WORDS)
@@ -39,7 +39,12 @@ def test_wrong_note(note):
         parse_note(note)
 
 
-@given(KEYS, WORDS, st.lists(KEYS, max_size=70, unique=True), WORDS)
+@given(KEYS.filter(lambda key: key.kind not in FORMS), WORDS,
+       st.lists(KEYS, max_size=70, unique=True), WORDS)
+@example(PORT, 'tap5.0', [BASE], '7 trunk')
+@example(Key(Kind.ENDPOINT, 1), 'a000 02:00:00:00:00:0b', [PORT], 'isolated u 5,7t 1,2 4.a.20.0')
+@example(Key(Kind.ENDPOINT, 1), 'a000 02:00:00:00:00:0b', [], 'locked u   ')
+@example(Key(Kind.NETWORK, 7), 'xapi7 -', [], '')
 def test_header_round_trip(key, name, refs, facts):
     item = make_item(key, name, [make_flow(1, 2, ['ip'])], refs, facts)
     header = header_flow(item)
@@ -47,6 +52,16 @@ def test_header_round_trip(key, name, refs, facts):
     dumped = ' ' + format_add(header)[len('add '):].replace(',table', ', table', 1).replace(
         ',priority', ', priority', 1).replace(',actions', ' actions')
     assert parse_dump(dumped) == {header}
+
+
+@pytest.mark.parametrize('key, name, facts', [
+    (PORT, 'vif5', '7 '), (PORT, 'vif5.0', '7'), (PORT, 'eth0', '7 '), (PORT, 'vif5.0', 'x '),
+    (Key(Kind.ENDPOINT, 1), 'a000', 'locked u   '), (Key(Kind.NETWORK, 7), 'xapi7', ''),
+    (Key(Kind.ENDPOINT, 1), 'a000 02:00:00:00:00:0b', ''),
+    (Key(Kind.ENDPOINT, 1), 'a000 02:00:00:00:00:0b', 'locked u  x '),
+    (Key(Kind.ENDPOINT, 1), 'a000 02:00:00:00:00:0b', 'locked u   4.a.20')])
+def test_another_releases_header_is_nobodys(key, name, facts):
+    assert not parse_registry([header_flow(make_item(key, name, [], [], facts))])
 
 
 def test_header_belongs_to_its_item_and_no_packet_meets_it():
@@ -57,14 +72,14 @@ def test_header_belongs_to_its_item_and_no_packet_meets_it():
 
 def test_equal_items_have_equal_headers():
     assert header_flow(ITEM) == header_flow(make_item(
-        PORT, 'vif5.0', [make_flow(0, 1, ['in_port=7'])], [BRIDGE, BASE], '7'))
+        PORT, 'vif5.0', [make_flow(0, 1, ['in_port=7'])], [BRIDGE, BASE], '7 '))
 
 
 @pytest.mark.parametrize('other', [
-    make_item(PORT, 'vif5.0', [make_flow(0, 1, ['in_port=8'])], [BASE, BRIDGE], '7'),
-    make_item(PORT, 'vif5.1', [make_flow(0, 1, ['in_port=7'])], [BASE, BRIDGE], '7'),
-    make_item(PORT, 'vif5.0', [make_flow(0, 1, ['in_port=7'])], [BASE], '7'),
-    make_item(PORT, 'vif5.0', [make_flow(0, 1, ['in_port=7'])], [BASE, BRIDGE], '8'),
+    make_item(PORT, 'vif5.0', [make_flow(0, 1, ['in_port=8'])], [BASE, BRIDGE], '7 '),
+    make_item(PORT, 'vif5.1', [make_flow(0, 1, ['in_port=7'])], [BASE, BRIDGE], '7 '),
+    make_item(PORT, 'vif5.0', [make_flow(0, 1, ['in_port=7'])], [BASE], '7 '),
+    make_item(PORT, 'vif5.0', [make_flow(0, 1, ['in_port=7'])], [BASE, BRIDGE], '8 '),
 ])
 def test_what_changes_a_header(other):
     assert header_flow(other) != header_flow(ITEM)

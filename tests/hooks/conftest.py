@@ -2,11 +2,17 @@
 
 A test module that is about seals defines fixtures `sealer` and `config` of its own.
 """
+from typing import Iterator
+
 import pytest
 
+from lab.process import LabError
 from lab.sandbox import Sandbox
+from lab.seals import seal
+from lab.wire import XenstoreError
 
 from evidence import CONFIG
+from syncing import PAIR_CONFIG, RED
 
 
 @pytest.fixture(scope='module')
@@ -22,3 +28,27 @@ def host(dom0: Sandbox, config: str) -> Sandbox:
     dom0.add_bridge('xenbr1')
     dom0.configure(config)
     return dom0
+
+
+@pytest.fixture
+def pair_host(dom0: Sandbox) -> Iterator[Sandbox]:
+    """Two members of a group on xenbr0, a locked VM on xenbr1 and its fake bridge xapi7."""
+    dom0.configure(PAIR_CONFIG)
+    dom0.add_bridge('xenbr0')
+    dom0.add_bridge('xenbr1')
+    dom0.add_bridge('xapi7', parent='xenbr1', vlan=7)
+    for name, number, bridge in (('a', 11, 'xenbr0'), ('b', 12, 'xenbr0'), ('c', 13, 'xapi7')):
+        policy = dict(RED, **{'vif/0/ipv4': '10.9.0.%d' % number})
+        vm = dom0.start_vm(name, bridge, ipv4='10.9.0.%d/24' % number, plug=False, policy=policy)
+        vm.set_vif(other_config={'xsisolate-seal': seal(vm.uuid, vm.vifs[0], policy)})
+        vm.plug()
+    yield dom0
+    for vm in list(dom0.vms):
+        try:
+            vm.shutdown(check=False)
+        except (OSError, LabError, XenstoreError):      # what a test has left half done
+            vm.halt()
+            dom0.forget(vm)
+    for bridge in ('xapi7', 'xenbr1', 'xenbr0'):
+        dom0.ovs.vsctl('--if-exists', 'del-br', bridge)
+    dom0.bridges.clear()

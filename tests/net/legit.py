@@ -151,7 +151,7 @@ def infrastructure(w: Parties) -> Iterator[Case]:
     yield legit('locked: MLD report', 'locked', elsewhere, eth(l, '33:33:00:00:00:16') / IPv6(
         src=l.ll, dst='ff02::16', hlim=1) / ICMPv6MLReport2())
     yield legit('locked: IGMPv3 report', 'locked', elsewhere, eth(l, '01:00:5e:00:00:16') / IP(
-        src=l.ip, dst='224.0.0.22', ttl=1) / Raw(b'\x22\0' + bytes(14)))
+        src=l.ip, dst='224.0.0.22', ttl=1, proto=2) / Raw(b'\x22\0' + bytes(14)))
     yield legit('locked: broadcast', 'locked', elsewhere, eth(l, ALL) / IP(
         src=l.ip, dst='255.255.255.255') / UDP(dport=9))
     yield legit('locked: mDNS', 'locked', elsewhere, eth(l, '01:00:5e:00:00:fb') / IP(

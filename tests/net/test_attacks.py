@@ -1,19 +1,23 @@
 """Nothing forbidden gets through, and everything else does."""
 import pytest
 
-from net import attacks, legit
+from net import attacks, everybody, legit
 from net.playing import ATTACKS, LEGITIMATE, check, select
 from net.world import World
 
 
-@pytest.mark.parametrize('family', legit.FAMILIES)
+LEGIT = {**legit.FAMILIES, **everybody.LEGIT}
+EVIL = {**attacks.FAMILIES, **everybody.ATTACKS}
+
+
+@pytest.mark.parametrize('family', LEGIT)
 def test_what_must_work_works(world: World, family: str) -> None:
-    check(world, select(legit.FAMILIES, world, [family]), LEGITIMATE)
+    check(world, select(LEGIT, world, [family]), LEGITIMATE)
 
 
-@pytest.mark.parametrize('family', attacks.FAMILIES)
+@pytest.mark.parametrize('family', EVIL)
 def test_no_attack_gets_through(world: World, family: str) -> None:
-    check(world, select(attacks.FAMILIES, world, [family]), ATTACKS)
+    check(world, select(EVIL, world, [family]), ATTACKS)
 
 
 @pytest.mark.parametrize('family', legit.FAMILIES)

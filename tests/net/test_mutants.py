@@ -91,7 +91,6 @@ EXPLAINED: Tuple[Explained, ...] = (
     *(Explained(stages.CLASSIFY, 45, 'reg11=%#x,' % number, 'it admits nobody whose policy names '
                 'an address that is nobody\'s, and is asked as well')
       for number in (61, 62, 63, 64, 69)),
-    Explained(stages.CLASSIFY, 38, '', 'of the last owner; 35 refuses as well'),
     Explained(stages.CLASSIFY, 30, 'reg4=0xfe800000/', 'where a gateway has a MAC address 10 and '
               '65 take these: test_infrastructure.py'),
     Explained(stages.PEERS, 100, '', 'of an answer to a claim only PAIR counts'),

@@ -1,0 +1,78 @@
+"""A sync waits for an admin who is between two writes, and only so long."""
+import time
+from typing import Any, Callable, List
+
+import pytest
+
+from lab.sandbox import Sandbox
+
+from evidence import can_talk, is_cut_off
+from syncing import DIFFERENT, NOTHING, PAIR_CONFIG, RED, assert_in_sync, state, sync
+from xsisolate import grace
+from xsisolate import sync as syncing_bridges
+
+SEALED = PAIR_CONFIG.replace('unsealed: accept\n', '')
+
+
+@pytest.fixture
+def host(pair_host: Sandbox) -> Sandbox:
+    """Not conftest's: every test has VMs of its own."""
+    return pair_host
+
+
+def during(sync_waits: Callable[[], None]) -> Callable[[float], None]:
+    """Return a sleep during which something happens, once."""
+    done: List[int] = []
+
+    def sleep(seconds: float) -> None:
+        if not done:
+            done.append(1)
+            sync_waits()
+        time.sleep(seconds)
+    return sleep
+
+
+def test_grace(host: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A running VIF in doubt is waited for; if it fits again nothing has happened."""
+    host.configure(SEALED)
+    assert_in_sync(host)
+    a, before, good = host.vms[0], state(host), dict(RED, **{'vif/0/ipv4': '10.9.0.11'})
+    a.set_vm_data({'xsisolate/groups': 'blue', 'xsisolate/vif/0/ipv4': '10.9.0.11'})
+    began = time.monotonic()
+    sync('--dry-run', code=DIFFERENT)       # what it would come to; it waits for nobody
+    assert time.monotonic() - began < 0.9 and state(host) == before
+    other = dict(a.vifs[0].other_config)
+
+    def set_again() -> None:
+        assert can_talk(a, '10.9.0.12') and state(host) == before
+        a.set_vm_data({'xsisolate/' + key: value for key, value in good.items()})
+
+    monkeypatch.setattr(grace, 'sleep', during(set_again))
+    assert sync().out.count(NOTHING) == 2 and state(host) == before
+    a.set_vif(other_config={})
+    monkeypatch.setattr(grace, 'sleep', during(lambda: None))
+    began = time.monotonic()
+    said = sync().out
+    assert time.monotonic() - began > 1 and '2 VIFs, 1 quarantined' in said
+    assert is_cut_off(a, '10.9.0.12')
+    began = time.monotonic()
+    assert NOTHING in sync().out and time.monotonic() - began < 0.9     # it has no grace now
+    a.set_vif(other_config=other)
+    sync()
+    assert can_talk(a, '10.9.0.12') and state(host) == before
+
+
+def test_write_begins_between_wait_and_lock(host: Sandbox,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """An admin's first write comes after the wait: the VIF keeps what was proven a moment ago."""
+    host.configure(SEALED)
+    a, before, real = host.vms[0], state(host), syncing_bridges.bridge_lock
+
+    def lock(bridge: str, deadline: float) -> Any:
+        a.set_vm_data({'xsisolate/groups': 'blue'})
+        return real(bridge, deadline)
+
+    monkeypatch.setattr(syncing_bridges, 'bridge_lock', lock)
+    assert sync().out.count(NOTHING) == 2 and state(host) == before
+    monkeypatch.undo()
+    assert '2 VIFs, 1 quarantined' in sync().out        # the next one waits, and ends it
