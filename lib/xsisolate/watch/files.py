@@ -4,6 +4,7 @@ A stat a second each: cheaper than it sounds, and it misses nothing that a renam
 a full /run or a removed folder would hide from inotify.
 """
 import os
+from time import time
 from typing import Dict, Iterable, Optional, Set, Tuple
 
 from xsisolate.config import CONFIG_FILE
@@ -11,6 +12,7 @@ from xsisolate.dom0.members import FOLDER as GROUPS
 from xsisolate.dom0.xenopsd import FOLDER as METADATA
 
 Stamp = Optional[Tuple[int, ...]]
+FRESH_S = 3.0       # so new a file may have been written after it was read, and before we look
 
 
 class Files:
@@ -20,10 +22,13 @@ class Files:
         self._stamps: Dict[str, Stamp] = {}
 
     def changed(self, paths: Iterable[str]) -> Set[str]:
-        """Return those of these files that have changed since last time; new ones have not."""
+        """Return those of these files that have changed since last time.
+
+        Those that are new to us have not, unless they were written a moment ago.
+        """
         stamps = {path: _stamp(path) for path in paths}
-        found = {path for path in stamps
-                 if path in self._stamps and stamps[path] != self._stamps[path]}
+        found = {path for path, stamp in stamps.items()
+                 if (stamp != self._stamps[path] if path in self._stamps else _is_fresh(stamp))}
         self._stamps = stamps
         return found
 
@@ -42,6 +47,10 @@ def shared_files() -> Set[str]:
 def metadata_file(vm_uuid: str, devid: int) -> str:
     """Return where xenopsd keeps a VIF's metadata."""
     return '%s%s/%s/vif.%d' % (os.environ.get('XSISOLATE_ROOT', ''), METADATA, vm_uuid, devid)
+
+
+def _is_fresh(stamp: Stamp) -> bool:
+    return stamp is not None and abs(time() - stamp[0] / 1e9) < FRESH_S
 
 
 def _stamp(path: str) -> Stamp:

@@ -39,18 +39,20 @@ class Loop:
         self._next_files = 0.0
         self._next_beat = 0.0
         self._stopped = False
+        self._hung_up = False
 
     def run(self) -> None:
         """Work until SIGTERM; SIGHUP has everything compared."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        signal.signal(signal.SIGHUP, self._compare_all)
+        signal.signal(signal.SIGHUP, self._hang_up)
         self._log.info('watching')
         ready = False
         while not self._stopped:
             self._listen(monotonic())
             for task in self._schedule.take(monotonic()):
                 self._do(task)
+                self._beat()
             if not ready and self._bridges_known():
                 ready = notify('READY=1') or True
             self._beat()
@@ -61,7 +63,10 @@ class Loop:
     def _stop(self, *_: Any) -> None:
         self._stopped = True
 
-    def _compare_all(self, *_: Any) -> None:
+    def _hang_up(self, *_: Any) -> None:
+        self._hung_up = True        # no more: the loop is in the middle of something
+
+    def _compare_all(self) -> None:
         for name in self._bridges:
             self._schedule.ask(Task(name), monotonic())
 
@@ -72,6 +77,9 @@ class Loop:
 
     def _listen(self, now: float) -> None:
         """Take in all events."""
+        if self._hung_up:
+            self._hung_up = False
+            self._compare_all()
         if self._database.run():
             self._follow_database(now)
         self._follow_switch(now)
