@@ -26,6 +26,7 @@ class Pace(NamedTuple):
 
     ended: float                # when it last ended
     pause: float                # how long it has to wait after that
+    changed: bool               # it did something: we shall be told of that, too
 
 
 class Schedule:
@@ -54,12 +55,16 @@ class Schedule:
             del self._due[task]
         return due
 
-    def end(self, task: Task, now: float) -> None:
-        """Note that a task has run: it waits before it runs again, longer if it runs often."""
-        before = self._paces.get(task)
-        often = before and now - before.ended < 2 * before.pause + QUIET_S
-        pause = min(before.pause * 2, PACE_MOST_S) if before and often else PACE_FIRST_S
-        self._paces[task] = Pace(now, pause)
+    def end(self, task: Task, now: float, changed: bool = False) -> None:
+        """Note that a task has run: it waits before it runs again, longer if it runs often.
+
+        A run that finds nothing after one that changed something was its echo, and does not count.
+        """
+        before, pause = self._paces.get(task), PACE_FIRST_S
+        if before and now - before.ended < 2 * before.pause + QUIET_S:
+            echo = before.changed and not changed
+            pause = before.pause if echo else min(before.pause * 2, PACE_MOST_S)
+        self._paces[task] = Pace(now, pause, changed)
 
     def forget(self, task: Task) -> None:
         """Strike off a task for what no longer exists."""

@@ -160,7 +160,7 @@ class Loop:
         """Work on a task; one that failed, or is not finished, comes again."""
         again = self._work.do(task)
         now = monotonic()
-        self._schedule.end(task, now)
+        self._schedule.end(task, now, self._work.changed)
         if again is not None:
             self._schedule.ask_at(task, now + again)
         while self._work.wakes:

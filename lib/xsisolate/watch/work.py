@@ -33,6 +33,7 @@ class Work:
         self._log = log
         self.uuids: Dict[Number, str] = {}          # under which xenopsd keeps their metadata
         self.compared: Dict[str, float] = {}        # bridges, and when
+        self.changed = False                        # did the last task change anything?
         self.wakes: Dict[Task, float] = {}          # tasks that the loop must start then
         self._configuration: Optional[Configuration] = None
         self._unlocked: Dict[Number, str] = {}      # VIFs that are unlocked by right: their VMs
@@ -50,6 +51,7 @@ class Work:
 
     def do(self, task: Task) -> Optional[float]:
         """Work on a task; return in how many seconds it must come again, None if it is done."""
+        self.changed = False
         try:
             with Ovsdb() as ovsdb, Xenstore() as store:
                 dom0 = Dom0(ovsdb, store, self._configure())
@@ -85,6 +87,7 @@ class Work:
         found = preview_bridge(dom0, name, dead, self._spare)
         if found.changed:
             found = sync_bridge(dom0, name, dead, self._spare, LOCK_DEADLINE_S)
+            self.changed = found.changed
             self._log.info('reconciled', bridge=name, vifs=len(found.vifs),
                            added=len(found.diff.add), deleted=len(found.diff.delete),
                            dead=len(found.dead), ms=round((monotonic() - began) * 1000))
@@ -139,8 +142,9 @@ class Work:
                 return None
             event = Event('filter', 'vif', domid, devid)
             policy, diff = program(dom0, event, facts, name, new=False)
+        self.changed = bool(diff.add or diff.delete)
         self._note(vif._replace(policy=policy))
-        if diff.add or diff.delete:
+        if self.changed:
             self._log.info('refreshed', vif=event.device, vm=vif.vm_uuid, mode=policy.mode.word,
                            groups=','.join(sorted(policy.groups)) or None, added=len(diff.add),
                            deleted=len(diff.delete), ms=round((monotonic() - began) * 1000))
