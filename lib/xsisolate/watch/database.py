@@ -18,6 +18,7 @@ COLUMNS = {
     'Port': ['name', 'interfaces', 'tag', 'trunks', 'vlan_mode', 'fake_bridge',
              'bond_active_slave', 'bond_mode'],
     'Interface': ['name', 'ofport', 'type'],
+    'Controller': ['target'],       # the IDL follows references to tables that it knows only
 }
 
 
