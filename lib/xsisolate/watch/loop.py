@@ -71,7 +71,7 @@ class Loop:
             self._schedule.ask(Task(name), monotonic())
 
     def _bridges_known(self) -> bool:
-        return self._database.is_complete and self._schedule.next() is None
+        return self._database.is_complete and self._bridges.keys() <= self._work.compared.keys()
 
     # --- what happens ----------------------------------------------------------------------
 
