@@ -16,6 +16,7 @@ from xsisolate.errors import UnknownVif, XsisolateError
 from xsisolate.gather import Configuration, read_configuration, read_vm_uuid
 from xsisolate.program import program
 from xsisolate.reconcile import read_registry
+from xsisolate.settings import why_open
 from xsisolate.survey import Dom0, read_facts, survey_of, vif_from_facts
 from xsisolate.sync import BridgeSync, find_dead_ports, preview_bridge, sync_bridge
 
@@ -39,6 +40,7 @@ class Work:
         self._unlocked: Dict[Number, str] = {}      # VIFs that are unlocked by right: their VMs
         self._doubts: Dict[Number, float] = {}      # VIFs in doubt, and until when they have grace
         self._reasons: Dict[Number, str] = {}       # why VIFs are in quarantine
+        self._exposed: Dict[str, str] = {}          # why bridges may forward what flows forbid
         self._dead: Dict[str, float] = {}           # ports without netdev, and since when
 
     def forget_all_but(self, vifs: AbstractSet[Number]) -> None:
@@ -80,7 +82,6 @@ class Work:
     def _do_bridge(self, dom0: Dom0, name: str) -> Optional[float]:
         """Compare a bridge with what its VIFs need; lock and change it only if it differs."""
         began = monotonic()
-        self.compared[name] = began
         if find_bridge(dom0.ovsdb.read_bridges(), name) is None:
             return None
         dead, again = self._watch_dead(dom0, name)
@@ -91,8 +92,19 @@ class Work:
             self._log.info('reconciled', bridge=name, vifs=len(found.vifs),
                            added=len(found.diff.add), deleted=len(found.diff.delete),
                            dead=len(found.dead), ms=round((monotonic() - began) * 1000))
+        self.compared[name] = began
         self._remember(dom0, found)
+        self._show_exposed(dom0, found)
         return again
+
+    def _show_exposed(self, dom0: Dom0, found: BridgeSync) -> None:
+        """Say once if a bridge may forward what its flows forbid, whatever we do."""
+        network = find_bridge(dom0.ovsdb.read_bridges(), found.bridge)
+        managed = any(vif.policy.mode is not Mode.UNLOCKED for vif in found.vifs)
+        reason = why_open(dom0, network.bridge) if network and managed else ''
+        if reason and reason != self._exposed.get(found.bridge):
+            self._log.warning('exposed', bridge=found.bridge, reason=reason)
+        self._exposed[found.bridge] = reason
 
     def _remember(self, dom0: Dom0, found: BridgeSync) -> None:
         for vif in found.vifs:
