@@ -3,7 +3,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import time
 from contextlib import contextmanager
 from typing import Any, Callable, FrozenSet, Iterator
@@ -11,13 +10,13 @@ from typing import Any, Callable, FrozenSet, Iterator
 import pytest
 
 from lab import seals
-from lab.process import has_ended, ip, stop, wait_until
+from lab.process import stop, wait_until
 from lab.sandbox import SEAL, Sandbox
 from lab.vm import Vm, policy_keys
 
 from evidence import (can_talk, external_ids, foreign_flows, is_cut_off, our_flows, policy_flows,
                       port_settings, ports)
-from sealed import (CHANGED, CONFIG, RED, Around, is_fine, own, passed, shown_error, the_seal)
+from sealed import (CHANGED, CONFIG, RED, Around, is_fine, own, passed, shown_error)
 
 from conftest import LONG_S, SHORT_S, Watch
 

@@ -1,0 +1,354 @@
+"""ovs-vswitchd dies and comes back without a flow: how long is the door open?
+
+A stranger and all managed VIFs shout at each other all the time; what of that arrives
+is forbidden. `fail_closed` leaves no such time at all.
+"""
+import errno
+import socket
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional
+
+import pytest
+
+from lab.enter import CLONE_NEWNET, check
+from lab.host import Host
+from lab.process import LIBC, die_with_parent, ip, wait_until
+from lab.sandbox import Sandbox
+from lab.vm import Vm
+
+from evidence import can_talk, is_cut_off, our_flows, policy_flows, refresh, say
+from sealed import CONFIG, RED, Around, is_fine
+
+from conftest import LONG_S, Watch
+
+WINDOW_S = 1.0          # measured: 0.1 to 0.2 s on a quiet machine
+SHOUT_S = 0.002         # between two rounds of frames
+CLOSED = (CONFIG % LONG_S).replace('"*":\n', '"*":\n    fail_closed: true\n')
+CONTROLLER = 'tcp:127.0.0.1:6653'
+MGMT = '/run/openvswitch/xenbr0.mgmt'
+SHOUTED = b'forbidden'
+
+# A process of its own in a guest's network namespace: shouts until its stdin is
+# closed, then prints when (monotonic clock) it heard what it must not hear.
+SHOUTER = '''
+import select, socket, sys, time
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+raw.bind(("eth0", 3))
+raw.setblocking(False)
+frames = [bytes.fromhex(word) for word in sys.argv[3].split(",")]
+pause, others = float(sys.argv[1]), [bytes.fromhex(word) for word in sys.argv[2].split(",")]
+heard, following, sent = [], 0.0, 0
+sys.stdout.write("ready\\n"); sys.stdout.flush()
+while True:
+    ready = select.select([sys.stdin, raw], [], [], max(0, following - time.monotonic()))[0]
+    now = time.monotonic()
+    if sys.stdin in ready:
+        break
+    if raw in ready:
+        for _ in range(100):
+            try:
+                frame, address = raw.recvfrom(2048)
+            except OSError:
+                break
+            if address[2] != 4 and b"%s" in frame and frame[6:12] in others:
+                heard.append(now)
+    if now >= following:
+        following = now + pause
+        for frame in frames:
+            try:
+                raw.send(frame); sent += 1
+            except OSError:
+                pass
+print(sent, *("%%.4f" %% at for at in heard))
+''' % SHOUTED.decode()
+
+
+class Heard(NamedTuple):
+    """What came of the shouting."""
+
+    sent: int
+    at: List[float]         # when something forbidden arrived
+
+
+class Shouter:
+    """A guest that shouts at others, to them and to all, and listens for their shouts."""
+
+    def __init__(self, host: Host, mac: str, address: str, others: List[Any]) -> None:
+        frames = [say(mac, address, word=SHOUTED)]
+        frames += [say(mac, address, its_mac, its_address, SHOUTED)
+                   for its_mac, its_address in others]
+
+        def move() -> None:
+            die_with_parent()
+            with open('/proc/%d/ns/net' % host.pid) as namespace:
+                check(LIBC.setns(namespace.fileno(), CLONE_NEWNET), 'setns')
+
+        self._process = subprocess.Popen(
+            [sys.executable, '-c', SHOUTER, str(SHOUT_S),
+             ','.join(its_mac.replace(':', '') for its_mac, _ in others),
+             ','.join(frame.hex() for frame in frames)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=move)
+        assert self._process.stdout
+        assert self._process.stdout.readline() == b'ready\n'
+
+    def stop(self) -> Heard:
+        """Have it stop, and tell."""
+        out, _ = self._process.communicate(timeout=10)
+        sent, *at = out.decode().split()
+        return Heard(int(sent), [float(word) for word in at])
+
+    def kill(self) -> None:
+        """End it if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+@pytest.fixture
+def shout(around: Around) -> Iterator[Callable[..., List[Shouter]]]:
+    """Have a stranger and managed VMs shout at each other."""
+    shouters: List[Shouter] = []
+
+    def begin(*vms: Vm) -> List[Shouter]:
+        stranger = (around.bystander.mac, around.bystander.address())
+        managed = [(vm.mac, vm.address()) for vm in vms]
+        shouters.append(Shouter(around.bystander, *stranger, managed))
+        for vm, own in zip(vms, managed):
+            shouters.append(Shouter(vm, *own, [stranger]))
+        return shouters
+
+    yield begin
+    for one in shouters:
+        one.kill()
+
+
+class Window(NamedTuple):
+    """A restart of ovs-vswitchd."""
+
+    answered: float         # when its OpenFlow socket did for the first time
+    heard: List[float]      # forbidden frames that arrived
+    sent: int
+
+    @property
+    def seconds(self) -> float:
+        """How long after the first answer forbidden frames still passed."""
+        return max(self.heard, default=self.answered) - self.answered
+
+
+def crash(host: Sandbox, shouters: List[Shouter], before: Any) -> Window:
+    """Kill ovs-vswitchd, start it again, and wait until everything is as it was."""
+    time.sleep(0.2)
+    host.ovs.kill_vswitchd()
+    answered = start_vswitchd(host)
+    wait_until(lambda: our_flows(host) and policy_flows(host) == before, 'the flows', 10)
+    time.sleep(0.5)
+    told = [one.stop() for one in shouters]
+    shouters.clear()
+    return Window(answered, [at for one in told for at in one.at], sum(one.sent for one in told))
+
+
+def start_vswitchd(host: Sandbox) -> float:
+    """Start ovs-vswitchd, and return when it answered for the first time."""
+    import threading
+    found: List[float] = []
+
+    def look() -> None:
+        while not found:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(MGMT) == 0:
+                    found.append(time.monotonic())
+            time.sleep(0.001)
+
+    # what a crash leaves behind answers nobody
+    with socket.socket(socket.AF_UNIX) as probe:
+        assert probe.connect_ex(MGMT) in (errno.ECONNREFUSED, errno.ENOENT)
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        host.ovs.start_vswitchd()
+        wait_until(lambda: found, 'ovs-vswitchd to answer')
+    finally:
+        found.append(0)
+        looking.join()
+    return found[0]
+
+
+def show(window: Window) -> None:
+    """Print what was measured."""
+    print('\n%d frames sent, %d forbidden ones arrived; open for %.3f s after the first answer'
+          % (window.sent, len(window.heard), window.seconds))
+
+
+@pytest.fixture
+def quiet(host: Sandbox) -> Iterator[None]:
+    """Take controllers and addresses off after a test."""
+    yield
+    host.ovs.vsctl('del-controller', 'xenbr0')
+
+
+def test_a_crash_opens_the_door_for_a_moment(host: Sandbox, around: Around, start: Any,
+                                             watch: Watch, shout: Any, settled: Any) -> None:
+    vm, blue = start(13, RED), start(14, {'groups': 'blue'})
+    assert is_fine(vm, around)
+    settled()
+    window = crash(host, shout(vm, blue, around.friend), policy_flows(host))
+    show(window)
+    assert window.sent > 100 and window.seconds < WINDOW_S
+    settled()
+    host.ovs.settle()
+    assert is_fine(vm, around) and is_cut_off(vm, around.bystander.address(), blue.address())
+    assert can_talk(around.bystander, '10.9.0.254')
+    watch.wait_for('connection lost', 'bridge=xenbr0')
+
+
+def test_the_shouts_are_heard_where_nobody_is_managed(host: Sandbox, around: Around, start: Any,
+                                                      shout: Any) -> None:
+    """The ears work: without the daemon the door stays open."""
+    vm = start(13, RED)
+    shouters = shout(vm)
+    host.ovs.kill_vswitchd()
+    host.ovs.start_vswitchd()
+    time.sleep(0.5)
+    assert all(one.stop().at for one in shouters)
+    shouters.clear()
+    refresh(vm)
+
+
+def test_fail_closed_leaves_the_door_shut(host: Sandbox, around: Around, start: Any,
+                                          configure: Any, watch: Watch, shout: Any,
+                                          settled: Any) -> None:
+    vm, blue = start(13, RED), start(14, {'groups': 'blue'})
+    close(host, configure)
+    settled()
+    assert is_fine(vm, around)
+    window = crash(host, shout(vm, blue, around.friend), policy_flows(host))
+    show(window)
+    assert window.sent > 100 and not window.heard
+    settled()
+    host.ovs.settle()
+    assert is_fine(vm, around) and is_cut_off(vm, around.bystander.address(), blue.address())
+    assert can_talk(around.bystander, '10.9.0.254')
+    assert can_talk(around.gateway, around.bystander.address(6))
+    configure(CONFIG % LONG_S)
+    wait_until(lambda: fail_mode(host) == 'standalone', 'the fail mode as it was', 5)
+    settled()
+    assert can_talk(around.bystander, '10.9.0.254') and is_fine(vm, around)
+
+
+def close(host: Sandbox, configure: Any) -> None:
+    """Let the network fail closed, and wait until the daemon has seen to it."""
+    configure(CLOSED)
+    wait_until(lambda: fail_mode(host) == 'secure', 'fail_closed', 5)
+
+
+def fail_mode(host: Sandbox, bridge: str = 'xenbr0') -> str:
+    """Return a bridge's fail mode."""
+    return host.ovs.vsctl('get', 'Bridge', bridge, 'fail_mode').strip('"[]')
+
+
+def set_controller(host: Sandbox) -> None:
+    """Give the bridge a controller that does not answer."""
+    host.ovs.vsctl('set-controller', 'xenbr0', CONTROLLER, '--', 'set', 'Controller', 'xenbr0',
+                   'inactivity_probe=1000', 'max_backoff=1000')
+
+
+def test_a_controller_that_does_not_answer(host: Sandbox, around: Around, start: Any,
+                                           configure: Any, watch: Watch, shout: Any,
+                                           settled: Any, quiet: None) -> None:
+    vm = start(13, RED)
+    close(host, configure)
+    settled()
+    shouters = shout(vm, around.friend)
+    set_controller(host)
+    time.sleep(3)
+    wait_until(lambda: is_fine(vm, around), 'the members', 8)
+    assert can_talk(around.bystander, '10.9.0.254')
+    told = [one.stop() for one in shouters]
+    shouters.clear()
+    assert not any(one.at for one in told) and all(one.sent > 50 for one in told)
+    settled()
+    window = crash(host, shout(vm, around.friend), policy_flows(host))
+    show(window)
+    assert not window.heard
+    host.ovs.vsctl('del-controller', 'xenbr0')
+    settled()
+    assert is_fine(vm, around) and can_talk(around.bystander, '10.9.0.254')
+
+
+def test_without_fail_closed_the_controller_is_named(host: Sandbox, around: Around, start: Any,
+                                                     watch: Watch, quiet: None) -> None:
+    vm = start(13, RED)
+    time.sleep(0.3)
+    set_controller(host)
+    line = watch.wait_for('exposed', 'bridge=xenbr0')
+    assert 'controller' in line and 'fail_closed' in line
+    assert 'controller' in refresh(vm).stderr
+    watch.signal(1)
+    time.sleep(1.3)
+    assert len(watch.lines('exposed', 'bridge=xenbr0')) == 1       # said once
+
+
+def test_ten_crashes_in_a_row(host: Sandbox, around: Around, start: Any, watch: Watch,
+                              settled: Any) -> None:
+    vm = start(13, RED)
+    settled()
+    before, took = policy_flows(host), []
+    for _ in range(10):
+        host.ovs.kill_vswitchd()
+        answered = start_vswitchd(host)
+        wait_until(lambda: policy_flows(host) == before, 'the flows', 10)
+        took.append(time.monotonic() - answered)
+    print('\nback after ' + ' '.join('%.2f' % seconds for seconds in took))
+    assert sorted(took)[5] < WINDOW_S
+    settled()
+    host.ovs.settle()
+    assert is_fine(vm, around) and is_cut_off(vm, around.bystander.address())
+
+
+def test_the_hosts_own_bridge_does_not_fail_closed(host: Sandbox, around: Around, start: Any,
+                                                   configure: Any, watch: Watch,
+                                                   settled: Any) -> None:
+    """Without flows nobody could reach the host any more."""
+    vm = start(13, RED)
+    ip(['addr add 10.9.0.250/24 dev xenbr0'])
+    try:
+        configure(CLOSED)
+        line = watch.wait_for('exposed', 'bridge=xenbr0')
+        assert 'fail_closed is not possible' in line and '10.9.0.250' in line
+        assert 'fail_closed is not possible' in refresh(vm).stderr
+        assert fail_mode(host) == 'standalone' and fail_mode(host, 'xenbr1') == 'secure'
+        ip(['addr del 10.9.0.250/24 dev xenbr0'])
+        watch.signal(1)
+        wait_until(lambda: fail_mode(host) == 'secure', 'fail_closed', 5)
+        ip(['addr add 10.9.0.250/24 dev xenbr0'])
+        watch.signal(1)
+        wait_until(lambda: fail_mode(host) == 'standalone', 'fail_closed to end', 5)
+    finally:
+        ip(['addr flush dev xenbr0'])
+    configure(CONFIG % LONG_S)
+    wait_until(lambda: fail_mode(host, 'xenbr1') == 'standalone', 'the fail mode as it was', 5)
+    for bridge in ('xenbr0', 'xenbr1'):
+        assert 'fail' not in host.ovs.vsctl('get', 'Bridge', bridge, 'external_ids')
+    settled()
+
+
+@pytest.mark.parametrize('mode', ['secure', None])
+def test_the_fail_mode_is_as_before(host: Sandbox, around: Around, start: Any, configure: Any,
+                                    watch: Watch, mode: Optional[str]) -> None:
+    if mode:
+        host.ovs.set_bridge('xenbr1', 'fail_mode=' + mode)
+    else:
+        host.ovs.vsctl('clear', 'Bridge', 'xenbr1', 'fail_mode')
+    try:
+        close(host, configure)
+        wait_until(lambda: fail_mode(host, 'xenbr1') == 'secure' and 'xsisolate' in
+                   host.ovs.vsctl('get', 'Bridge', 'xenbr1', 'external_ids'), 'fail_closed', 5)
+        configure(CONFIG % LONG_S)
+        wait_until(lambda: 'xsisolate' not in
+                   host.ovs.vsctl('get', 'Bridge', 'xenbr1', 'external_ids'), 'the option to go', 5)
+        assert fail_mode(host, 'xenbr1') == (mode or '')
+        wait_until(lambda: fail_mode(host) == 'standalone', 'the fail mode as it was', 5)
+    finally:
+        host.ovs.set_bridge('xenbr1', 'fail_mode=standalone')
