@@ -9,8 +9,8 @@ SETUP := tests/setup.sh
 SUITE = $(PYTHON) tests/suite.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-lab \
-	test-demo test-mutants lint golden clean packages root
+.PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
+	test-lab test-demo test-mutants lint golden clean packages root
 
 help:
 	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
@@ -43,6 +43,9 @@ test-mutants: root packages $(VENV)/ready ## break the pipeline on purpose: do t
 
 test-hooks: root packages $(VENV)/ready ## the hooks as processes, fired as udev and xenopsd do
 	@$(SUITE) hooks
+
+test-watch: root packages $(VENV)/ready ## the daemon: lost flows, changes that no hook sees, restarts
+	@$(SUITE) watch
 
 test-lab: root packages $(VENV)/ready ## the sandbox Dom0 itself
 	@$(SUITE) lab

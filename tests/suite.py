@@ -1,6 +1,6 @@
 """Runs the tests as `make` names them, and adds up what they say.
 
-    suite.py all | lint | core | dom0 | ovs | net | hooks | lab | demo | mutants
+    suite.py all | lint | core | dom0 | ovs | net | hooks | watch | lab | demo | mutants
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
 exit code is 0 only if nothing failed. A run that ends without a verdict, and a
@@ -28,7 +28,7 @@ AT_ONCE = 2                 # runs side by side; each sandbox is a namespace of 
 SEED = 3213307201 if os.environ.get('CI') else random.SystemRandom().randrange(1 << 32)
 # Where the interpreter itself matters; the rest starts the hooks as programs.
 LIBRARY = ('core', 'dom0')
-PROGRAMS = ('ovs', 'net', 'hooks', 'lab', 'demo')
+PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'lab', 'demo')
 
 
 class Step(NamedTuple):
@@ -85,6 +85,7 @@ def plan(part: str) -> List[Step]:
     steps = [tests('net'), tests('ovs'), tests('hooks')]
     if has_dom0s():
         steps.append(tests('hooks', hook_python=DOM0S))
+    steps += [tests('watch', hook_python=DOM0S if has_dom0s() else '')]
     return steps + on_dom0s(*LIBRARY) + [tests(*LIBRARY), tests('lab', 'demo', loose=True)] + lint()
 
 

@@ -196,10 +196,12 @@ def start(host: Sandbox, around: Around) -> Iterator[Callable[..., Vm]]:
 
 
 @pytest.fixture
-def configure(host: Sandbox, config: str, start: Any) -> Iterator[Callable[[str], None]]:
-    """Change the configuration for one test."""
+def configure(host: Sandbox, config: str, start: Any,
+              command: Any) -> Iterator[Callable[[str], None]]:
+    """Change the configuration for one test; the daemon has gone when it is changed back."""
     yield host.configure
     host.configure(config)
+    command('sync')
 
 
 @pytest.fixture

@@ -183,7 +183,7 @@ def show(window: Window) -> None:
 
 @pytest.fixture
 def quiet(host: Sandbox) -> Iterator[None]:
-    """Take controllers and addresses off after a test."""
+    """Take the controller off after a test."""
     yield
     host.ovs.vsctl('del-controller', 'xenbr0')
 
