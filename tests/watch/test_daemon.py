@@ -16,9 +16,9 @@ from lab.toolstack import Domain
 from lab.vm import policy_keys
 
 from evidence import our_flows, policy_flows
-from sealed import CONFIG, RED, Around, own
+from sealed import RED, Around, own
 
-from conftest import LONG_S, TESTS, Watch
+from conftest import TESTS, Watch
 
 PORTS = 40
 FIRST = 700             # the first domain id of those that have no guest
@@ -114,7 +114,6 @@ def crowd(host: Sandbox, around: Around) -> Iterator[List[str]]:
     domains = [Domain(FIRST + number, '00000000-0000-4000-8000-%012x' % number, 'crowd%d' % number)
                for number in range(PORTS)]
     netdevs = ['vif%d.0' % domain.domid for domain in domains]
-    vifs = []
     ip([line for netdev in netdevs
         for line in ('link add %s type veth peer name far%s' % (netdev, netdev[3:]),
                      'link set %s up' % netdev)])
@@ -125,7 +124,6 @@ def crowd(host: Sandbox, around: Around) -> Iterator[List[str]]:
         vif = vif._replace(other_config={SEAL: seals.seal(domain.uuid, vif, policy)})
         host.toolstack.create(domain, policy_keys(policy))
         host.toolstack.add_vif(domain, vif)
-        vifs.append(vif)
     words: List[str] = []
     for netdev in netdevs:
         words += ['--', 'add-port', 'xenbr0', netdev]
@@ -136,7 +134,7 @@ def crowd(host: Sandbox, around: Around) -> Iterator[List[str]]:
         words += ['--', 'del-port', 'xenbr0', netdev]
     host.ovs.vsctl(*words[1:])
     ip(['link del ' + netdev for netdev in netdevs])
-    for domain, vif in zip(domains, vifs):
+    for domain in domains:
         home = '/local/domain/%d' % domain.domid
         for path in (home, '/vm/' + domain.uuid, '/xapi/' + domain.uuid,
                      '/local/domain/0/backend/vif/%d' % domain.domid):
