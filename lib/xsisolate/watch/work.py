@@ -173,8 +173,12 @@ class Work:
             return False
         if vif.number not in self._doubts:
             self._doubts[vif.number] = monotonic() + config.grace
-            self.wakes[Task('', *vif.number)] = self._doubts[vif.number]
             self._log.warning('in doubt', vif='vif%d.%d' % vif.number, vm=vif.vm_uuid,
                               seconds=config.grace, reason='keeps its last policy so long: '
                               + vif.policy.reason)
-        return monotonic() < self._doubts[vif.number]
+        # Each time: a run for another reason has taken the place of the one that was to end it.
+        self.wakes[Task('', *vif.number)] = self._doubts[vif.number]
+        if monotonic() < self._doubts[vif.number]:
+            return True
+        del self.wakes[Task('', *vif.number)]
+        return False
