@@ -200,8 +200,9 @@ def configure(host: Sandbox, config: str, start: Any,
               command: Any) -> Iterator[Callable[[str], None]]:
     """Change the configuration for one test; the daemon has gone when it is changed back."""
     yield host.configure
-    host.configure(config)
+    host.configure(config.replace('grace: %d' % LONG_S, 'grace: 0'))    # sync is to wait for nobody
     command('sync')
+    host.configure(config)
 
 
 @pytest.fixture
