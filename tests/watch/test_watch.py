@@ -174,8 +174,9 @@ def test_a_seal_that_never_comes_ends_an_unlocked_vif(host: Sandbox, around: Aro
     time.sleep(0.4)
     vm.xenstore.write('vm-data/xsisolate/groups', 'red')
     watch.wait_for('in doubt', vm.netdev())
+    vm.xenstore.write('vm-data/xsisolate/groups', 'blue')     # to write again does not prolong it
     assert can_talk(vm, around.bystander.address())
-    watch.wait_for('quarantined', vm.netdev())
+    watch.wait_for('quarantined', vm.netdev(), seconds=6)
     host.ovs.settle()
     assert passed(vm, around) == []
 
