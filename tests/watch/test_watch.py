@@ -20,7 +20,7 @@ from sealed import (CHANGED, CONFIG, RED, Around, is_fine, own, passed, shown_er
 
 from conftest import LONG_S, SHORT_S, Watch
 
-SOON_S = 3              # the daemon needs a fifth of a second; a busy machine more
+SOON_S = 8              # a fifth of a second; five where it was asked often just before
 FOREIGN = 'cookie=0x77,table=0,priority=60000,arp,dl_src=02:00:00:00:77:77,actions=drop'
 BLUE = {'groups': 'blue'}
 LOST_S = 0.24           # one echo request; the next one would be sent after 0.25 s
@@ -202,7 +202,7 @@ def test_the_configuration_takes_effect(host: Sandbox, around: Around, start: An
     around.friend.serve()
     assert is_fine(vm, around) and vm.udp(around.friend.address())
     configure(CONFIG % LONG_S + 'groups: {red: {rules: [icmp]}}\n')
-    eventually(lambda: not vm.udp(around.friend.address(), timeout=0.2), 'the rule', 4)
+    eventually(lambda: not vm.udp(around.friend.address(), timeout=0.2), 'the rule', 8)
     assert vm.ping(around.friend.address())
     others = 'groups: {red: {vms: [%s]}}\n' % around.friend.uuid
     configure(CONFIG % LONG_S + others)         # no grace for what a roster forbids
@@ -210,11 +210,11 @@ def test_the_configuration_takes_effect(host: Sandbox, around: Around, start: An
     host.ovs.settle()
     assert passed(vm, around) == [] and vm.uuid not in others
     configure(CONFIG % LONG_S)
-    eventually(lambda: vm.ping(around.friend.address(), LOST_S), 'the member', 4)
+    eventually(lambda: vm.ping(around.friend.address(), LOST_S), 'the member', 8)
     configure((CONFIG % LONG_S).replace('10.9.0.254', '10.9.0.253'))
-    eventually(lambda: not vm.ping('10.9.0.254', LOST_S), 'the gateway to be none', 4)
+    eventually(lambda: not vm.ping('10.9.0.254', LOST_S), 'the gateway to be none', 8)
     configure(CONFIG % LONG_S)
-    eventually(lambda: vm.ping('10.9.0.254', LOST_S), 'the gateway', 4)
+    eventually(lambda: vm.ping('10.9.0.254', LOST_S), 'the gateway', 8)
     settled()
 
 
@@ -330,7 +330,7 @@ def test_a_bridge_comes_and_goes(host: Sandbox, around: Around, start: Any, watc
     host.ovs.vsctl('del-br', 'xenbr2')
     time.sleep(0.3)
     settled()
-    assert not watch.lines('failed'), watch.said()
+    assert watch.lines('failed') == watch.lines('failed', "couldn't find port")
 
 
 def test_it_leaves_hooks_alone(host: Sandbox, around: Around, start: Any, watch: Watch,
