@@ -32,7 +32,9 @@ SABOTAGE = 'priority=65535,actions=NORMAL'
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the demo; return its exit code."""
     options = get_parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # set, for a shell that starts us in the background has SIGINT ignored
+    for interruption in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interruption, signal.default_int_handler)
     screen = Screen()
     try:
         return 0 if show(screen, options) else 1
