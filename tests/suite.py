@@ -80,11 +80,11 @@ def plan(part: str) -> List[Step]:
     if part in PROGRAMS:
         return [tests(part)]
     if part == 'mutants':
-        return [tests('net', mutants=True)]
+        return [tests('net', marks='mutants')]
     # the longest first: they run side by side
     steps = [tests('net'), tests('ovs'), tests('hooks')]
     if has_dom0s():
-        steps.append(tests('hooks', hook_python=DOM0S))
+        steps.append(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python'))
     steps += [tests('watch', hook_python=DOM0S if has_dom0s() else '')]
     return steps + on_dom0s(*LIBRARY) + [tests(*LIBRARY), tests('lab', 'demo', loose=True)] + lint()
 
@@ -114,8 +114,11 @@ def lint() -> List[Step]:
 
 
 def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
-          loose: bool = False, mutants: bool = False) -> Step:
-    """Return a run of pytest over folders; `loose`: and the files beside them."""
+          loose: bool = False, marks: str = '') -> Step:
+    """Return a run of pytest over folders; `loose`: and the files beside them.
+
+    `marks` selects tests by their marks, otherwise than setup.cfg does.
+    """
     folders = [os.path.join('tests', part) for part in parts]
     paths = [folder for folder in folders if has_tests(folder)]
     if not paths:       # without a path pytest would run everything
@@ -127,7 +130,7 @@ def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
     if hook_python:
         title += ', hooks run by ' + version(hook_python)
     report = os.path.join(RESULTS, title.replace(' ', '-').replace(',', '') + '.xml')
-    chosen = ('-m', 'mutants') if mutants else ()
+    chosen = ('-m', marks) if marks else ()
     return Step(title, (python, '-m', 'pytest', '-q', '--hypothesis-seed=%d' % SEED,
                         '--junitxml=' + report, *chosen, *paths), hook_python or python, report)
 

@@ -31,6 +31,8 @@ from xsisolate.core.vif import Attached, Surroundings, Vif, VifPort
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.gather import Configuration, read_vif
 
+pytestmark = pytest.mark.any_python
+
 SEQUENCES, STEPS = 500, 12
 REAL_SEQUENCES, REAL_STEPS = 12, 8
 ANYHOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much,

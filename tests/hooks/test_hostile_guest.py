@@ -23,6 +23,8 @@ from evidence import SILENT_S, can_talk, end, lines, mac_bytes, our_flows, refre
 from xsisolate.core.cookie import Key, Kind, port_id
 from xsisolate.dom0.lock import bridge_lock
 
+pytestmark = pytest.mark.any_python
+
 GRACE = 1
 CONFIG = '''\
 version: 1

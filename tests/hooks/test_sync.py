@@ -11,6 +11,8 @@ from net.topology import CONFIG, Net
 from syncing import (BLUE, DIFFERENT, RED, VRRP, assert_in_sync, ours, pinging, start_town, state,
                      sync, watched)
 
+pytestmark = pytest.mark.any_python
+
 
 @pytest.fixture
 def net(dom0: Sandbox) -> Iterator[Net]:

@@ -14,6 +14,8 @@ from evidence import can_talk, is_cut_off, port_settings
 from syncing import (BLUE, DIFFERENT, RED, assert_in_sync, assert_repaired, difference, flows,
                      ours, pinging, state, sync, watched, write_members)
 
+pytestmark = pytest.mark.any_python
+
 SEED = 20261123
 SAMPLE = 5
 CONFIG = '''\

@@ -22,6 +22,8 @@ from xsisolate import gather, grace, survey
 from xsisolate import sync as syncing_bridges
 from xsisolate.dom0 import openflow
 
+pytestmark = pytest.mark.any_python
+
 PYTHON36 = os.path.join(os.path.dirname(__file__), '..', '..', '.venv36', 'bin', 'python')
 
 

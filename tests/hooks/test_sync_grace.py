@@ -11,6 +11,8 @@ from syncing import DIFFERENT, NOTHING, PAIR_CONFIG, RED, assert_in_sync, state,
 from xsisolate import grace
 from xsisolate import sync as syncing_bridges
 
+pytestmark = pytest.mark.any_python
+
 SEALED = PAIR_CONFIG.replace('unsealed: accept\n', '')
 
 
