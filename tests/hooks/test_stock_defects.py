@@ -280,7 +280,7 @@ def test_b06_vswitchd_restart(host: Sandbox, bystander: Vm, start: Any, end: str
     before = policy_flows(host)
     getattr(host.ovs, end)()
     host.ovs.start_vswitchd()
-    assert not our_flows(host), 'a later issue: the daemon that puts them back'
+    assert not our_flows(host), 'here no daemon runs: see tests/watch/test_restart.py'
     refresh(one)
     assert policy_flows(host) == before
     for vm in (one, two):
