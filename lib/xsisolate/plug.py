@@ -66,7 +66,7 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
     fresh = _misplaced(before.get(event.device), target) or not netdev.is_up(event.device)
     try:
         if fresh:
-            netdev.set_down(event.device)
+            _set_down(dom0, event.device)
         if deviating(dom0, target.bridge):
             settle(dom0, target.bridge)
             target = _find_network(dom0, facts.metadata.bridge)
@@ -160,6 +160,12 @@ def _read_again(dom0: Dom0, event: Event, facts: VifFacts) -> VifFacts:
     return facts if again.policy.unproven and proven else again
 
 
+def _set_down(dom0: Dom0, device: str) -> None:
+    """Set a link down so that a move from bridge to bridge does not set it up again."""
+    netdev.set_down(device)
+    dom0.ovsdb.wait_for_link_down(device)
+
+
 def _bring_along(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge) -> List[str]:
     """Move the VIF's other netdev too: a guest on its emulated NIC must not stay behind.
 
@@ -169,7 +175,7 @@ def _bring_along(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridg
              if name != event.device and netdev.exists(name)
              and (_misplaced(found, target) or not netdev.is_up(name))]
     for name in names:
-        netdev.set_down(name)
+        _set_down(dom0, name)
         dom0.ovsdb.ensure_port(facts.metadata.bridge, name, external_ids(facts))
     return names
 

@@ -373,6 +373,21 @@ def test_set_external_ids(ovs, db):
     assert written(ovs) == before
 
 
+def test_wait_for_link_down(ovs, db, monkeypatch):
+    """What ovs-vswitchd remembers of a link it writes back when the port moves."""
+    db.ensure_port('xenbr0', 'vif1.0', {})
+    ip(['link set vif1.0 up'])
+    ovs.vsctl('wait-until', 'Interface', 'vif1.0', 'admin_state=up')
+    monkeypatch.setattr(module, 'LINK_TIMEOUT_MS', 100)
+    with pytest.raises(HostError, match=r'vif1\.0'):
+        db.wait_for_link_down('vif1.0')
+    monkeypatch.setattr(module, 'LINK_TIMEOUT_MS', 3000)
+    ip(['link set vif1.0 down'])
+    db.wait_for_link_down('vif1.0')
+    assert ovs.vsctl('get', 'Interface', 'vif1.0', 'admin_state') == 'down'
+    db.wait_for_link_down('vif9.0')     # on no bridge: nobody remembers anything
+
+
 def test_set_external_ids_of_nothing(db):
     with pytest.raises(HostError, match=r'no interface vif9\.0'):
         db.set_external_ids('vif9.0', {'a': '1'})

@@ -137,7 +137,10 @@ class Net:
     def vm(self, name: str, number: int, policy: Optional[Dict[str, str]] = None, bridge: str = '',
            mac: str = '', plug: bool = True, hvm: bool = False, address: bool = True,
            also: Tuple[str, str] = ('', ''), **fields: object) -> Party:
-        """Add a VM with one VIF; policy None: unmanaged; `also`: more IPv4 and IPv6 addresses."""
+        """Add a VM with one VIF; policy None: unmanaged; `also`: more IPv4 and IPv6 addresses.
+
+        Without `address` its kernel does not say a word of its own, either.
+        """
         mac = mac or '02:00:00:00:00:%02x' % number
         data = dict(policy) if policy is not None else None
         if data is not None and data.get('mode') != 'unlocked':
@@ -146,7 +149,11 @@ class Net:
         vm = self.dom0.start_vm(name, bridge=bridge or self.bridges[-1], mac=mac, policy=data,
                                 ipv4='10.9.0.%d/24' % number if address else '',
                                 ipv6='fd00:9::%x/64' % number if address else '', hvm=hvm,
-                                plug=plug, **fields)
+                                plug=plug and address, **fields)
+        if not address:
+            vm.set_sysctl('net/ipv6/conf/default/disable_ipv6', 1)
+            if plug:
+                vm.plug()
         self.vms[name] = vm
         return self.nic(name, vm, number, 'eth0', mac)
 

@@ -16,6 +16,7 @@ from xsisolate.dom0.rfc7047 import Operation, Row
 from xsisolate.errors import HostError
 
 FOLDERS = ('/run/openvswitch', '/var/run/openvswitch')
+LINK_TIMEOUT_MS = 3000
 ATTEMPTS = 20                   # to change what others change at the same time
 SECURE = 'secure'               # fail_mode: without flows nothing passes
 FAIL_MODE_KEY = 'xsisolate-fail-mode'   # external_ids: what the mode was before we set it
@@ -135,6 +136,19 @@ class Ovsdb(Connection):
             self.transact([wire.mutate('Bridge', [['ports', 'includes', row['_uuid']]],
                                         ['ports', 'delete', row['_uuid']])] + wire.bump())
         return bool(rows)
+
+    def wait_for_link_down(self, interface: str) -> None:
+        """Wait until ovs-vswitchd has noticed that an Interface's link is down.
+
+        When it takes the device off a bridge or onto one it writes back the flags
+        that it remembers: a link that was just set down would come up again.
+        """
+        try:
+            self.transact([{'op': 'wait', 'table': 'Interface', 'columns': ['admin_state'],
+                            'where': [['name', '==', interface]], 'until': '!=',
+                            'rows': [{'admin_state': 'up'}], 'timeout': LINK_TIMEOUT_MS}])
+        except Conflict as error:
+            raise HostError('ovs-vswitchd does not notice that %s is down' % interface) from error
 
     def set_external_ids(self, interface: str, values: Mapping[str, Optional[str]]) -> None:
         """Set an Interface's external_ids, and remove those that are None; others stay."""
