@@ -304,8 +304,8 @@ def test_no_packet_is_lost_between_members(net: Net) -> None:
 def test_migration_within_the_host(net: Net) -> None:
     net.bridge('xenbr0')
     net.uplink('xenbr0')
-    old, b, un, gw = net.vm('old', 11, OPEN), net.vm('b', 12, RED), net.vm('un', 31), (
-        net.parties['gw'])
+    old, b, un, gw = (net.vm('old', 11, OPEN, address=False), net.vm('b', 12, RED),
+                      net.vm('un', 31), net.parties['gw'])
     net.prime()
     vm = net.vms.pop('old')
     net.check(*friends(old, b), *friends(b, old))
