@@ -75,8 +75,8 @@ def test_lost_flows_come_back(host: Sandbox, around: Around, start: Any, watch: 
                        *(['mod-flows', 'xenbr0', match + ',actions=NORMAL']
                          if which == 'changed' else ['del-flows', 'xenbr0', match]))
         assert policy_flows(host) != before or len(watch.lines('reconciled')) > said
+    # by a look at the bridge or at its VIFs, whichever is first
     print('flows back after %.2f s' % comes_back(host, before))
-    watch.wait_for('reconciled bridge=xenbr0', count=said + 1)
     settled()
     assert any('cookie=0x77' in flow for flow in foreign_flows(host))
     host.ovs.del_flows('xenbr0', 'cookie=0x77/-1')
