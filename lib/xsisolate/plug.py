@@ -5,7 +5,8 @@ touches neither port nor link, so it loses no packet. Whatever goes wrong
 leaves the link down.
 """
 from contextlib import suppress
-from typing import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
+                    Tuple)
 
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
@@ -21,6 +22,7 @@ from xsisolate.reconcile import read_registry
 from xsisolate.settings import deviating, settle, why_open
 from xsisolate.survey import Dom0
 
+LEFT_KEY = 'xsisolate-left'     # external_ids: the bridge that a VIF has just moved away from
 LOCK_DEADLINE_S = 60.0          # a burst of plugs waits in line; xenopsd gives up after 300
 
 
@@ -70,8 +72,9 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
         if deviating(dom0, target.bridge):
             settle(dom0, target.bridge)
             target = _find_network(dom0, facts.metadata.bridge)
-        ofport = dom0.ovsdb.ensure_port(facts.metadata.bridge, event.device,
-                                        external_ids(facts), trunks)
+        ofport = dom0.ovsdb.ensure_port(
+            facts.metadata.bridge, event.device,
+            dict(external_ids(facts), **_left(before.get(event.device), target)), trunks)
         along = _bring_along(dom0, event, facts, target)
         policy, diff = program(dom0, event, facts, target.bridge.name, new=not before)
         for name in [event.device] + along:
@@ -87,8 +90,9 @@ def unplug(dom0: Dom0, event: Event) -> FlowDiff:
     if netdev.exists(event.device):
         netdev.set_down(event.device)
     bridges = dom0.ovsdb.read_bridges()
-    found = _find_ports(bridges, event).get(event.device)
-    homes = [found[0]] if found else [bridge for bridge in bridges if _has_flows(bridge, event)]
+    names = _traces(_find_ports(bridges, event))
+    homes = [bridge for bridge in bridges
+             if (bridge.name in names if names else _has_flows(bridge, event))]
     changes = [_unplug(dom0, event, bridge) for bridge in homes]
     return FlowDiff(tuple(flow for change in changes for flow in change.add),
                     tuple(flow for change in changes for flow in change.delete))
@@ -110,9 +114,28 @@ def _unplug(dom0: Dom0, event: Event, bridge: Bridge) -> FlowDiff:
 
 def _leave(dom0: Dom0, event: Event, before: Places, target: NetworkBridge) -> None:
     """Remove what a VIF has left on bridges that it moved away from."""
-    for name in sorted({bridge.name for bridge, _ in before.values()} - {target.bridge.name}):
+    left = _traces(before) - {target.bridge.name}
+    for name in sorted(left & {bridge.name for bridge in dom0.ovsdb.read_bridges()}):
         with bridge_lock(name, LOCK_DEADLINE_S):
             program_remaining(dom0, event, name)
+    if left:
+        dom0.ovsdb.set_external_ids(event.device, {LEFT_KEY: None})
+
+
+def _traces(places: Places) -> AbstractSet[str]:
+    """Return the bridges on which a VIF is, or has left flows.
+
+    A hook that moved it may have been killed before it came to that; it left a note.
+    """
+    notes = {interface.external_ids[LEFT_KEY] for _, port in places.values()
+             for interface in port.interfaces if LEFT_KEY in interface.external_ids}
+    return notes | {bridge.name for bridge, _ in places.values()}
+
+
+def _left(found: Optional[Tuple[Bridge, Port]], target: NetworkBridge) -> Mapping[str, str]:
+    """Return the note that goes into the database together with a move."""
+    moves = found is not None and found[0].name != target.bridge.name
+    return {LEFT_KEY: found[0].name} if found is not None and moves else {}
 
 
 def _shut(dom0: Dom0, event: Event, bridge: str, fresh: bool) -> None:

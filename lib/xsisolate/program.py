@@ -5,6 +5,7 @@ floods before its flows come, and shown after.
 """
 from typing import Callable, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
 
+from xsisolate.core.cookie import Kind
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
 from xsisolate.core.items import Registry, parse_registry
@@ -62,16 +63,18 @@ def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
 
     VIFs that `spare` names keep what the bridge carries for them.
     """
+    dom0.ovsdb.wait_for_vswitchd()
     survey = survey_bridge(dom0, bridge)
     settings = deviating(dom0, survey.bridge)
     if settings:
         settle(dom0, survey.bridge)
         survey = survey_bridge(dom0, bridge)
-    plan = _plan_all(dom0, survey, spare)
+    registry = parse_registry(openflow.read_headers(bridge))
+    plan = _plan_all(dom0, survey, registry, spare)
     settings += _deviations(survey, plan)
     hidden = openflow.set_no_flood(bridge, _ports(plan.vifs, hidden=True), True)
     diff = reconcile_all(bridge, plan)
-    if hidden:
+    if hidden or _is_any_closed(registry, plan):
         openflow.forget_addresses(bridge, survey.bridge.mcast_snooping)
     openflow.set_no_flood(bridge, _ports(plan.vifs, hidden=False), False)
     for vif in plan.vifs:
@@ -89,12 +92,11 @@ def preview_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     if not speaks_ours(survey.bridge):
         plan = plan_bridge({}, survey_vifs(dom0, survey), surroundings(dom0, survey))
         return Programmed(plan.vifs, settings=settings)
-    plan = _plan_all(dom0, survey, spare)
+    plan = _plan_all(dom0, survey, parse_registry(openflow.read_headers(bridge)), spare)
     return Programmed(plan.vifs, compare_all(bridge, plan), settings + _deviations(survey, plan))
 
 
-def _plan_all(dom0: Dom0, survey: Survey, spare: Spare) -> Plan:
-    registry = parse_registry(openflow.read_headers(survey.bridge.name))
+def _plan_all(dom0: Dom0, survey: Survey, registry: Registry, spare: Spare) -> Plan:
     vifs = [vif for vif in survey_vifs(dom0, survey) if not spare(registry, vif)]
     return plan_bridge(registry, vifs, surroundings(dom0, survey))
 
@@ -108,12 +110,22 @@ def _program_vif(dom0: Dom0, survey: Survey, vif: Vif, new: bool) -> Programmed:
     plan = plan_bridge(registry, vifs, surroundings(dom0, survey))
     hidden = openflow.set_no_flood(bridge.name, _ports(plan.vifs, hidden=True), True)
     diff = reconcile(bridge.name, headers, plan, vif_ofports(survey.links))
-    if set(hidden) - {port.ofport for port in vif.ports if new}:
+    if (set(hidden) - {port.ofport for port in vif.ports if new}
+            or _is_any_closed(registry, plan)):
         # What such a VIF has been learned to own, a MAC address not its own or a
         # multicast group, would be sent to it for minutes.
         openflow.forget_addresses(bridge.name, bridge.mcast_snooping)
     openflow.set_no_flood(bridge.name, [] if new else _ports(plan.vifs, hidden=False), False)
     return Programmed(plan.vifs, diff)
+
+
+def _is_any_closed(registry: Registry, plan: Plan) -> bool:
+    """Tell whether a port stays whose MAC address has no flows of its own any more.
+
+    The switch would still send to that port what it has learned to be there.
+    """
+    return any(registry[key].refs and not item.refs for key, item in plan.items.items()
+               if key.kind is Kind.PORT and key in registry)
 
 
 def _deviations(survey: Survey, plan: Plan) -> Tuple[Setting, ...]:

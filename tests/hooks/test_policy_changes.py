@@ -10,6 +10,7 @@ from lab.vm import Vm
 from evidence import (CONFIG, SILENT_S, arrives, can_talk, carrier_changes, end, external_ids,
                       is_cut_off, is_lost, is_up, our_flows, policy_flows, port_settings, ports,
                       refresh, say, speech)
+from syncing import sync
 
 BYSTANDER, BYSTANDER6 = '10.9.0.99', 'fd00:9::99'
 NO_FLOOD, FLOOD = {'no-flood': True}, {'no-flood': False}
@@ -254,6 +255,22 @@ def test_the_second_with_an_address_is_quarantined(host: Sandbox, bystander: Vm,
     assert 'mode=isolated' in change(thief, 12, {'groups': 'red', 'allow': BYSTANDER})
     assert 'xsisolate-error' not in external_ids(host, thief.netdev())
     assert can_talk(thief, BYSTANDER)
+
+
+def test_a_vif_that_is_closed_is_forgotten(host: Sandbox, bystander: Vm, start: Any) -> None:
+    """The switch has learned where it is, and would send there what is for its MAC address."""
+    one, two = start(11, {'groups': 'red'}), start(12, {'groups': 'red'})
+    assert talk(one, two)
+    frame = say(bystander.mac, BYSTANDER, two.mac, '10.9.0.12')
+    assert is_lost(bystander, two, frame)
+    assert 'quarantined' in change(two, 11, {'groups': 'blue'})     # one's address: a conflict
+    assert is_lost(bystander, two, frame)
+    assert 'mode=isolated' in change(two, 12, {'groups': 'red'})
+    assert talk(one, two)
+    two.set_vif(bridge='xenbr1')        # and the hook for its move is late
+    sync()
+    assert is_lost(bystander, two, frame) and is_cut_off(two, one.address())
+    two.set_vif(bridge='xenbr0')
 
 
 def test_the_same_address_on_two_networks_is_no_conflict(host: Sandbox, start: Any) -> None:

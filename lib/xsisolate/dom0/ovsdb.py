@@ -150,6 +150,12 @@ class Ovsdb(Connection):
         except Conflict as error:
             raise HostError('ovs-vswitchd does not notice that %s is down' % interface) from error
 
+    def wait_for_vswitchd(self) -> None:
+        """Wait until ovs-vswitchd has done all that it was asked for: ports have their numbers."""
+        rows, = self._select(wire.select('Open_vSwitch', ('next_cfg', 'cur_cfg')))
+        if rows and rows[0]['cur_cfg'] < rows[0]['next_cfg']:
+            self._wait_for_vswitchd(rows[0]['next_cfg'], monotonic() + self.timeout)
+
     def set_external_ids(self, interface: str, values: Mapping[str, Optional[str]]) -> None:
         """Set an Interface's external_ids, and remove those that are None; others stay."""
         done = self.transact([wire.merge([['name', '==', interface]], values)])

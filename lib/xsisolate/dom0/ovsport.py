@@ -21,14 +21,14 @@ def look_for_port(bridge_name: str, port: str) -> List[Operation]:
                    ['fake_bridge', '==', True]),
             wire.select('Port', ('_uuid', 'tag', 'trunks'), ['name', '==', port]),
             wire.select('Interface', ('_uuid', 'name', 'ofport', 'error', 'external_ids'),
-                   ['name', '==', port])]
+                   ['name', '==', port]), wire.select('Open_vSwitch', ('cur_cfg', 'next_cfg'))]
 
 
 def plan_port(bridge_name: str, port: str, external_ids: Mapping[str, str],
               trunks: Optional[Sequence[int]], tag: Optional[int],
               found: Sequence[Sequence[Row]]) -> PortPlan:
     """Return the operations that make the port as it should be, none if it is."""
-    bridges, fakes, ports, interfaces = found
+    bridges, fakes, ports, interfaces, switch = found
     parent = _parent(bridges, bridge_name, fakes)
     guards = [wire.unchanged('Bridge', parent, 'name')]
     wanted: Row = {'tag': wire.EMPTY if tag is None else tag}
@@ -45,14 +45,23 @@ def plan_port(bridge_name: str, port: str, external_ids: Mapping[str, str],
         raise HostError('port %s: Open vSwitch has it without an interface' % port)
     guards.append(wire.unchanged('Port', ports[0], *wanted))
     changes = list(_moves(bridges, parent, ports[0])) + list(_updates(ports[0], wanted))
-    return _plan_change(guards, changes, interfaces[0], external_ids)
+    return _plan_change(guards, changes, interfaces[0], external_ids, _is_settled(switch))
+
+
+def _is_settled(switch: Sequence[Row]) -> bool:
+    """Tell whether ovs-vswitchd has done all that it was asked for.
+
+    Until then a port may have the number that it had on another bridge: a hook that
+    moved it was killed before it had waited.
+    """
+    return bool(switch) and switch[0]['cur_cfg'] >= switch[0]['next_cfg']
 
 
 def _plan_change(guards: List[Operation], changes: List[Operation], row: Row,
-                 external_ids: Mapping[str, str]) -> PortPlan:
+                 external_ids: Mapping[str, str], settled: bool) -> PortPlan:
     """Return the operations for a port that exists, and its number if that is settled."""
     ofport = wire.as_optional(row['ofport']) or -1
-    works = ofport > 0 and wire.as_optional(row['error']) is None
+    works = settled and ofport > 0 and wire.as_optional(row['error']) is None
     current = wire.as_dict(row['external_ids'])
     ids = {key: value for key, value in external_ids.items() if current.get(key) != value}
     merging = [wire.merge([['_uuid', '==', row['_uuid']]], ids)] if ids else []
