@@ -4,10 +4,10 @@ import sys
 from typing import Optional, Sequence
 
 from xsisolate import __version__
-from xsisolate.cli import seal, sync, watch
+from xsisolate.cli import restart, seal, sync, watch
 from xsisolate.errors import EXIT_HOST, XsisolateError
 
-COMMANDS = (seal, sync, watch)
+COMMANDS = (seal, sync, watch, restart)
 INTERRUPTED = 130           # as shells have it
 
 
