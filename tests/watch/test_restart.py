@@ -5,123 +5,24 @@ is forbidden. `fail_closed` leaves no such time at all.
 """
 import errno
 import socket
-import subprocess
-import sys
 import time
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional
+from typing import Any, Iterator, List, NamedTuple, Optional
 
 import pytest
 
-from lab.enter import CLONE_NEWNET, check
-from lab.host import Host
-from lab.process import LIBC, die_with_parent, ip, wait_until
+from lab.process import ip, wait_until
 from lab.sandbox import Sandbox
-from lab.vm import Vm
 
-from evidence import can_talk, is_cut_off, our_flows, policy_flows, refresh, say
+from evidence import can_talk, is_cut_off, our_flows, policy_flows, refresh
 from sealed import CONFIG, RED, Around, is_fine
+from shouting import Shouter
 
 from conftest import LONG_S, Watch
 
 WINDOW_S = 1.0          # measured: 0.1 to 0.2 s on a quiet machine
-SHOUT_S = 0.002         # between two rounds of frames
 CLOSED = (CONFIG % LONG_S).replace('"*":\n', '"*":\n    fail_closed: true\n')
 CONTROLLER = 'tcp:127.0.0.1:6653'
 MGMT = '/run/openvswitch/xenbr0.mgmt'
-SHOUTED = b'forbidden'
-
-# A process of its own in a guest's network namespace: shouts until its stdin is
-# closed, then prints when (monotonic clock) it heard what it must not hear.
-SHOUTER = '''
-import select, socket, sys, time
-raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-raw.bind(("eth0", 3))
-raw.setblocking(False)
-frames = [bytes.fromhex(word) for word in sys.argv[3].split(",")]
-pause, others = float(sys.argv[1]), [bytes.fromhex(word) for word in sys.argv[2].split(",")]
-heard, following, sent = [], 0.0, 0
-sys.stdout.write("ready\\n"); sys.stdout.flush()
-while True:
-    ready = select.select([sys.stdin, raw], [], [], max(0, following - time.monotonic()))[0]
-    now = time.monotonic()
-    if sys.stdin in ready:
-        break
-    if raw in ready:
-        for _ in range(100):
-            try:
-                frame, address = raw.recvfrom(2048)
-            except OSError:
-                break
-            if address[2] != 4 and b"%s" in frame and frame[6:12] in others:
-                heard.append(now)
-    if now >= following:
-        following = now + pause
-        for frame in frames:
-            try:
-                raw.send(frame); sent += 1
-            except OSError:
-                pass
-print(sent, *("%%.4f" %% at for at in heard))
-''' % SHOUTED.decode()
-
-
-class Heard(NamedTuple):
-    """What came of the shouting."""
-
-    sent: int
-    at: List[float]         # when something forbidden arrived
-
-
-class Shouter:
-    """A guest that shouts at others, to them and to all, and listens for their shouts."""
-
-    def __init__(self, host: Host, mac: str, address: str, others: List[Any]) -> None:
-        frames = [say(mac, address, word=SHOUTED)]
-        frames += [say(mac, address, its_mac, its_address, SHOUTED)
-                   for its_mac, its_address in others]
-
-        def move() -> None:
-            die_with_parent()
-            with open('/proc/%d/ns/net' % host.pid) as namespace:
-                check(LIBC.setns(namespace.fileno(), CLONE_NEWNET), 'setns')
-
-        self._process = subprocess.Popen(
-            [sys.executable, '-c', SHOUTER, str(SHOUT_S),
-             ','.join(its_mac.replace(':', '') for its_mac, _ in others),
-             ','.join(frame.hex() for frame in frames)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=move)
-        assert self._process.stdout
-        assert self._process.stdout.readline() == b'ready\n'
-
-    def stop(self) -> Heard:
-        """Have it stop, and tell."""
-        out, _ = self._process.communicate(timeout=10)
-        sent, *at = out.decode().split()
-        return Heard(int(sent), [float(word) for word in at])
-
-    def kill(self) -> None:
-        """End it if it still runs."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
-
-
-@pytest.fixture
-def shout(around: Around) -> Iterator[Callable[..., List[Shouter]]]:
-    """Have a stranger and managed VMs shout at each other."""
-    shouters: List[Shouter] = []
-
-    def begin(*vms: Vm) -> List[Shouter]:
-        stranger = (around.bystander.mac, around.bystander.address())
-        managed = [(vm.mac, vm.address()) for vm in vms]
-        shouters.append(Shouter(around.bystander, *stranger, managed))
-        for vm, own in zip(vms, managed):
-            shouters.append(Shouter(vm, *own, [stranger]))
-        return shouters
-
-    yield begin
-    for one in shouters:
-        one.kill()
 
 
 class Window(NamedTuple):
