@@ -10,7 +10,7 @@ SUITE = $(PYTHON) tests/suite.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
-	test-lab test-demo test-mutants lint golden clean packages root
+	test-lab test-demo measure test-mutants lint golden clean packages root
 
 help:
 	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
@@ -46,6 +46,9 @@ test-hooks: root packages $(VENV)/ready ## the hooks as processes, fired as udev
 
 test-watch: root packages $(VENV)/ready ## the daemon: lost flows, changes that no hook sees, restarts
 	@$(SUITE) watch
+
+measure: root packages $(VENV)/ready $(VENV36)/ready ## the daemon with 250 VIFs: memory, CPU time, windows (about 4 min)
+	@$(SUITE) measure
 
 test-lab: root packages $(VENV)/ready ## the sandbox Dom0 itself
 	@$(SUITE) lab

@@ -1,6 +1,6 @@
 """Runs the tests as `make` names them, and adds up what they say.
 
-    suite.py all | lint | core | dom0 | ovs | net | hooks | watch | lab | demo | mutants
+    suite.py all | lint | core | dom0 | ovs | net | hooks | watch | lab | demo | mutants | measure
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
 exit code is 0 only if nothing failed. A run that ends without a verdict, and a
@@ -57,7 +57,7 @@ class Count(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     """Run the steps of one part of the suite."""
-    if len(argv) != 2 or argv[1] not in ('all', 'lint', 'mutants') + LIBRARY + PROGRAMS:
+    if len(argv) != 2 or argv[1] not in ('all', 'lint', 'mutants', 'measure') + LIBRARY + PROGRAMS:
         print(__doc__, file=sys.stderr)
         return 2
     os.makedirs(RESULTS, exist_ok=True)
@@ -81,6 +81,8 @@ def plan(part: str) -> List[Step]:
         return [tests(part)]
     if part == 'mutants':
         return [tests('net', marks='mutants')]
+    if part == 'measure':
+        return [tests('watch', hook_python=DOM0S if has_dom0s() else '', marks='scale', loud=True)]
     # the longest first: they run side by side
     steps = [tests('net'), tests('ovs'), tests('hooks')]
     if has_dom0s():
@@ -114,10 +116,11 @@ def lint() -> List[Step]:
 
 
 def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
-          loose: bool = False, marks: str = '') -> Step:
+          loose: bool = False, marks: str = '', loud: bool = False) -> Step:
     """Return a run of pytest over folders; `loose`: and the files beside them.
 
-    `marks` selects tests by their marks, otherwise than setup.cfg does.
+    `marks` selects tests by their marks, otherwise than setup.cfg does; `loud`: what they print
+    is shown.
     """
     folders = [os.path.join('tests', part) for part in parts]
     paths = [folder for folder in folders if has_tests(folder)]
@@ -130,7 +133,7 @@ def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
     if hook_python:
         title += ', hooks run by ' + version(hook_python)
     report = os.path.join(RESULTS, title.replace(' ', '-').replace(',', '') + '.xml')
-    chosen = ('-m', marks) if marks else ()
+    chosen = ('-m', marks) * bool(marks) + ('-s',) * loud
     return Step(title, (python, '-m', 'pytest', '-q', '--hypothesis-seed=%d' % SEED,
                         '--junitxml=' + report, *chosen, *paths), hook_python or python, report)
 

@@ -9,7 +9,7 @@ from xsisolate.core.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, sp
 from xsisolate.dom0.members import read_members
 from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Ovsdb, Port, find_bridge
 from xsisolate.dom0.xenstore import Xenstore
-from xsisolate.errors import HostError, UnknownVif
+from xsisolate.errors import HostError, MetadataError, UnknownVif
 from xsisolate.gather import Configuration, VifFacts, read_vif, read_vm_uuid
 
 # xenopsd renames a VM in xenstore and in its metadata one after the other.
@@ -75,7 +75,8 @@ def make_vif(dom0: Dom0, survey: Survey, domid: int, devid: int) -> Vif:
     try:
         return vif_from_facts(read_facts(dom0, domid, devid), survey, domid, devid)
     except UnknownVif as error:
-        return vif._replace(policy=quarantine(str(error)))
+        return vif._replace(policy=quarantine(str(error)),
+                            lost=not isinstance(error, MetadataError))
 
 
 def read_facts(dom0: Dom0, domid: int, devid: int) -> VifFacts:

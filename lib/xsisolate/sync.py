@@ -8,7 +8,7 @@ from time import sleep
 from typing import FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
 
 from xsisolate.core.flow import FlowDiff
-from xsisolate.core.grace import keeps_policy
+from xsisolate.core.grace import keeps_flows, keeps_policy
 from xsisolate.core.items import Registry
 from xsisolate.core.model import Mode
 from xsisolate.core.topology import VIF_NETDEV
@@ -57,15 +57,18 @@ def sync_bridges(dom0: Dom0, names: Iterable[str], dry_run: bool) -> Iterator[Br
     overdue = frozenset() if dry_run else wait_for_bridges(dom0, names)
 
     def spare(registry: Registry, vif: Vif) -> bool:
-        """Leave VIFs alone that have come into doubt since: an admin's next write has begun."""
-        return vif.number not in overdue and keeps_policy(registry, vif,
-                                                          dom0.configuration.config)
+        """Leave VIFs alone that nobody knows any more, and those that have come into doubt since.
+
+        For the latter an admin's next write has begun.
+        """
+        return keeps_flows(registry, vif) or vif.number not in overdue and keeps_policy(
+            registry, vif, dom0.configuration.config)
 
     for name in names:
         try:
             if dry_run:
                 with bridge_lock(name, LOCK_DEADLINE_S):
-                    yield preview_bridge(dom0, name, dead)
+                    yield preview_bridge(dom0, name, dead, keeps_flows)
             else:
                 yield sync_bridge(dom0, name, dead, spare, LOCK_DEADLINE_S)
         except XsisolateError as error:

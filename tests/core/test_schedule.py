@@ -73,6 +73,29 @@ def test_an_echo_does_not_count(schedule: Schedule) -> None:
     assert run(schedule, BRIDGE, second, changed=True) == second + 2 * PACE_FIRST_S
 
 
+def test_a_bridge_that_is_as_it_should_be_keeps_its_pace(schedule: Schedule) -> None:
+    """Hooks work on it all the time; when something is lost then, it is soon put back."""
+    now = 0.0
+    for _ in range(9):
+        following = run(schedule, BRIDGE, now)
+        assert following <= now + PACE_FIRST_S
+        now = following
+    fights = [run(schedule, BRIDGE, 0.0, changed=True) for _ in range(8)]
+    assert fights[-1] - fights[-2] == PACE_MOST_S
+    echo = run(schedule, BRIDGE, 0.0)
+    assert echo == fights[-1] + PACE_MOST_S                     # the last one may go on
+    look = run(schedule, BRIDGE, 0.0)
+    assert run(schedule, BRIDGE, 0.0) == look + PACE_FIRST_S    # it does not
+
+
+@pytest.mark.parametrize('task', [BRIDGE, VIF])
+@pytest.mark.parametrize('lasted, rests', [(0.01, PACE_FIRST_S), (0.5, 2.0), (30, PACE_MOST_S)])
+def test_what_takes_long_rests_long(schedule: Schedule, task: Task, lasted: float,
+                                    rests: float) -> None:
+    schedule.end(task, 1.0, False, lasted)
+    assert run(schedule, task, 1.0) == 1.0 + rests
+
+
 def test_ask_at_does_not_wait(schedule: Schedule) -> None:
     last = max(run(schedule, VIF, 0.0) for _ in range(8))
     schedule.ask(VIF, last)

@@ -7,21 +7,16 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
-from lab import seals
-from lab.metadata import VifRecord
-from lab.metadata import remove as forget_metadata
-from lab.process import ip, wait_until
-from lab.sandbox import SEAL, Sandbox
-from lab.toolstack import Domain
-from lab.vm import policy_keys
+from lab.process import wait_until
+from lab.sandbox import Sandbox
 
+from crowd import crowded
 from evidence import our_flows, policy_flows
-from sealed import RED, Around, own
+from sealed import RED, Around
 
 from conftest import TESTS, Watch
 
 PORTS = 40
-FIRST = 700             # the first domain id of those that have no guest
 BEAT_S = 0.6
 DOM0S = os.path.join(os.path.dirname(TESTS), '.venv36', 'bin', 'python')
 PYTHONS = {'current': sys.executable, '3.6': DOM0S}
@@ -110,36 +105,9 @@ def test_nobody_listens(host: Sandbox, around: Around, start: Any,
 
 @pytest.fixture(scope='module')
 def crowd(host: Sandbox, around: Around) -> Iterator[List[str]]:
-    """Forty VIFs without guests: nodes in xenstore, metadata, netdevs and ports."""
-    domains = [Domain(FIRST + number, '00000000-0000-4000-8000-%012x' % number, 'crowd%d' % number)
-               for number in range(PORTS)]
-    netdevs = ['vif%d.0' % domain.domid for domain in domains]
-    ip([line for netdev in netdevs
-        for line in ('link add %s type veth peer name far%s' % (netdev, netdev[3:]),
-                     'link set %s up' % netdev)])
-    for number, domain in enumerate(domains):
-        vif = VifRecord(0, '02:00:00:00:70:%02x' % number, 'xenbr0', domain.uuid,
-                        host.network_uuid('xenbr0'))
-        policy = own(100 + number, {'groups': 'group%d' % (number % 8), 'allow': 'external'})
-        vif = vif._replace(other_config={SEAL: seals.seal(domain.uuid, vif, policy)})
-        host.toolstack.create(domain, policy_keys(policy))
-        host.toolstack.add_vif(domain, vif)
-    words: List[str] = []
-    for netdev in netdevs:
-        words += ['--', 'add-port', 'xenbr0', netdev]
-    host.ovs.vsctl(*words[1:])
-    yield netdevs
-    words = []
-    for netdev in netdevs:
-        words += ['--', 'del-port', 'xenbr0', netdev]
-    host.ovs.vsctl(*words[1:])
-    ip(['link del ' + netdev for netdev in netdevs])
-    for domain in domains:
-        home = '/local/domain/%d' % domain.domid
-        for path in (home, '/vm/' + domain.uuid, '/xapi/' + domain.uuid,
-                     '/local/domain/0/backend/vif/%d' % domain.domid):
-            host.store.rm(path)
-        forget_metadata(domain.uuid, [0])
+    """Forty VIFs without guests; see test_scale.py for more."""
+    with crowded(host, PORTS) as netdevs:
+        yield netdevs
 
 
 IDLE_S = 5.0

@@ -294,10 +294,12 @@ def test_settings_are_repaired(host: Sandbox, around: Around, start: Any, watch:
     vm = start(13, RED)
     settled()
     host.ovs.ofctl('-O', 'OpenFlow10', 'mod-port', 'xenbr0', vm.netdev(), 'flood')
+    eventually(lambda: port_settings(host, vm.netdev())['no-flood'], 'no-flood', 3)
+    free = around.bystander.netdev()
+    host.ovs.ofctl('-O', 'OpenFlow10', 'mod-port', 'xenbr0', free, 'no-flood')
+    eventually(lambda: not port_settings(host, free)['no-flood'], 'flood', 3)
     host.ovs.vsctl('set', 'Interface', vm.netdev(), 'external_ids:xsisolate-error=nonsense')
-    assert not port_settings(host, vm.netdev())['no-flood']
-    watch.signal(signal.SIGHUP)     # these two are not told of; every five minutes they are seen
-    eventually(lambda: port_settings(host, vm.netdev())['no-flood'], 'no-flood')
+    watch.signal(signal.SIGHUP)     # this one is not told of; every five minutes it is seen
     eventually(lambda: 'xsisolate-error' not in external_ids(host, vm.netdev()), 'the error')
     host.ovs.set_bridge('xenbr0', 'protocols=[OpenFlow11]')
     eventually(lambda: 'OpenFlow14' in host.ovs.vsctl('get', 'Bridge', 'xenbr0', 'protocols'),
@@ -312,6 +314,34 @@ def test_settings_are_repaired(host: Sandbox, around: Around, start: Any, watch:
     comes_back(host, before)
     host.ovs.settle()
     assert is_fine(vm, around) and is_cut_off(vm, around.bystander.address())
+
+
+def test_the_way_with_fragments_is_left_alone(host: Sandbox, around: Around, start: Any,
+                                              watch: Watch) -> None:
+    """Our connections must set a length of packets, and that only."""
+    host.ovs.ofctl('set-frags', 'xenbr0', 'drop')
+    try:
+        host.ovs.kill_vswitchd()
+        host.ovs.start_vswitchd()
+        host.ovs.ofctl('set-frags', 'xenbr0', 'drop')
+        watch.wait_for('connection lost')
+        watch.signal(signal.SIGHUP)
+        time.sleep(0.7)
+        assert 'drop' in host.ovs.ofctl('get-frags', 'xenbr0')
+    finally:
+        host.ovs.ofctl('set-frags', 'xenbr0', 'normal')
+
+
+def test_a_port_that_vanishes_is_no_error(host: Sandbox, around: Around, start: Any,
+                                          watch: Watch, settled: Any) -> None:
+    """Between the look at the ports and the change: the next look, a moment later, knows."""
+    for _ in range(3):
+        vm = start(13, RED)
+        wipe(host)
+        time.sleep(0.12)
+        vm.shutdown()
+    settled()
+    assert not watch.lines('failed'), watch.said()
 
 
 def test_a_bridge_comes_and_goes(host: Sandbox, around: Around, start: Any, watch: Watch,

@@ -19,6 +19,18 @@ def keeps_policy(registry: Registry, vif: Vif, config: Config) -> bool:
         _carries(registry, vif, port, config) for port in vif.ports)
 
 
+def keeps_flows(registry: Registry, vif: Vif) -> bool:
+    """Tell whether the switch carries a VIF of whose domain xenstore knows nothing any more.
+
+    A xenstored that was restarted has an empty store, and a domain may be half gone: no
+    reason to cut off who was proven when it was programmed.
+    """
+    items = [registry.get(port_key(port.name)) for port in vif.ports]
+    return vif.lost and bool(items) and all(
+        item is not None and parse_port_facts(item).ofport == port.ofport
+        for item, port in zip(items, vif.ports))
+
+
 def _carries(registry: Registry, vif: Vif, port: VifPort, config: Config) -> bool:
     item = registry.get(port_key(port.name))
     if item is None or not item.refs or parse_port_facts(item).ofport != port.ofport:

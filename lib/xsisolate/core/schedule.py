@@ -1,12 +1,14 @@
 """What the daemon has to do, and when: a pure timetable.
 
 Times are seconds of a monotonic clock that the caller reads. Whoever asks often
-(a guest that rewrites its vm-data all day), and what fails, waits longer each time.
+(a guest that rewrites its vm-data all day) waits longer each time, and so does a bridge
+that is changed back each time. What takes long rests the longer: REST times as long.
 """
 from typing import Dict, List, NamedTuple, Optional
 
 PACE_FIRST_S = 0.25         # between two runs of the same task, doubled each time ...
 PACE_MOST_S = 5.0           # ... up to this
+REST = 4                    # so a task, too, that takes a second runs a fifth of the time
 QUIET_S = 0.5               # if it runs again that soon after it might have, it runs often
 
 
@@ -25,7 +27,8 @@ class Pace(NamedTuple):
     """How fast a task may follow itself."""
 
     ended: float                # when it last ended
-    pause: float                # how long it has to wait after that
+    pause: float                # how long it has to wait after that ...
+    rest: float                 # ... and this long at least
     changed: bool               # it did something: we shall be told of that, too
 
 
@@ -40,7 +43,7 @@ class Schedule:
         """Have a task run at that time, later if it has to wait, earlier if it is due already."""
         pace = self._paces.get(task)
         if pace:
-            at = max(at, pace.ended + pace.pause)
+            at = max(at, pace.ended + max(pace.pause, pace.rest))
         self._due[task] = min(at, self._due.get(task, at))
 
     def ask_at(self, task: Task, at: float) -> None:
@@ -55,16 +58,19 @@ class Schedule:
             del self._due[task]
         return due
 
-    def end(self, task: Task, now: float, changed: bool = False) -> None:
+    def end(self, task: Task, now: float, changed: bool = False, lasted: float = 0.0) -> None:
         """Note that a task has run: it waits before it runs again, longer if it runs often.
 
-        A run that finds nothing after one that changed something was its echo, and does not count.
+        A run that finds nothing after one that changed something was its echo, and does not
+        count. Nor does a look at a bridge that finds nothing: no guest can ask for it.
         """
         before, pause = self._paces.get(task), PACE_FIRST_S
-        if before and now - before.ended < 2 * before.pause + QUIET_S:
-            echo = before.changed and not changed
-            pause = before.pause if echo else min(before.pause * 2, PACE_MOST_S)
-        self._paces[task] = Pace(now, pause, changed)
+        if before and now - before.ended < 2 * max(before.pause, before.rest) + QUIET_S:
+            if not changed and before.changed:
+                pause = before.pause
+            elif changed or not task.bridge:
+                pause = min(before.pause * 2, PACE_MOST_S)
+        self._paces[task] = Pace(now, pause, min(lasted * REST, PACE_MOST_S), changed)
 
     def forget(self, task: Task) -> None:
         """Strike off a task for what no longer exists."""

@@ -2,23 +2,43 @@
 
 ovs-vswitchd hangs up when it ends, however it ends. While it lives it reports
 flows that are deleted or modified (Nicira's flow monitor, OpenFlow 1.0, in Open
-vSwitch since 1.9; nicira-ext.h). Nothing is sent but hello, one request and echoes.
+vSwitch since 1.9; nicira-ext.h), and ports whose configuration changes. For the
+latter a connection of ours must name a length of packets that it wants; that it
+wants no packets at all is said before.
 """
 import os
 from _socket import AF_UNIX, SOCK_STREAM, socket
 from struct import Struct
-from typing import Iterator, Optional, Tuple
+from typing import Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 RUNDIRS = ('/run/openvswitch', '/var/run/openvswitch')
 HEADER = Struct('!BBHI')            # version, type, length, xid
 VERSION = 1
-HELLO, ECHO_REQUEST, ECHO_REPLY, STATS_REQUEST, STATS_REPLY = 0, 2, 3, 16, 17
+HELLO, ECHO_REQUEST, ECHO_REPLY, VENDOR, GET_CONFIG, CONFIG_REPLY, SET_CONFIG = 0, 2, 3, 4, 7, 8, 9
+PORT_STATUS, STATS_REQUEST, STATS_REPLY = 12, 16, 17
 # Vendor statistics of Nicira: OFPST_VENDOR, flags; vendor, subtype 2 is the flow
 # monitor, padding; its id, flags (deletions and changes, not the flows of today), out_port
 # (any), length of match, table (all), padding.
 MONITOR = Struct('!HHII4xIHHHB5x')
 MONITOR_ARGUMENTS = (0xffff, 0, 0x00002320, 2, 1, 1 << 2 | 1 << 3, 0xffff, 0, 0xff)
+# NXT_SET_ASYNC_CONFIG: vendor, subtype 19; packets in, port status, flows removed, each as
+# master (which we are) and as slave.
+ASYNC = Struct('!II6I')
+DELETED, MODIFIED = 1, 2    # of a port's status: why we are told
+ASYNC_ARGUMENTS = (0x00002320, 19, 0, 0, 1 << DELETED | 1 << MODIFIED, 0, 0, 0)
+CONFIG = Struct('!HH')      # the switch's way with fragments, which stays; length of packets
+STATUS = Struct('!B7xH6x16sI')      # why; port, name, configuration
+NO_FLOOD = 1 << 4
+LENGTH = 128
 PIECE = 1 << 16
+
+
+class News(NamedTuple):
+    """What a bridge has said since it was listened to."""
+
+    alive: bool                 # the connection
+    flows: bool                 # some were deleted or modified
+    ports: Mapping[str, bool]   # those that were taken out of floods, False, or put into them
 
 
 class FlowMonitor:
@@ -28,6 +48,7 @@ class FlowMonitor:
         self.bridge = bridge
         self._received = b''
         self._socket: Optional[socket] = None
+        self._flooded: Dict[str, bool] = {}     # ports that we were told of
 
     def fileno(self) -> int:
         """Return the descriptor to wait for, -1 if there is no connection."""
@@ -40,8 +61,10 @@ class FlowMonitor:
         fresh.setblocking(False)
         try:
             fresh.connect(_socket_path(self.bridge))
-            fresh.sendall(_message(HELLO, 1) + _message(STATS_REQUEST, 2,
-                                                        MONITOR.pack(*MONITOR_ARGUMENTS)))
+            fresh.sendall(_message(HELLO, 1)
+                          + _message(STATS_REQUEST, 2, MONITOR.pack(*MONITOR_ARGUMENTS))
+                          + _message(VENDOR, 3, ASYNC.pack(*ASYNC_ARGUMENTS))
+                          + _message(GET_CONFIG, 4))
         except OSError:
             fresh.close()
             return False
@@ -53,10 +76,12 @@ class FlowMonitor:
         if self._socket:
             self._socket.close()
         self._socket, self._received = None, b''
+        self._flooded.clear()
 
-    def read(self) -> Tuple[bool, bool]:
-        """Return whether the connection is alive, and whether flows have changed since."""
-        changed = False
+    def read(self) -> News:
+        """Return what has been said since the last time."""
+        flows = False
+        ports: Dict[str, bool] = {}
         try:
             while self._socket:
                 piece = self._socket.recv(PIECE)
@@ -65,14 +90,30 @@ class FlowMonitor:
                     break
                 self._received += piece
                 for kind, xid, body in self._messages():
-                    changed = changed or kind == STATS_REPLY
-                    if kind == ECHO_REQUEST:
-                        self._socket.sendall(_message(ECHO_REPLY, xid, body))
+                    flows = flows or kind == STATS_REPLY
+                    if kind == PORT_STATUS:
+                        ports.update(self._flood_changed(body))
+                    elif kind in (ECHO_REQUEST, CONFIG_REPLY):
+                        self._socket.sendall(_reply(kind, xid, body))
         except BlockingIOError:
             pass
         except OSError:
             self.close()
-        return self._socket is not None, changed
+        return News(self._socket is not None, flows, ports)
+
+    def _flood_changed(self, body: bytes) -> Iterator[Tuple[str, bool]]:
+        """Yield a port, and whether it is flooded, unless it is known that this has not changed.
+
+        Its link may have, which a guest can take down and up all day.
+        """
+        why, _, name, config = STATUS.unpack_from(body.ljust(STATUS.size, b'\0'))
+        port = name.rstrip(b'\0').decode('ascii', 'replace')
+        flooded = not config & NO_FLOOD
+        if why == DELETED:
+            self._flooded.pop(port, None)
+        elif self._flooded.get(port) is not flooded:
+            self._flooded[port] = flooded
+            yield port, flooded
 
     def _messages(self) -> Iterator[Tuple[int, int, bytes]]:
         """Yield the whole messages among what has been received."""
@@ -87,6 +128,14 @@ class FlowMonitor:
 
 def _message(kind: int, xid: int, body: bytes = b'') -> bytes:
     return HEADER.pack(VERSION, kind, HEADER.size + len(body), xid) + body
+
+
+def _reply(kind: int, xid: int, body: bytes) -> bytes:
+    """Return the answer to an echo, or to how the switch is configured."""
+    if kind == ECHO_REQUEST:
+        return _message(ECHO_REPLY, xid, body)
+    fragments, _ = CONFIG.unpack_from(body.ljust(CONFIG.size, b'\0'))
+    return _message(SET_CONFIG, xid, CONFIG.pack(fragments, LENGTH))
 
 
 def _socket_path(bridge: str) -> str:

@@ -76,14 +76,17 @@ class XenstoreWatches:
         return tokens & self._paths.keys()
 
     def _messages(self) -> Iterator[Tuple[int, str]]:
-        while len(self._received) >= HEADER.size:
-            kind, _, _, length = HEADER.unpack_from(self._received)
-            if len(self._received) < HEADER.size + length:
-                return
-            payload = self._received[HEADER.size:HEADER.size + length]
-            self._received = self._received[HEADER.size + length:]
-            words = payload.split(b'\0')
+        """Yield kind and token of the whole messages among what has been received."""
+        data, start = self._received, 0
+        while len(data) >= start + HEADER.size:
+            kind, _, _, length = HEADER.unpack_from(data, start)
+            end = start + HEADER.size + length
+            if len(data) < end:
+                break
+            words = data[start + HEADER.size:end].split(b'\0')
             yield kind, words[1].decode('ascii', 'replace') if len(words) > 1 else ''
+            start = end
+        self._received = data[start:]
 
     def _send(self, kind: int, path: str, token: str) -> None:
         if not self._socket:

@@ -33,32 +33,33 @@ class Database:
     """A follower of the database; `run` says when something has changed."""
 
     def __init__(self) -> None:
-        remote = 'unix:' + _socket_path()
-        helper = ovs.db.idl.SchemaHelper(schema_json=_fetch_schema(remote))
-        for table, columns in COLUMNS.items():
-            helper.register_columns(table, columns)
-        self._idl = ovs.db.idl.Idl(remote, helper, leader_only=False)
+        self.trouble = ''       # why there is no connection, while there has never been one
+        self._idl: Any = None
 
     def run(self) -> bool:
         """Take in what the server has sent; True if anything changed."""
+        if self._idl is None:
+            try:
+                self._idl = _connect()
+            except HostError as error:
+                self.trouble = str(error)
+                return False
+            self.trouble = ''
         return bool(self._idl.run())
 
     def wait(self, poller: Any) -> None:
-        """Have a poller wake up when there is more."""
-        self._idl.wait(poller)
+        """Have a poller wake up when there is more; not for a server that never was there."""
+        if self._idl is not None:
+            self._idl.wait(poller)
 
     @property
     def is_complete(self) -> bool:
         """Tell whether the database has been read at all."""
-        return bool(self._idl.has_ever_connected())
+        return self._idl is not None and bool(self._idl.has_ever_connected())
 
     def bridges(self) -> Dict[str, BridgeState]:
         """Return every bridge's state by name."""
         return {row.name: _state(row) for row in self._idl.tables['Bridge'].rows.values()}
-
-    def close(self) -> None:
-        """Hang up."""
-        self._idl.close()
 
 
 def _state(bridge: Any) -> BridgeState:
@@ -76,6 +77,15 @@ def _state(bridge: Any) -> BridgeState:
     shape = (tuple(sorted(others)), len(bridge.controller), tuple(bridge.fail_mode),
              tuple(sorted(bridge.protocols)), bool(bridge.mcast_snooping_enable))
     return BridgeState(shape, vifs)
+
+
+def _connect() -> Any:
+    """Return an IDL for those columns that we need."""
+    remote = 'unix:' + _socket_path()
+    helper = ovs.db.idl.SchemaHelper(schema_json=_fetch_schema(remote))
+    for table, columns in COLUMNS.items():
+        helper.register_columns(table, columns)
+    return ovs.db.idl.Idl(remote, helper, leader_only=False)
 
 
 def _fetch_schema(remote: str) -> Any:

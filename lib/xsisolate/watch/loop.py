@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 import ovs.poller
 
 from xsisolate.core.schedule import Schedule, Task
+from xsisolate.core.topology import VIF_NETDEV
 from xsisolate.core.vif import split_port
 from xsisolate.dom0.ofmonitor import FlowMonitor
 from xsisolate.dom0.sdnotify import notify, watchdog_interval
@@ -18,6 +19,7 @@ from xsisolate.watch.work import Work
 RECONNECT_S = 0.02          # to a bridge whose ovs-vswitchd is being started
 RECONNECT_LATER_S = 1.0     # to one that is away for longer
 PATIENCE_S = 15.0
+STORE_S = 0.05              # how often xenstore's events are taken in: guests write without end
 FILES_S = 1.0               # how often files are looked at
 CHECK_S = 300.0             # how often every bridge is compared although nothing was heard
 SETTLE_S = 0.1              # after a change: a hook that made it is still at work
@@ -37,7 +39,9 @@ class Loop:
         self._monitors: Dict[str, FlowMonitor] = {}
         self._lost: Dict[str, float] = {}       # bridges without connection, and since when
         self._next_files = 0.0
+        self._next_store = 0.0
         self._next_beat = 0.0
+        self._waiting = False
         self._stopped = False
         self._hung_up = False
 
@@ -82,11 +86,16 @@ class Loop:
             self._compare_all()
         if self._database.run():
             self._follow_database(now)
+        elif self._database.trouble and not self._waiting:
+            self._waiting = True
+            self._log.warning('waiting', reason=self._database.trouble)
         self._follow_switch(now)
         if self._store.fileno() < 0 and self._store.connect():
             self._ask_vifs(now)
-        for token in self._store.read():
-            self._ask_domain(int(token), now)
+        if now >= self._next_store:
+            self._next_store = now + STORE_S
+            for token in self._store.read():
+                self._ask_domain(int(token), now)
         if now >= self._next_files:
             self._next_files = now + FILES_S
             self._follow_files(now)
@@ -116,9 +125,14 @@ class Loop:
     def _follow_switch(self, now: float) -> None:
         for name, monitor in self._monitors.items():
             if monitor.fileno() >= 0:
-                alive, changed = monitor.read()
-                if changed:
+                alive, flows, ports = monitor.read()
+                if flows:
                     self._schedule.ask(Task(name), now + SETTLE_S)
+                for port, flooded in ports.items():
+                    # a hook takes a new VIF out of floods: nothing that we need to look at
+                    if VIF_NETDEV.fullmatch(port) and (
+                            flooded or split_port(port) in self._work.uuids):
+                        self._ask_vif(split_port(port), now + SETTLE_S)
                 if not alive:
                     self._lost[name] = now
                     self._log.warning('connection lost', bridge=name)
@@ -158,9 +172,10 @@ class Loop:
 
     def _do(self, task: Task) -> None:
         """Work on a task; one that failed, or is not finished, comes again."""
+        began = monotonic()
         again = self._work.do(task)
         now = monotonic()
-        self._schedule.end(task, now, self._work.changed)
+        self._schedule.end(task, now, self._work.changed, now - began)
         if again is not None:
             self._schedule.ask_at(task, now + again)
         while self._work.wakes:
@@ -176,12 +191,14 @@ class Loop:
         """Sleep until something happens or is due."""
         poller, now = ovs.poller.Poller(), monotonic()
         self._database.wait(poller)
-        listeners: List[Union[XenstoreWatches, FlowMonitor]] = [self._store]
-        listeners += self._monitors.values()
+        listeners: List[Union[XenstoreWatches, FlowMonitor]] = [*self._monitors.values()]
+        if now >= self._next_store:
+            listeners.append(self._store)
         for listener in listeners:
             if listener.fileno() >= 0:
                 poller.fd_wait(listener.fileno(), ovs.poller.POLLIN)
-        times = [self._next_files, self._schedule.next(), self._next_beat or None,
+        times = [self._next_files, self._next_store if now < self._next_store else None,
+                 self._schedule.next(), self._next_beat or None,
                  self._next_try(now)]
         due = min(time for time in times if time is not None)
         poller.timer_wait(max(int((due - now) * 1000) + 1, 0))

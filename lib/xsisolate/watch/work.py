@@ -3,7 +3,7 @@ from time import monotonic
 from typing import AbstractSet, Dict, FrozenSet, Optional, Tuple
 
 from xsisolate.core.event import Event
-from xsisolate.core.grace import keeps_policy
+from xsisolate.core.grace import keeps_flows, keeps_policy
 from xsisolate.core.items import Registry
 from xsisolate.core.model import Config, Mode
 from xsisolate.core.schedule import Task
@@ -21,6 +21,7 @@ from xsisolate.survey import Dom0, read_facts, survey_of, vif_from_facts
 from xsisolate.sync import BridgeSync, find_dead_ports, preview_bridge, sync_bridge
 
 LOCK_DEADLINE_S = 2.0       # a hook has it: come again
+AGAIN_FIRST_S = 0.1         # what has failed once: a port may have vanished while we worked on it
 AGAIN_S = 1.0
 DEAD_S = 0.5                # a port whose netdev is gone must be seen twice, so far apart
 
@@ -40,6 +41,7 @@ class Work:
         self._unlocked: Dict[Number, str] = {}      # VIFs that are unlocked by right: their VMs
         self._doubts: Dict[Number, float] = {}      # VIFs in doubt, and until when they have grace
         self._reasons: Dict[Number, str] = {}       # why VIFs are in quarantine
+        self._failed: Dict[Task, str] = {}          # what has failed, and what was said of it
         self._exposed: Dict[str, str] = {}          # why bridges may forward what flows forbid
         self._dead: Dict[str, float] = {}           # ports without netdev, and since when
 
@@ -50,6 +52,7 @@ class Work:
             self._unlocked.pop(vif, None)
             self._doubts.pop(vif, None)
             self._reasons.pop(vif, None)
+            self._failed.pop(Task('', *vif), None)
 
     def do(self, task: Task) -> Optional[float]:
         """Work on a task; return in how many seconds it must come again, None if it is done."""
@@ -57,12 +60,23 @@ class Work:
         try:
             with Ovsdb() as ovsdb, Xenstore() as store:
                 dom0 = Dom0(ovsdb, store, self._configure())
-                if task.bridge:
-                    return self._do_bridge(dom0, task.bridge)
-                return self._do_vif(dom0, task.domid, task.devid)
+                again = (self._do_bridge(dom0, task.bridge) if task.bridge
+                         else self._do_vif(dom0, task.domid, task.devid))
+            self._failed.pop(task, None)
+            return again
         except XsisolateError as error:
+            return self._complain(task, str(error))
+
+    def _complain(self, task: Task, error: str) -> float:
+        """Log, once, what has failed twice in a row; return when to try again."""
+        known = self._failed.get(task)
+        if known is None:
+            self._failed[task] = ''
+            return AGAIN_FIRST_S
+        if known != error:
             self._log.error('failed', task=task, error=error)
-            return AGAIN_S
+        self._failed[task] = error
+        return AGAIN_S
 
     def _configure(self) -> Configuration:
         """Return the configuration; while it is broken, what it was before."""
@@ -163,7 +177,12 @@ class Work:
         return None
 
     def _spare(self, registry: Registry, vif: Vif) -> bool:
-        """Tell whether a VIF in doubt still has grace; its first time in doubt starts it."""
+        """Tell whether a VIF keeps what it has: while nobody knows it, or has grace.
+
+        Its first time in doubt starts its grace.
+        """
+        if keeps_flows(registry, vif) or vif.lost and vif.number in self._unlocked:
+            return True
         config = self._configuration.config if self._configuration else Config()
         right = keeps_policy(registry, vif, config) or (
             vif.policy.unproven and vif.locking.mode is Mode.UNLOCKED

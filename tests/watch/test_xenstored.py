@@ -1,0 +1,75 @@
+"""xenstored dies, and what follows knows nothing: who was proven keeps what it has.
+
+An empty store says of no domain that it is gone. To cut off every VM of the host
+would be a lost network for nothing, and nobody has a new right that was not proven.
+"""
+import signal
+import time
+from typing import Any, Callable, Iterator
+
+import pytest
+
+from lab.process import wait_until
+from lab.sandbox import Sandbox
+from lab.wire import XenstoreError
+
+from evidence import can_talk, is_cut_off, our_flows, policy_flows, ports
+from sealed import RED, start_vm
+
+from conftest import Watch
+
+
+@pytest.fixture
+def vms(host: Sandbox) -> Iterator[Any]:
+    """Members, one of another group, and a stranger; nobody can shut them down in the end."""
+    yield (start_vm(host, 12, RED), start_vm(host, 13, RED), start_vm(host, 14, {'groups': 'blue'}),
+           host.start_vm('bystander', ipv4='10.9.0.99/24', ipv6='fd00:9::99/64'))
+
+
+def is_as_it_should_be(vms: Any) -> bool:
+    one, two, blue, stranger = vms
+    return (can_talk(one, two.address()) and can_talk(stranger, '10.9.0.99')
+            and is_cut_off(one, blue.address(), stranger.address())
+            and is_cut_off(stranger, one.address(), blue.address()))
+
+
+def test_a_store_that_was_emptied(host: Sandbox, vms: Any, command: Any,
+                                  new_watch: Callable[[], Watch]) -> None:
+    watch = new_watch().start()
+    assert is_as_it_should_be(vms)
+    before = policy_flows(host)
+    host.xenstored.stop()
+    time.sleep(0.7)
+    assert policy_flows(host) == before
+    host.xenstored.start()
+    with pytest.raises((XenstoreError, OSError, Exception)):
+        host.store.read('/local/domain/%d/vm' % vms[0].domid)
+    time.sleep(1.5)
+    # the daemon's own look, and one that SIGHUP asks for
+    watch.signal(signal.SIGHUP)
+    time.sleep(1.5)
+    assert policy_flows(host) == before and not watch.lines('quarantined'), watch.said()
+    host.ovs.settle()
+    assert is_as_it_should_be(vms)
+    # an admin's sync does not remember who was unlocked, so it would close the stranger
+    done = command('sync', '--dry-run')
+    changes = [line for line in done.stdout.splitlines() if line[0] in '+-']
+    assert done.returncode == 4 and all(
+        '+++' in line or '---' in line or vms[3].netdev() in line or '50000%x' % (
+            vms[3].domid << 9) in line for line in changes), changes
+    # what all share is still put back
+    host.ovs.ofctl('-O', 'OpenFlow14', 'del-flows', 'xenbr0',
+                   'cookie=0x5849534f00000000/0xffffffff8fffffff')
+    assert policy_flows(host) != before
+    wait_until(lambda: policy_flows(host) == before, 'the flows of the base', 8)
+    # a netdev that goes takes its flows along, whoever it was
+    netdev = vms[2].netdev()
+    vms[2].cut(0)
+    wait_until(lambda: netdev not in ports(host), 'the port to go', 8)
+    wait_until(lambda: not any(netdev in flow for flow in our_flows(host)), 'its flows to go', 8)
+    # and when the switch has nothing left that was proven, nobody is believed
+    host.ovs.kill_vswitchd()
+    host.ovs.start_vswitchd()
+    watch.wait_for('quarantined', vms[0].netdev(), 'no VM uuid in xenstore')
+    host.ovs.settle()
+    assert is_cut_off(vms[0], vms[1].address(), vms[3].address())
