@@ -8,6 +8,7 @@ from typing import Callable, Iterable, Iterator, List, Mapping, NamedTuple, Tupl
 from xsisolate.core.cookie import Kind
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
+from xsisolate.core.grace import is_intact
 from xsisolate.core.items import Registry, parse_registry
 from xsisolate.core.model import EffectivePolicy, Mode
 from xsisolate.core.plan import Plan, disturbed, plan_bridge
@@ -61,7 +62,7 @@ def nobody(registry: Registry, vif: Vif) -> bool:
 def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     """Make a bridge carry what all its VIFs need, and nothing else of ours.
 
-    VIFs that `spare` names keep what the bridge carries for them.
+    VIFs that `spare` names keep what the bridge carries for them, if it still does.
     """
     dom0.ovsdb.wait_for_vswitchd()
     survey = survey_bridge(dom0, bridge)
@@ -97,7 +98,9 @@ def preview_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
 
 
 def _plan_all(dom0: Dom0, survey: Survey, registry: Registry, spare: Spare) -> Plan:
-    vifs = [vif for vif in survey_vifs(dom0, survey) if not spare(registry, vif)]
+    found = [(vif, spare(registry, vif)) for vif in survey_vifs(dom0, survey)]
+    flows = openflow.read_flows(survey.bridge.name) if any(spared for _, spared in found) else set()
+    vifs = [vif for vif, spared in found if not spared or not is_intact(registry, vif, flows)]
     return plan_bridge(registry, vifs, surroundings(dom0, survey))
 
 

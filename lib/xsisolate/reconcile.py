@@ -66,11 +66,14 @@ def reconcile_all(bridge: str, plan: Plan) -> FlowDiff:
 def compare_all(bridge: str, plan: Plan) -> FlowDiff:
     """Return what of all our flows on a bridge is missing, and what is too much.
 
-    The flows of items that the plan knows by their header only are left alone.
+    The flows of items that the plan knows by their header only are left alone. If
+    such a header is gone its flows may be, too: to add it would be a lie.
     """
-    kept = {key.cookie for key, item in plan.items.items() if item.flows is None}
-    actual = {flow for flow in openflow.read_flows(bridge) if flow.cookie not in kept}
-    return diff_flows(_desired(plan.items, plan.items.keys()),
+    kept = [item for item in plan.items.values() if item.flows is None]
+    cookies, headers = {item.key.cookie for item in kept}, {header_flow(item) for item in kept}
+    read = openflow.read_flows(bridge)
+    actual = {flow for flow in read if flow.cookie not in cookies}
+    return diff_flows(_desired(plan.items, plan.items.keys()) - (headers - read),
                       actual - learned_flows(plan.items))
 
 

@@ -1,9 +1,13 @@
 """Grace: which VIFs in doubt may keep what the switch carries for them."""
+from typing import AbstractSet
+
+from xsisolate.core.cookie import Key, Kind
 from xsisolate.core.facts import EndpointFacts, parse_facts, parse_port_facts
-from xsisolate.core.items import Registry
+from xsisolate.core.flow import Flow
+from xsisolate.core.items import Registry, digest_flows
 from xsisolate.core.model import Config
 from xsisolate.core.peersets import find_groups
-from xsisolate.core.plan import port_key
+from xsisolate.core.plan import learned_flows, port_key
 from xsisolate.core.policy import is_on_roster, is_within
 from xsisolate.core.vif import Vif, VifPort
 from xsisolate.core.vmdata import MODES
@@ -29,6 +33,22 @@ def keeps_flows(registry: Registry, vif: Vif) -> bool:
     return vif.lost and bool(items) and all(
         item is not None and parse_port_facts(item).ofport == port.ofport
         for item, port in zip(items, vif.ports))
+
+
+def is_intact(registry: Registry, vif: Vif, flows: AbstractSet[Flow]) -> bool:
+    """Tell whether the switch still has the very flows that a VIF's headers are about.
+
+    Somebody may have deleted them, or ovs-vswitchd restarted while we looked.
+    """
+    ports = {port_key(port.name) for port in vif.ports} & registry.keys()
+    endpoints = {ref for key in ports for ref in registry[key].refs if ref.kind is Kind.ENDPOINT}
+    own = flows - learned_flows(registry)
+
+    def has_all(key: Key) -> bool:
+        return key in registry and registry[key].digest == digest_flows(
+            flow for flow in own if flow.cookie == key.cookie)
+
+    return all(map(has_all, ports | endpoints))
 
 
 def _carries(registry: Registry, vif: Vif, port: VifPort, config: Config) -> bool:
