@@ -19,7 +19,7 @@ from conftest import TESTS, Watch
 
 pytestmark = pytest.mark.scale
 
-COUNT = 250
+COUNT = int(os.environ.get('COUNT', '250'))
 IDLE_S = 20.0
 FLOOD_S = 15.0
 MEMORY_KIB = 40 << 10
