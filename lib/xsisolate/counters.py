@@ -3,7 +3,7 @@ from typing import Dict, Tuple
 
 from xsisolate.core.counts import KINDS, count_drops, parse_counts
 from xsisolate.core.counts import Drops as Drops    # part of what this module offers
-from xsisolate.dom0 import openflow
+from xsisolate.dom0.ofcounts import dump_counts
 
 
 
@@ -13,4 +13,4 @@ def read_counters(bridge: str) -> Dict[Tuple[int, int], Drops]:
     An unlocked VIF has no flows, so it is missing. A count begins anew with the
     flows: when ovs-vswitchd restarts, and when the VIF gets another port.
     """
-    return count_drops(parse_counts(openflow.dump_counts(bridge, *KINDS)))
+    return count_drops(parse_counts(dump_counts(bridge, *KINDS)))

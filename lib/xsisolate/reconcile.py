@@ -3,6 +3,7 @@ from typing import AbstractSet, FrozenSet, Mapping, NamedTuple, Sequence, Tuple
 
 from xsisolate.core.cookie import HEADER, Key, Kind
 from xsisolate.core.flow import Flow, FlowDiff, diff_flows
+from xsisolate.core.flows.entry import closed_port_flow
 from xsisolate.core.items import Registry, header_flow, parse_registry
 from xsisolate.core.peersets import Items
 from xsisolate.core.plan import Plan, learned_flows, port_key
@@ -75,6 +76,16 @@ def compare_all(bridge: str, plan: Plan) -> FlowDiff:
     actual = {flow for flow in read if flow.cookie not in cookies}
     return diff_flows(_desired(plan.items, plan.items.keys()) - (headers - read),
                       actual - learned_flows(plan.items))
+
+
+def close_ports(bridge: str, ofports: Mapping[str, int]) -> None:
+    """Drop what these VIF netdevs send, without lock, policy or record.
+
+    Whoever programs the bridge next removes it.
+    """
+    openflow.apply_diff(bridge, FlowDiff(tuple(
+        closed_port_flow(ofport)._replace(cookie=port_key(name).cookie)
+        for name, ofport in sorted(ofports.items()))))
 
 
 def _scope(registry: Registry, items: Items, vifs: Sequence[Vif]) -> FrozenSet[Key]:

@@ -9,9 +9,6 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any, Iterator, NamedTuple, Optional
 
-from xsisolate.core.flow import FlowDiff
-from xsisolate.core.flows.entry import closed_port_flow
-from xsisolate.core.plan import port_key
 from xsisolate.core.topology import vif_ofports
 from xsisolate.dom0 import openflow, restorewait
 from xsisolate.dom0.ovsdb import Ovsdb
@@ -19,6 +16,7 @@ from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, XsisolateError
 from xsisolate.gather import read_configuration
 from xsisolate.program import nobody
+from xsisolate.reconcile import close_ports
 from xsisolate.survey import Dom0, survey_bridge
 from xsisolate.sync import BridgeSync, sync_bridge
 
@@ -67,15 +65,10 @@ def _release_bridge(dom0: Dom0, name: str, seconds: float) -> Released:
 
 
 def close_vifs(dom0: Dom0, name: str) -> None:
-    """Let no frame pass from or to a bridge's VIFs.
-
-    Without lock, policy or record: whoever programs the bridge next removes it.
-    """
+    """Let no frame pass from or to a bridge's VIFs."""
     ofports = vif_ofports(survey_bridge(dom0, name).links)
     openflow.set_no_flood(name, ofports.values(), True)
-    openflow.apply_diff(name, FlowDiff(tuple(
-        closed_port_flow(ofport)._replace(cookie=port_key(port).cookie)
-        for port, ofport in sorted(ofports.items()))))
+    close_ports(name, ofports)
 
 
 @contextmanager

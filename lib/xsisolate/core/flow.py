@@ -27,6 +27,15 @@ class FlowDiff(NamedTuple):
     add: Tuple[Flow, ...] = ()
     delete: Tuple[Flow, ...] = ()
 
+    def removals(self) -> Iterator[Flow]:
+        """Yield the deletions that no addition replaces.
+
+        A flow that gets other actions or another cookie keeps its counts if it is replaced, but
+        not if it is deleted first.
+        """
+        replaced = {flow[:3] for flow in self.add}
+        return (flow for flow in self.delete if flow[:3] not in replaced)
+
 
 DUMP_LINE = re.compile(
     r'^ *(?:cookie=(?P<cookie>0x[0-9a-f]+), )?(?:table=(?P<table>\d+), )?'
@@ -88,10 +97,8 @@ def format_bundle(diff: FlowDiff) -> str:
     """Return a diff as the file for `ovs-ofctl --bundle add-flows`.
 
     Deletions come first, so that they do not take away what is added; in a
-    bundle no packet sees the state between. What is deleted only to be added
-    with other actions or another cookie is replaced, which keeps its counts.
+    bundle no packet sees the state between.
     """
-    replaced = {flow[:3] for flow in diff.add}
-    lines: List[str] = [format_delete(flow) for flow in diff.delete if flow[:3] not in replaced]
+    lines: List[str] = [format_delete(flow) for flow in diff.removals()]
     lines += [format_add(flow) for flow in diff.add]
     return '\n'.join(lines) + '\n'

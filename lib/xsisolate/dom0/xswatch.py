@@ -9,6 +9,7 @@ import os
 from _socket import AF_UNIX, SHUT_RDWR, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET, socket
 from struct import Struct
 from threading import Lock, Thread
+from time import sleep
 from typing import Dict, Iterator, Optional, Set, Tuple
 
 from xsisolate.dom0.unixsocket import connect
@@ -18,6 +19,7 @@ WATCH, UNWATCH, WATCH_EVENT = 4, 5, 15
 CONNECT_TIMEOUT_S = 1.0
 TIMEVAL = Struct('@ll')
 PIECE = 1 << 16
+PAUSE_S = 0.002         # after each piece: events that come in thousands come together then
 
 
 class XenstoreWatches:
@@ -129,6 +131,7 @@ class Ear:
             if messages:
                 received = received[messages[-1][2]:]
             self._heard({token for kind, token, _ in messages if kind == WATCH_EVENT})
+            sleep(PAUSE_S)
         with self._lock:
             self._alive = False
         self._heard({''})       # nobody's token: it only wakes
