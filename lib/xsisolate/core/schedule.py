@@ -4,7 +4,7 @@ Times are seconds of a monotonic clock that the caller reads. Whoever asks often
 (a guest that rewrites its vm-data all day) waits longer each time, and so does a bridge
 that is changed back each time. What takes long rests the longer: REST times as long.
 """
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional
 
 PACE_FIRST_S = 0.25         # between two runs of the same task, doubled each time ...
 PACE_MOST_S = 5.0           # ... up to this
@@ -50,13 +50,18 @@ class Schedule:
         """Have a task run at that time, however often it has run."""
         self._due[task] = min(at, self._due.get(task, at))
 
-    def take(self, now: float) -> List[Task]:
-        """Return the tasks that are due, the bridges first; they are no longer scheduled."""
-        due = sorted((task for task, at in self._due.items() if at <= now),
-                     key=lambda task: (not task.bridge, task))
-        for task in due:
-            del self._due[task]
-        return due
+    def take(self, now: float) -> Optional[Task]:
+        """Return a task that is due, which then is no longer scheduled; None if there is none.
+
+        Bridges come first, then whoever has been due longest. One at a time: while many
+        guests ask, a bridge's repair waits for one of them only.
+        """
+        due = [(not task.bridge, at, task) for task, at in self._due.items() if at <= now]
+        if not due:
+            return None
+        task = min(due)[2]
+        del self._due[task]
+        return task
 
     def end(self, task: Task, now: float, changed: bool = False, lasted: float = 0.0) -> None:
         """Note that a task has run: it waits before it runs again, longer if it runs often.

@@ -54,9 +54,9 @@ class Loop:
         ready = False
         while not self._stopped:
             self._listen(monotonic())
-            for task in self._schedule.take(monotonic()):
+            task = self._schedule.take(monotonic())
+            if task:
                 self._do(task)
-                self._beat()
             if not ready and self._bridges_known():
                 ready = notify('READY=1') or True
             self._beat()
@@ -127,14 +127,17 @@ class Loop:
             if monitor.fileno() >= 0:
                 alive, flows, ports = monitor.read()
                 if flows:
+                    self._work.programmed.clear()
                     self._schedule.ask(Task(name), now + SETTLE_S)
                 for port, flooded in ports.items():
                     # a hook takes a new VIF out of floods: nothing that we need to look at
                     if VIF_NETDEV.fullmatch(port) and (
                             flooded or split_port(port) in self._work.uuids):
+                        self._work.programmed.pop(split_port(port), None)
                         self._ask_vif(split_port(port), now + SETTLE_S)
                 if not alive:
                     self._lost[name] = now
+                    self._work.programmed.clear()
                     self._log.warning('connection lost', bridge=name)
             elif monitor.connect():
                 if now - self._lost.pop(name, now) > 0:

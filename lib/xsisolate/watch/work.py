@@ -36,6 +36,9 @@ class Work:
         self.uuids: Dict[Number, str] = {}          # under which xenopsd keeps their metadata
         self.compared: Dict[str, float] = {}        # bridges, and when
         self.changed = False                        # did the last task change anything?
+        # What VIFs were programmed to, for as long as the switch reports no change of flows: a
+        # guest that writes to no effect then costs a look at what it has written.
+        self.programmed: Dict[Number, Vif] = {}
         self.wakes: Dict[Task, float] = {}          # tasks that the loop must start then
         self._configuration: Optional[Configuration] = None
         self._unlocked: Dict[Number, str] = {}      # VIFs that are unlocked by right: their VMs
@@ -49,6 +52,7 @@ class Work:
         """Forget VIFs that are gone."""
         for vif in {*self.uuids, *self._unlocked, *self._doubts, *self._reasons} - vifs:
             self.uuids.pop(vif, None)
+            self.programmed.pop(vif, None)
             self._unlocked.pop(vif, None)
             self._doubts.pop(vif, None)
             self._reasons.pop(vif, None)
@@ -132,6 +136,7 @@ class Work:
     def _note(self, vif: Vif) -> None:
         """Remember what a VIF was programmed to, and say it if it is a quarantine."""
         self._doubts.pop(vif.number, None)
+        self.programmed[vif.number] = vif
         if vif.policy.mode is Mode.UNLOCKED:
             self._unlocked[vif.number] = vif.vm_uuid
         else:
@@ -161,6 +166,8 @@ class Work:
         network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
         vif = vif_from_facts(facts, survey_of(network.bridge), domid, devid) if network else None
         if network is None or vif is None or not vif.ports:
+            return None
+        if self.programmed.get(vif.number) == vif:
             return None
         name = network.bridge.name
         with bridge_lock(name, LOCK_DEADLINE_S):
