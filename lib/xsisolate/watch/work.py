@@ -23,6 +23,7 @@ from xsisolate.sync import BridgeSync, find_dead_ports, preview_bridge, sync_bri
 LOCK_DEADLINE_S = 2.0       # a hook has it: come again
 AGAIN_FIRST_S = 0.1         # what has failed once: a port may have vanished while we worked on it
 AGAIN_S = 1.0
+FAILING_S = 1.0             # what fails that long is worth a line
 DEAD_S = 0.5                # a port whose netdev is gone must be seen twice, so far apart
 
 Number = Tuple[int, int]    # domid, devid
@@ -44,7 +45,7 @@ class Work:
         self._unlocked: Dict[Number, str] = {}      # VIFs that are unlocked by right: their VMs
         self._doubts: Dict[Number, float] = {}      # VIFs in doubt, and until when they have grace
         self._reasons: Dict[Number, str] = {}       # why VIFs are in quarantine
-        self._failed: Dict[Task, str] = {}          # what has failed, and what was said of it
+        self._failed: Dict[Task, Tuple[float, str]] = {}    # since when, and what was said of it
         self._exposed: Dict[str, str] = {}          # why bridges may forward what flows forbid
         self._dead: Dict[str, float] = {}           # ports without netdev, and since when
 
@@ -72,15 +73,14 @@ class Work:
             return self._complain(task, str(error))
 
     def _complain(self, task: Task, error: str) -> float:
-        """Log, once, what has failed twice in a row; return when to try again."""
-        known = self._failed.get(task)
-        if known is None:
-            self._failed[task] = ''
-            return AGAIN_FIRST_S
-        if known != error:
+        """Log, once, what has failed for a while; return when to try again."""
+        again = AGAIN_S if task in self._failed else AGAIN_FIRST_S
+        since, said = self._failed.get(task, (monotonic(), ''))
+        if monotonic() - since >= FAILING_S and error != said:
             self._log.error('failed', task=task, error=error)
-        self._failed[task] = error
-        return AGAIN_S
+            said = error
+        self._failed[task] = since, said
+        return again
 
     def _configure(self) -> Configuration:
         """Return the configuration; while it is broken, what it was before."""
