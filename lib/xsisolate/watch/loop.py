@@ -1,5 +1,6 @@
 """The loop: take in events, schedule tasks, work on those that are due."""
 import signal
+import sys
 from time import monotonic
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -19,6 +20,7 @@ from xsisolate.watch.work import Work
 RECONNECT_S = 0.02          # to a bridge whose ovs-vswitchd is being started
 RECONNECT_LATER_S = 1.0     # to one that is away for longer
 PATIENCE_S = 15.0
+SWITCH_S = 0.001            # how long the thread that listens to xenstore waits for its turn
 STORE_S = 0.05              # how often xenstore's events are taken in: guests write without end
 FILES_S = 1.0               # how often files are looked at
 CHECK_S = 300.0             # how often every bridge is compared although nothing was heard
@@ -50,6 +52,7 @@ class Loop:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         signal.signal(signal.SIGHUP, self._hang_up)
+        sys.setswitchinterval(SWITCH_S)
         self._log.info('watching')
         ready = False
         while not self._stopped:
