@@ -98,7 +98,7 @@ def test_a_bridge_that_is_as_it_should_be_keeps_its_pace(schedule: Schedule) -> 
 
 
 @pytest.mark.parametrize('task', [BRIDGE, VIF])
-@pytest.mark.parametrize('lasted, rests', [(0.01, PACE_FIRST_S), (0.5, 2.0), (30, PACE_MOST_S)])
+@pytest.mark.parametrize('lasted, rests', [(0.01, PACE_FIRST_S), (2, 2.0), (30, PACE_MOST_S)])
 def test_what_takes_long_rests_long(schedule: Schedule, task: Task, lasted: float,
                                     rests: float) -> None:
     schedule.end(task, 1.0, False, lasted)

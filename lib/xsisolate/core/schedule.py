@@ -8,7 +8,7 @@ from typing import Dict, NamedTuple, Optional
 
 PACE_FIRST_S = 0.25         # between two runs of the same task, doubled each time ...
 PACE_MOST_S = 5.0           # ... up to this
-REST = 4                    # so a task, too, that takes a second runs a fifth of the time
+REST = 1                    # a task that takes long keeps a core half busy at most
 QUIET_S = 0.5               # if it runs again that soon after it might have, it runs often
 
 
