@@ -379,3 +379,17 @@ def test_random_drift_is_repaired_by_the_vifs_it_hit(bridge):
         openflow.apply_diff(bridge, FlowDiff(delete=tuple(lost)))
         reconcile(bridge, [vif], scenario.around)
         assert openflow.read_flows(bridge) == whole
+
+
+def test_the_header_of_flows_that_are_gone_is_not_put_back(bridge):
+    """ovs-vswitchd restarted between our look and our change: to say they are there is a lie."""
+    first, second = make_vif(11, own='10.9.0.11', groups='red'), make_vif(12, own='10.9.0.12')
+    scenario = make_scenario([first, second])
+    settle(bridge, scenario)
+    plan = plan_bridge(parse_registry(openflow.read_headers(bridge)), [second], scenario.around)
+    openflow.apply_diff(bridge, FlowDiff((), tuple(openflow.read_flows(bridge))))
+    reconciling.reconcile_all(bridge, plan)
+    known = parse_registry(openflow.read_headers(bridge))
+    assert port_key('vif12.0') in known and port_key('vif11.0') not in known
+    reconcile(bridge, [first], scenario.around)
+    assert port_key('vif11.0') in parse_registry(openflow.read_headers(bridge))
