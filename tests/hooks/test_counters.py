@@ -10,6 +10,8 @@ from evidence import CONFIG, end, refresh, say
 from syncing import sync
 from xsisolate.counters import Drops, read_counters
 
+pytestmark = pytest.mark.any_python
+
 COUNT = 30
 NOISE = 20      # what a guest's kernel says by itself; one round of frames is more
 RED, BLUE = {'groups': 'red'}, {'groups': 'blue'}
