@@ -91,10 +91,19 @@ def test_text():
 
 
 def test_bundle_deletes_first():
-    other = FLOW._replace(table=6)
-    lines = format_bundle(FlowDiff((FLOW, other), (other, FLOW))).splitlines()
-    assert lines == [format_delete(other), format_delete(FLOW), format_add(FLOW),
-                     format_add(other)]
+    other, third = FLOW._replace(table=6), FLOW._replace(match='arp,in_port=2')
+    lines = format_bundle(FlowDiff((FLOW,), (other, third))).splitlines()
+    assert lines == [format_delete(other), format_delete(third), format_add(FLOW)]
+
+
+@pytest.mark.parametrize('was', [{'actions': 'drop'}, {'cookie': 7}])
+def test_what_has_the_same_match_is_replaced(was):
+    """The switch keeps its counts; it would not if it were deleted first."""
+    old = FLOW._replace(**was)
+    assert format_bundle(FlowDiff((FLOW,), (old,))) == format_add(FLOW) + '\n'
+
+
+def test_an_empty_line_ends_a_bundle():
     assert format_bundle(FlowDiff((FLOW,), ())).endswith('\n')
 
 

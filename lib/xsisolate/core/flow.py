@@ -88,8 +88,10 @@ def format_bundle(diff: FlowDiff) -> str:
     """Return a diff as the file for `ovs-ofctl --bundle add-flows`.
 
     Deletions come first, so that they do not take away what is added; in a
-    bundle no packet sees the state between.
+    bundle no packet sees the state between. What is deleted only to be added
+    with other actions or another cookie is replaced, which keeps its counts.
     """
-    lines: List[str] = [format_delete(flow) for flow in diff.delete]
+    replaced = {flow[:3] for flow in diff.add}
+    lines: List[str] = [format_delete(flow) for flow in diff.delete if flow[:3] not in replaced]
     lines += [format_add(flow) for flow in diff.add]
     return '\n'.join(lines) + '\n'

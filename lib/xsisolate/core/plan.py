@@ -18,7 +18,7 @@ from xsisolate.core.flows.entry import (closed_port_flow, entry_flows, managed_p
                                         theft_flows, trunk_port_flows)
 from xsisolate.core.flows.guard import guard_flows
 from xsisolate.core.flows.identity import (identity_flows, port_identity_flows, settle_flow,
-                                           settled_flows)
+                                           settled_flows, spoof_count_flow)
 from xsisolate.core.flows.members import member_flows, membership_flow
 from xsisolate.core.flows.multicast import fanout_flow, multicast_flows, network_multicast_flows
 from xsisolate.core.flows.party import (asker_flows, endpoint_party_flows, network_party_flows,
@@ -192,6 +192,7 @@ def _add_port(items: Items, vif: Vif, port: VifPort, refs: Tuple[Key, ...]) -> N
 
 
 def _port_flows(vif: Vif, ofport: int, key: Key) -> Iterator[Flow]:
+    yield spoof_count_flow(ofport)
     if vif.policy.mode > Mode.ISOLATED:
         yield closed_port_flow(ofport)
         return
@@ -219,12 +220,12 @@ def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
     where, mode = (network, vif.mac), vif.policy.mode
     yield from theft_flows(*where, vif.arriving)
     yield from endpoint_destination_flows(*where, mode)
+    yield from isolation_count_flows(*where)    # in every mode: see counts.py
     if mode > Mode.ISOLATED:
         return
     yield from endpoint_party_flows(*where, facts.owners, mode is Mode.ISOLATED)
     yield unsettled_flow(*where, facts.links, vif.arriving)
     if mode is Mode.ISOLATED:
-        yield from isolation_count_flows(*where)
         yield from asker_flows(*where, sorted(peers.id for peers in asked.values()))
         for group in facts.groups:
             yield membership_flow(*where, group)

@@ -76,7 +76,11 @@ def port_identity_flows(ofport: int, mac: str) -> Iterator[Flow]:
         yield make_flow(BIND, 110, [port, own, icmp6(135), 'nd_sll=%s' % link_layer], goto(CLAIM))
         yield make_flow(BIND, 110, [port, own, icmp6(136), 'nd_tll=%s' % link_layer], goto(CLAIM))
     yield make_flow(BIND, 50, [port, own], goto(CLAIM))
-    yield make_flow(SPOOFED, 10, [port])    # its packet count is what status shows
+
+
+def spoof_count_flow(ofport: int) -> Flow:
+    """Return the flow whose packet count is a VIF's frames dropped as spoofed."""
+    return make_flow(SPOOFED, 10, ['in_port=%d' % ofport])
 
 
 def settle_flow(ofport: int, network: int, tagged: bool, cookie: int) -> Flow:
