@@ -72,17 +72,17 @@ def judge(place: Place, source: End, target: End, talk: Talk,
 
 def _steps(place: Place, source: End, target: End, talk: Talk) -> Iterator[Step]:
     why = _may_not_send(place, source, talk)
-    if why or source.vif:
+    if why or source.vif:           # what comes from beyond the uplink has been asked there
         yield _step(SENDS, source, why, 'sends as itself' if is_managed(source.vif)
                     else 'is unmanaged: it may send what it likes')
-    if _mode(source.vif) is Mode.ISOLATED:
-        yield _asked(EGRESS, place, source, target, talk)
     if target.vif:
         closed = _mode(target.vif) > Mode.ISOLATED
         yield _step(RECEIVES, target, _closed(target.vif) if closed else '', {
             Mode.ISOLATED: 'hears peers only',
             Mode.LOCKED: 'is locked, not isolated: anybody may send to it'}.get(
                 _mode(target.vif), 'is unmanaged: anybody may send to it'))
+    if _mode(source.vif) is Mode.ISOLATED:
+        yield _asked(EGRESS, place, source, target, talk)
     if _mode(target.vif) is Mode.ISOLATED:
         server, client = DHCP[target.address.version]
         if talk.protocol == 'udp' and talk.destination == client and not (
