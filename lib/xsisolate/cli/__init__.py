@@ -4,10 +4,10 @@ import sys
 from typing import Optional, Sequence
 
 from xsisolate import __version__
-from xsisolate.cli import explain, seal, status, sync, watch
+from xsisolate.cli import explain, matrix, seal, status, sync, watch
 from xsisolate.errors import EXIT_HOST, XsisolateError
 
-COMMANDS = (status, explain, seal, sync, watch)
+COMMANDS = (status, explain, matrix, seal, sync, watch)
 INTERRUPTED = 130           # as shells have it
 
 

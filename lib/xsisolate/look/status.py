@@ -22,10 +22,11 @@ def read_status(dom0: Dom0, vm: str = '',
     """Return the state of all VIFs, or of one VM's."""
     inventory = read_inventory(dom0, step)
     views = find_vm(inventory, vm) if vm else inventory.vifs
-    return Status(views, tuple(_warnings(inventory)))
+    return Status(views, find_warnings(inventory))
 
 
-def _warnings(inventory: Inventory) -> Tuple[str, ...]:
+def find_warnings(inventory: Inventory) -> Tuple[str, ...]:
+    """Return what admins must know of the host as a whole."""
     configuration = inventory.configuration
     found = [configuration.error] if configuration.error else []
     found += [UNSEALED] if configuration.config.accept_unsealed else []
