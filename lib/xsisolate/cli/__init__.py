@@ -4,10 +4,10 @@ import sys
 from typing import Optional, Sequence
 
 from xsisolate import __version__
-from xsisolate.cli import explain, matrix, seal, status, sync, watch
+from xsisolate.cli import check, explain, matrix, seal, status, sync, watch
 from xsisolate.errors import EXIT_HOST, XsisolateError
 
-COMMANDS = (status, explain, matrix, seal, sync, watch)
+COMMANDS = (status, explain, matrix, seal, sync, check, watch)
 INTERRUPTED = 130           # as shells have it
 
 

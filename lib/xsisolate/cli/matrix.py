@@ -22,7 +22,8 @@ examples:
   xsisolate matrix --html matrix.html     one page with pictures; needs no network and no script
   xsisolate matrix --json | jq '.networks[].vifs[] | {name, reaches}'
 
-It shows what policies say. `xsisolate explain` also asks the switch, of one pair.
+It shows what policies say. `xsisolate explain` also asks the switch, of one pair. An unmanaged VM
+counts by the addresses that its guest reports through the guest tools.
 '''
 PIPE_WIDTH = 132        # where stdout is no terminal
 ALL, SOME, NOTHING, SELF = '#', 's', '.', '-'

@@ -95,9 +95,10 @@ LEGEND = '''<ul class="legend">
 <li><svg width="14" height="14" aria-hidden="true"><path class="closed" d="M2 2l10 10m0 -10l-10 10"
 /></svg> closed: nothing enters or leaves</li>
 </ul>'''
-STRIPES = '''<svg class="defs" width="0" height="0" aria-hidden="true"><defs>
-<pattern id="stripes" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="5" height="5"
- class="stripe-paper"/><rect width="2.5" height="5" class="stripe"/></pattern></defs></svg>'''
+STRIPES = '''<svg class="defs" width="0" height="0" aria-hidden="true"><defs><pattern id="stripes"
+ width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+<rect width="5" height="5" class="stripe-paper"/><rect width="2.5" height="5" class="stripe"/>
+</pattern></defs></svg>'''
 
 
 def _heads(*titles: str) -> str:

@@ -17,6 +17,7 @@ GRID, GRID_LABEL = 900, 210     # side of the grid and room for its labels, in S
 CELL_MAX, LABELLED = 26, 11     # units: the largest cell, the smallest that gets a label
 LINE_EVERY = 5                  # smaller sets have no lines around them
 NAMES_SHOWN = 3
+NAME_CHARS, CHAR = 26, 7         # of a label; and how wide a character is at most, about
 
 Escape = Callable[[str], str]   # of a text for HTML; names are anybody's
 
@@ -120,7 +121,8 @@ def draw_grid(network: NetworkMatrix, number: int, escape: Escape) -> str:
     count = len(network.views)
     cell = min(CELL_MAX, GRID / count)
     side = cell * count
-    head = GRID_LABEL if _labels_every(cell) else 40
+    longest = max(len(shorten(view.vm_name or view.name, NAME_CHARS)) for view in network.views)
+    head = CHAR * longest + 20 if _labels_every(cell) else 40
     parts = [
         '<svg class="grid" viewBox="0 0 %.0f %.0f" width="%.0f" role="img" '
         'aria-labelledby="g%d">' % (GRID_LABEL + side + 4, head + side + 4,
@@ -174,7 +176,7 @@ def _labels(network: NetworkMatrix, number: int, cell: float, escape: Escape) ->
         if _labels_every(cell):
             for member in alike.members:
                 view = network.views[member]
-                name = escape(shorten(view.vm_name or view.name, 26))
+                name = escape(shorten(view.vm_name or view.name, NAME_CHARS))
                 middle = (member + 0.5) * cell
                 yield '%s<text x="-8" y="%.1f" text-anchor="end">%s</text></a>' % (
                     link, middle + 4, name)
