@@ -69,7 +69,7 @@ def find_vifs(survey: Survey) -> List[Tuple[int, int]]:
 
 def make_vif(dom0: Dom0, survey: Survey, domid: int, devid: int) -> Vif:
     """Return a VIF of which only the number is known; one that nobody knows is closed."""
-    vif = Vif(domid, devid, ports=vif_ports(survey.links, domid, devid))
+    vif = Vif(domid, devid, ports=_vif_ports(survey.links, domid, devid))
     if not vif.ports:
         return vif
     try:
@@ -97,9 +97,9 @@ def vif_from_facts(facts: VifFacts, survey: Survey, domid: int, devid: int) -> V
     bridge, links = survey
     found = find_bridge([bridge], facts.metadata.bridge)
     if found is None:
-        vif = Vif(domid, devid, ports=vif_ports(survey.links, domid, devid))
+        vif = Vif(domid, devid, ports=_vif_ports(survey.links, domid, devid))
         return vif.closed('its network is not on this bridge but on ' + facts.metadata.bridge)
-    ports = vif_ports(links, domid, devid)
+    ports = _vif_ports(links, domid, devid)
     own = Attached(NETWORK | (found.tag or 0), facts.metadata.bridge,
                    facts.metadata.network_uuid or UNNAMED)
     trunks = [] if found.tag else _trunks(bridge, ports)
@@ -122,8 +122,7 @@ def _attached(bridge: Bridge, own: Attached, vlan: int) -> Attached:
     return Attached(NETWORK | vlan, (names or [UNNAMED])[0])
 
 
-def vif_ports(links: Sequence[Link], domid: int, devid: int) -> Tuple[VifPort, ...]:
-    """Return a VIF's netdevs on a bridge."""
+def _vif_ports(links: Sequence[Link], domid: int, devid: int) -> Tuple[VifPort, ...]:
     names = ('vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid))
     return tuple(VifPort(link.interface, link.ofport) for link in links
                  if link.interface in names)

@@ -1,5 +1,6 @@
 """What several commands share: their parsers, and the connections to this host."""
 import argparse
+import os
 from contextlib import contextmanager
 from typing import Any, Iterator
 
@@ -20,6 +21,11 @@ def add_command(commands: Any, name: str, text: str, description: str, examples:
     if json:
         parser.add_argument('--json', action='store_true', help='print %s as JSON' % json)
     return parser
+
+
+def text_of(argument: str) -> str:
+    """Return an argument as its writer meant it; with LC_ALL=C Python 3.6 takes it for ASCII."""
+    return os.fsencode(argument).decode('utf-8', 'replace')
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 import argparse
 from typing import Any, Iterator
 
-from xsisolate.cli.common import VM_HELP, add_command, open_dom0
+from xsisolate.cli.common import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import Progress, paint, printable, say, say_json
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE
 from xsisolate.look.ends import Asked, find_route
@@ -29,8 +29,10 @@ def add_parser(commands: Any) -> None:
         commands, 'explain', 'say whether one VM may reach another, and by which rule',
         'Say whether SRC may reach DST, by which group, allow entry or rule, or what is missing, '
         'and whether the switch does the same.', EXAMPLES, 'the answer')
-    parser.add_argument('source', metavar='SRC', help='who begins: an address, or a VM: ' + VM_HELP)
-    parser.add_argument('target', metavar='DST', help='whom it wants to reach, written likewise')
+    parser.add_argument('source', metavar='SRC', type=text_of,
+                        help='who begins: an address, or a VM: ' + VM_HELP)
+    parser.add_argument('target', metavar='DST', type=text_of,
+                        help='whom it wants to reach, written likewise')
     parser.add_argument('service', metavar='SERVICE', nargs='?', default='',
                         help='tcp/443, udp/53, icmp or icmp6; without it a ping')
     version = parser.add_mutually_exclusive_group()

@@ -2,7 +2,7 @@
 import argparse
 from typing import Any, Iterator, List, Sequence
 
-from xsisolate.cli.common import VM_HELP, add_command, open_dom0
+from xsisolate.cli.common import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import (Cell, Progress, paint, printable, say, say_json, screen_width,
                                   table)
 from xsisolate.core.address import contains, format_prefix
@@ -36,7 +36,8 @@ def add_parser(commands: Any) -> None:
         'Show every VIF of this host: its VM, bridge, mode, groups, addresses, seal, number of '
         'flows, packets dropped as spoofed and as isolated, and the last error.', EXAMPLES,
         'the VIFs')
-    parser.add_argument('vm', nargs='?', default='', metavar='VM', help='only this VM: ' + VM_HELP)
+    parser.add_argument('vm', nargs='?', default='', metavar='VM', type=text_of,
+                        help='only this VM: ' + VM_HELP)
     parser.set_defaults(run=run)
 
 
@@ -63,6 +64,11 @@ def warn(status: Status) -> None:
     """Print what concerns more than one VIF."""
     for warning in status.warnings:
         say(paint('! ' + printable(warning), 'warn'))
+    if status.pool:
+        age = status.pool.age()
+        say('groups of the pool: %s%s' % (
+            'never read' if age is None else 'as of %.0f s ago' % age,
+            ': XAPI is away: ' + printable(status.pool.error) if status.pool.error else ''))
 
 
 def row(view: VifView) -> List[Any]:

@@ -16,3 +16,8 @@ def trace(bridge: str, packet: str, ct_next: Optional[str] = None) -> str:
 def show_ports() -> str:
     """Return all ports with their OpenFlow and datapath numbers."""
     return run(APPCTL + ('dpif/show',), timeout=TIMEOUT_S)
+
+
+def read_version() -> str:
+    """Return ovs-vswitchd's version."""
+    return run(APPCTL + ('version',), timeout=TIMEOUT_S).split('\n')[0].rpartition(' ')[2]

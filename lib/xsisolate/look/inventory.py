@@ -8,7 +8,7 @@ from xsisolate.core.model import Mode
 from xsisolate.core.plan import plan_bridge, port_key
 from xsisolate.core.policy import quarantine
 from xsisolate.core.seal import SEAL_KEY, judge
-from xsisolate.core.vif import Surroundings, Vif
+from xsisolate.core.vif import Surroundings, Vif, VifPort
 from xsisolate.dom0 import openflow
 from xsisolate.dom0.ovsdb import Bridge
 from xsisolate.dom0.xenstore import Xenstore
@@ -17,7 +17,7 @@ from xsisolate.gather import Configuration, VifFacts, read_policy
 from xsisolate.program import ERROR_KEY
 from xsisolate.settings import speaks_ours, why_open
 from xsisolate.survey import (Dom0, Survey, find_vifs, read_facts, surroundings, survey_of,
-                              vif_from_facts, vif_ports)
+                              vif_from_facts)
 
 BACKENDS = '/local/domain/0/backend/vif'
 DOMAINS_MAX = 0x8000
@@ -136,8 +136,10 @@ def _judge(view: BridgeView, facts: Mapping[Number, Known]) -> Dict[Number, Vif]
 def _make_vif(survey: Survey, known: Known, domid: int, devid: int) -> Vif:
     facts, error = known
     if facts is None:
-        return Vif(domid, devid, ports=vif_ports(survey.links, domid, devid),
-                   policy=quarantine(error))
+        names = ('vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid))
+        return Vif(domid, devid, policy=quarantine(error), ports=tuple(
+            VifPort(link.interface, link.ofport) for link in survey.links
+            if link.interface in names))
     return vif_from_facts(facts, survey, domid, devid)._replace(
         vm_uuid=facts.vm_uuid, locking=facts.metadata.locking)
 

@@ -1,8 +1,9 @@
 """The state of every VIF of this host."""
-from typing import Any, Callable, Dict, NamedTuple, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from xsisolate.core.address import format_prefix
 from xsisolate.core.seal import format_peer
+from xsisolate.dom0.poolstate import PoolState, read_state
 from xsisolate.look.inventory import Inventory, VifView, read_inventory
 from xsisolate.look.lookup import find_vm
 from xsisolate.survey import Dom0
@@ -15,6 +16,7 @@ class Status(NamedTuple):
 
     vifs: Tuple[VifView, ...]
     warnings: Tuple[str, ...]       # what concerns more than one VIF
+    pool: Optional[PoolState] = None    # None: nobody follows XAPI here
 
 
 def read_status(dom0: Dom0, vm: str = '',
@@ -22,7 +24,7 @@ def read_status(dom0: Dom0, vm: str = '',
     """Return the state of all VIFs, or of one VM's."""
     inventory = read_inventory(dom0, step)
     views = find_vm(inventory, vm) if vm else inventory.vifs
-    return Status(views, find_warnings(inventory))
+    return Status(views, find_warnings(inventory), read_state())
 
 
 def find_warnings(inventory: Inventory) -> Tuple[str, ...]:
@@ -42,7 +44,8 @@ def find_warnings(inventory: Inventory) -> Tuple[str, ...]:
 def describe(status: Status) -> Dict[str, Any]:
     """Return a status as JSON has it."""
     return {'vifs': [describe_vif(view) for view in status.vifs],
-            'warnings': list(status.warnings)}
+            'warnings': list(status.warnings),
+            'pool': status.pool.describe() if status.pool else None}
 
 
 def describe_vif(view: VifView) -> Dict[str, Any]:
