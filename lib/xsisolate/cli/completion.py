@@ -13,7 +13,7 @@ VM_METAVARS = ('VM', 'SRC', 'DST')
 FILE_METAVARS = ('FILE',)
 BRIDGE_METAVARS = ('B',)
 
-HEAD = r'''# bash completion for xsisolate. Made by `make completion` out of the parser: do not edit.
+HEAD = r'''# bash completion for xsisolate. `make completion` makes it out of the parser: do not edit.
 
 # The names of this host's VMs that need no escaping; others can be written as uuid or domid.
 _xsisolate_vms() {
@@ -26,7 +26,7 @@ _xsisolate_vms() {
 }
 
 _xsisolate_bridges() {
-    ovs-vsctl --timeout=2 list-br 2>/dev/null
+    ovs-vsctl --timeout=2 list-br 2>/dev/null | LC_ALL=C grep -x '[A-Za-z0-9._-]\{1,64\}'
 }
 
 _xsisolate() {
@@ -47,7 +47,9 @@ TAIL = r'''    esac
     words) COMPREPLY=($(compgen -W "$words" -- "$current")) ;;
     vms) COMPREPLY=($(compgen -W "$(_xsisolate_vms)" -- "$current")) ;;
     bridges) COMPREPLY=($(compgen -W "$(_xsisolate_bridges)" -- "$current")) ;;
-    files) COMPREPLY=($(compgen -f -- "$current")) ;;
+    files)
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        compopt -o filenames 2>/dev/null ;;
     esac
 }
 
