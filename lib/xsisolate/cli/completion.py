@@ -13,7 +13,7 @@ VM_METAVARS = ('VM', 'SRC', 'DST')
 FILE_METAVARS = ('FILE',)
 BRIDGE_METAVARS = ('B',)
 
-HEAD = r'''# bash completion for xsisolate. `make completion` makes it out of the parser: do not edit.
+HEAD = r'''# bash completion for xsisolate: `make completion` makes it of the parser, do not edit.
 
 # The names of this host's VMs that need no escaping; others can be written as uuid or domid.
 _xsisolate_vms() {

@@ -5,7 +5,7 @@ import sys
 from typing import Any, Iterator, List
 
 from xsisolate.cli.common import add_command, open_dom0
-from xsisolate.cli.output import (Cell, Progress, paint, printable, say, say_json, screen_width,
+from xsisolate.cli.output import (Cell, Progress, cut, paint, printable, say, say_json, screen_width,
                                   table, width)
 from xsisolate.core.admission import EVERYTHING
 from xsisolate.core.reach import Alike, Services
@@ -28,6 +28,7 @@ counts by the addresses that its guest reports through the guest tools.
 PIPE_WIDTH = 132        # where stdout is no terminal
 ALL, SOME, NOTHING, SELF = '#', 's', '.', '-'
 NAMES_SHOWN = 8
+NAME_WIDTH = 28
 
 
 def add_parser(commands: Any) -> None:
@@ -96,7 +97,7 @@ def grid_lines(network: NetworkMatrix) -> Iterator[str]:
     """Yield every pair as a letter, and what the letters mean."""
     count = len(network.views)
     size = len(str(count))
-    names = [printable(view.vm_name) or view.name for view in network.views]
+    names = [cut(printable(view.vm_name) or view.name, NAME_WIDTH) for view in network.views]
     longest = max(map(width, names))
     head = ' '.join('%*d' % (size, at + 1) for at in range(count))
     yield '  %s  %s  %s' % (' ' * (longest + size + 1), head, 'outside')
@@ -116,8 +117,8 @@ def letter(services: Services) -> str:
 
 def set_row(network: NetworkMatrix, at: int, alike: Alike) -> List[Any]:
     """Return a set of VIFs as a row of a table."""
-    names = [printable(network.views[member].vm_name) or network.views[member].name
-             for member in alike.members]
+    names = [cut(printable(network.views[member].vm_name) or network.views[member].name,
+                 NAME_WIDTH) for member in alike.members]
     shown = names[:NAMES_SHOWN] + ['...'] * (len(names) > NAMES_SHOWN)
     among = dict(alike.reaches).get(at, frozenset())
     reaches = ['%d%s' % (other + 1, '' if EVERYTHING in services else

@@ -106,10 +106,11 @@ class Asker:
 
     def _ask_switch(self, passage: Passage, asked: bool) -> Passage:
         view = self._inventory.bridges[passage.place.bridge]
-        port = self._in_port(passage)
-        if port is None:
+        uplinks = view.around.topology.uplinks
+        if not uplinks and not (passage.source.vif and passage.target.vif):
             return passage._replace(silent='bridge %s has no uplink by which the packet could '
-                                    'come' % passage.place.bridge)
+                                    'come or go' % passage.place.bridge)
+        port = passage.source.vif.ports[0].ofport if passage.source.vif else uplinks[0][0]
         packet = format_packet(
             port, self._vlan(passage), (passage.source.mac, passage.target.mac),
             (passage.source.address, passage.target.address), passage.talk)
@@ -117,12 +118,6 @@ class Asker:
         traced = parse_trace(text)
         return passage._replace(packet=packet, traced=traced,
                                 delivered=self._delivered(passage, traced))
-
-    def _in_port(self, passage: Passage) -> Optional[int]:
-        if passage.source.vif:
-            return passage.source.vif.ports[0].ofport
-        uplinks = self._inventory.bridges[passage.place.bridge].around.topology.uplinks
-        return uplinks[0][0] if uplinks else None
 
     def _vlan(self, passage: Passage) -> int:
         """Return the tag that the packet has where it enters the bridge."""

@@ -1,6 +1,7 @@
 """Every VIF of this host, with what Dom0 knows of it and what its bridge carries for it."""
 from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
+from xsisolate.core.cookie import HEADER
 from xsisolate.core.counts import KINDS, Drops, count_drops, parse_counts
 from xsisolate.core.grace import keeps_policy
 from xsisolate.core.items import Registry, parse_registry
@@ -198,7 +199,7 @@ def _shown_error(bridge: Bridge, vif: Vif) -> str:
 
 
 def _count_flows(registry: Registry, cookies: Mapping[int, int], vif: Vif) -> int:
-    """Return how many flows are a VIF's own: its ports' and its endpoints'."""
+    """Return how many flows are a VIF's own: its ports' and its endpoints', headers included."""
     ports = {port_key(port.name) for port in vif.ports}
     keys = ports | {ref for key in ports if key in registry for ref in registry[key].refs}
-    return sum(cookies.get(key.cookie, 0) for key in keys)
+    return sum(cookies.get(key.cookie | header, 0) for key in keys for header in (0, HEADER))
