@@ -5,8 +5,8 @@ import sys
 from typing import Any, Iterator, List
 
 from xsisolate.cli.common import add_command, open_dom0
-from xsisolate.cli.output import (Cell, Progress, cut, paint, printable, say, say_json, screen_width,
-                                  table, width)
+from xsisolate.cli.output import (Cell, Progress, cut, paint, printable, say, say_json,
+                                  screen_width, table, width)
 from xsisolate.core.admission import EVERYTHING
 from xsisolate.core.reach import Alike, Services
 from xsisolate.errors import EXIT_DONE, HostError

@@ -16,7 +16,8 @@ NARROWEST = 6               # a column is not cut below that
 QUIET_S = 1.0               # what takes less shows no progress
 BEAT_S = 0.1
 # Explicit directions, isolates, joiners, line ends: they would change what is beside them.
-HARMFUL = ('Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp')
+# Spaces but the plain one look like others, or like nothing.
+HARMFUL = ('Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp', 'Zs')
 RIGHT_TO_LEFT = ('R', 'AL', 'AN')
 ISOLATE, END_ISOLATE = '\u2068', '\u2069'
 STYLES = {'good': '32', 'bad': '31', 'warn': '33', 'bold': '1', 'dim': '2'}
@@ -56,7 +57,7 @@ def printable(text: str, encoding: str = '') -> str:
 
 
 def _escape(char: str, encoding: str) -> str:
-    if unicodedata.category(char) not in HARMFUL:
+    if unicodedata.category(char) not in HARMFUL or char == ' ':
         return char.encode(encoding, 'backslashreplace').decode(encoding)
     return char.encode('unicode_escape').decode('ascii')
 

@@ -68,8 +68,8 @@ def examine_drift(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
                           or EXIT_HOST)
             continue
         if outcome.dead:
-            yield warning('ports of ' + outcome.bridge, 'no netdev: ' + ', '.join(outcome.dead),
-                          'none', 'xsisolate sync takes them off')
+            yield problem('ports of ' + outcome.bridge, 'no netdev: ' + ', '.join(outcome.dead),
+                          'none', 'xsisolate sync takes them off', EXIT_DIFFERENT)
         parts: List[str] = []
         if outcome.diff.add or outcome.diff.delete:
             parts.append('%d missing, %d too many' % (len(outcome.diff.add),
