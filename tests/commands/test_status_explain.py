@@ -68,6 +68,7 @@ class Town:
         self.add('green', 11, own(11, 8, groups='red', allow='external'), 'xenbr1', 8)
         self.add('vlan1', 71, own(71, groups='red'), 'xapi120')
         self.add('vlan2', 72, own(72, groups='red'), 'xapi120')
+        self.add('trunk', 73, own(73, groups='red'), trunks=(120,))
         self.add(HOSTILE, 81, own(81, groups='red'))
         self.add(LONG, 82, own(82, groups='red'))
         self.add('bad', 91, own(91, mode='bogus'))
@@ -326,6 +327,8 @@ def reasons(found: Dict[str, Any]) -> List[str]:
     (('red1', 'red2', 'udp/68'), False, 'sends no: udp from port 67 or to port 68 is a DHCP '
      'server\'s, and no VIF with a policy may be one'),
     (('vlan1', 'vlan2', 'tcp/22'), True, 'ingress yes: both are in group red'),
+    (('trunk', 'vlan1', 'udp/7'), True, 'ingress yes: both are in group red'),
+    (('vlan1', 'trunk'), True, 'egress yes: both are in group red'),
     (('red1', 'red2', '--source-address', '10.9.0.12'), False, 'sends no: 10.9.0.12 is not one of '
      'its own addresses'),
 ])

@@ -6,7 +6,8 @@ from xsisolate.cli.common import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import Progress, paint, printable, say, say_json
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE
 from xsisolate.look.ends import Asked, find_route
-from xsisolate.look.explain import Explanation, Passage, describe, read_hostname, walk
+from xsisolate.look.explain import (Asker, Explanation, Passage, describe, read_hostname,
+                                    walk)
 from xsisolate.look.inventory import read_inventory
 
 EXAMPLES = '''
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     with open_dom0() as dom0, Progress('looking at VIFs') as progress:
         assert dom0.store is not None
         inventory = read_inventory(dom0, progress.step)
-        found = walk(inventory, find_route(inventory, dom0.store, asked))
+        found = walk(Asker(inventory), find_route(inventory, dom0.store, asked))
     if arguments.json:
         say_json(describe(found))
     else:

@@ -72,12 +72,11 @@ def explain(dom0: Dom0, asked: Asked) -> Explanation:
     """Return whether one end may reach the other, why, and what the switch does."""
     assert dom0.store is not None
     inventory = read_inventory(dom0)
-    return walk(inventory, find_route(inventory, dom0.store, asked))
+    return walk(Asker(inventory), find_route(inventory, dom0.store, asked))
 
 
-def walk(inventory: Inventory, route: Route) -> Explanation:
+def walk(asker: 'Asker', route: Route) -> Explanation:
     """Return what becomes of the request, and of the answer if policies let the request through."""
-    asker = Asker(inventory)
     request = asker.walk(route.hops, route.talk, False)
     done = all(passage.admitted for passage in request)
     asked = any(step.how is How.REQUEST for passage in request for step in passage.steps)
