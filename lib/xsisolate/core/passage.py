@@ -193,13 +193,13 @@ def _party_by_address(place: Place, asker: End, other: End, ingress: bool) -> Pa
     if other.gateway and contains(LINK_LOCAL, other.address):
         return Party(other.name, other.address,
                      refusal='no router forwards link-local addresses')
-    inside = _inside(place, other)
+    inside = why_inside(place, other)
     return Party(other.name, other.address, frozenset(remote), not inside, inside,
                  '%s is the address of %s' % (format_prefix(other.address), taken)
                  if taken else '')
 
 
-def _inside(place: Place, other: End) -> str:
+def why_inside(place: Place, other: End) -> str:
     """Return why the word `external` does not mean an address, empty if it does."""
     if any(contains(net, other.address) for net in NEVER_EXTERNAL):
         return '%s is never outside' % format_prefix(other.address)

@@ -22,6 +22,7 @@ class Node(NamedTuple):
     name: str
     policy: EffectivePolicy
     addresses: Tuple[Prefix, ...]       # own ones, of an unmanaged VIF what its guest says
+    external: FrozenSet[Prefix] = frozenset()   # those that the word `external` means
 
     @property
     def closed(self) -> bool:
@@ -76,7 +77,7 @@ class _Finder:
 
 
 def between(one: Node, other: Node, groups: Mapping[str, Group]) -> Services:
-    """Return what two VIFs of a network may say to each other."""
+    """Return what two VIFs of a network may say to each other, by one IP version at least."""
     if one.closed or other.closed:
         return NOTHING
     if Mode.ISOLATED not in (one.policy.mode, other.policy.mode):
@@ -107,7 +108,8 @@ def _admitted(asker: Node, other: Node, groups: Mapping[str, Group], version: in
     found: Services = NOTHING
     for address in other.addresses:
         if address.version == version and not contains(LINK_LOCAL, address):
-            found |= admitted_services(asker.policy, groups, Party(other.name, address, members))
+            found |= admitted_services(asker.policy, groups, Party(
+                other.name, address, members, address in other.external))
     return ALL if EVERYTHING in found else found
 
 

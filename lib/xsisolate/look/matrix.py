@@ -2,8 +2,8 @@
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from xsisolate.core.admission import EVERYTHING
-from xsisolate.core.model import Group, Mode, Prefix
-from xsisolate.core.passage import Place
+from xsisolate.core.model import Group, Mode
+from xsisolate.core.passage import End, Place, find_owners, why_inside
 from xsisolate.core.reach import Alike, Node, Services, find_alike, find_links, outside
 from xsisolate.core.seal import format_peer, format_service
 from xsisolate.dom0.xenstore import Xenstore
@@ -49,7 +49,7 @@ def read_matrix(inventory: Inventory, store: Xenstore, warnings: Sequence[str],
 
 def make_network(place: Place, views: Sequence[VifView], store: Xenstore) -> NetworkMatrix:
     """Return one network's matrix, its VIFs sorted by sets."""
-    nodes = [Node(label(view), view.vif.policy, _addresses(view, store)) for view in views]
+    nodes = [_node(place, view, store) for view in views]
     links = find_links(nodes, place.groups)
     sets = find_alike(nodes, links)
     order = [at for alike in sets for at in alike.members]
@@ -63,10 +63,14 @@ def make_network(place: Place, views: Sequence[VifView], store: Xenstore) -> Net
               for alike in sets))
 
 
-def _addresses(view: VifView, store: Xenstore) -> Tuple[Prefix, ...]:
-    if view.vif.policy.mode is Mode.UNLOCKED:
-        return tuple(said_addresses(view, store))
-    return tuple(sorted(view.vif.policy.addresses))
+def _node(place: Place, view: VifView, store: Xenstore) -> Node:
+    name, policy = label(view), view.vif.policy
+    if policy.mode is not Mode.UNLOCKED:
+        return Node(name, policy, tuple(sorted(policy.addresses)))
+    # An unmanaged VIF is known by its addresses alone, and not by those of others.
+    own = [address for address in said_addresses(view, store) if not find_owners(place, address)]
+    return Node(name, policy, tuple(own), frozenset(
+        address for address in own if not why_inside(place, End(name, address, view.vif.mac))))
 
 
 def words(services: Services) -> List[str]:
