@@ -43,8 +43,8 @@ def make_page(matrix: Matrix, host: str) -> str:
              '<a class="skip" href="#main">To the content</a>',
              '<header><h1>Who may reach whom on %s</h1>' % name(host),
              '<p>%d VIF%s on %d network%s, as their policies stood at %s. Two VIFs may talk when '
-             'each one\'s policy admits the other; an unmanaged one counts by the addresses that '
-             'its guest says it has.</p>' % (
+             'each one\'s policy admits the other, over one IP version at least; an unmanaged one '
+             'counts by the addresses that its guest says it has.</p>' % (
                  count, 's' * (count != 1), len(matrix.networks),
                  's' * (len(matrix.networks) != 1), strftime('%Y-%m-%d %H:%M UTC', gmtime()))]
     parts += ['<p class="warning"><strong>Warning:</strong> %s</p>' % escape(text)
