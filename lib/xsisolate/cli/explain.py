@@ -69,6 +69,8 @@ def lines(found: Explanation) -> Iterator[str]:
     if not found.reaches:
         verdict, style = 'DOES NOT REACH, stopped on this host (%s) by %s' % (
             read_hostname(), found.stopped_by), 'bad'
+    if found.differs:
+        verdict, style = '%s by policy, BUT THE SWITCH DOES SOMETHING ELSE' % verdict, 'bad'
     yield '%s to %s, %s: %s' % (found.source, found.target, found.service, paint(verdict, style))
     for note in found.notes:
         yield '  note: ' + printable(note)
