@@ -2,7 +2,6 @@
 from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.core.cookie import HEADER
-from xsisolate.core.counts import KINDS, Drops, count_drops, parse_counts
 from xsisolate.core.grace import keeps_policy
 from xsisolate.core.items import Registry, parse_registry
 from xsisolate.core.model import Mode
@@ -10,6 +9,7 @@ from xsisolate.core.plan import plan_bridge, port_key
 from xsisolate.core.policy import quarantine
 from xsisolate.core.seal import SEAL_KEY, judge
 from xsisolate.core.vif import Surroundings, Vif, VifPort
+from xsisolate.counters import Drops, read_counters
 from xsisolate.dom0 import openflow
 from xsisolate.dom0.ovsdb import Bridge
 from xsisolate.dom0.xenstore import Xenstore
@@ -91,19 +91,19 @@ def _plugged(store: Xenstore) -> FrozenSet[Number]:
 def _read_bridge(dom0: Dom0, bridge: Bridge, step: Step) -> Tuple[BridgeView, List[VifView]]:
     survey = survey_of(bridge)
     view = BridgeView(bridge, survey, surroundings(dom0, survey), {}, why_open(dom0, bridge))
-    counted = []
+    drops: Mapping[Number, Drops] = {}
+    cookies: Dict[int, int] = {}
     try:
         if not speaks_ours(bridge):
             raise HostError('it speaks %s only: xsisolate sync adds what is missing'
                             % ', '.join(bridge.protocols))
-        counted = list(parse_counts(openflow.dump_counts(bridge.name, *KINDS)))
-        view = view._replace(registry=parse_registry(openflow.read_headers(bridge.name)))
+        flows = openflow.read_flows(bridge.name)
+        view = view._replace(registry=parse_registry(flows))
+        for flow in flows:
+            cookies[flow.cookie] = cookies.get(flow.cookie, 0) + 1
+        drops = read_counters(bridge.name)
     except HostError as error:
         view = view._replace(error=str(error))
-    drops = count_drops(counted)
-    cookies: Dict[int, int] = {}
-    for flow, _ in counted:
-        cookies[flow.cookie] = cookies.get(flow.cookie, 0) + 1
     facts = {}
     for number in find_vifs(survey):
         step('vif%d.%d' % number)
