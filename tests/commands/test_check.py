@@ -103,7 +103,7 @@ def test_the_command(root, tmp_path, monkeypatch) -> None:
     good.write_text('version: 1\ngrace: 0\n'), bad.write_text('version: 1\nx: 1\ngrace: -1\n')
     said = xsisolate('check', str(good))
     assert said.lines[0].startswith('%s:2: warning: grace: 0' % good)
-    assert said.lines[1:] == ['%s: valid, 1 warnings' % good]
+    assert said.lines[1:] == ['%s: valid, 1 warning' % good]
     said = xsisolate('check', str(bad), code=BROKEN)
     assert len(said.lines) == 3 and '\nad' not in said.out and said.lines[2].endswith('2 errors')
     found = xsisolate('check', '--json', str(bad), code=BROKEN).json

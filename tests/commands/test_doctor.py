@@ -131,9 +131,22 @@ def test_a_host_that_is_well(patient: Patient) -> None:
     said = xsisolate('doctor')
     assert 'ok      hook setup-vif-rules   %s/setup-vif-rules (%s:1)' % (
         OURS, DROP_IN) in said.lines
-    assert said.lines[-1] == '15 well, 1 warnings, 0 problems'
+    assert said.lines[-1] == '15 well, 1 warning, 0 problems'
     said = xsisolate('doctor', '--quiet')
     assert said.lines[0].startswith('warning seals') and len(said.lines) == 4
+
+
+def test_on_dom0s_python(patient: Patient) -> None:
+    python = os.environ.get('HOOK_PYTHON') or 'python3'
+    for command in ('doctor', 'check'):
+        done = subprocess.run(
+            [python, '-m', 'xsisolate', command, '--json'], encoding='ascii', timeout=60,
+            env={'LC_ALL': 'C', 'PYTHONPATH': os.path.join(REPOSITORY, 'lib'),
+                 'XSISOLATE_ROOT': str(patient.root)},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert done.returncode == 0 and not done.stderr, done
+        assert not [one for one in json.loads(done.stdout).get('findings', ())
+                    if one['state'] == 'problem'], done.stdout
 
 
 def spoil_flows(patient: Patient) -> None:

@@ -161,6 +161,20 @@ def test_unknown_vms(town: Town, name: str, complaint: str) -> None:
         assert complaint in said.err and said.err.count('\n') == 1
 
 
+def test_both_halves_of_a_migration(town: Town) -> None:
+    """Onto the same host: two domains, one VM, and the one that arrives is to be seen."""
+    old = town.dom0.start_vm('mover', ipv4='10.9.0.16/24', policy=own(16, groups='red'))
+    new = town.dom0.migrate_in(old)
+    found = xsisolate('status', 'mover', '--json').json['vifs']
+    assert [(one['domid'], one['arriving'], one['vm'], one['seal']) for one in found] == [
+        (old.domid, False, old.uuid, 'sealed'), (new.domid, True, old.uuid, 'sealed')]
+    assert '(migrates to this host)' in xsisolate('status', 'mover').out
+    said = xsisolate('explain', 'mover', 'red2')
+    assert 'REACHES' in said.lines[0] and said.lines[-1] == 'policy and switch agree'
+    old.depart(), new.arrive()
+    new.shutdown()
+
+
 def test_a_name_that_two_vms_have(town: Town) -> None:
     twin = town.dom0.start_vm('red1', ipv4='10.9.0.14/24', policy=own(14, groups='red'))
     try:
@@ -487,6 +501,9 @@ def test_the_matrix_as_text_and_page(town: Town, tmp_path: Any) -> None:
     assert page.count('<svg class="grid"') == 3 and '<bdi>red1</bdi>' in page
     assert 'http' not in page and '<script' not in page and '\x1b' not in page
     assert not [name for name in os.listdir(str(tmp_path)) if name != 'matrix.html']
+    os.symlink('/run/pwned', '%s/x.html.%d' % (tmp_path, os.getpid()))
+    assert 'File exists' in xsisolate('matrix', '--html', str(tmp_path / 'x.html'), code=FAILED).err
+    assert not os.path.exists('/run/pwned')
     said = xsisolate('matrix', '--html', str(tmp_path / 'no' / 'folder'), code=FAILED)
     assert 'cannot be written: No such file or directory' in said.err
 

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from xsisolate.cli.common import add_command
-from xsisolate.cli.output import paint, printable, say, say_json
+from xsisolate.cli.output import counted, paint, printable, say, say_json
 from xsisolate.config import config_file, read_config_text
 from xsisolate.errors import EXIT_DONE, EXIT_POLICY
 from xsisolate.look.check import check_text, describe
@@ -47,9 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
         for remark in checked.warnings:
             say('%s:%d: %s: %s' % (name, remark.line, paint('warning', 'warn'),
                                    printable(remark.text)))
-        say('%s: %s' % (name, paint('%d errors' % len(checked.errors), 'bad') if checked.errors
+        say('%s: %s' % (name, paint(counted(len(checked.errors), 'error'), 'bad') if checked.errors
                         else paint('valid', 'good'))
-            + (', %d warnings' % len(checked.warnings) if checked.warnings else ''))
+            + (', ' + counted(len(checked.warnings), 'warning') if checked.warnings else ''))
     return EXIT_POLICY if checked.errors else EXIT_DONE
 
 

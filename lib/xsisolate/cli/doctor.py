@@ -3,7 +3,7 @@ import argparse
 from typing import Any, Iterator, List
 
 from xsisolate.cli.common import add_command
-from xsisolate.cli.output import Progress, paint, printable, say, say_json
+from xsisolate.cli.output import Progress, counted, paint, printable, say, say_json
 from xsisolate.look.doctor import describe, examine, exit_code
 from xsisolate.look.finding import OK, PROBLEM, WARNING, Finding
 
@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
             say(*lines(finding))
         counts = [sum(finding.state == state for finding in findings)
                   for state in (OK, WARNING, PROBLEM)]
-        say('%d well, %d warnings, %d problems' % tuple(counts))
+        say('%d well, %s, %s' % (counts[0], counted(counts[1], 'warning'),
+                                 counted(counts[2], 'problem')))
     return exit_code(findings)
 
 

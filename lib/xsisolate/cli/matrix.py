@@ -1,7 +1,9 @@
 """`xsisolate matrix`: who may reach whom, as a table, as JSON, or as a page with pictures."""
 import argparse
+import errno
 import os
 import sys
+from contextlib import suppress
 from typing import Any, Iterator, List
 
 from xsisolate.cli.common import add_command, open_dom0
@@ -65,12 +67,15 @@ def write_page(path: str, page: str) -> None:
         return
     partial = '%s.%d' % (path, os.getpid())
     try:
-        with open(partial, 'wb') as file:
+        # In a folder that others may write to, this file must be none of theirs.
+        number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(number, 'wb') as file:
             file.write(data)
         os.rename(partial, path)
     except OSError as error:
-        if os.path.exists(partial):
-            os.unlink(partial)
+        if error.errno != errno.EEXIST:
+            with suppress(OSError):
+                os.unlink(partial)
         raise HostError('%s cannot be written: %s' % (printable(path), error.strerror)) from error
 
 

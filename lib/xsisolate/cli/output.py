@@ -82,6 +82,15 @@ def cut(text: str, columns: int) -> str:
     return kept + (END_ISOLATE if isolated else '') + '..'
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, 'error'), counted(2, 'error')
+    ('1 error', '2 errors')
+    """
+    return '%d %s%s' % (number, what, 's' * (number != 1))
+
+
 def screen_width() -> int:
     """Return the terminal's width; 0 if stdout is none: then nothing is cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
