@@ -381,11 +381,28 @@ def test_other_networks(town: Town) -> None:
     (('red1', 'red2', 'tcp'), 'one port is expected'), (('red1', 'red2', 'tcp/0'), 'needs ports'),
     (('red1', 'red2', 'gre'), 'is no service'), (('red1', 'red2', 'icmp', '-6'), 'do not mix'),
     (('10.9.0.77', '10.9.0.78'), 'neither 10.9.0.77 nor 10.9.0.78 is a VIF of this host'),
+    (('red1', 'red1'), 'are the same VIF'), (('red1', '10.9.0.11'), 'are the same VIF'),
     (('red1', 'fd00:9::15', '-4'), 'do not mix'), (('red1', '10.9.0.0/24'), 'no VM of this host'),
     (('red1', 'nobody'), "is called 'nobody'"), (('un', 'red1'), 'is unmanaged, and its guest')])
 def test_questions_without_an_answer(town: Town, words: Tuple[str, ...], complaint: str) -> None:
     said = xsisolate('explain', *words, code=USAGE)
     assert complaint in said.err and said.err.count('\n') == 1 and not said.out
+
+
+def test_a_shared_address(town: Town) -> None:
+    """VRRP: of two owners the one is meant that the asker is not."""
+    both = [town.dom0.start_vm('vrrp%d' % at, ipv4='10.9.0.%d/24' % (17 + at), policy=dict(own(
+        17 + at, groups='red'), **{'vif/0/ipv4': '10.9.0.%d 10.9.0.200' % (17 + at)}))
+        for at in (0, 1)]
+    try:
+        for one, other in (both, reversed(both)):
+            found = explained(one.name, '10.9.0.200')
+            assert found['target'] == '%s (%s)' % (other.name, other.netdev())
+            assert found['reaches'] and not found['differs'], found
+            assert '10.9.0.200 is shared by vrrp0' in found['notes'][0]
+    finally:
+        for vm in both:
+            vm.shutdown()
 
 
 def test_what_an_unmanaged_guest_says_of_itself(town: Town) -> None:

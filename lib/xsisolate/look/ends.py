@@ -79,10 +79,20 @@ class RouteFinder:
         sources, targets = self._find(asked.source), self._find(asked.target)
         for source in sources:
             for target in targets:
-                if _shared(source, target):
+                if source is not target and _shared(source, target):
+                    self._tell_sharers(asked.source, sources)
+                    self._tell_sharers(asked.target, targets)
                     return source, target
+        if sources and list(sources) == list(targets):
+            raise UsageError('%s and %s are the same VIF: what it sends itself leaves the VM not '
+                             'at all' % (quoted(asked.source), quoted(asked.target)))
         return (self._first(asked.source, sources, targets),
                 self._first(asked.target, targets, sources))
+
+    def _tell_sharers(self, text: str, views: Sequence[VifView]) -> None:
+        """Note that an address moves between VIFs: only one of them is asked about."""
+        if len(views) > 1 and _is_address(text):
+            self._notes.append('%s is shared by %s' % (text, ', '.join(map(label, views))))
 
     def _first(self, text: str, views: Sequence[VifView],
                others: Sequence[VifView]) -> Optional[VifView]:
