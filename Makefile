@@ -10,13 +10,14 @@ SUITE = $(PYTHON) tests/suite.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
-	test-lab test-demo measure test-mutants lint golden clean packages root
+	test-commands test-browser test-lab test-demo measure test-mutants lint golden completion \
+	clean packages root
 
 help:
 	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
 	@echo
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
-		| while IFS='|' read -r command text; do printf '%-19s%s\n' "$$command" "$$text"; done
+		| while IFS='|' read -r command text; do printf '%-22s%s\n' "$$command" "$$text"; done
 	@echo
 	@echo 'All but lint, test-core and clean need root: the sandbox Dom0 makes namespaces.'
 
@@ -50,6 +51,13 @@ test-watch: root packages $(VENV)/ready ## the daemon: lost flows, changes that 
 measure: root packages $(VENV)/ready $(VENV36)/ready ## the daemon with 250 VIFs: memory, CPU time, windows (about 4 min)
 	@$(SUITE) measure
 
+test-commands: root packages $(VENV)/ready $(VENV36)/ready ## status, explain, matrix, check, doctor on a host with real packets
+	@$(SUITE) commands
+
+test-browser: root packages $(VENV)/ready ## the matrix's page in Chromium, which is installed for that (not part of make test)
+	@$(SETUP) browser
+	@$(SUITE) browser
+
 test-lab: root packages $(VENV)/ready ## the sandbox Dom0 itself
 	@$(SUITE) lab
 
@@ -58,6 +66,9 @@ test-demo: root packages $(VENV)/ready ## the demo: it notices sabotage, and cle
 
 lint: $(VENV)/ready $(VENV36)/ready ## ruff, and mypy --strict
 	@$(SUITE) lint
+
+completion: $(VENV)/ready ## write bash's completion anew, out of the command line's parser
+	@PYTHONPATH=lib $(PYTHON) -m xsisolate.cli.completion > rpm/completion/xsisolate
 
 golden: $(VENV)/ready ## write the golden files of tests/core anew; look at the diff
 	@$(PYTHON) -m pytest -q tests/core --golden

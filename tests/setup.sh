@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the Makefile's commands need, and says what it is doing.
-#   setup.sh root | packages | venv FOLDER REQUIREMENTS | venv36 FOLDER REQUIREMENTS | demo
+#   setup.sh root | packages | browser | venv FOLDER REQUIREMENTS | venv36 FOLDER REQUIREMENTS | demo
 set -eu
 cd "$(dirname "$0")/.."
 umask 022
@@ -32,6 +32,8 @@ missing() {
     present dhclient || echo isc-dhcp-client
     present iperf3 || echo iperf3
     ls /usr/lib/xen-*/bin/oxenstored >/dev/null 2>&1 || echo xen-utils
+    present groff || echo groff-base    # its warnings about the man page are a test
+    [ -z "${BROWSER_TOO:-}" ] || present chromium || echo chromium
 }
 
 packages() {
@@ -102,6 +104,9 @@ case ${1:-} in
 root)
     [ "$(id -u)" = 0 ] || die "this needs root: the sandbox Dom0 makes network namespaces" ;;
 packages)
+    packages ;;
+browser)
+    BROWSER_TOO=yes
     packages ;;
 venv)
     make_venv "${PYTHON:-/usr/bin/python3}" "$2" "$3" ;;

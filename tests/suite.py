@@ -1,6 +1,7 @@
 """Runs the tests as `make` names them, and adds up what they say.
 
-    suite.py all | lint | core | dom0 | ovs | net | hooks | watch | lab | demo | mutants | measure
+    suite.py all | lint | core | dom0 | ovs | net | hooks | watch | commands | lab | demo
+    suite.py mutants | measure | browser
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
 exit code is 0 only if nothing failed. A run that ends without a verdict, and a
@@ -28,7 +29,8 @@ AT_ONCE = 2                 # runs side by side; each sandbox is a namespace of 
 SEED = 3213307201 if os.environ.get('CI') else random.SystemRandom().randrange(1 << 32)
 # Where the interpreter itself matters; the rest starts the hooks as programs.
 LIBRARY = ('core', 'dom0')
-PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'lab', 'demo')
+PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'commands', 'lab', 'demo')
+ASKED_FOR = ('mutants', 'measure', 'browser')      # take long, or need much: not part of `all`
 
 
 class Step(NamedTuple):
@@ -57,7 +59,7 @@ class Count(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     """Run the steps of one part of the suite."""
-    if len(argv) != 2 or argv[1] not in ('all', 'lint', 'mutants', 'measure') + LIBRARY + PROGRAMS:
+    if len(argv) != 2 or argv[1] not in ('all', 'lint') + LIBRARY + PROGRAMS + ASKED_FOR:
         print(__doc__, file=sys.stderr)
         return 2
     os.makedirs(RESULTS, exist_ok=True)
@@ -77,7 +79,9 @@ def plan(part: str) -> List[Step]:
         return lint()
     if part in LIBRARY:
         return on_dom0s(part) + [tests(part)]
-    if part in PROGRAMS:
+    if part == 'commands':      # they run on Dom0's Python where that makes a difference
+        return [tests(part, hook_python=DOM0S if has_dom0s() else '')]
+    if part in PROGRAMS + ('browser',):
         return [tests(part)]
     if part == 'mutants':
         return [tests('net', marks='mutants')]
@@ -87,7 +91,8 @@ def plan(part: str) -> List[Step]:
     steps = [tests('net'), tests('ovs'), tests('hooks')]
     if has_dom0s():
         steps.append(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python'))
-    steps += [tests('watch', hook_python=DOM0S if has_dom0s() else '')]
+    steps += [tests(part, hook_python=DOM0S if has_dom0s() else '')
+              for part in ('watch', 'commands')]
     return steps + on_dom0s(*LIBRARY) + [tests(*LIBRARY), tests('lab', 'demo', loose=True)] + lint()
 
 

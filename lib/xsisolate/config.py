@@ -50,6 +50,20 @@ def parse_config(text: str, name: str) -> Config:
     return schema.parse_tree(yamltree.read_tree(text, name))
 
 
+def config_file() -> str:
+    """Return where the host's configuration is."""
+    return _rooted(CONFIG_FILE)
+
+
+def read_config_text(path: str) -> str:
+    """Return a configuration file's text, or raise ConfigError."""
+    try:
+        with open(path, 'rb') as file:
+            return _decode(file.read(MAX_SIZE + 1), path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def _rooted(path: str) -> str:
     return os.environ.get('XSISOLATE_ROOT', '') + path
 

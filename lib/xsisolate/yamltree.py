@@ -24,6 +24,15 @@ BOOLEANS = {'true': True, 'false': False}
 T = TypeVar('T')
 
 
+class EntryError(ConfigError):
+    """A complaint about a place in the file: its line, and the YAML node where it is known."""
+
+    def __init__(self, text: str, line: int, node: Any = None) -> None:
+        super().__init__(text)
+        self.line = line
+        self.node = node
+
+
 class Entry(NamedTuple):
     """A place in the file: the file's name, the path to it, and the YAML node."""
 
@@ -33,7 +42,7 @@ class Entry(NamedTuple):
 
     def error(self, reason: str) -> ConfigError:
         """Return the complaint about this entry, for the caller to raise."""
-        return _error(self.file, self.node.start_mark.line, self.path, reason)
+        return _error(self.file, self.node.start_mark.line, self.path, reason, self.node)
 
     def mapping(self) -> Dict[str, 'Entry']:
         """Return the entries of a mapping by key; no key may come twice."""
@@ -151,11 +160,11 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> ConfigError:
                   'unacceptable character %s' % quoted(text[position:position + 1]))
 
 
-def _error(file: str, line: int, path: str, reason: str) -> ConfigError:
+def _error(file: str, line: int, path: str, reason: str, node: Any = None) -> ConfigError:
     """Return the error as one printable line; YAML counts lines from 0."""
     said = '%s: %s' % (path, reason) if path else reason
-    return ConfigError('%s:%d: %s' % (
-        file, line + 1, said.encode('ascii', 'backslashreplace').decode('ascii')))
+    return EntryError('%s:%d: %s' % (
+        file, line + 1, said.encode('ascii', 'backslashreplace').decode('ascii')), line + 1, node)
 
 
 def _join(path: str, key: str) -> str:

@@ -4,11 +4,21 @@ import sys
 from typing import Optional, Sequence
 
 from xsisolate import __version__
-from xsisolate.cli import restart, seal, sync, watch
+from xsisolate.cli import check, doctor, explain, matrix, restart, seal, status, sync, watch
 from xsisolate.errors import EXIT_HOST, XsisolateError
 
-COMMANDS = (seal, sync, watch, restart)
+COMMANDS = (status, explain, matrix, seal, sync, check, doctor, watch, restart)
 INTERRUPTED = 130           # as shells have it
+EXAMPLES = '''
+examples:
+  xsisolate status                        every VIF of this host, its policy and its drops
+  xsisolate explain red1 red2 tcp/443     may red1 reach red2, and by which rule?
+  xsisolate sync --dry-run                does the switch carry what it should?
+  xsisolate doctor                        what is wrong on this host, and what to do
+  xsisolate COMMAND --help                all about one command
+
+exit codes: 0 done, 1 the host failed, 2 usage, 3 policy or configuration error, 4 differences found
+'''
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -37,8 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog='xsisolate', description='Network isolation for the VMs of a Xen host.',
-        epilog='exit codes: 0 done, 1 the host failed, 2 usage, 3 policy or configuration error, '
-               '4 differences found')
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--version', action='version', version='xsisolate ' + __version__)
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', title='commands')
     commands.required = True

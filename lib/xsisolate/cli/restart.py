@@ -10,8 +10,9 @@ from xsisolate.errors import EXIT_DONE
 from xsisolate.restart import release
 
 EXAMPLES = '''
-systemd runs both when openvswitch.service starts (openvswitch.service.d/50-xsisolate.conf).
-By hand, around a restart that systemd does not do:
+examples:
+  systemd runs both when openvswitch.service starts (openvswitch.service.d/50-xsisolate.conf).
+  By hand, around a restart that systemd does not do:
   xsisolate hold
   kill $(cat /run/openvswitch/ovs-vswitchd.pid); ovs-vswitchd ... --detach
   xsisolate release

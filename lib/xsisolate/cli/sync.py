@@ -5,6 +5,7 @@ import sys
 from time import monotonic
 from typing import Any, Dict, Iterator, List, Sequence
 
+from xsisolate.cli.output import Progress
 from xsisolate.core.flow import Flow
 from xsisolate.dom0.ovsdb import Ovsdb
 from xsisolate.dom0.xenstore import Xenstore
@@ -46,10 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
         dom0 = Dom0(ovsdb, store, configuration)
         names = choose_bridges(dom0, arguments.bridge)
         began = monotonic()
-        for outcome in sync_bridges(dom0, names, arguments.dry_run):
-            done.append(outcome)
-            if not arguments.json:
-                show(outcome, arguments.dry_run, monotonic() - began)
+        with Progress('bridges done', len(names)) as progress:
+            for outcome in sync_bridges(dom0, names, arguments.dry_run):
+                done.append(outcome)
+                if not arguments.json:
+                    show(outcome, arguments.dry_run, monotonic() - began)
+                progress.step(outcome.bridge)
     if arguments.json:
         print(json.dumps([describe(outcome) for outcome in done], indent=2, sort_keys=True))
     return exit_code(done, arguments.dry_run)

@@ -6,6 +6,10 @@ from xsisolate.dom0.syslog import Log
 from xsisolate.errors import EXIT_DONE
 
 EXAMPLES = '''
+examples:
+  systemctl status xsisolate-watch    how the daemon is
+  xsisolate watch                     run it in the foreground, by hand
+
 It runs in the foreground: systemd starts it (xsisolate-watch.service). SIGHUP has every bridge
 compared at once, SIGTERM ends it; the flows stay.
 '''

@@ -32,6 +32,12 @@ def read_headers(bridge: str) -> FrozenSet[Flow]:
     return read_flows(bridge, OWNER | HEADER, HEADER_MASK)
 
 
+def dump_counts(bridge: str, cookie: int, mask: int) -> str:
+    """Return the dump, with statistics, of the flows on a bridge whose cookie matches."""
+    return run(OFCTL + ('--no-names', 'dump-flows', bridge, 'cookie=0x%x/0x%x' % (cookie, mask)),
+               timeout=TIMEOUT_S)
+
+
 def apply_diff(bridge: str, diff: FlowDiff) -> None:
     """Change the flows in one bundle: all of it happens, or none."""
     run(OFCTL + ('--bundle', 'add-flows', bridge, '-'), stdin=format_bundle(diff),

@@ -1,0 +1,135 @@
+"""`xsisolate matrix`: who may reach whom, as a table, as JSON, or as a page with pictures."""
+import argparse
+import errno
+import os
+import sys
+from contextlib import suppress
+from typing import Any, Iterator, List
+
+from xsisolate.cli.common import add_command, open_dom0
+from xsisolate.cli.output import (Cell, Progress, cut, paint, printable, say, say_json,
+                                  screen_width, table, width)
+from xsisolate.core.admission import EVERYTHING
+from xsisolate.core.reach import Alike, Services
+from xsisolate.errors import EXIT_DONE, HostError
+from xsisolate.look.explain import read_hostname
+from xsisolate.look.inventory import read_inventory
+from xsisolate.look.matrix import Matrix, NetworkMatrix, describe, read_matrix, title, words
+from xsisolate.look.page import make_page
+from xsisolate.look.status import find_warnings
+
+EXAMPLES = '''
+examples:
+  xsisolate matrix                        a grid per network; sets of VIFs where that is too wide
+  xsisolate matrix --html matrix.html     one page with pictures; needs no network and no script
+  xsisolate matrix --json | jq '.networks[].vifs[] | {name, reaches}'
+
+It shows what policies say. `xsisolate explain` also asks the switch, of one pair. An unmanaged VM
+counts by the addresses that its guest reports through the guest tools.
+'''
+PIPE_WIDTH = 132        # where stdout is no terminal
+ALL, SOME, NOTHING, SELF = '#', 's', '.', '-'
+NAMES_SHOWN = 8
+NAME_WIDTH = 28
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = add_command(
+        commands, 'matrix', 'show who may reach whom on this host, as policies say',
+        'Show which VIFs of this host may reach which, by which services, and who may go outside.',
+        EXAMPLES, 'the matrix')
+    parser.add_argument('--html', metavar='FILE', default='',
+                        help='write it as one self-contained page; - is stdout')
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    with open_dom0() as dom0, Progress('looking at VIFs') as progress:
+        assert dom0.store is not None
+        inventory = read_inventory(dom0, progress.step)
+        matrix = read_matrix(inventory, dom0.store, find_warnings(inventory), progress.step)
+    if arguments.html:
+        write_page(arguments.html, make_page(matrix, read_hostname()))
+    if arguments.json:
+        say_json(describe(matrix))
+    elif not arguments.html:
+        say(*lines(matrix))
+    return EXIT_DONE
+
+
+def write_page(path: str, page: str) -> None:
+    """Write the page, as a whole or not at all."""
+    data = page.encode('utf-8')
+    if path == '-':
+        sys.stdout.buffer.write(data)
+        return
+    partial = '%s.%d' % (path, os.getpid())
+    try:
+        # In a folder that others may write to, this file must be none of theirs.
+        number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(number, 'wb') as file:
+            file.write(data)
+        os.rename(partial, path)
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            with suppress(OSError):
+                os.unlink(partial)
+        raise HostError('%s cannot be written: %s' % (printable(path), error.strerror)) from error
+
+
+def lines(matrix: Matrix) -> Iterator[str]:
+    """Yield the matrix as text."""
+    for warning in matrix.warnings:
+        yield paint('! ' + printable(warning), 'warn')
+    if not matrix.networks:
+        yield 'no VIF on any network of this host'
+    for network in matrix.networks:
+        yield paint('network %s: %d VIFs' % (network.place.name, len(network.views)), 'bold')
+        room = screen_width() or PIPE_WIDTH
+        grid = list(grid_lines(network))
+        yield from grid if max(map(width, grid)) <= room else table(
+            ('SET', 'WHAT', 'VIFS', 'MEMBERS', 'AMONG EACH OTHER', 'REACHES', 'OUTSIDE'),
+            [set_row(network, at, alike) for at, alike in enumerate(network.sets)],
+            screen_width())
+    for view in matrix.homeless:
+        yield '%s %s: on no network: %s' % (view.name, printable(view.vm_name),
+                                            printable(view.error))
+
+
+def grid_lines(network: NetworkMatrix) -> Iterator[str]:
+    """Yield every pair as a letter, and what the letters mean."""
+    count = len(network.views)
+    size = len(str(count))
+    names = [cut(printable(view.vm_name) or view.name, NAME_WIDTH) for view in network.views]
+    longest = max(map(width, names))
+    head = ' '.join('%*d' % (size, at + 1) for at in range(count))
+    yield '  %s  %s  %s' % (' ' * (longest + size + 1), head, 'outside')
+    for at, name in enumerate(names):
+        cells = [SELF if at == other else letter(network.links[at].get(other, frozenset()))
+                 for other in range(count)]
+        yield '  %*d %s%s  %s  %s' % (
+            size, at + 1, name, ' ' * (longest - width(name)),
+            ' '.join(cell.rjust(size) for cell in cells), letter(network.outside[at]))
+    yield '  %s everything   %s some services (--json, explain)   %s nothing' % (ALL, SOME, NOTHING)
+
+
+def letter(services: Services) -> str:
+    """Return the letter for what may be said."""
+    return ALL if EVERYTHING in services else SOME if services else NOTHING
+
+
+def set_row(network: NetworkMatrix, at: int, alike: Alike) -> List[Any]:
+    """Return a set of VIFs as a row of a table."""
+    names = [cut(printable(network.views[member].vm_name) or network.views[member].name,
+                 NAME_WIDTH) for member in alike.members]
+    shown = names[:NAMES_SHOWN] + ['...'] * (len(names) > NAMES_SHOWN)
+    among = dict(alike.reaches).get(at, frozenset())
+    reaches = ['%d%s' % (other + 1, '' if EVERYTHING in services else
+                         ' (%s)' % ' '.join(words(services)))
+               for other, services in alike.reaches if other != at]
+    return [at + 1, Cell(title(network, alike), 'bold'), len(names), ' '.join(shown),
+            ' '.join(words(among)) or 'nothing' if len(names) > 1 else '-',
+            ', '.join(reaches) or 'nobody',
+            ' '.join(words(network.outside[alike.members[0]])) or 'nothing']

@@ -1,0 +1,122 @@
+"""`xsisolate status`: every VIF of this host, or one VM's, in full."""
+import argparse
+from typing import Any, Iterator, List, Sequence
+
+from xsisolate.cli.common import VM_HELP, add_command, open_dom0, text_of
+from xsisolate.cli.output import (Cell, Progress, paint, printable, say, say_json, screen_width,
+                                  table)
+from xsisolate.core.address import contains, format_prefix
+from xsisolate.core.flows.party import LINK_LOCAL
+from xsisolate.core.model import Mode
+from xsisolate.core.seal import format_peer
+from xsisolate.errors import EXIT_DONE
+from xsisolate.look.inventory import VifView
+from xsisolate.look.status import Status, describe, read_status
+
+EXAMPLES = '''
+examples:
+  xsisolate status                    all VIFs of this host
+  xsisolate status red1               the VIFs of the VM red1, in full
+  xsisolate status 5/0                the first VIF of domain 5
+  xsisolate status --json | jq -r '.vifs[] | select(.error) | .vif + ": " + .error'
+
+SPOOFED and ISOLATED count packets dropped since the VIF's flows are there: sent under another's
+address, and not admitted by a policy. SEAL says how vm-data and VIF.other_config go together.
+'''
+TITLES = ('VIF', 'VM', 'BRIDGE', 'MODE', 'GROUPS', 'ADDRESSES', 'SEAL', 'FLOWS', 'SPOOFED',
+          'ISOLATED')
+MODE_STYLES = {Mode.UNLOCKED: 'dim', Mode.QUARANTINED: 'bad', Mode.DISABLED: 'warn'}
+SEAL_STYLES = {'sealed': 'good', 'none': '', 'accepted': 'warn'}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = add_command(
+        commands, 'status', 'show every VIF of this host: policy, seal, flows, drops, last error',
+        'Show every VIF of this host: its VM, bridge, mode, groups, addresses, seal, number of '
+        'flows, packets dropped as spoofed and as isolated, and the last error.', EXAMPLES,
+        'the VIFs')
+    parser.add_argument('vm', nargs='?', default='', metavar='VM', type=text_of,
+                        help='only this VM: ' + VM_HELP)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    with open_dom0() as dom0, Progress('looking at VIFs') as progress:
+        status = read_status(dom0, arguments.vm, progress.step)
+    if arguments.json:
+        say_json(describe(status))
+        return EXIT_DONE
+    warn(status)
+    if arguments.vm:
+        for view in status.vifs:
+            say(*in_full(view))
+    elif status.vifs:
+        say(*table(TITLES, [row(view) for view in status.vifs], screen_width()))
+        say(*errors(status.vifs))
+    else:
+        say('no VIF on this host')
+    return EXIT_DONE
+
+
+def warn(status: Status) -> None:
+    """Print what concerns more than one VIF."""
+    for warning in status.warnings:
+        say(paint('! ' + printable(warning), 'warn'))
+    if status.pool:
+        age = status.pool.age()
+        say('groups of the pool: %s%s' % (
+            'never read' if age is None else 'as of %.0f s ago' % age,
+            ': XAPI is away: ' + printable(status.pool.error) if status.pool.error else ''))
+
+
+def row(view: VifView) -> List[Any]:
+    """Return a VIF's row of the table."""
+    policy = view.vif.policy
+    return [view.name, printable(view.vm_name) or view.vif.vm_uuid or '-', view.network or '-',
+            Cell(policy.mode.word, MODE_STYLES.get(policy.mode, '')),
+            ','.join(sorted(policy.groups)) or '-', ' '.join(addresses(view)) or '-',
+            Cell(view.seal, SEAL_STYLES.get(view.seal, 'bad')), view.flows,
+            view.drops.spoofed if view.drops else 0, view.drops.isolated if view.drops else 0]
+
+
+def addresses(view: VifView) -> List[str]:
+    """Return a VIF's own addresses, but the link-local one, which everybody has."""
+    return [format_prefix(own) for own in sorted(view.vif.policy.addresses)
+            if not contains(LINK_LOCAL, own)]
+
+
+def errors(views: Sequence[VifView]) -> Iterator[str]:
+    """Yield a line for each VIF that has an error."""
+    for view in views:
+        if view.error:
+            yield '  %s: %s%s' % (view.name, paint(printable(view.error), 'bad'), doubt(view))
+
+
+def doubt(view: VifView) -> str:
+    """Return what an admin must know of a VIF whose policy is in doubt."""
+    return ' (in doubt: it still runs on the policy that it had)' if view.doubt else ''
+
+
+def in_full(view: VifView) -> Iterator[str]:
+    """Yield all that is known of a VIF, a line each."""
+    vif, policy, drops = view.vif, view.vif.policy, view.drops
+    yield paint('%s: %s' % (view.name, printable(view.vm_name)), 'bold')
+    vlans = [str(network.network & 0xfff) for network in vif.networks]
+    for title, text in (
+            ('VM', vif.vm_uuid + ' (migrates to this host)' * vif.arriving),
+            ('VIF', view.vif_uuid), ('MAC address', vif.mac),
+            ('bridge', view.network + (' on %s' % view.bridge
+                                       if view.bridge not in ('', view.network) else '')),
+            ('VLANs', ' '.join(vlans) if vif.trunk or vlans != ['0'] else ''),
+            ('netdevs', ' '.join('%s (port %d)' % port for port in vif.ports)),
+            ('mode', policy.mode.word), ('XAPI locking', vif.locking.mode.word),
+            ('groups', ' '.join(sorted(policy.groups))),
+            ('allow', ' '.join(sorted(map(format_peer, policy.allow)))),
+            ('addresses', ' '.join(format_prefix(own) for own in sorted(policy.addresses))),
+            ('seal', view.seal), ('flows', str(view.flows)),
+            ('dropped', '%d as spoofed, %d as isolated' % drops if drops else ''),
+            ('error', printable(view.error) + doubt(view) if view.error else '')):
+        if text:
+            yield '  %-14s%s' % (title, text)

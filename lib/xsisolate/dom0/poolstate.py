@@ -1,0 +1,60 @@
+"""What this host knows of the pool, and how old that is: written by the daemon's child."""
+import json
+import os
+from time import monotonic
+from typing import Any, Dict, NamedTuple, Optional
+
+FILE = '/run/xsisolate/pool.json'
+VERSION = 1
+
+
+class PoolState(NamedTuple):
+    """When XAPI last confirmed what the group files say; times are seconds since boot."""
+
+    connected: bool
+    synced: Optional[float] = None      # None: never since boot
+    host: str = ''                      # this host's uuid
+    vifs: int = 0                       # in the pool
+    groups: int = 0                     # with members elsewhere
+    error: str = ''                     # why XAPI is away, or what it answers
+
+    def age(self, now: Optional[float] = None) -> Optional[float]:
+        """Return how many seconds ago XAPI confirmed the state, None if never.
+
+        A follower that was killed does not say so: its state just grows old.
+        """
+        return None if self.synced is None else max((monotonic() if now is None else now)
+                                                    - self.synced, 0.0)
+
+    def describe(self) -> Dict[str, Any]:
+        """Return it as JSON has it."""
+        age = self.age()
+        return {'connected': self.connected, 'age': None if age is None else round(age, 1),
+                'host': self.host or None, 'vifs': self.vifs, 'groups': self.groups,
+                'error': self.error or None}
+
+
+def path() -> str:
+    """Return where the state is kept."""
+    return os.environ.get('XSISOLATE_ROOT', '') + FILE
+
+
+def write_state(state: PoolState) -> None:
+    """Write the state all at once."""
+    target = path()
+    os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+    with open(target + '.new', 'w', encoding='utf-8') as file:
+        json.dump(dict(state._asdict(), version=VERSION), file)
+    os.rename(target + '.new', target)
+
+
+def read_state() -> Optional[PoolState]:
+    """Return the state, None if nobody follows XAPI here, or the file makes no sense."""
+    try:
+        with open(path(), encoding='utf-8') as file:
+            content = json.load(file)
+        if content.pop('version') != VERSION:
+            return None
+        return PoolState(**content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,205 @@
+"""Every VIF of this host, with what Dom0 knows of it and what its bridge carries for it."""
+from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
+
+from xsisolate.core.cookie import HEADER
+from xsisolate.core.grace import keeps_policy
+from xsisolate.core.items import Registry, parse_registry
+from xsisolate.core.model import Mode
+from xsisolate.core.plan import plan_bridge, port_key
+from xsisolate.core.policy import quarantine
+from xsisolate.core.seal import SEAL_KEY, judge
+from xsisolate.core.vif import Surroundings, Vif, VifPort
+from xsisolate.counters import Drops, read_counters
+from xsisolate.dom0 import openflow
+from xsisolate.dom0.ovsdb import Bridge
+from xsisolate.dom0.xenstore import Xenstore
+from xsisolate.errors import ConfigError, HostError, PolicyError, UnknownVif
+from xsisolate.gather import Configuration, VifFacts, read_policy
+from xsisolate.program import ERROR_KEY
+from xsisolate.settings import speaks_ours, why_open
+from xsisolate.survey import (Dom0, Survey, find_vifs, read_facts, surroundings, survey_of,
+                              vif_from_facts)
+
+BACKENDS = '/local/domain/0/backend/vif'
+DOMAINS_MAX = 0x8000
+Step = Callable[[str], None]
+Number = Tuple[int, int]                        # domid, devid
+Known = Tuple[Optional[VifFacts], str]          # a VIF's facts, or why there are none
+
+
+class VifView(NamedTuple):
+    """A VIF as admins look at it."""
+
+    vif: Vif                    # in quarantine it keeps its MAC address, and mostly its networks
+    vm_name: str                # what XAPI calls the VM; anything may be in it
+    bridge: str                 # the real bridge that it is on; '' if none
+    network: str                # the bridge's name as XAPI has it; '' if unknown
+    vif_uuid: str
+    seal: str                   # sealed, none, accepted, or what is wrong
+    error: str                  # why it is in quarantine, or was not plugged
+    flows: int = 0
+    drops: Optional[Drops] = None       # None: nobody counts for it
+    doubt: bool = False         # it keeps what it ran on, for a moment
+
+    @property
+    def name(self) -> str:
+        """The VIF's name in Dom0."""
+        return 'vif%d.%d' % self.vif.number
+
+
+class BridgeView(NamedTuple):
+    """A bridge, and what policies on it depend on."""
+
+    bridge: Bridge
+    survey: Survey
+    around: Surroundings
+    registry: Registry
+    exposed: str                # why it may forward what flows forbid
+    error: str = ''             # why its flows cannot be read
+
+
+class Inventory(NamedTuple):
+    """This host."""
+
+    vifs: Tuple[VifView, ...]
+    bridges: Mapping[str, BridgeView]
+    configuration: Configuration
+
+
+def read_inventory(dom0: Dom0, step: Step = lambda name: None) -> Inventory:
+    """Return this host's VIFs: those on Open vSwitch's bridges, and those that should be."""
+    assert dom0.store is not None
+    bridges: Dict[str, BridgeView] = {}
+    views: Dict[Number, VifView] = {}
+    for bridge in dom0.ovsdb.read_bridges():
+        bridges[bridge.name], found = _read_bridge(dom0, bridge, step)
+        views.update((view.vif.number, view) for view in found)
+    for number in sorted(_plugged(dom0.store) - views.keys()):
+        views[number] = _homeless(dom0, *number)
+    return Inventory(tuple(views[number] for number in sorted(views)), bridges,
+                     dom0.configuration)
+
+
+def _plugged(store: Xenstore) -> FrozenSet[Number]:
+    """Return (domid, devid) of all VIFs that xenopsd has made."""
+    domids = store.directory(BACKENDS, DOMAINS_MAX) or []
+    return frozenset((int(domid), int(devid)) for domid in domids if domid.isdigit()
+                     for devid in store.directory('%s/%s' % (BACKENDS, domid)) or []
+                     if devid.isdigit())
+
+
+def _read_bridge(dom0: Dom0, bridge: Bridge, step: Step) -> Tuple[BridgeView, List[VifView]]:
+    survey = survey_of(bridge)
+    view = BridgeView(bridge, survey, surroundings(dom0, survey), {}, why_open(dom0, bridge))
+    drops: Mapping[Number, Drops] = {}
+    cookies: Dict[int, int] = {}
+    try:
+        if not speaks_ours(bridge):
+            raise HostError('it speaks %s only: xsisolate sync adds what is missing'
+                            % ', '.join(bridge.protocols))
+        flows = openflow.read_flows(bridge.name)
+        view = view._replace(registry=parse_registry(flows))
+        for flow in flows:
+            cookies[flow.cookie] = cookies.get(flow.cookie, 0) + 1
+        drops = read_counters(bridge.name)
+    except HostError as error:
+        view = view._replace(error=str(error))
+    facts = {}
+    for number in find_vifs(survey):
+        step('vif%d.%d' % number)
+        facts[number] = _read_facts(dom0, *number)
+    judged = _judge(view, facts)
+    views = [_view(dom0, judged[number], facts[number], view) for number in sorted(facts)]
+    return view, [one._replace(flows=_count_flows(view.registry, cookies, one.vif),
+                               drops=drops.get(one.vif.number)) for one in views]
+
+
+def _read_facts(dom0: Dom0, domid: int, devid: int) -> Known:
+    try:
+        return read_facts(dom0, domid, devid), ''
+    except UnknownVif as error:
+        return None, str(error)
+
+
+def _judge(view: BridgeView, facts: Mapping[Number, Known]) -> Dict[Number, Vif]:
+    """Return VIFs with the policies that the planner gives them: some want what is another's.
+
+    What it has closed keeps its MAC address and networks, for admins to look at.
+    """
+    vifs = {number: _make_vif(view.survey, known, *number) for number, known in facts.items()}
+    try:
+        plan = plan_bridge(view.registry, vifs.values(), view.around)
+    except ConfigError as error:        # a group file: hooks fail, and VIFs stay as they are
+        return {number: _refuse(vif, str(error)) for number, vif in vifs.items()}
+    return {vif.number: vifs[vif.number]._replace(policy=vif.policy) for vif in plan.vifs}
+
+
+def _make_vif(survey: Survey, known: Known, domid: int, devid: int) -> Vif:
+    facts, error = known
+    if facts is None:
+        names = ('vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid))
+        return Vif(domid, devid, policy=quarantine(error), ports=tuple(
+            VifPort(link.interface, link.ofport) for link in survey.links
+            if link.interface in names))
+    return vif_from_facts(facts, survey, domid, devid)._replace(
+        vm_uuid=facts.vm_uuid, locking=facts.metadata.locking)
+
+
+def _refuse(vif: Vif, reason: str) -> Vif:
+    return vif if vif.policy.mode in (Mode.UNLOCKED, Mode.QUARANTINED) else vif._replace(
+        policy=quarantine(reason))
+
+
+def _homeless(dom0: Dom0, domid: int, devid: int) -> VifView:
+    """Return a VIF that is on none of Open vSwitch's bridges."""
+    assert dom0.store is not None
+    facts, why = _read_facts(dom0, domid, devid)
+    policy = facts.policy if facts else quarantine(why)
+    vif = Vif(domid, devid, facts.vm_uuid if facts else '', facts.metadata.mac if facts else '',
+              policy=policy)
+    said = dom0.store.read_text('%s/%d/%d/hotplug-error' % (BACKENDS, domid, devid))
+    error = said or policy.reason or 'it is on no bridge of Open vSwitch: no hook has plugged it'
+    return _view(dom0, vif, (facts, why), None)._replace(error=error)
+
+
+def _view(dom0: Dom0, vif: Vif, known: Known, on: Optional[BridgeView]) -> VifView:
+    assert dom0.store is not None
+    facts, _ = known
+    shown = _shown_error(on.bridge, vif) if on else ''
+    return VifView(
+        vif=vif if vif.mac or not facts else vif._replace(mac=facts.metadata.mac),
+        vm_name=dom0.store.read_text('/local/domain/%d/name' % vif.domid) or '',
+        bridge=on.bridge.name if on else '',
+        network=facts.metadata.bridge if facts else '',
+        vif_uuid=facts.metadata.vif_uuid if facts else '',
+        seal=_read_seal(dom0, vif.domid, facts) if facts else 'unknown',
+        error=vif.policy.reason or shown,
+        doubt=bool(on) and keeps_policy(on.registry if on else {}, vif,
+                                        dom0.configuration.config))
+
+
+def _read_seal(dom0: Dom0, domid: int, facts: VifFacts) -> str:
+    """Return how vm-data and seal go together, in a word."""
+    assert dom0.store is not None
+    try:
+        policy = read_policy(dom0.store, domid, facts.identity)
+    except PolicyError:
+        return 'invalid'
+    if dom0.configuration.config.accept_unsealed:
+        return 'none' if policy is None else 'accepted'
+    return judge(facts.identity, facts.metadata.other_config.get(SEAL_KEY), policy).name.lower()
+
+
+def _shown_error(bridge: Bridge, vif: Vif) -> str:
+    """Return xsisolate-error of the VIF's Interfaces."""
+    names = {port.name for port in vif.ports}
+    return next((interface.external_ids[ERROR_KEY] for port in bridge.ports
+                 for interface in port.interfaces
+                 if interface.name in names and ERROR_KEY in interface.external_ids), '')
+
+
+def _count_flows(registry: Registry, cookies: Mapping[int, int], vif: Vif) -> int:
+    """Return how many flows are a VIF's own: its ports' and its endpoints', headers included."""
+    ports = {port_key(port.name) for port in vif.ports}
+    keys = ports | {ref for key in ports if key in registry for ref in registry[key].refs}
+    return sum(cookies.get(key.cookie | header, 0) for key in keys for header in (0, HEADER))

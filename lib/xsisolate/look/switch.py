@@ -1,0 +1,84 @@
+"""Is Open vSwitch as it must be, and does it carry what this host's VIFs need?"""
+from typing import Iterator, List
+
+from xsisolate.core.model import Mode
+from xsisolate.dom0 import appctl
+from xsisolate.dom0.ovsdb import SECURE
+from xsisolate.errors import EXIT_DIFFERENT, EXIT_HOST, HostError
+from xsisolate.look.finding import Finding, ok, problem, warning
+from xsisolate.look.inventory import BridgeView, Inventory
+from xsisolate.settings import is_wanted, speaks_ours
+from xsisolate.survey import Dom0
+from xsisolate.sync import sync_bridges
+
+OLDEST = (2, 17)        # of XCP-ng 8.3 and XenServer 8
+
+
+def examine_version() -> Iterator[Finding]:
+    """Yield whether ovs-vswitchd answers, and which one it is."""
+    try:
+        version = appctl.read_version()
+    except HostError as error:
+        yield problem('ovs-vswitchd', str(error), 'an answer',
+                      'systemctl status openvswitch; nothing can be programmed without it')
+        return
+    numbers = tuple(int(word) for word in version.split('.')[:2] if word.isdigit())
+    if numbers < OLDEST:
+        yield warning('ovs-vswitchd', version, '%d.%d or later' % OLDEST, 'nobody has tried '
+                      'xsisolate with this one')
+    else:
+        yield ok('ovs-vswitchd', version)
+
+
+def examine_bridges(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
+    """Yield what is to be said of each bridge's settings."""
+    for name, view in sorted(inventory.bridges.items()):
+        managed = [one for one in inventory.vifs
+                   if one.bridge == name and one.vif.policy.mode is not Mode.UNLOCKED]
+        yield from _examine_bridge(dom0, view, len(managed))
+    if not inventory.bridges:
+        yield warning('bridges', 'none', 'a bridge for each network', 'see that the host uses Open '
+                      'vSwitch (xe-switch-network-backend openvswitch) and has networks')
+
+
+def _examine_bridge(dom0: Dom0, view: BridgeView, managed: int) -> Iterator[Finding]:
+    bridge, what = view.bridge, 'bridge ' + view.bridge.name
+    facts = 'protocols %s, %s, fail mode %s, %d VIFs with a policy' % (
+        ','.join(bridge.protocols) or 'default', 'with a controller' if bridge.has_controller
+        else 'no controller', bridge.fail_mode or 'standalone', managed)
+    if not speaks_ours(bridge) and managed:
+        yield problem(what, facts, 'OpenFlow10 and OpenFlow14 among the protocols',
+                      'xsisolate sync', EXIT_DIFFERENT)
+    elif view.exposed and managed:
+        yield warning(what, facts + ': ' + view.exposed, 'fail mode %s' % SECURE
+                      if is_wanted(dom0, bridge) else 'no controller, or fail_closed: true',
+                      'set fail_closed: true for the network, or remove the controller')
+    elif view.error and managed:
+        yield problem(what, view.error, 'flows that can be read', 'look at ovs-vswitchd\'s log')
+    else:
+        yield ok(what, facts)
+
+
+def examine_drift(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
+    """Yield what a sync would change, and ports whose netdev is gone."""
+    for outcome in sync_bridges(dom0, sorted(inventory.bridges), dry_run=True):
+        what = 'flows of ' + outcome.bridge
+        if outcome.error:
+            yield problem(what, outcome.error, 'to be compared', 'see the error', outcome.exit_code
+                          or EXIT_HOST)
+            continue
+        if outcome.dead:
+            yield problem('ports of ' + outcome.bridge, 'no netdev: ' + ', '.join(outcome.dead),
+                          'none', 'xsisolate sync takes them off', EXIT_DIFFERENT)
+        parts: List[str] = []
+        if outcome.diff.add or outcome.diff.delete:
+            parts.append('%d missing, %d too many' % (len(outcome.diff.add),
+                                                      len(outcome.diff.delete)))
+        parts += ['%s is %s, not %s' % (setting.what, setting.actual or 'unset', setting.desired
+                                        or 'unset') for setting in outcome.settings]
+        if parts:
+            yield problem(what, '; '.join(parts), 'what VIFs and policies need',
+                          'xsisolate sync --dry-run shows it, xsisolate sync mends it; a running '
+                          'daemon would have done so', EXIT_DIFFERENT)
+        else:
+            yield ok(what, 'as they should be')

@@ -1,0 +1,101 @@
+"""Hosts that nobody started: inventories of any size, for what only looks at them."""
+from typing import Iterator, List, Sequence, Tuple
+
+from xsisolate.core.address import parse_prefix
+from xsisolate.core.counts import Drops
+from xsisolate.core.flows.delivery import Topology
+from xsisolate.core.flows.stages import NETWORK
+from xsisolate.core.model import Config, EffectivePolicy, Group, Mode, Network, Peer, Service
+from xsisolate.core.vif import Attached, Surroundings, Vif, VifPort
+from xsisolate.dom0.ovsdb import Bridge
+from xsisolate.gather import Configuration
+from xsisolate.look.inventory import BridgeView, Inventory, VifView
+from xsisolate.look.matrix import Matrix, make_network
+from xsisolate.look.lookup import read_places
+from xsisolate.survey import Survey
+
+BRIDGE, UUID = 'xapi3', '00000000-0000-0000-0000-0000000000aa'
+NETWORK_FACTS = Network(subnets=frozenset((parse_prefix('10.9.0.0/16'),)))
+HOSTILE = ('<script>alert(1)</script>', 'a\nb\x1b[2J\x00', '\u202eevil\u202c', 'שלום עולם',
+           'x' * 255, '"&\'<', '漢字の名前', 'e\u0301\u200b\u2028', '')
+
+
+class NoStore:
+    """xenstore of a host where no guest says anything of itself."""
+
+    def read_children(self, path: str, limit: int = 0) -> dict:
+        """Return nothing."""
+        return {}
+
+
+def isolated(groups: str, allow: Sequence[Peer] = (), address: str = '') -> EffectivePolicy:
+    """Return an isolated VIF's policy."""
+    return EffectivePolicy(Mode.ISOLATED, frozenset((parse_prefix(address),)),
+                           frozenset(groups.split()), frozenset(allow))
+
+
+def policies(count: int) -> Iterator[Tuple[str, EffectivePolicy]]:
+    """Yield names and policies: tenants of all sizes, some odd ones, and who has no policy."""
+    tenants = max(2, count // 14)
+    external = Peer(None)
+    for at in range(count):
+        address, kind = '10.9.%d.%d' % (at // 250, at % 250 + 1), at % 20
+        tenant = 'tenant-%02d' % (at * at % tenants)
+        if kind == 3:
+            yield 'printer-%d' % at, EffectivePolicy(Mode.LOCKED, frozenset(
+                (parse_prefix(address),)))
+        elif kind == 7:
+            yield 'old-%d' % at, EffectivePolicy(Mode.UNLOCKED)
+        elif kind == 11:
+            yield 'stray-%d' % at, EffectivePolicy(
+                Mode.QUARANTINED, reason='vm-data has a policy and the VIF no seal')
+        elif kind == 13:
+            yield 'backup-%d' % at, isolated('backup ' + tenant, address=address)
+        elif kind == 17:
+            yield 'web-%d' % at, isolated('web', (external,), address)
+        else:
+            yield '%s-vm%d' % (tenant, at), isolated(
+                tenant, (external,) if kind % 2 else (), address)
+
+
+def make_inventory(named: Sequence[Tuple[str, EffectivePolicy]]) -> Inventory:
+    """Return a host with these VMs on one network."""
+    config = Config(networks={BRIDGE: NETWORK_FACTS}, groups={
+        'web': Group(rules=frozenset((Service('tcp', 443, 443), Service('icmp')))),
+        'backup': Group(rules=frozenset((Service('tcp', 9000, 9100),)))})
+    around = Surroundings(Topology(uplinks=((1,),)), {}, config,
+                          lambda bridge, uuid: NETWORK_FACTS, lambda group: ())
+    bridge = Bridge(BRIDGE, UUID, None, (), 'system', False, {}, {}, ())
+    views = [view(at + 1, name, policy) for at, (name, policy) in enumerate(named)]
+    return Inventory(tuple(views), {BRIDGE: BridgeView(bridge, Survey(bridge, ()), around, {}, '')},
+                     Configuration(config))
+
+
+def view(domid: int, name: str, policy: EffectivePolicy) -> VifView:
+    """Return a VIF of a VM."""
+    vif = Vif(domid, 0, '0d9b3f4e-8a4f-2c61-1c5b-%012d' % domid, '02:00:00:00:%02x:%02x' % (
+        domid >> 8, domid & 0xff), (Attached(NETWORK, BRIDGE, UUID),), False, policy,
+        (VifPort('vif%d.0' % domid, domid + 1),))
+    return VifView(vif, name, BRIDGE, BRIDGE, '', 'sealed' if policy.groups else 'none',
+                   policy.reason, 26, Drops(domid % 3, domid % 5))
+
+
+def loners(count: int) -> Iterator[Tuple[str, EffectivePolicy]]:
+    """Yield VMs of which each has a policy of its own: it talks to the next two."""
+    for at in range(count):
+        address = ['10.9.%d.%d' % (number // 250, number % 250 + 1)
+                   for number in (at - 2, at - 1, at, at + 1, at + 2)]
+        yield 'lone-%d' % at, isolated('', [Peer(parse_prefix(text)) for text in address[:2]
+                                            + address[3:] if '-' not in text], address[2])
+
+
+def make_matrix(count: int, hostile: bool = False, lone: bool = False) -> Matrix:
+    """Return the matrix of a host with so many VIFs."""
+    named: List[Tuple[str, EffectivePolicy]] = list((loners if lone else policies)(count))
+    if hostile:
+        named += [(text, isolated('red', address='10.9.200.%d' % (at + 1)))
+                  for at, text in enumerate(HOSTILE)]
+    inventory = make_inventory(named)
+    networks = [make_network(place, inventory.vifs, NoStore())      # type: ignore[arg-type]
+                for place in read_places(inventory).values()]
+    return Matrix(tuple(networks), (), inventory.configuration.config.groups, ())

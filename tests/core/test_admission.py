@@ -1,0 +1,285 @@
+"""Whether a policy admits, in what way, and how it says so; then who reaches whom on a network."""
+from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xsisolate.core.address import parse_prefix
+from xsisolate.core.admission import (EVERYTHING, How, Party, Talk, admit, admitted_services,
+                                      serve)
+from xsisolate.core.flows.stages import NETWORK
+from xsisolate.core.model import (EffectivePolicy, Gateway, Group, Mode, Network,
+                                  RemoteMember)
+from xsisolate.core.passage import End, Place, judge
+from xsisolate.core.reach import ALL, Node, between, common, find_alike, find_links, outside
+from xsisolate.core.trace import format_packet, parse_ports, parse_trace
+from xsisolate.core.vif import Attached, Vif, VifPort
+from xsisolate.core.vmdata import parse_peer, parse_service
+
+GROUPS = {'web': Group(rules=frozenset(map(parse_service, ('tcp/443', 'udp/53', 'icmp')))),
+          'north': Group(reach=frozenset(('south', 'east'))),
+          'south': Group(reach=frozenset(('north',))),
+          'out': Group(addresses=frozenset((parse_prefix('10.1.0.0/16'),))),
+          'mute': Group(rules=frozenset())}
+ASK, ANSWER = Talk('tcp', 40000, 443), Talk('tcp', 443, 40000, True)
+NET, UNKNOWN = NETWORK, Network()
+
+
+def policy(groups: str = '', allow: str = '', mode: Mode = Mode.ISOLATED,
+           addresses: str = '') -> EffectivePolicy:
+    """Return an effective policy."""
+    return EffectivePolicy(mode, frozenset(map(parse_prefix, addresses.split())),
+                           frozenset(groups.split()), frozenset(map(parse_peer, allow.split())))
+
+
+def party(address: str = '10.0.0.2', groups: str = '', external: bool = False) -> Party:
+    """Return another end."""
+    return Party('other', parse_prefix(address), frozenset(groups.split()), external,
+                 '' if external else 'it is inside')
+
+
+@pytest.mark.parametrize('service, talk, how', [
+    ('tcp', ASK, How.PLAIN), ('tcp/443', ASK, How.PLAIN), ('tcp/400-500', ASK, How.PLAIN),
+    ('tcp/444', ASK, How.NOT), ('tcp/40000', ASK, How.NOT), ('udp/443', ASK, How.NOT),
+    ('tcp/443', ANSWER, How.PLAIN), ('tcp/443', ANSWER._replace(answer=False), How.NOT),
+    ('udp/53', Talk('udp', 40000, 53), How.REQUEST), ('udp/53', Talk('udp', 53, 40000), How.REPLY),
+    ('udp', Talk('udp', 1, 2), How.PLAIN), ('udp/1-65535', Talk('udp', 1, 2), How.REQUEST),
+    ('icmp', Talk('icmp'), How.PLAIN), ('icmp', Talk('icmp6'), How.NOT),
+    ('icmp6', Talk('icmp6'), How.PLAIN)])
+def test_services(service: str, talk: Talk, how: How) -> None:
+    assert serve(parse_service(service), talk) is how
+
+
+@pytest.mark.parametrize('mine, other, how, because', [
+    (policy('red'), party(groups='red'), How.PLAIN, 'both are in group red'),
+    (policy('red'), party(groups='blue'), How.NOT, 'other is in group blue, not in group red, and '
+     'neither reaches the other; no allow entry covers 10.0.0.2'),
+    (policy('red blue'), party(), How.NOT, 'other is not in groups blue, red; no allow entry '
+     'covers 10.0.0.2'),
+    (policy(), party(), How.NOT, 'it is in no group; no allow entry covers 10.0.0.2'),
+    (policy('web'), party(groups='web'), How.PLAIN, 'both are in group web, and its rule tcp/443 '
+     'covers it'),
+    (policy('mute'), party(groups='mute'), How.NOT, 'both are in group mute, but its rules (none) '
+     'say nothing of tcp/443; no allow entry covers 10.0.0.2'),
+    (policy('north'), party(groups='south'), How.PLAIN, 'other is in group south, which group '
+     'north reaches and which reaches it'),
+    (policy('north'), party(groups='east'), How.NOT, 'other is in group east, not in group north, '
+     'and neither reaches the other; no allow entry covers 10.0.0.2'),
+    (policy('out'), party('10.1.2.3'), How.PLAIN, '10.1.2.3 is one of the addresses of group out'),
+    (policy(allow='10.0.0.0/24;tcp/443'), party(), How.PLAIN, 'allow entry 10.0.0.0/24;tcp/443 '
+     'covers it'),
+    (policy(allow='10.0.0.0/24;tcp/80'), party(), How.NOT, 'allow entry 10.0.0.0/24;tcp/80 says '
+     'nothing of tcp/443; it is in no group'),
+    (policy(allow='external'), party(external=True), How.PLAIN, 'allow entry external covers it'),
+    (policy(allow='external'), party(), How.NOT, 'it is in no group; allow entry external does not '
+     'mean it: it is inside; no allow entry covers 10.0.0.2'),
+    (policy('red'), party(groups='red')._replace(refusal='no'), How.NOT, 'no')])
+def test_answers(mine: EffectivePolicy, other: Party, how: How, because: str) -> None:
+    assert admit(mine, GROUPS, other, ASK) == (how, because)
+
+
+def test_the_best_answer_counts() -> None:
+    """Whoever may say everything is not found by the narrowest of his services."""
+    mine = policy('web', 'external;udp/53 10.0.0.2')
+    other = party(groups='web', external=True)
+    assert admit(mine, GROUPS, other, Talk('udp', 40000, 53)).how is How.PLAIN
+    assert admitted_services(mine, GROUPS, other) == frozenset((EVERYTHING,))
+    assert admitted_services(policy('web'), GROUPS, other) == GROUPS['web'].rules
+
+
+# --- one network -------------------------------------------------------------------------------
+
+
+def make_vif(number: int, what: EffectivePolicy) -> Vif:
+    """Return a VIF with an address."""
+    own = frozenset((parse_prefix('10.0.0.%d' % number), parse_prefix('fd00::%x' % number)))
+    managed = what.mode in (Mode.LOCKED, Mode.ISOLATED)
+    return Vif(number, 0, 'vm%d' % number, '02:00:00:00:00:%02x' % number,
+               (Attached(NET, 'xapi1', 'u'),), False,
+               what._replace(addresses=own) if managed else what,
+               (VifPort('vif%d.0' % number, number),))
+
+
+def make_place(vifs: Sequence[Vif], facts: Network = UNKNOWN,
+               members: Optional[Dict[str, Tuple[RemoteMember, ...]]] = None) -> Place:
+    """Return a network with these VIFs."""
+    return Place('xapi1', 'xapi1', 'u', NET, facts, GROUPS,
+                 tuple(('vif%d.0' % vif.domid, vif) for vif in vifs), members or {})
+
+
+def end(vif: Vif, address: str = '') -> End:
+    """Return a VIF as an end."""
+    return End('vif%d.0' % vif.domid, parse_prefix(address or '10.0.0.%d' % vif.domid), vif.mac,
+               vif)
+
+
+GATEWAY = Gateway(parse_prefix('10.0.0.254'), None, '02:00:00:00:00:fe')
+SUBNET = frozenset((parse_prefix('10.0.0.0/24'),))
+OUTSIDE = End('192.0.2.1', parse_prefix('192.0.2.1'), GATEWAY.mac or '', gateway=True)
+STRANGER = End('10.0.0.77', parse_prefix('10.0.0.77'), '02:00:00:00:ff:fe')
+
+
+@pytest.mark.parametrize('facts, other, reaches', [
+    (Network(), OUTSIDE._replace(gateway=False), True), (Network(), STRANGER, True),
+    (Network(subnets=SUBNET), STRANGER, False),
+    (Network(subnets=SUBNET), OUTSIDE._replace(gateway=False), True),
+    (Network(gateways=(GATEWAY,)), STRANGER, False), (Network(gateways=(GATEWAY,)), OUTSIDE, True),
+    (Network(gateways=(GATEWAY,), subnets=SUBNET), OUTSIDE._replace(
+        address=parse_prefix('10.0.0.78')), False),
+    (Network(gateways=(GATEWAY,)), OUTSIDE._replace(address=parse_prefix('169.254.1.1')), False),
+    (Network(gateways=(GATEWAY._replace(mac=None),)), STRANGER, True),
+    (Network(gateways=(GATEWAY,)), End('gw', parse_prefix('10.0.0.254'), GATEWAY.mac or '',
+                                       gateway=True), True),
+    (Network(gateways=(GATEWAY,)), End('fake', parse_prefix('10.0.0.254'), '02:00:00:00:00:99'),
+     False)])
+def test_external(facts: Network, other: End, reaches: bool) -> None:
+    vif = make_vif(1, policy(allow='external'))
+    for steps in (judge(make_place([vif], facts), end(vif), other, Talk('icmp')),
+                  judge(make_place([vif], facts), other, end(vif), Talk('icmp'))):
+        assert all(step.admits for step in steps) is reaches, steps
+
+
+def test_who_may_claim_an_address() -> None:
+    """Addresses of VIFs, gateways and members elsewhere are their own, whoever admits them."""
+    red, thief = make_vif(1, policy('red', '0.0.0.0/0')), make_vif(2, EffectivePolicy(
+        Mode.UNLOCKED))
+    other = make_vif(3, policy('red'))
+    far = RemoteMember('u', '02:00:00:00:00:44', frozenset((parse_prefix('10.0.0.44'),)))
+    place = make_place([red, thief, other], Network(gateways=(GATEWAY,)), {'red': (far,)})
+    for address, fine in (('10.0.0.2', True), ('10.0.0.3', False), ('10.0.0.254', False),
+                          ('10.0.0.44', False), ('10.0.0.1', False)):
+        steps = judge(place, end(thief, address), end(red), Talk('icmp'))
+        assert all(step.admits for step in steps) is fine, (address, steps)
+    there = End('far', parse_prefix('10.0.0.44'), far.mac, elsewhere='red')
+    assert judge(place, there, end(red), Talk('icmp'))[-1].because == 'both are in group red'
+    assert not judge(place, there._replace(mac='02:00:00:00:00:45'), end(red),
+                     Talk('icmp'))[-1].admits
+
+
+def test_a_stolen_mac_address() -> None:
+    red, thief = make_vif(1, policy('red')), make_vif(2, EffectivePolicy(Mode.UNLOCKED))
+    thief = thief._replace(mac=red.mac)
+    place = make_place([red, thief])
+    step, = judge(place, end(thief), STRANGER, Talk('icmp'))
+    assert not step.admits and step.because == 'MAC address 02:00:00:00:00:01 is that of vif1.0'
+
+
+def test_a_udp_answer_needs_a_request() -> None:
+    one, other = make_vif(1, policy('web')), make_vif(2, policy('web'))
+    place, answer = make_place([one, other]), Talk('udp', 53, 40000, True)
+    assert all(step.admits for step in judge(place, end(one), end(other), answer, asked=True))
+    steps = judge(place, end(one), end(other), answer)
+    assert steps[-1].because.endswith('answers from port 53, but none was asked for')
+
+
+# --- everybody at once -------------------------------------------------------------------------
+
+
+NODES = st.lists(st.builds(
+    policy, st.sampled_from(['', 'red', 'blue', 'red blue', 'web', 'north', 'south', 'out']),
+    st.sampled_from(['', 'external', '10.0.0.0/29', '10.0.0.1;tcp/443 fd00::/64;udp/53',
+                     '10.0.0.2 10.0.0.3;icmp']),
+    st.sampled_from([Mode.ISOLATED] * 4 + [Mode.LOCKED, Mode.UNLOCKED, Mode.DISABLED])),
+    min_size=1, max_size=7)
+TALKS = {4: (Talk('icmp'), Talk('tcp', 40000, 443), Talk('tcp', 40000, 80),
+             Talk('udp', 40000, 53)), 6: (Talk('icmp6'), Talk('tcp', 40000, 443),
+                                          Talk('udp', 40000, 53))}
+
+
+def make_node(vif: Vif) -> Node:
+    """Return a VIF as a node, on a network that says nothing of itself."""
+    both = parse_prefix('10.0.0.%d' % vif.domid), parse_prefix('fd00::%x' % vif.domid)
+    unmanaged = vif.policy.mode is Mode.UNLOCKED
+    return Node('n', vif.policy, both, frozenset(both if unmanaged else ()))
+
+
+def passing(place: Place, one: Vif, other: Vif, version: int) -> FrozenSet[Talk]:
+    """Return which first packets pass over an IP version."""
+    address = '10.0.0.%d' if version == 4 else 'fd00::%x'
+    return frozenset(talk for talk in TALKS[version] if all(step.admits for step in judge(
+        place, end(one, address % one.domid), end(other, address % other.domid), talk)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(NODES)
+def test_the_matrix_is_what_passages_are(policies: List[EffectivePolicy]) -> None:
+    """It has a service if its first packet passes over some IP version, and no others."""
+    vifs = [make_vif(number, what) for number, what in enumerate(policies, 1)]
+    place = make_place(vifs)
+    links = find_links(list(map(make_node, vifs)), GROUPS)
+    for at, one in enumerate(vifs):
+        for other_at, other in enumerate(vifs):
+            if at == other_at:
+                continue
+            assert links[at].get(other_at) == links[other_at].get(at)
+            services = links[at].get(other_at, frozenset())
+            four, six = (passing(place, one, other, version) for version in (4, 6))
+            if EVERYTHING in services:
+                assert four == frozenset(TALKS[4]) or six == frozenset(TALKS[6])
+            else:
+                assert four | six == {talk for talk in TALKS[4] + TALKS[6] if any(
+                    serve(service, talk) for service in services)}, (one, other, services)
+
+
+@settings(max_examples=60, deadline=None)
+@given(NODES)
+def test_sets_of_the_alike(policies: List[EffectivePolicy]) -> None:
+    """Every VIF is in one set, and the sets say of each pair what the links say."""
+    nodes = [Node('n', what, (parse_prefix('10.0.0.%d' % (at + 1)),))
+             for at, what in enumerate(policies)]
+    links = find_links(nodes, GROUPS)
+    sets = find_alike(nodes, links)
+    assert sorted(at for alike in sets for at in alike.members) == list(range(len(nodes)))
+    home = {at: place for place, alike in enumerate(sets) for at in alike.members}
+    for at in range(len(nodes)):
+        for other in range(len(nodes)):
+            assert dict(sets[home[at]].reaches).get(home[other]) == links[at].get(other)
+
+
+def test_common_services() -> None:
+    def services(text: str) -> FrozenSet[object]:
+        return frozenset(map(parse_service, text.split()))
+    assert common(services('tcp/1-100 udp'), services('tcp/50-200 udp/53 icmp')) == services(
+        'tcp/50-100 udp/53')
+    assert common(ALL, services('icmp')) == services('icmp') == common(services('icmp'), ALL)
+    node = Node('n', policy('web'), (parse_prefix('10.0.0.1'),))
+    six = Node('m', policy('web'), (parse_prefix('fd00::1'),))
+    assert between(node, six, GROUPS) == frozenset()        # they share no IP version
+    assert between(node, node, GROUPS) == GROUPS['web'].rules
+    assert outside(Node('n', policy('out', 'external;udp/53'), ()), GROUPS) == services('udp/53')
+
+
+# --- ofproto/trace -----------------------------------------------------------------------------
+
+
+def test_packets_as_the_switch_wants_them() -> None:
+    four = parse_prefix('10.0.0.1'), parse_prefix('10.0.0.2')
+    six = parse_prefix('fd00::1'), parse_prefix('fd00::2')
+    assert format_packet(3, 120, ('a', 'b'), four, ANSWER) == (
+        'in_port=3,vlan_tci=0x1078,dl_src=a,dl_dst=b,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64,'
+        'tcp_src=443,tcp_dst=40000,tcp_flags=0x12')
+    assert format_packet(3, 0, ('a', 'b'), six, Talk('icmp6', answer=True)) == (
+        'in_port=3,dl_src=a,dl_dst=b,icmp6,ipv6_src=fd00::1,ipv6_dst=fd00::2,nw_ttl=64,'
+        'icmpv6_type=129,icmpv6_code=0')
+
+
+@pytest.mark.parametrize('actions, ports, balanced', [
+    ('drop', (), False), ('4', (4,), False),
+    ('push_vlan(vid=120,pcp=0),2,pop_vlan,3', (2, 3), False),
+    ('ct(commit,zone=40960),7', (7,), False), ('ct_clear,8', (8,), False),
+    ('set(eth(src=02:00:00:00:00:01)),5', (5,), False), ('hash(l4(0)),recirc(0x1)', (), True),
+    ('ct(zone=1),recirc(0x1)', (), False),
+    ('clone(tnl_push(tnl_port(4),out_port(3)),9)', (), False)])
+def test_what_the_switch_does(actions: str, ports: Tuple[int, ...], balanced: bool) -> None:
+    traced = parse_trace(' 0. priority 0\n    NORMAL\n\nDatapath actions: %s\n' % actions)
+    assert (traced.ports, traced.balanced) == (frozenset(ports), balanced)
+
+
+def test_where_it_ended() -> None:
+    ours = '234. reg13=1, priority 10, cookie 0x5849534f40000400\n    drop\nDatapath actions: drop'
+    assert parse_trace(ours).end.startswith('table 234, ISOLATED_DROP')
+    assert parse_trace(' 0. ip, priority 40000\n    drop').end == (
+        'table 0, ip, priority 40000, a flow that is not ours')
+    assert parse_trace('').end == 'nothing was traced'
+    assert parse_ports('system@ovs-system: hit:1\n  xenbr0:\n    vif1.0 5/7: (system)\n') == {
+        'vif1.0': 7}
