@@ -8,10 +8,15 @@ from xsisolate.errors import EXIT_HOST, UsageError, XsisolateError
 from xsisolate.rules import run_rules
 from xsisolate.vifscript import run_vif
 
+HANDED_BACK = '/run/xsisolate/handed-back'      # by `xsisolate deactivate`, see takeover.py
+
 
 def main(argv: Sequence[str]) -> int:
     """Run the hook that `argv` names; the exit code is what xenopsd is told."""
     name = os.path.basename(argv[0])
+    if len(argv) > 1 and os.path.exists(os.environ.get('XSISOLATE_ROOT', '') + HANDED_BACK):
+        from xsisolate.handback import run_stock
+        run_stock(argv)
     log = Log('xsisolate-' + name)
     try:
         if name == 'vif':

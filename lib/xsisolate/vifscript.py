@@ -14,7 +14,8 @@ from xsisolate.dom0.run import CommandFailed
 from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import EXIT_DONE, HostError
-from xsisolate.rules import clear, close_netdev, filter_vif, name_vm, try_to_name_vm
+from xsisolate.rules import (STOCK_RULES, clear, close_netdev, filter_vif, name_vm,
+                             try_to_name_vm)
 
 ON, OFF = ('true', 'on'), ('false', 'off')
 ETHTOOL_KEY = 'ethtool-'
@@ -100,9 +101,13 @@ def set_offloads(event: Event, private: Mapping[str, str], log: Log) -> None:
 
 def call_rules(event: Event, private: Mapping[str, str], store: Xenstore, argv: Sequence[str],
                log: Log) -> None:
-    """Call the setup-vif-rules that xenopsd chose; our own one runs right here."""
+    """Call the setup-vif-rules that xenopsd chose; our own one runs right here.
+
+    It does so also where the stock one is named: by a xenopsd that has not been restarted
+    since the hooks were taken over.
+    """
     script = private.get('setup-vif-rules', '')
-    if script and not is_own(script, argv):
+    if script and script != STOCK_RULES and not is_own(script, argv):
         run_script(script, event)
     elif event.action == 'filter':
         filter_vif(event, store, log)

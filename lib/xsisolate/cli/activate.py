@@ -1,0 +1,161 @@
+"""`xsisolate activate` and `deactivate`: take the hooks over, give them back."""
+import argparse
+import os
+import sys
+from typing import Any, Iterator, Optional, Sequence, TextIO
+
+from xsisolate.core.takeover import Step
+from xsisolate.dom0.ovsdb import Ovsdb
+from xsisolate.dom0.run import run as run_program
+from xsisolate.dom0.syslog import Log, escape
+from xsisolate.dom0.xenstore import Xenstore
+from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, ConfigError, HostError,
+                              XsisolateError)
+from xsisolate.gather import read_configuration
+from xsisolate.readiness import against_activating, against_deactivating, against_restarting
+from xsisolate.survey import Dom0
+from xsisolate.takeover import forget_ended, is_active, is_untouched, needs_restart, plan_steps
+
+RESTART = '/opt/xensource/bin/xe-toolstack-restart'
+RESTART_TIMEOUT_S = 300.0
+COMMAND = {True: 'activate', False: 'deactivate'}
+EXAMPLES = '''
+examples:
+  xsisolate {0} --dry-run       show what would be done; exit code 4 if anything would
+  xsisolate {0}                 do it; a run that failed half-way is simply run again
+  xsisolate {0} --restart-toolstack
+
+xenopsd calls other hooks only after a restart of the toolstack. {0} says when one is needed and
+restarts it only when told to. VMs keep running meanwhile; tasks would be lost, and a host with HA
+would be fenced, so neither may be there.
+'''
+
+
+def add_parser(commands: Any) -> None:
+    """Add both commands to the command line."""
+    for name, active, text in (
+            ('activate', True, 'take the hooks of this host over, also for VIFs that are plugged'),
+            ('deactivate', False, 'give the hooks of this host back, and remove all our flows')):
+        parser = commands.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + '.',
+            epilog=EXAMPLES.format(name), formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument('--dry-run', action='store_true',
+                            help='change nothing; print what would be done')
+        parser.add_argument('--restart-toolstack', action='store_true',
+                            help='restart the toolstack at the end, if that is needed')
+        parser.set_defaults(run=run, active=active)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run either command."""
+    active: bool = arguments.active
+    configuration = read_configuration()
+    if active and configuration.error:
+        raise ConfigError('%s; nothing was changed' % configuration.error)
+    if not arguments.dry_run:
+        forget_ended()
+    if not active and is_untouched() and not is_within_reach():
+        print('nothing to do: the hooks are the stock ones, and nothing runs here that has flows')
+        return EXIT_DONE
+    with connect_switch() as ovsdb, Xenstore() as store:
+        dom0 = Dom0(ovsdb, store, configuration)
+        steps = plan_steps(dom0, active)
+        problems = list(find_problems(active, arguments.restart_toolstack)) if steps else []
+        if problems:
+            return refuse(problems)
+        if not steps:
+            print('nothing to do: the hooks are %s' % (
+                'taken over' if active else 'the stock ones'))
+        elif arguments.dry_run:
+            for step in steps:
+                say('would ' + step.text)
+            return EXIT_DIFFERENT
+        else:
+            take_or_undo(dom0, steps, active)
+    if not arguments.dry_run:
+        restart(arguments.restart_toolstack)
+    return EXIT_DONE
+
+
+def say(text: str, stream: Optional[TextIO] = None) -> None:
+    """Print lines of ASCII: rpm's scriptlets have no locale, and a guest may choose some words."""
+    for line in text.splitlines():
+        print(escape(line), file=stream or sys.stdout, flush=True)
+
+
+def connect_switch() -> Ovsdb:
+    """Return a connection to Open vSwitch, without which nobody can be isolated."""
+    try:
+        return Ovsdb()
+    except HostError as error:
+        raise HostError('%s; isolation needs it (xe-switch-network-backend openvswitch); nothing '
+                        'was changed' % error) from error
+
+
+def is_within_reach() -> bool:
+    """Tell whether there are xenstored and Open vSwitch, as there must be for a VIF."""
+    try:
+        with Ovsdb(), Xenstore():
+            return True
+    except HostError:
+        return False
+
+
+def find_problems(active: bool, restart_wanted: bool) -> Iterator[str]:
+    """Yield what speaks against it."""
+    if active:
+        yield from against_activating()
+        return
+    yield from against_deactivating()
+    if restart_wanted:
+        yield from against_restarting()
+
+
+def refuse(problems: Sequence[str]) -> int:
+    """Say why nothing was changed."""
+    for problem in problems:
+        say('xsisolate: ' + problem, sys.stderr)
+    say('xsisolate: nothing was changed', sys.stderr)
+    return EXIT_HOST
+
+
+def take_or_undo(dom0: Dom0, steps: Sequence[Step], active: bool) -> None:
+    """Take all steps, or leave the host as it was: with the hooks of the one or of the other."""
+    before = is_active()
+    try:
+        take(steps)
+    except HostError as error:
+        if before is active:    # a repair of what was there: what is done of it is good
+            raise HostError('%s; correct this and run it again' % error) from error
+        say('xsisolate: %s; taking everything back' % error, sys.stderr)
+        try:
+            take(plan_steps(dom0, before))
+        except HostError as second:
+            raise HostError('nor could everything be taken back: %s; correct this and run '
+                            '`xsisolate %s`' % (second, COMMAND[before])) from error
+        raise HostError('nothing has changed after all') from error
+    Log('xsisolate', stderr=False).info(COMMAND[active] + 'd', steps=len(steps))
+
+
+def take(steps: Sequence[Step]) -> None:
+    """Take steps; one that fails ends it."""
+    for number, step in enumerate(steps, 1):
+        say('%d/%d %s' % (number, len(steps), step.text))
+        try:
+            step.act()
+        except XsisolateError as error:
+            raise HostError('could not %s: %s' % (step.text.splitlines()[0], error)) from error
+
+
+def restart(wanted: bool) -> None:
+    """Say that the toolstack must be restarted, or do it if that is wanted."""
+    if not needs_restart():
+        return
+    if not wanted:
+        print('The toolstack must be restarted: until then xenopsd calls %s for VIF.move and '
+              'VIF.set_locking_mode. When no task runs and HA is off: %s'
+              % ('the stock hooks' if is_active() else 'ours, which hand over to the stock ones,',
+                 os.path.basename(RESTART)))
+        return
+    print('restarting the toolstack', flush=True)
+    run_program((RESTART,), timeout=RESTART_TIMEOUT_S)

@@ -1,0 +1,56 @@
+"""Small text files in /etc and /run that are there whole or not at all."""
+import os
+from contextlib import suppress
+from typing import List, Optional
+
+from xsisolate.errors import HostError
+
+SIZE_LIMIT = 1 << 16
+
+
+def read_file(path: str) -> Optional[str]:
+    """Return a file's text, None if there is no such file."""
+    try:
+        with open(path, encoding='utf-8', errors='replace') as file:
+            return file.read(SIZE_LIMIT)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HostError('%s: cannot be read: %s' % (path, error.strerror)) from error
+
+
+def put_file(path: str, text: Optional[str]) -> None:
+    """Have a file with this text, or none.
+
+    The new text is written beside the file's folder, for xenopsd reads whatever is inside.
+    """
+    folder, name = os.path.split(path)
+    partial = '%s.%s.new' % (folder, name)
+    try:
+        if text is None:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            return
+        os.makedirs(folder, 0o755, exist_ok=True)
+        number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(number, 'w', encoding='utf-8') as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(number, 0o644)
+            os.fsync(number)
+        os.rename(partial, path)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(partial)
+        raise HostError('%s: cannot be written: %s' % (path, error.strerror)) from error
+
+
+def leftovers(path: str) -> List[str]:
+    """Return files whose names begin with this one's: what rpm and editors leave behind."""
+    folder, name = os.path.split(path)
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return sorted(os.path.join(folder, other) for other in names
+                  if other.startswith(name) and other != name)

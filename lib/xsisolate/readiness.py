@@ -1,0 +1,64 @@
+"""May the hooks change hands on this host now? Every reason against it, a line each."""
+import os
+from typing import Iterator
+
+from xsisolate.core.takeover import OURS, RULES, STOCK, VIF
+from xsisolate.dom0.run import CommandFailed, run
+from xsisolate.dom0.xe import is_ha_enabled, read_pending_tasks
+from xsisolate.dom0.xenopsdconf import read_xenopsd_config
+from xsisolate.errors import HostError
+
+TASKS_SHOWN = 5
+
+
+def against_activating() -> Iterator[str]:
+    """Yield what speaks against taking the hooks over."""
+    yield from _unusable_hooks()
+    yield from _strangers()
+    yield from against_restarting()
+
+
+def against_deactivating() -> Iterator[str]:
+    """Yield what speaks against giving the hooks back: nobody would be there to take them."""
+    for name in (RULES, VIF):
+        path = '%s/%s' % (STOCK, name)
+        if not os.access(path, os.X_OK):
+            yield '%s is missing or cannot be executed: reinstall the package xenopsd' % path
+
+
+def against_restarting() -> Iterator[str]:
+    """Yield what speaks against restarting the toolstack."""
+    try:
+        if is_ha_enabled():
+            yield ('HA is enabled: a restart of the toolstack would fence this host; '
+                   'disable it first (xe pool-ha-disable), enable it again afterwards')
+        tasks = read_pending_tasks()
+    except HostError as error:
+        yield 'XAPI does not say whether HA is on or tasks are pending: %s' % error
+        return
+    if tasks:
+        yield ('%d tasks are pending: wait until they have ended (xe task-list): %s%s' % (
+            len(tasks), ', '.join(tasks[:TASKS_SHOWN]),
+            ', ...' if len(tasks) > TASKS_SHOWN else ''))
+
+
+def _unusable_hooks() -> Iterator[str]:
+    """Yield which of our hooks do not even start; called without arguments they only complain."""
+    for name in (RULES, VIF):
+        try:
+            run(('%s/%s' % (OURS, name),))
+        except CommandFailed as error:
+            if 'usage: %s' % name in str(error):
+                continue
+            yield 'our hook does not run: %s' % error
+        else:
+            yield 'our hook %s/%s is not what it should be' % (OURS, name)
+
+
+def _strangers() -> Iterator[str]:
+    """Yield hooks of others that xenopsd calls: who put them there wants them called."""
+    config = read_xenopsd_config()
+    for name, hook in ((RULES, config.setup_vif_rules), (VIF, config.vif_script)):
+        if os.path.dirname(hook.path) not in (OURS, STOCK):
+            yield ('xenopsd calls neither the stock %s nor ours but %s, because of %s: remove that '
+                   'first' % (name, hook.path, hook.where))

@@ -1,0 +1,145 @@
+"""Take the hooks over, or give them back: what differs from that, as steps to be taken.
+
+Nothing is remembered of an earlier run. Each step comes from comparing the host with what it
+should be, so a run that failed half-way is simply run again, and `deactivate` is `activate`
+with the other answer. Order matters: at no moment may a VIF be without the flows it needs.
+"""
+import os
+from typing import Callable, Iterator, List, Optional
+
+from xsisolate.core.model import Config
+from xsisolate.core.takeover import (OURS, OVS_TEXT_FILE, RULES, STOCK, UNITS, VIF, Pending, Step,
+                                     desired_files, must_restart, switch)
+from xsisolate.dom0 import systemd
+from xsisolate.dom0.etcfile import leftovers, put_file, read_file
+from xsisolate.dom0.xenopsdconf import PROCESS, find_process, read_xenopsd_config
+from xsisolate.errors import HostError
+from xsisolate.gather import Configuration
+from xsisolate.survey import Dom0
+from xsisolate.switchover import bridge_steps, key_steps, stock_flow_steps, stock_rules_steps
+
+TAKEN_OVER, HANDED_BACK = '/run/xsisolate/taken-over', '/run/xsisolate/handed-back'
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def is_active() -> bool:
+    """Tell whether xenopsd, started now, would call our setup-vif-rules."""
+    return read_xenopsd_config().setup_vif_rules.path == '%s/%s' % (OURS, RULES)
+
+
+def is_untouched() -> bool:
+    """Tell whether xenopsd and udev have nothing of ours to read."""
+    return not list(_file_steps(False))
+
+
+def needs_restart() -> bool:
+    """Tell whether the xenopsd that runs calls other hooks than it would if it started now."""
+    return must_restart(_read_pending(), _name_xenopsd())
+
+
+def plan_steps(dom0: Dom0, active: bool) -> List[Step]:
+    """Return what must be done until the hooks are ours, or are not, in this order."""
+    switch_over = list(_file_steps(active))
+    if active:
+        return [*switch_over, *bridge_steps(dom0), *key_steps(dom0, active),
+                *stock_flow_steps(dom0), *_unit_steps(active)]
+    # What removes flows comes last, after what puts the stock ones in their place; but a
+    # change of fail mode takes away the stock ones, too, so that comes before.
+    return [*_unit_steps(active), *switch_over, *key_steps(dom0, active),
+            *bridge_steps(failing_open(dom0), 'fail_mode'),
+            *stock_rules_steps(dom0), *bridge_steps(released(dom0))]
+
+
+def failing_open(dom0: Dom0) -> Dom0:
+    """Return the host as if its configuration wanted no network to fail closed."""
+    config = dom0.configuration.config
+    networks = {name: network._replace(fail_closed=False)
+                for name, network in config.networks.items()}
+    return dom0._replace(configuration=dom0.configuration._replace(
+        config=config._replace(networks=networks)))
+
+
+def released(dom0: Dom0) -> Dom0:
+    """Return the host as if it had no configuration, and no VIF a policy."""
+    return dom0._replace(configuration=Configuration(Config()), released=True)
+
+
+# --- files, and who has read them ----------------------------------------------------------
+
+
+def _file_steps(active: bool) -> Iterator[Step]:
+    """Yield what makes xenopsd, udev and systemd call us, or stop doing so."""
+    desired = desired_files(active, _read_ovs_text())
+    if not active:
+        desired.update({debris: None for path in desired for debris in leftovers(path)})
+    changes = {path: text for path, text in desired.items() if read_file(path) != text}
+    if is_active() is not active:
+        # first of all: hooks that are called although they were given back look at this
+        yield Step('note that the xenopsd that runs does not know yet',
+                   lambda: _note_switch(active))
+    for path, text in sorted(changes.items()):
+        yield Step('%s %s' % ('write' if text else 'remove', path), _putter(path, text))
+    if changes:
+        yield Step('have udev and systemd read that', systemd.reload_files)
+        yield Step('see that xenopsd will call %s/*' % (OURS if active else STOCK),
+                   lambda: _check_outcome(active))
+
+
+def _read_ovs_text() -> str:
+    text = read_file(os.path.join(TOP, OVS_TEXT_FILE))
+    if text is None:
+        raise HostError('%s is missing: reinstall xsisolate' % os.path.join(TOP, OVS_TEXT_FILE))
+    return text
+
+
+def _putter(path: str, text: Optional[str]) -> Callable[[], None]:
+    return lambda: put_file(path, text)
+
+
+def _check_outcome(active: bool) -> None:
+    """Raise HostError if some other file has the last word."""
+    config = read_xenopsd_config()
+    for name, hook in ((RULES, config.setup_vif_rules), (VIF, config.vif_script)):
+        if (os.path.dirname(hook.path) == OURS) is not active:
+            raise HostError('xenopsd would call %s, because of %s; it should be %s/%s: '
+                            'correct that and run this again'
+                            % (hook.path, hook.where, OURS if active else STOCK, name))
+
+
+def _note_switch(active: bool) -> None:
+    _write_pending(switch(_read_pending(), _name_xenopsd(), active))
+
+
+def forget_ended() -> None:
+    """Forget a xenopsd that does not know yet, when it has ended."""
+    pending = _read_pending()
+    if any(pending) and _name_xenopsd() not in pending:
+        _write_pending(Pending())
+
+
+def _write_pending(pending: Pending) -> None:
+    put_file(_rooted(TAKEN_OVER), pending.taken_over or None)
+    put_file(_rooted(HANDED_BACK), pending.handed_back or None)
+
+
+def _read_pending() -> Pending:
+    return Pending(*(read_file(_rooted(path)) or '' for path in (TAKEN_OVER, HANDED_BACK)))
+
+
+def _name_xenopsd() -> str:
+    """Return pid and start time of the xenopsd that runs, '' if none does."""
+    pid = find_process(PROCESS)
+    status = read_file('/proc/%d/stat' % pid) if pid else None
+    return '%s %s' % (pid, status.rsplit(')', 1)[1].split()[19]) if status else ''
+
+
+def _rooted(path: str) -> str:
+    return os.environ.get('XSISOLATE_ROOT', '') + path
+
+
+def _unit_steps(active: bool) -> Iterator[Step]:
+    """Yield the units that must be started and enabled, or stopped."""
+    units = systemd.missing_units(UNITS) if active else systemd.present_units(UNITS)
+    if units:
+        yield Step('%s %s' % ('start' if active else 'stop', ', '.join(units)),
+                   lambda: (systemd.start_units if active else systemd.stop_units)(units))
