@@ -2,6 +2,7 @@
 import argparse
 from typing import Any
 
+from xsisolate.bundled import find_ovs
 from xsisolate.dom0.syslog import Log
 from xsisolate.errors import EXIT_DONE
 
@@ -27,6 +28,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the daemon until it is told to stop."""
-    from xsisolate.watch.loop import Loop  # the other commands do without OVS's library
+    find_ovs()      # the other commands do without it
+    from xsisolate.watch.loop import Loop
     Loop(Log('xsisolate-watch')).run()
     return EXIT_DONE
