@@ -10,8 +10,8 @@ SUITE = $(PYTHON) tests/suite.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
-	test-commands test-browser test-lab test-demo measure test-mutants lint golden completion \
-	clean packages root
+	test-commands test-browser test-lab test-demo test-rpm measure test-mutants lint golden \
+	completion rpm repo clean packages root
 
 help:
 	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
@@ -19,7 +19,7 @@ help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
 		| while IFS='|' read -r command text; do printf '%-22s%s\n' "$$command" "$$text"; done
 	@echo
-	@echo 'All but lint, test-core and clean need root: the sandbox Dom0 makes namespaces.'
+	@echo 'All but lint, test-core, rpm, repo and clean need root: the sandbox Dom0 makes namespaces.'
 
 demo: root packages $(VENV)/ready $(VENV36)/ready ## eight VMs on a real Open vSwitch, isolated and tried (about 20 s)
 	@$(SETUP) demo
@@ -63,6 +63,15 @@ test-lab: root packages $(VENV)/ready ## the sandbox Dom0 itself
 
 test-demo: root packages $(VENV)/ready ## the demo: it notices sabotage, and cleans up
 	@$(SUITE) demo
+
+test-rpm: root packages $(VENV)/ready $(VENV36)/ready ## the package: installed, activated, upgraded and removed in a root of its own (about 90 s)
+	@$(SUITE) rpm
+
+rpm: packages $(VENV)/ready ## build the package of what is committed, into dist/
+	@rpm/build $(PYTHON)
+
+repo: rpm ## make a yum repository of it, in dist/repo/
+	@rpm/repo dist
 
 lint: $(VENV)/ready $(VENV36)/ready ## ruff, and mypy --strict
 	@$(SUITE) lint

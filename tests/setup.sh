@@ -31,6 +31,13 @@ missing() {
     present dnsmasq || echo dnsmasq-base
     present dhclient || echo isc-dhcp-client
     present iperf3 || echo iperf3
+    # what the package is made and tried with
+    present git || echo git
+    { present rpmbuild && present rpm2cpio; } || echo rpm
+    present cpio || echo cpio
+    present rpmlint || echo rpmlint
+    present createrepo_c || echo createrepo-c
+    present udevadm || echo udev
     ls /usr/lib/xen-*/bin/oxenstored >/dev/null 2>&1 || echo xen-utils
     present groff || echo groff-base    # its warnings about the man page are a test
     [ -z "${BROWSER_TOO:-}" ] || present chromium || echo chromium
