@@ -81,7 +81,7 @@ def test_every_flag_has_help_and_every_command_examples(command: str) -> None:
 
 def test_the_help_of_all() -> None:
     said = xsisolate('--help').out
-    assert all(re.search(r'^    %s ' % command, said, re.MULTILINE) for command in COMMANDS)
+    assert all(re.search(r'^    %s\s' % command, said, re.MULTILINE) for command in COMMANDS)
     assert 'exit codes: 0 done' in said and 'examples:' in said
 
 

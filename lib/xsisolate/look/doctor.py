@@ -2,9 +2,9 @@
 import importlib
 import os
 import stat
-import sys
 from typing import Any, Callable, Dict, Iterator, List, Sequence
 
+from xsisolate.bundled import find_ovs
 from xsisolate.config import config_file, read_config_text
 from xsisolate.core.model import Mode
 from xsisolate.dom0.ovsdb import Ovsdb
@@ -20,7 +20,6 @@ from xsisolate.look.switch import examine_bridges, examine_drift, examine_versio
 from xsisolate.look.toolstack import examine_ha, examine_keys, examine_units, examine_xenopsd
 from xsisolate.survey import Dom0
 
-OVS_LIBRARY = '/usr/share/openvswitch/python'
 OLD_S = 300.0           # what is known of the pool is old then
 Step = Callable[[str], None]
 
@@ -55,13 +54,12 @@ def examine_libraries() -> Iterator[Finding]:
     for name, what, needed in (('ovs', 'for the daemon', True),
                                ('yaml', 'for xsisolate.yaml', has_file)):
         try:
-            if name == 'ovs' and os.path.isdir(OVS_LIBRARY) and OVS_LIBRARY not in sys.path:
-                sys.path.append(OVS_LIBRARY)        # Dom0's, which only its users look into
+            if name == 'ovs':
+                find_ovs()
             module = importlib.import_module(name)
-        except ImportError as error:
+        except (ImportError, HostError) as error:
             found = 'cannot be imported: %s' % error
-            advice = 'reinstall xsisolate, which brings it' if name == 'yaml' else (
-                'reinstall openvswitch: %s must have it' % OVS_LIBRARY)
+            advice = 'reinstall xsisolate, which brings it'
             yield problem('library ' + name, found, what, advice) if needed else warning(
                 'library ' + name, found, what, advice)
             continue
