@@ -3,6 +3,7 @@
 Here the package is looked at from the host's side: udev, systemd, bugtool, an installer.
 """
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -116,6 +117,14 @@ def test_the_plugin_is_where_xapi_looks(dom0: Dom0) -> None:
     plugin = '/etc/xapi.d/plugins/xsisolate'
     assert os.access(plugin, os.X_OK)
     assert os.path.realpath(plugin).startswith('/usr/share/xsisolate/0.1.0-1/')
+
+
+def test_doctor_finds_who_answers(dom0: Dom0) -> None:
+    """It asks by its own ways what activate has done, and finds what the package brings."""
+    dom0.restart_toolstack()    # it goes by the files' times, and they were written once more
+    said = dom0.xsisolate('doctor')
+    for what in ('library ovs', 'library yaml', 'hook setup-vif-rules', 'hook vif', 'udev rule'):
+        assert re.search('^ok +' + what, said, re.MULTILINE), said
 
 
 def test_another_file_that_names_us_is_not_overlooked(dom0: Dom0) -> None:
