@@ -4,10 +4,11 @@ import sys
 from typing import Optional, Sequence
 
 from xsisolate import __version__
-from xsisolate.cli import check, doctor, explain, matrix, restart, seal, status, sync, watch
+from xsisolate.cli import (check, doctor, explain, matrix, relocate, restart, seal, set, status,
+                           sync, watch)
 from xsisolate.errors import EXIT_HOST, XsisolateError
 
-COMMANDS = (status, explain, matrix, seal, sync, check, doctor, watch, restart)
+COMMANDS = (status, explain, matrix, set, seal, relocate, sync, check, doctor, watch, restart)
 INTERRUPTED = 130           # as shells have it
 EXAMPLES = '''
 examples:
