@@ -7,16 +7,17 @@ Failure with a code of ours and one line.
 """
 import json
 import os
+import re
 import sys
 from typing import Any, Callable, Collection, Dict, List, Mapping
 
-from xsisolate.core.model import Mode
 from xsisolate.core.address import format_prefix
+from xsisolate.core.model import Mode
 from xsisolate.dom0.members import list_groups, read_members
 from xsisolate.dom0.ovsdb import Ovsdb
 from xsisolate.dom0.poolstate import read_state
 from xsisolate.dom0.run import CommandFailed, run
-from xsisolate.dom0.syslog import Log
+from xsisolate.dom0.syslog import Log, escape
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY, EXIT_USAGE, UsageError,
                               XsisolateError)
@@ -29,6 +30,8 @@ FAILED, NOT_HERE, INTERNAL = 'XSISOLATE_FAILED', 'XSISOLATE_NOT_HERE', 'XSISOLAT
 WAIT_MOST_S = 60.0
 COMMAND_TIMEOUT_S = 300.0
 RUN_COMMAND = 'import sys; sys.path.insert(0, %r); from xsisolate.cli import main; sys.exit(main())'
+
+UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 Arguments = Mapping[str, str]
 
@@ -48,10 +51,10 @@ def _guarded(name: str, function: Callable[[Arguments], Any],
         try:
             return json.dumps(function(arguments), sort_keys=True)
         except NotHere as error:
-            raise failure(NOT_HERE, [str(error)]) from None
+            raise failure(NOT_HERE, [escape(str(error))]) from None
         except XsisolateError as error:
             log.error('failed', fn=name, error=error)
-            raise failure(CODES.get(error.exit_code, FAILED), [str(error)]) from None
+            raise failure(CODES.get(error.exit_code, FAILED), [escape(str(error))]) from None
         except Exception as error:      # a mistake of ours: still one line
             log.error('failed', fn=name, error='internal: %r' % error)
             raise failure(INTERNAL, ['internal: %r' % error]) from None
@@ -61,6 +64,8 @@ def _guarded(name: str, function: Callable[[Arguments], Any],
 def refresh(arguments: Arguments) -> Dict[str, Any]:
     """Apply a VM's policy: vm; seals (JSON, by device: wait for these); wait (seconds)."""
     _check(arguments, ('vm',), ('seals', 'wait'))
+    if not UUID.fullmatch(arguments['vm'].lower()):
+        raise UsageError('refresh: not the uuid of a VM: %.60r' % arguments['vm'])
     try:
         seals = json.loads(arguments.get('seals') or '{}')
         wait = min(float(arguments.get('wait') or 0), WAIT_MOST_S)

@@ -288,19 +288,21 @@ class Pool(Effects):
         """Take over into the database what guests write to their vm-data."""
         while not self._stopped.wait(GUESTS_S):
             for host in self.hosts:
-                with self.db.lock:      # no message is under way that changes both
-                    try:
-                        found = host.call('vm_data') if host.pid else {}
-                    except LabError:
-                        continue
-                    for uuid, data in found.items():
-                        vm = self.vms.get(uuid)
-                        if vm and self.host_of(vm.ref) is host:
-                            kept = {key: value for key, value in
-                                    self.db.objects['VM'][vm.ref]['xenstore_data'].items()
-                                    if not key.startswith('vm-data/')}
-                            kept.update({'vm-data/' + key: value for key, value in data.items()})
-                            self._heard(vm, kept)
+                self._hear_host(host)
+
+    def _hear_host(self, host: PoolHost) -> None:
+        with self.db.lock:      # no message is under way that changes both
+            try:
+                found = host.call('vm_data') if host.pid else {}
+            except LabError:
+                return
+            for uuid, data in found.items():
+                vm = self.vms.get(uuid)
+                if vm and self.host_of(vm.ref) is host:
+                    kept = {key: value for key, value in self.record(vm)['xenstore_data'].items()
+                            if not key.startswith('vm-data/')}
+                    kept.update({'vm-data/' + key: value for key, value in data.items()})
+                    self._heard(vm, kept)
 
     def _heard(self, vm: PoolVm, data: Dict[str, str]) -> None:
         """A database-only change by xe stays until the domain's own vm-data changes."""
@@ -369,6 +371,8 @@ class Pool(Effects):
             self.db.set('VM', vm.ref, power_state='Running' if host else 'Halted',
                         resident_on=self.refs[host.name] if host else NULL,
                         scheduled_to_be_resident_on=NULL)
+            if host:
+                self._hear_host(host)
 
     def stop(self, vm: PoolVm) -> None:
         """VM.clean_shutdown."""

@@ -171,7 +171,8 @@ def _transport(method: str, function: Any, *args: Any) -> Any:
 
 def _explain_tls(error: ssl.SSLError) -> str:
     return ('%s; name its certificate with --ca FILE, or its --fingerprint'
-            % (getattr(error, 'verify_message', '') or error.reason or error))
+            % (getattr(error, 'verify_message', '') or getattr(error, 'reason', '')
+               or error.args[-1]))
 
 
 def _reason(error: Exception) -> str:

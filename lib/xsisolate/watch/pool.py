@@ -25,10 +25,10 @@ from xsisolate.dom0.xapi import Xapi, connect
 from xsisolate.errors import ConfigError, HostError, XsisolateError
 from xsisolate.gather import read_configuration
 
-EVENTS_S = 10.0             # so long XAPI waits for an event; then the configuration is looked at
+EVENTS_S = 5.0              # so long XAPI waits for an event; then the configuration is looked at
 COALESCE_S = 0.2            # events come in bursts
 RETRY_FIRST_S = 0.5         # after a failure, doubled each time ...
-RETRY_MOST_S = 15.0         # ... up to this
+RETRY_MOST_S = 5.0          # ... up to this
 PR_SET_PDEATHSIG = 1
 
 Members = Dict[str, Tuple[RemoteMember, ...]]
@@ -55,7 +55,7 @@ class Follower:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._complaint = ''
-        self._state = read_state() or PoolState(False)
+        self._state = (read_state() or PoolState(False))._replace(connected=False)
         self._pause = RETRY_FIRST_S
 
     def run(self) -> None:
