@@ -65,6 +65,7 @@ class Writer(NamedTuple):
 
     def ask_host(self, vm: XapiVm, seals: Seals) -> List[Dict[str, Any]]:
         """Have the host apply what was written; raise HostError that says what stands."""
+        self.report(Step('its host is asked to apply it', ()))
         try:
             return refresh(self.xapi, vm, seals)
         except XapiError as error:

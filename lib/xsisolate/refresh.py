@@ -15,6 +15,7 @@ from xsisolate.program import program
 from xsisolate.survey import Dom0, read_facts, survey_of
 
 POLL_S = 0.1
+LATE_S = 0.5                # vm-data may be so much later than the seal
 LOCK_DEADLINE_S = 30.0
 
 Seals = Mapping[str, Optional[str]]     # by device; None: it is to have neither seal nor policy
@@ -54,8 +55,8 @@ def refresh_vm(dom0: Dom0, vm_uuid: str, seals: Seals, wait: float) -> List[Refr
     deadline = monotonic() + wait
     found = []
     for devid in find_devices(dom0.store, domid):
-        while not has_arrived(dom0.store, domid, devid, seals) and monotonic() < deadline:
-            sleep(POLL_S)
+        if str(devid) in seals:
+            wait_for(dom0.store, domid, devid, seals[str(devid)], deadline)
         found.append(_refresh(dom0, domid, devid))
     return found
 
@@ -76,13 +77,21 @@ def find_devices(store: Xenstore, domid: int) -> Sequence[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def has_arrived(store: Xenstore, domid: int, devid: int, seals: Seals) -> bool:
-    """Tell whether a VIF carries the seal that was written, and vm-data fits it."""
-    if str(devid) not in seals:
-        return True
-    wanted = seals[str(devid)]
-    seal, state = read_state(store, domid, devid)
-    return seal == wanted and state is (Sealing.SEALED if wanted else Sealing.NONE)
+def wait_for(store: Xenstore, domid: int, devid: int, wanted: Optional[str],
+             deadline: float) -> None:
+    """Wait until a VIF carries the seal that was written, and vm-data fits it.
+
+    vm-data comes first. When the seal is here and they do not fit, nothing more is on its way.
+    """
+    arrived = 0.0
+    while monotonic() < deadline:
+        seal, state = read_state(store, domid, devid)
+        if seal == wanted:
+            if state is (Sealing.SEALED if wanted else Sealing.NONE):
+                return
+            arrived = arrived or monotonic()
+            deadline = min(deadline, arrived + LATE_S)
+        sleep(POLL_S)
 
 
 def read_state(store: Xenstore, domid: int, devid: int) -> Tuple[Optional[str], Sealing]:

@@ -1,4 +1,4 @@
-"""Groups that span two hosts, kept by the daemons: members come, go, migrate; XAPI goes and comes."""
+"""Groups that span two hosts, kept by the daemons: members migrate, XAPI goes and comes."""
 import json
 import os
 import signal
@@ -12,9 +12,7 @@ from lab.pool import Pool, PoolVm
 from lab.poolhost import Daemon, PoolHost
 from lab.xapidb import Refused
 
-from conftest import Admin, until
-
-NOISE = ('table=215', 'table=216')
+from conftest import until
 
 
 @pytest.fixture(scope='module')

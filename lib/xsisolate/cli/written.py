@@ -29,15 +29,17 @@ def show(written: Written, dry_run: bool) -> None:
         say('%s: would write' % name_of(vm) if written.steps else '%s: nothing to do' % name_of(vm))
         say(*('  ' + printable(what) for what in written.steps))
     seals, now = seals_of(vm, written.policies), {str(vif['device']): vif for vif in written.hosts}
-    rows = [[devid, as_words(policy), short(seals.get(devid)), _state(vm, now.get(devid))]
+    rows = [[devid, as_words(policy), short(seals.get(devid)),
+             _state(vm, bool(now), now.get(devid))]
             for devid, policy in sorted(written.policies.items(),
                                         key=lambda item: natural(item[0]))]
     say(*table(TITLES, rows))
 
 
-def _state(vm: XapiVm, vif: Optional[Dict[str, Any]]) -> Cell:
+def _state(vm: XapiVm, asked: bool, vif: Optional[Dict[str, Any]]) -> Cell:
     if vif is None:
-        return Cell('not asked' if vm.is_live else 'the VM does not run')
+        return Cell('the VM does not run' if not vm.is_live else
+                    'not plugged' if asked else 'not asked')
     if vif['applied']:
         return Cell('%s: %s' % (vif['vif'], vif['mode']), 'good')
     return Cell('%s: %s' % (vif['vif'], printable(str(vif['error'] or 'not on its bridge'))), 'bad')
