@@ -10,8 +10,8 @@ SUITE = $(PYTHON) tests/suite.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
-	test-commands test-browser test-lab test-demo measure test-mutants lint golden completion \
-	clean packages root
+	test-commands test-xapi test-browser test-lab test-demo measure test-mutants lint golden \
+	completion clean packages root
 
 help:
 	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
@@ -57,6 +57,9 @@ test-commands: root packages $(VENV)/ready $(VENV36)/ready ## status, explain, m
 test-browser: root packages $(VENV)/ready ## the matrix's page in Chromium, which is installed for that (not part of make test)
 	@$(SETUP) browser
 	@$(SUITE) browser
+
+test-xapi: root packages $(VENV)/ready ## commands over XAPI, the plugin, groups of a pool of two hosts
+	@$(SUITE) xapi
 
 test-lab: root packages $(VENV)/ready ## the sandbox Dom0 itself
 	@$(SUITE) lab

@@ -41,7 +41,8 @@ def test_this_host(root, text):
     assert read_host_uuid() == UUID
 
 
-@pytest.mark.parametrize('text', [None, '', "INSTALLATION_UUID='x'\n", 'XINSTALLATION_UUID=' + UUID])
+@pytest.mark.parametrize('text', [None, '', "INSTALLATION_UUID='x'\n",
+                                  'XINSTALLATION_UUID=' + UUID])
 def test_no_host(root, text):
     (root / 'etc').mkdir()
     if text is not None:
