@@ -21,7 +21,7 @@ help:
 	@echo
 	@echo 'All but lint, test-core and clean need root: the sandbox Dom0 makes namespaces.'
 
-demo: root packages $(VENV)/ready $(VENV36)/ready ## eight VMs on a real Open vSwitch, isolated and tried (about 20 s)
+demo: root packages $(VENV)/ready $(VENV36)/ready ## eight VMs on a real Open vSwitch, isolated and tried; an admin on a pool (about 30 s)
 	@$(SETUP) demo
 
 test: root packages $(VENV)/ready $(VENV36)/ready ## everything, on Python 3.6 and the current one

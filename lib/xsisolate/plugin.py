@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from typing import Any, Callable, Collection, Dict, List, Mapping
+from typing import Any, Callable, Collection, Dict, List, Mapping, Type
 
 from xsisolate.core.address import format_prefix
 from xsisolate.core.model import Mode
@@ -19,13 +19,15 @@ from xsisolate.dom0.poolstate import read_state
 from xsisolate.dom0.run import CommandFailed, run
 from xsisolate.dom0.syslog import Log, escape
 from xsisolate.dom0.xenstore import Xenstore
-from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY, EXIT_USAGE, UsageError,
-                              XsisolateError)
+from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, EXIT_USAGE,
+                              HostError, PolicyError, UsageError, XsisolateError)
 from xsisolate.gather import read_configuration
 from xsisolate.refresh import NotHere, refresh_vm
 from xsisolate.survey import Dom0, survey_of, survey_vifs
 
 CODES = {EXIT_USAGE: 'XSISOLATE_USAGE', EXIT_POLICY: 'XSISOLATE_POLICY'}
+ERRORS: Mapping[int, Type[XsisolateError]] = {
+    EXIT_USAGE: UsageError, EXIT_POLICY: PolicyError}
 FAILED, NOT_HERE, INTERNAL = 'XSISOLATE_FAILED', 'XSISOLATE_NOT_HERE', 'XSISOLATE_INTERNAL'
 WAIT_MOST_S = 60.0
 COMMAND_TIMEOUT_S = 300.0
@@ -123,8 +125,12 @@ def groups(arguments: Arguments) -> Dict[str, Any]:
 def _command(words: List[str]) -> Any:
     """Return what a command of ours prints as JSON: the plugin and the command say the same."""
     library = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    text = run([sys.executable, '-c', RUN_COMMAND % library, *words], timeout=COMMAND_TIMEOUT_S,
-               fine=(EXIT_DONE, EXIT_DIFFERENT))
+    try:
+        text = run([sys.executable, '-c', RUN_COMMAND % library, *words],
+                   timeout=COMMAND_TIMEOUT_S, fine=(EXIT_DONE, EXIT_DIFFERENT))
+    except CommandFailed as error:      # the command's own line says it all
+        line = error.why.splitlines()[-1].rpartition('xsisolate: ')[2]
+        raise ERRORS.get(error.code or EXIT_HOST, HostError)(line) from error
     try:
         return json.loads(text)
     except ValueError as error:

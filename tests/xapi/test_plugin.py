@@ -79,6 +79,23 @@ def test_sync(pool: Pool, admin: Admin) -> None:
     assert not ask(pool, 'sync', dry_run='True')[0]['missing']
 
 
+def test_status_and_explain_say_what_the_commands_say(pool: Pool, admin: Admin) -> None:
+    for name, number in (('web', 11), ('db', 12)):
+        pool.start_vm(name, pool.hosts[1], number)
+    for name in ('web', 'db'):
+        admin.fine('set', name, '--groups', 'red', '--ipv4', '10.9.0.%d' % {'web': 11, 'db': 12}[name])
+    told = ask(pool, 'status', 1)
+    assert {vif['name'] for vif in told['vifs']} == {'web', 'db'}
+    assert told == admin.fine('status', '--json', host=pool.hosts[1]).json
+    assert [vif['name'] for vif in ask(pool, 'status', 1, vm='web')['vifs']] == ['web']
+    told = ask(pool, 'explain', 1, source='web', destination='db', service='tcp/22')
+    assert told['reaches'] and told == admin.fine('explain', 'web', 'db', 'tcp/22', '--json',
+                                                  host=pool.hosts[1]).json
+    code, line = refused(pool, 'explain', source='web', destination='nobody')
+    assert code == 'XSISOLATE_USAGE' and line.startswith('no VM of this host')
+    assert refused(pool, 'status', vm='--help')[0] == 'XSISOLATE_USAGE'
+
+
 def test_groups(pool: Pool, admin: Admin) -> None:
     web = pool.start_vm('web', pool.hosts[0], 11)
     admin.fine('set', 'web', '--groups', 'red')

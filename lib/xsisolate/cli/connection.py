@@ -7,6 +7,7 @@ import sys
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Optional
 
+from xsisolate.cli.common import text_of
 from xsisolate.errors import UsageError
 
 if TYPE_CHECKING:       # TLS and XML cost 60 ms, which commands without XAPI do not pay
@@ -36,11 +37,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                        help='of the host\'s certificate; of its master\'s, too, if it is another')
     group.add_argument('--insecure', action='store_true',
                        help='do not verify who answers: anybody in between reads the password')
-
-
-def text_of(argument: str) -> str:
-    """Return an argument as its writer meant it; with LC_ALL=C Python 3.6 takes it for ASCII."""
-    return os.fsencode(argument).decode('utf-8', 'replace')
 
 
 def opener(arguments: argparse.Namespace) -> 'Opener':

@@ -3,7 +3,8 @@ import argparse
 import sys
 from typing import Any, List
 
-from xsisolate.cli.connection import NOTE, add_options, now, opener, text_of
+from xsisolate.cli.common import text_of
+from xsisolate.cli.connection import NOTE, add_options, now, opener
 from xsisolate.cli.output import Progress, say, say_json
 from xsisolate.cli.written import describe, exit_code, name_of, show, show_step
 from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, EXIT_USAGE,

@@ -3,7 +3,8 @@ import argparse
 import sys
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from xsisolate.cli.connection import now, opener, text_of
+from xsisolate.cli.common import text_of
+from xsisolate.cli.connection import now, opener
 from xsisolate.cli.output import Cell, Progress, printable, say, say_json, table
 from xsisolate.cli.written import describe, exit_code, name_of, show_step
 from xsisolate.core.layout import as_words

@@ -2,6 +2,7 @@
 import argparse
 from typing import Any, Dict, List, Optional
 
+from xsisolate.cli.common import text_of
 from xsisolate.errors import UsageError
 
 OPTIONS = (
@@ -69,7 +70,6 @@ def add_writing(parser: argparse.ArgumentParser) -> None:
 
 def run_set(arguments: argparse.Namespace) -> int:
     """Run `set`."""
-    from xsisolate.cli.connection import text_of
     words = {name: text_of(getattr(arguments, name)) for name, _, _ in OPTIONS
              if getattr(arguments, name) is not None}
     if not words:
@@ -88,7 +88,7 @@ def _run(arguments: argparse.Namespace, words: Dict[str, str], removed: List[str
     from xsisolate.admin import find_target
     from xsisolate.change import Writer, plan_only
     from xsisolate.cli import written
-    from xsisolate.cli.connection import now, opener, text_of
+    from xsisolate.cli.connection import now, opener
     from xsisolate.cli.output import say, say_json
     from xsisolate.core.xapiplan import plan_policies
     connect = opener(arguments)
