@@ -261,6 +261,7 @@ class Daemon:
     """The daemon of one host."""
 
     def __init__(self, host: PoolHost) -> None:
+        self._text = ''
         self._stderr = tempfile.TemporaryFile(prefix='watch_')
         self.process = subprocess.Popen(
             host.argv(host.python, '-m', 'xsisolate', 'watch'), cwd='/', env=host.environment(),
@@ -269,6 +270,8 @@ class Daemon:
 
     def said(self) -> str:
         """Return what it has written by now."""
+        if self._stderr.closed:
+            return self._text
         size = os.fstat(self._stderr.fileno()).st_size
         return os.pread(self._stderr.fileno(), size, 0).decode('utf-8', 'replace')
 
@@ -285,6 +288,8 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait() or -1
+        self._text = self.said()
+        self._stderr.close()
         return code
 
 

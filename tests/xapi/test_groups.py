@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import time
+from contextlib import contextmanager
 from typing import Any, Dict, FrozenSet, Iterator, List
 
 import pytest
@@ -33,7 +34,8 @@ def running(pool: Pool) -> Iterator[List[Daemon]]:
         until(lambda: not pool.db.sessions, 'the daemons to log out', 3)
     finally:
         for daemon in found:
-            daemon.stop()
+            if daemon.process.poll() is None:
+                daemon.stop()
 
 
 @pytest.fixture
@@ -41,6 +43,7 @@ def daemons(pool: Pool, running: List[Daemon]) -> Iterator[List[Daemon]]:
     """The daemons, connected; a test may end one."""
     for at, host in enumerate(pool.hosts):
         if running[at].process.poll() is not None:
+            running[at].stop()
             running[at] = host.start_daemon()
         until(lambda: pool_state(host).get('connected'), 'the daemon to follow XAPI', 20)
     yield running
@@ -52,15 +55,23 @@ def daemons(pool: Pool, running: List[Daemon]) -> Iterator[List[Daemon]]:
             pool.open_doors(host)
 
 
+def read(host: PoolHost, path: str) -> str:
+    """Return the text of a file of the host's, empty if there is none."""
+    try:
+        with open('/proc/%d/root%s' % (host.pid, path)) as file:
+            return file.read()
+    except FileNotFoundError:
+        return ''
+
+
 def pool_state(host: PoolHost) -> Dict[str, Any]:
     """Return what the host says of its pool."""
-    text = host.execute(['cat', '/run/xsisolate/pool.json']).stdout
-    return dict(json.loads(text)) if text else {}
+    return dict(json.loads(read(host, '/run/xsisolate/pool.json') or '{}'))
 
 
 def members(host: PoolHost, group: str = 'red') -> FrozenSet[str]:
     """Return the addresses of a group's members elsewhere, as the host has them in its file."""
-    text = host.execute(['cat', '/run/xsisolate/groups/%s.json' % group]).stdout
+    text = read(host, '/run/xsisolate/groups/%s.json' % group)
     found = json.loads(text)['members'] if text else []
     return frozenset(address for member in found for address in member['addresses'])
 
@@ -243,37 +254,66 @@ def test_the_master_dies(pool: Pool, pair: List[PoolVm], daemons: List[Daemon]) 
     until(lambda: talk(pool, web, other), 'a member that came since')
 
 
-@pytest.mark.parametrize('how', ['restart', 'events lost', 'nonsense', 'cut'])
-def test_resynchronised(pool: Pool, pair: List[PoolVm], how: str) -> None:
+def test_resynchronised(pool: Pool, pair: List[PoolVm]) -> None:
     """Whatever ends a session, the next begins with a snapshot: what was missed is noticed."""
     web, db = pair
     host = pool.hosts[0]
-    told: List[str] = []
+    for how, end in (('restart', restarted), ('events lost', lost), ('cut', cut),
+                     ('nonsense', nonsense)):
+        with end(pool):
+            pool.db.set('VM', web.ref, other_config={'x': how})
+            until(lambda: not pool_state(host)['connected'], how)
+            pool.stop(db)
+        until(lambda: not members(host), 'the member to go after: ' + how, 20)
+        until(lambda: pool_state(host)['connected'], 'the connection after: ' + how, 20)
+        pool.start(db, pool.hosts[1])
+        until(lambda: db.ipv4 in members(host), 'the member to come after: ' + how, 20)
 
+
+@contextmanager
+def restarted(pool: Pool) -> Iterator[None]:
+    """XAPI has forgotten sessions and tokens, and lets nobody in for a moment."""
+    pool.fault = refuse('session.login_with_password', Refused('HOST_STILL_BOOTING'))
+    pool.db.forget_sessions()
+    yield
+    pool.fault = None
+
+
+@contextmanager
+def lost(pool: Pool) -> Iterator[None]:
+    """Too many events."""
+    pool.fault = refuse('event.from', Refused('EVENTS_LOST'))
+    yield
+    pool.fault = None
+
+
+@contextmanager
+def cut(pool: Pool) -> Iterator[None]:
+    """The connection goes."""
+    pool.fault = refuse('event.from', ConnectionAbortedError())
+    yield
+    pool.fault = None
+
+
+@contextmanager
+def nonsense(pool: Pool) -> Iterator[None]:
+    """An answer that nobody understands."""
+    answer = pool.db.answer
+
+    def mad(method: str, params: Any) -> Any:
+        result = answer(method, params)
+        return {'events': [{}]} if method == 'event.from' else result
+    pool.db.answer = mad        # type: ignore[method-assign]
+    yield
+    pool.db.answer = answer     # type: ignore[method-assign]
+
+
+def refuse(wanted: str, error: Exception) -> Any:
+    """Return a fault that meets one method."""
     def fault(method: str, params: Any, after: bool) -> None:
-        if method == 'event.from' and not after and len(told) < 2:
-            told.append(method)
-            if how == 'events lost':
-                raise Refused('EVENTS_LOST')
-            if how == 'cut':
-                raise ConnectionAbortedError
-    answer = pool.db._event_from
-    if how == 'nonsense':
-        pool.db._event_from = lambda *_: told.append('x') or {'events': [{}]}   # type: ignore
-        pool.db.set('VM', web.ref, other_config={'x': '1'})
-        until(lambda: len(told) > 2, 'nonsense to be told', 15)
-        del pool.db._event_from         # type: ignore[attr-defined]
-        assert pool.db._event_from == answer
-    elif how == 'restart':
-        pool.db.forget_sessions()
-    else:
-        pool.fault = fault
-        pool.db.set('VM', web.ref, other_config={'x': '1'})
-        until(lambda: len(told) == 2, 'the fault')
-        pool.fault = None
-    pool.stop(db)
-    until(lambda: not members(host), 'the member to go', 20)
-    until(lambda: pool_state(host)['connected'], 'the connection', 20)
+        if method == wanted and not after:
+            raise error
+    return fault
 
 
 def test_the_loop_does_not_wait_for_xapi(pool: Pool, pair: List[PoolVm],
@@ -302,9 +342,19 @@ def test_the_loop_does_not_wait_for_xapi(pool: Pool, pair: List[PoolVm],
 
 
 def children(daemon: Daemon) -> List[int]:
-    """Return the processes that a daemon has started."""
+    """Return the followers of XAPI that a daemon has started."""
     with open('/proc/%d/task/%d/children' % (2 * (daemon.process.pid,))) as file:
-        return [int(pid) for pid in file.read().split()]
+        pids = file.read().split()
+    return [int(pid) for pid in pids if 'xsisolate.watch.pool' in command_line(pid)]
+
+
+def command_line(pid: str) -> str:
+    """Return a process's command line, empty if it has ended."""
+    try:
+        with open('/proc/%s/cmdline' % pid) as file:
+            return file.read()
+    except OSError:
+        return ''
 
 
 def test_the_child_dies_and_the_daemon_dies(pool: Pool, pair: List[PoolVm],
@@ -322,4 +372,5 @@ def test_the_child_dies_and_the_daemon_dies(pool: Pool, pair: List[PoolVm],
     daemons[0].process.wait()
     until(lambda: not os.path.exists('/proc/%d/exe' % child), 'the child to end', 4)
     pool.db.sessions.clear()    # those of the killed
+    daemons[0].stop()
     daemons[0] = pool.hosts[0].start_daemon()

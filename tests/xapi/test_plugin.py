@@ -81,9 +81,8 @@ def test_sync(pool: Pool, admin: Admin) -> None:
 
 def test_status_and_explain_say_what_the_commands_say(pool: Pool, admin: Admin) -> None:
     for name, number in (('web', 11), ('db', 12)):
-        pool.start_vm(name, pool.hosts[1], number)
-    for name in ('web', 'db'):
-        admin.fine('set', name, '--groups', 'red', '--ipv4', '10.9.0.%d' % {'web': 11, 'db': 12}[name])
+        vm = pool.start_vm(name, pool.hosts[1], number)
+        admin.fine('set', name, '--groups', 'red', '--ipv4', vm.ipv4)
     told = ask(pool, 'status', 1)
     assert {vif['name'] for vif in told['vifs']} == {'web', 'db'}
     assert told == admin.fine('status', '--json', host=pool.hosts[1]).json

@@ -10,6 +10,7 @@ from conftest import Admin, data, state, until, writes
 
 LOCKED: Dict[str, Any] = {'locking_mode': 'locked', 'ipv4_allowed': ['10.9.0.11', '10.9.1.7/24'],
                           'ipv6_allowed': ['fd00:9::11']}
+QUICK = True
 NOTE = 'xsisolate-relocated'
 
 

@@ -11,6 +11,7 @@ from lab.pool import Pool
 
 from conftest import Admin, data, state, writes
 
+QUICK = True
 SEAL = 'xsisolate-seal'
 POLICY = data(groups='red', vif_0_ipv4='10.9.0.11')
 WORDS = {'groups': 'red', 'vif/0/ipv4': '10.9.0.11'}
