@@ -14,7 +14,7 @@ from multiprocessing import Pipe, reduction
 from multiprocessing.connection import Connection
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from lab.enter import MS_PRIVATE, enter, mark, mount
+from lab.enter import MS_REC, enter, mark, mount
 from lab.hooks import REPOSITORY, Hooks
 from lab.metadata import VifRecord
 from lab.process import LabError, die_with_parent, ip
@@ -27,6 +27,7 @@ BRIDGE = 'xenbr0'
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
 XAPI_FOLDER, INVENTORY = '/var/lib/xcp', '/etc/xensource-inventory'
 PLUGIN = '/etc/xapi.d/plugins/xsisolate'
+REAL_ETC, OWN_ETC = '/run/etc.machine', '/run/etc.host'
 MS_BIND = 4096
 PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
 ANSWER_TIMEOUT_S = 90
@@ -164,14 +165,23 @@ def cover_xapi(uuid: str) -> None:
     """Give this host an XAPI folder and an inventory that no other sees."""
     os.makedirs(XAPI_FOLDER, exist_ok=True)
     mount(mark(), XAPI_FOLDER, 'tmpfs')
-    if not os.path.exists(INVENTORY):
-        open(INVENTORY, 'a').close()        # something to mount over
-    with open('/run/inventory', 'w') as file:
+    cover_etc()
+    with open(INVENTORY, 'w') as file:
         file.write("PRODUCT_BRAND='XCP-ng'\nINSTALLATION_UUID='%s'\n" % uuid)
-    mount('/run/inventory', INVENTORY, None, MS_BIND)
-    mount('none', INVENTORY, None, MS_PRIVATE)
     os.makedirs(os.path.dirname(PLUGIN), exist_ok=True)
     os.symlink(os.path.join(REPOSITORY, 'rpm', 'plugin', 'xsisolate'), PLUGIN)
+
+
+def cover_etc() -> None:
+    """Give this host an /etc of its own, with links to what is in the machine's."""
+    os.makedirs(REAL_ETC)
+    os.makedirs(OWN_ETC)
+    mount('/etc', REAL_ETC, None, MS_BIND | MS_REC)
+    mount(mark(), OWN_ETC, 'tmpfs')
+    for name in os.listdir('/etc'):
+        if name != os.path.basename(INVENTORY):
+            os.symlink(os.path.join(REAL_ETC, name), os.path.join(OWN_ETC, name))
+    mount(OWN_ETC, '/etc', None, MS_BIND)
 
 
 class PoolHost:

@@ -133,5 +133,7 @@ def test_a_seal_without_policy_is_no_policy(pool: Pool, admin: Admin) -> None:
 
 
 def test_usage(pool: Pool, admin: Admin) -> None:
-    for words in ([], ['--local', '1', '0'], ['web', '--all'], ['web', '--print', '--check']):
+    for words in ([], ['--local', '1', '0'], ['web', '--all'], ['web', '--print', '--check'],
+                  ['--local', '1', '0', '--print', '--dry-run'],
+                  ['--local', '1', '0', '--check', '--host', 'x']):
         assert admin('seal', *words).code == 2

@@ -68,6 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not (arguments.print or arguments.canonical or arguments.check):
         raise UsageError('seal --local: say --print, --canonical or --check; sealing itself is '
                          'XAPI\'s: xsisolate seal VM')
+    for name in ('dry_run', 'no_refresh', 'host'):
+        if getattr(arguments, name):
+            raise UsageError('seal --local asks nobody and writes nothing: --%s means nothing there'
+                             % name.replace('_', '-'))
     return run_local(arguments)
 
 
