@@ -10,8 +10,8 @@ SUITE = $(PYTHON) tests/suite.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
-	test-commands test-browser test-lab test-demo test-rpm measure test-mutants lint golden \
-	completion rpm repo clean packages root
+	test-commands test-xapi test-browser test-lab test-demo test-rpm measure test-mutants lint \
+	golden completion rpm repo clean packages root
 
 help:
 	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
@@ -21,7 +21,7 @@ help:
 	@echo
 	@echo 'All but lint, test-core, rpm, repo and clean need root: the sandbox Dom0 makes namespaces.'
 
-demo: root packages $(VENV)/ready $(VENV36)/ready ## eight VMs on a real Open vSwitch, isolated and tried (about 20 s)
+demo: root packages $(VENV)/ready $(VENV36)/ready ## eight VMs on a real Open vSwitch, isolated and tried; an admin on a pool (about 30 s)
 	@$(SETUP) demo
 
 test: root packages $(VENV)/ready $(VENV36)/ready ## everything, on Python 3.6 and the current one
@@ -57,6 +57,9 @@ test-commands: root packages $(VENV)/ready $(VENV36)/ready ## status, explain, m
 test-browser: root packages $(VENV)/ready ## the matrix's page in Chromium, which is installed for that (not part of make test)
 	@$(SETUP) browser
 	@$(SUITE) browser
+
+test-xapi: root packages $(VENV)/ready ## commands over XAPI, the plugin, groups of a pool of two hosts
+	@$(SUITE) xapi
 
 test-lab: root packages $(VENV)/ready ## the sandbox Dom0 itself
 	@$(SUITE) lab

@@ -26,6 +26,7 @@ missing() {
     present nsenter || echo util-linux
     { present ovs-vswitchd && present ovs-ofctl; } || echo openvswitch-switch
     present xenstore-read || echo xenstore-utils
+    present openssl || echo openssl     # the fake pool's certificates
     # what the packet tests have on their network
     present radvd || echo radvd
     present dnsmasq || echo dnsmasq-base

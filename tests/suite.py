@@ -1,7 +1,7 @@
 """Runs the tests as `make` names them, and adds up what they say.
 
-    suite.py all | lint | core | dom0 | ovs | net | hooks | watch | commands | lab | demo |
-             rpm
+    suite.py all | lint | core | dom0 | ovs | net | hooks | watch | commands | xapi | lab |
+             demo | rpm
     suite.py mutants | measure | browser
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
@@ -30,7 +30,7 @@ AT_ONCE = 2                 # runs side by side; each sandbox is a namespace of 
 SEED = 3213307201 if os.environ.get('CI') else random.SystemRandom().randrange(1 << 32)
 # Where the interpreter itself matters; the rest starts the hooks as programs.
 LIBRARY = ('core', 'dom0')
-PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'commands', 'lab', 'demo', 'rpm')
+PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'commands', 'xapi', 'lab', 'demo', 'rpm')
 ASKED_FOR = ('mutants', 'measure', 'browser')      # take long, or need much: not part of `all`
 
 
@@ -93,7 +93,7 @@ def plan(part: str) -> List[Step]:
     if has_dom0s():
         steps.append(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python'))
     steps += [tests(part, hook_python=DOM0S if has_dom0s() else '')
-              for part in ('watch', 'commands', 'rpm')]
+              for part in ('watch', 'commands', 'xapi', 'rpm')]
     return steps + on_dom0s(*LIBRARY) + [tests(*LIBRARY), tests('lab', 'demo', loose=True)] + lint()
 
 
@@ -110,9 +110,10 @@ def on_dom0s(*parts: str) -> List[Step]:
 def lint() -> List[Step]:
     """Return the linters; mypy runs on both Pythons, each knows its own library."""
     scripts = tuple(os.path.join('hooks', name) for name in sorted(os.listdir('hooks')))
+    plugin = os.path.join('rpm', 'plugin', 'xsisolate')     # mypy takes its name for the library's
     pythons = [CURRENT] + [DOM0S] * has_dom0s()
     ruff = Step('ruff', (CURRENT, '-m', 'ruff', 'check', '-q', '--output-format=concise',
-                         'lib', 'tests', 'setup.py', 'rpm/bin/xsisolate', *scripts))
+                         'lib', 'tests', 'setup.py', 'rpm/bin/xsisolate', plugin, *scripts))
     return [ruff] + [
         Step('mypy --strict, ' + version(python),
              (python, '-m', 'mypy', '--strict', '--scripts-are-modules', 'lib', *scripts))

@@ -1,11 +1,11 @@
 """Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
-from typing import Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.config import load_config
 from xsisolate.core.model import Config, EffectivePolicy, Identity, Network, VifPolicy
 from xsisolate.core.policy import find_network, quarantine, resolve_policy
 from xsisolate.core.seal import SEAL_KEY
-from xsisolate.core.vmdata import check_keys, parse_vmdata
+from xsisolate.core.vmdata import check_keys, parse_vmdata, undo_migration
 from xsisolate.dom0.xenopsd import VifMetadata, read_metadata
 from xsisolate.dom0.xenstore import TooLarge, Xenstore
 from xsisolate.errors import ConfigError, PolicyError, UnknownVif, UnprovenPolicy
@@ -13,8 +13,6 @@ from xsisolate.errors import ConfigError, PolicyError, UnknownVif, UnprovenPolic
 # Children of vm-data/xsisolate that are still read: all numbered keys of all
 # lists, and room for mistakes. Beyond that it is no policy but an attack.
 POLICY_KEYS_MAX = 512
-
-TEMPORARY_TAIL = '000000000001'     # how the uuid of a VM ends while it migrates in
 
 
 class VifFacts(NamedTuple):
@@ -112,7 +110,7 @@ def read_policy(store: Xenstore, domid: int, vif: Identity) -> Optional[VifPolic
         own_keys = _read_keys(store, own)
         check_keys(common_keys, own_keys, vif.devid)        # before a byte of a value is read
         common_values, own_values = (
-            _undo_migration(store.read_named(folder, keys), vif.vm_uuid)
+            undo_migration(store.read_named(folder, keys), vif.vm_uuid)
             for folder, keys in ((root, common_keys), (own, own_keys)))
         return parse_vmdata(common_values, own_values, vif.devid)
     except (PolicyError, TooLarge) as error:
@@ -121,14 +119,3 @@ def read_policy(store: Xenstore, domid: int, vif: Identity) -> Optional[VifPolic
 
 def _read_keys(store: Xenstore, folder: str) -> Sequence[str]:
     return store.directory(folder, POLICY_KEYS_MAX) or ()
-
-
-def _undo_migration(values: Mapping[str, bytes], vm_uuid: str) -> Mapping[str, bytes]:
-    """Return vm-data as it was before a migration.
-
-    At the destination xenopsd writes the VM's temporary uuid over its own wherever
-    that stands, in a group's name too, and nobody takes it back.
-    """
-    temporary = vm_uuid[:-len(TEMPORARY_TAIL)] + TEMPORARY_TAIL
-    return {key: value.replace(temporary.encode('utf-8'), vm_uuid.encode('utf-8'))
-            for key, value in values.items()}

@@ -16,6 +16,7 @@ from demo.policy import promised
 from demo.reach import measure
 from demo.scene import BRIDGE, Scene
 from demo.screen import Screen
+from demo.session import show_session
 from demo.stopwatch import UNMANAGED, TimedHooks, version_of
 from demo.tables import (show_attacks, show_complaints, show_coups, show_matrix, show_policies,
                          show_steps, show_timings)
@@ -70,6 +71,9 @@ def show(screen: Screen, options: argparse.Namespace) -> bool:
         finally:    # taking it down is quick, and not to be cut short
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         screen.progress('taking everything down')
+    for interruption in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interruption, signal.default_int_handler)
+    fine = fine and show_session(screen, options.hook_python)
     screen.progress('')
     screen.say()
     screen.say('%s  (%.0f s; everything is taken down again)' % (

@@ -3,7 +3,7 @@ import json
 
 import pytest
 from xsisolate.core.model import Prefix, RemoteMember
-from xsisolate.dom0.members import read_members
+from xsisolate.dom0.members import list_groups, read_members, write_members
 from xsisolate.errors import ConfigError
 
 NETWORK = '6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796'
@@ -65,3 +65,53 @@ def test_folder_instead_of_file(root):
 def test_names_that_are_no_path(root, group):
     with pytest.raises(ConfigError, match='not a group name'):
         read_members(group)
+
+
+# --- written -------------------------------------------------------------------------------
+
+FOUND = RemoteMember(NETWORK, 'ba:1c:2f:5e:90:01', frozenset([Prefix(4, 0x0a090028, 32)]))
+
+
+def test_what_is_written_reads_back(root):
+    many = tuple(FOUND._replace(mac='02:00:00:00:%02x:%02x' % divmod(n, 256)) for n in range(300))
+    assert write_members({'red': many, 'blue': ()}) == ('blue', 'red')
+    assert read_members('red') == many and read_members('blue') == ()
+    assert list_groups() == ('blue', 'red')
+
+
+def test_what_says_the_same_is_not_touched(root):
+    folder = root / 'run/xsisolate/groups'
+    assert write_members({'red': (FOUND,), 'blue': (FOUND,)}) == ('blue', 'red')
+    before = {path.name: path.stat().st_ino for path in folder.iterdir()}
+    assert write_members({'red': (FOUND,), 'blue': ()}) == ('blue',)
+    assert (folder / 'red.json').stat().st_ino == before['red.json']
+    assert (folder / 'blue.json').stat().st_ino != before['blue.json']
+    assert not list(folder.glob('*.new'))
+
+
+def test_groups_that_are_gone(root):
+    write_members({'red': (FOUND,), 'blue': (FOUND,)})
+    assert write_members({'blue': (FOUND,)}) == ('red',)
+    assert list_groups() == ('blue',) and write_members({}) == ('blue',)
+    assert read_members('red') == ()
+
+
+def test_what_somebody_broke_is_mended(root, write):
+    write(b'\xff\xfe{')
+    assert write_members({'red': (FOUND,)}) == ('red',) and read_members('red') == (FOUND,)
+
+
+@pytest.mark.parametrize('group', ['../x', 'R', '', 'a/b', 'x' * 64])
+def test_a_group_that_is_no_file(root, group):
+    with pytest.raises(ConfigError):
+        write_members({group: (FOUND,)})
+    assert not list(root.rglob('*.json'))
+
+
+def test_more_members_than_a_hook_would_read(root):
+    with pytest.raises(ConfigError, match='limit'):
+        write_members({'red': (FOUND,) * 60000})
+
+
+def test_nobody_wrote_a_folder(root):
+    assert list_groups() == ()

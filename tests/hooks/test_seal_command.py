@@ -242,7 +242,7 @@ def test_it_asks_neither_xapi_nor_open_vswitch_nor_the_configuration(host: Sandb
 
 @pytest.mark.parametrize('args', [
     (), ('seel',), ('seal',), ('seal', '--print'), ('seal', '--local', '1', '--print'),
-    ('seal', '--local', '1', '0'), ('seal', '--local', '1', '0', '--print', '--check'),
+    ('seal', '--local', '1', '0', '--print', '--check'),
     ('seal', '--local', '-1', '0', '--print'), ('seal', '--local', 'x', '0', '--print'),
     ('seal', '--local', '1.0', '0', '--print'), ('seal', '--local', '', '0', '--print'),
     ('seal', '--local', '123456', '0', '--print'), ('seal', '--local', '1/../2', '0', '--check'),

@@ -33,12 +33,18 @@ class Uplink:
         self._switch.ip('link add lan type bridge mcast_snooping 0 stp_state 0',
                         'link set lan up')
         self._switch.add_device('uplink', device, '02:00:00:00:ff:01')
-        self._plug_in('uplink')
+        self.plug_in('uplink')
         ip(['link set %s up' % device])
         self.gateway = self.add_host('gateway', *gateway, routers=())
         self._become_router(outside)
 
-    def _plug_in(self, port: str) -> None:
+    @property
+    def switch_pid(self) -> int:
+        """The process whose network namespace is the LAN's switch."""
+        return self._switch.pid
+
+    def plug_in(self, port: str) -> None:
+        """Connect a device that is in the switch's namespace."""
         self._switch.ip('link set %s master lan' % port, 'link set %s up' % port)
 
     def _become_router(self, outside: Collection[str]) -> None:
@@ -55,7 +61,7 @@ class Uplink:
         port = 'port%d' % len(self.hosts)
         host.add_device('eth0', port, mac, far_pid=self._switch.pid)
         self.hosts.append(host)
-        self._plug_in(port)
+        self.plug_in(port)
         if tuple(routers) == ('default',):
             routers = self.addresses.routers()
         host.configure('eth0', [a for a in (ipv4, ipv6) if a], routers)

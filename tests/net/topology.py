@@ -112,7 +112,7 @@ class Net:
     def second_cable(self, uplink: Uplink, device: str) -> None:
         """Lay another cable from Dom0 to the switch of a physical network."""
         uplink._switch.add_device('uplink2', device, '02:00:00:00:ff:02')
-        uplink._plug_in('uplink2')
+        uplink.plug_in('uplink2')
         ip(['link set %s up' % device])
         self.wires[device] = uplink._switch, 'uplink2'
         self._netdevs.append(device)

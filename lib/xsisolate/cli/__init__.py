@@ -4,11 +4,12 @@ import sys
 from typing import Optional, Sequence
 
 from xsisolate import __version__
-from xsisolate.cli import (activate, check, doctor, explain, matrix, restart, seal, status, sync,
-                           watch)
+from xsisolate.cli import (activate, check, doctor, explain, matrix, relocate, restart, seal, set,
+                           status, sync, watch)
 from xsisolate.errors import EXIT_HOST, XsisolateError
 
-COMMANDS = (status, explain, matrix, seal, sync, check, doctor, activate, watch, restart)
+COMMANDS = (status, explain, matrix, set, seal, relocate, sync, check, doctor, activate, watch,
+            restart)
 INTERRUPTED = 130           # as shells have it
 EXAMPLES = '''
 examples:

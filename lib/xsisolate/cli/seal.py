@@ -1,39 +1,56 @@
-"""`xsisolate seal`: the fingerprint of a VIF's policy, computed and compared."""
+"""`xsisolate seal`: the fingerprint of a VIF's policy, computed, compared and written."""
 import argparse
 import json
 from typing import Any, Dict
 
+from xsisolate.cli import sealing
+from xsisolate.cli.connection import NOTE, add_options
 from xsisolate.core.seal import SEAL_KEY, Sealing, explain, format_canonical, judge, make_seal
 from xsisolate.dom0.xenstore import Xenstore
-from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, PolicyError
+from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, PolicyError, UsageError
 from xsisolate.gather import read_identity, read_policy, read_vm_uuid
 
 EXAMPLES = '''
 examples:
-  xsisolate seal --local 5 0 --print      the seal of VIF vif5.0, as xenstore and metadata stand
-  xsisolate seal --local 5 0 --check      does VIF.other_config carry it? exit code 4 if not
+  xsisolate seal web1                     show what is in its vm-data, ask, and seal it
+  xsisolate seal web1/1 --print           the seal of its second VIF; nothing is written
+  xsisolate seal --all --check            does every VIF carry the seal of its policy? 4 if not
+  xsisolate seal --local 5 0 --print      the seal of VIF vif5.0, without asking XAPI
   xe vif-param-set uuid=VIF other-config:xsisolate-seal=$(xsisolate seal --local 5 0 --print)
 
-Sealing says: what is in vm-data now is what I mean. Look at it first (--canonical).
+Sealing says: what is in vm-data now is what I mean. A guest's root may have written it: look at it
+first (--canonical). What is sealed is what was shown, whatever the guest does meanwhile.
 '''
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
-        'seal', help='compute or check the seal of a VIF\'s policy', epilog=EXAMPLES,
-        description='Compute, show or check the fingerprint that VIF.other_config:%s must carry '
+        'seal', help='seal a VM\'s policy, or check its seal', epilog=EXAMPLES + NOTE,
+        description='Compute, check or write the fingerprint that VIF.other_config:%s must carry '
         'for the policy in vm-data to count.' % SEAL_KEY,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--local', nargs=2, metavar=('DOMID', 'DEVID'), required=True, type=number,
-                        help='a VIF of a domain that runs on this host, without asking XAPI')
-    action = parser.add_mutually_exclusive_group(required=True)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument('vm', metavar='VM[/DEVID]', nargs='?',
+                       help='uuid or name of a VM; with /DEVID one of its VIFs')
+    which.add_argument('--all', action='store_true', help='every VM of the pool')
+    which.add_argument('--local', nargs=2, metavar=('DOMID', 'DEVID'), type=number,
+                       help='a VIF of a domain that runs on this host, without asking XAPI; with '
+                            '--print, --canonical or --check')
+    action = parser.add_mutually_exclusive_group()
     action.add_argument('--print', action='store_true', help='print the seal')
     action.add_argument('--canonical', action='store_true',
                         help='print the text that the seal is the SHA-256 of')
     action.add_argument('--check', action='store_true',
-                        help='compare it with the seal that the VIF carries')
+                        help='compare it with the seal that the VIF carries; exit code 4 if it is '
+                             'another')
+    action.add_argument('--yes', action='store_true', help='seal without asking')
+    parser.add_argument('--dry-run', action='store_true',
+                        help='show what would be sealed; exit code 4 if anything would')
+    parser.add_argument('--no-refresh', action='store_true',
+                        help='do not ask the host to apply it; its daemon does so by itself')
     parser.add_argument('--json', action='store_true', help='print all of it as JSON')
+    add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -46,6 +63,20 @@ def number(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    if arguments.local is None:
+        return sealing.run(arguments)
+    if not (arguments.print or arguments.canonical or arguments.check):
+        raise UsageError('seal --local: say --print, --canonical or --check; sealing itself is '
+                         'XAPI\'s: xsisolate seal VM')
+    for name in ('dry_run', 'no_refresh', 'host'):
+        if getattr(arguments, name):
+            raise UsageError('seal --local asks nobody and writes nothing: --%s means nothing there'
+                             % name.replace('_', '-'))
+    return run_local(arguments)
+
+
+def run_local(arguments: argparse.Namespace) -> int:
+    """Run the command for a VIF of this host, from xenstore and metadata."""
     domid, devid = arguments.local
     with Xenstore() as store:
         metadata, vif = read_identity(store, read_vm_uuid(store, domid), devid)

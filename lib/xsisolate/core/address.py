@@ -19,6 +19,7 @@ QUOTE_LIMIT = 64    # of a hostile value, this much goes into a log line
 OCTET = re.compile('[0-9]{1,3}')
 HEXTET = re.compile('[0-9a-fA-F]{1,4}')
 LENGTH = re.compile('0|[1-9][0-9]{0,2}')
+DIGITS = re.compile('[0-9]{1,3}')
 MAC = re.compile('[0-9a-f]{2}(?::[0-9a-f]{2}){5}')
 ZERO_RUN = re.compile('(?:^|:)0(?::0)+(?:$|:)')
 
@@ -88,6 +89,19 @@ def parse_own(text: str, version: int) -> Prefix:
         raise _wrong(text, 'is an IPv%d address: it belongs into ipv%d'
                      % (prefix.version, prefix.version))
     return check_own(prefix)
+
+
+def parse_allowed(text: str, version: int) -> Prefix:
+    """Return an entry of XAPI's ipv4_allowed or ipv6_allowed.
+
+    XAPI lets host bits pass, and so do we.
+    """
+    address, slash, digits = text.partition('/')
+    prefix, width = parse_prefix(address), BITS[version]
+    length = int(digits) if DIGITS.fullmatch(digits) else (width if not slash else -1)
+    if prefix.version != version or not 0 <= length <= width:
+        raise PolicyError('locking_mode: no IPv%d address or CIDR: %s' % (version, quoted(text)))
+    return Prefix(version, prefix.value >> (width - length) << (width - length), length)
 
 
 def check_own(prefix: Prefix) -> Prefix:

@@ -14,6 +14,7 @@ from xsisolate.core.model import Mode, Peer, Prefix, Service, VifPolicy
 from xsisolate.errors import PolicyError
 
 ROOT = 'vm-data/xsisolate/'
+TEMPORARY_TAIL = '000000000001'     # how the uuid of a VM ends while it migrates in
 
 COMMON_KEYS = ('mode', 'groups', 'allow')
 VIF_KEYS = COMMON_KEYS + ('ipv4', 'ipv6')
@@ -64,6 +65,17 @@ def parse_vmdata(common: Mapping[str, bytes], own: Mapping[str, bytes],
         ipv4=for_vif.ipv4,
         ipv6=for_vif.ipv6)
     return None if policy == VifPolicy() else policy
+
+
+def undo_migration(values: Mapping[str, bytes], vm_uuid: str) -> Mapping[str, bytes]:
+    """Return vm-data as it was before a migration.
+
+    At the destination xenopsd writes the VM's temporary uuid over its own wherever
+    that stands, in a group's name too, and nobody takes it back.
+    """
+    temporary = vm_uuid[:-len(TEMPORARY_TAIL)] + TEMPORARY_TAIL
+    return {key: value.replace(temporary.encode('utf-8'), vm_uuid.encode('utf-8'))
+            for key, value in values.items()}
 
 
 def check_keys(common: Iterable[str], own: Iterable[str], devid: str) -> None:

@@ -2,14 +2,15 @@
 import json
 import os
 import re
-from typing import Tuple
+from typing import Iterable, Mapping, Tuple
 
-from xsisolate.core.address import parse_mac, parse_prefix
+from xsisolate.core.address import format_prefix, parse_mac, parse_prefix
 from xsisolate.core.model import RemoteMember
 from xsisolate.errors import ConfigError, PolicyError
 
 FOLDER = '/run/xsisolate/groups'
 VERSION = 1
+SUFFIX = '.json'
 SIZE_LIMIT = 4 << 20
 GROUP_NAME = re.compile(r'[a-z0-9][a-z0-9_.-]{0,62}')
 UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
@@ -23,7 +24,7 @@ def read_members(group: str) -> Tuple[RemoteMember, ...]:
     """
     if not GROUP_NAME.fullmatch(group):
         raise ConfigError('not a group name: %.80r' % group)
-    path = '%s%s/%s.json' % (os.environ.get('XSISOLATE_ROOT', ''), FOLDER, group)
+    path = '%s%s/%s%s' % (os.environ.get('XSISOLATE_ROOT', ''), FOLDER, group, SUFFIX)
     try:
         with open(path, 'rb') as file:
             text = file.read(SIZE_LIMIT + 1)
@@ -65,3 +66,56 @@ def _parse_network(network: object) -> str:
     if not isinstance(network, str) or not UUID.fullmatch(network.lower()):
         raise ValueError('not a network uuid: %.80r' % (network,))
     return network.lower()
+
+
+def write_members(members: Mapping[str, Iterable[RemoteMember]]) -> Tuple[str, ...]:
+    """Keep the files as these groups are, and no others; return the groups that have changed.
+
+    A file that says what it said is not touched: who follows it would look at every bridge.
+    """
+    folder = os.environ.get('XSISOLATE_ROOT', '') + FOLDER
+    os.makedirs(folder, 0o755, exist_ok=True)
+    changed = [group for group, found in sorted(members.items())
+               if _write(folder, group, format_members(found))]
+    gone = [name[:-len(SUFFIX)] for name in sorted(os.listdir(folder))
+            if name.endswith(SUFFIX) and name[:-len(SUFFIX)] not in members]
+    for group in gone:
+        os.unlink(os.path.join(folder, group + SUFFIX))
+    return tuple(changed + gone)
+
+
+def format_members(members: Iterable[RemoteMember]) -> str:
+    """Return a group file's content, a line for each member."""
+    lines = [json.dumps({'network': member.network, 'mac': member.mac,
+                         'addresses': [format_prefix(a) for a in sorted(member.addresses)]},
+                        sort_keys=True) for member in members]
+    return '{"version": %d, "members": [\n%s\n]}\n' % (VERSION, ',\n'.join(lines))
+
+
+def list_groups() -> Tuple[str, ...]:
+    """Return the groups that have a file."""
+    try:
+        names = os.listdir(os.environ.get('XSISOLATE_ROOT', '') + FOLDER)
+    except FileNotFoundError:
+        return ()
+    return tuple(sorted(name[:-len(SUFFIX)] for name in names if name.endswith(SUFFIX)))
+
+
+def _write(folder: str, group: str, text: str) -> bool:
+    """Write a group's file all at once, if it says something else."""
+    if not GROUP_NAME.fullmatch(group):
+        raise ConfigError('not a group name: %.80r' % group)
+    target = os.path.join(folder, group + SUFFIX)
+    if len(text) > SIZE_LIMIT:
+        raise ConfigError('group %s: %d bytes of members, the limit is %d'
+                          % (group, len(text), SIZE_LIMIT))
+    try:
+        with open(target, encoding='utf-8', errors='replace') as file:
+            if file.read() == text:
+                return False
+    except FileNotFoundError:
+        pass
+    with open(target + '.new', 'w', encoding='utf-8') as file:
+        file.write(text)
+    os.rename(target + '.new', target)
+    return True

@@ -1,6 +1,6 @@
 """The one door to other programs: an argument list, a deadline, one kind of failure."""
 import os
-from typing import TYPE_CHECKING, Dict, Sequence
+from typing import TYPE_CHECKING, Container, Dict, Optional, Sequence
 
 from xsisolate.errors import HostError
 
@@ -19,13 +19,15 @@ REAP_S = 1.0            # how long a killed program may take to be gone
 class CommandFailed(HostError):
     """A program could not be started, said no, or took too long."""
 
-    def __init__(self, argv: Sequence[str], why: str) -> None:
+    def __init__(self, argv: Sequence[str], why: str, code: Optional[int] = None) -> None:
+        self.why, self.code = why, code     # without the command; None: it did not end by itself
         super().__init__('%s: %s' % (_one_line(' '.join(argv), COMMAND_SHOWN),
                                      _one_line(why, COMPLAINT_SHOWN)))
 
 
-def run(argv: Sequence[str], *, stdin: str = '', timeout: float = 10.0) -> str:
-    """Run a program and return its stdout; raise CommandFailed if it says no."""
+def run(argv: Sequence[str], *, stdin: str = '', timeout: float = 10.0,
+        fine: Container[int] = (0,)) -> str:
+    """Run a program and return its stdout; raise CommandFailed unless it ends with a fine code."""
     import subprocess  # 11 ms on Python 3.6, which a run without programs does not pay
     try:
         child = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -40,8 +42,9 @@ def run(argv: Sequence[str], *, stdin: str = '', timeout: float = 10.0) -> str:
         if isinstance(error, subprocess.TimeoutExpired):
             raise CommandFailed(argv, 'no answer within %g s' % timeout) from error
         raise
-    if child.returncode:
-        raise CommandFailed(argv, _status(child.returncode) + (stderr.strip() or stdout.strip()))
+    if child.returncode not in fine:
+        raise CommandFailed(argv, _status(child.returncode) + (stderr.strip() or stdout.strip()),
+                            child.returncode)
     return stdout
 
 

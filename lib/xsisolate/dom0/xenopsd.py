@@ -10,7 +10,7 @@ import os
 import re
 from typing import FrozenSet, Mapping, NamedTuple, NoReturn, Tuple
 
-from xsisolate.core.address import BITS, parse_mac, parse_prefix
+from xsisolate.core.address import parse_allowed, parse_mac
 from xsisolate.core.model import Locking, Mode, Prefix
 from xsisolate.errors import MetadataError, PolicyError
 
@@ -111,16 +111,10 @@ def _parse_addresses(lists: Mapping[str, object], key: str, version: int) -> Fro
 
 
 def _parse_address(text: object, version: int) -> Prefix:
-    """Return an address or a CIDR as a network: XAPI lets host bits pass, and so do we."""
+    """Return one entry of such a list."""
     if not isinstance(text, str):
         raise ValueError('locking_mode: not an address: %.80r' % (text,))
-    address, slash, digits = text.partition('/')
-    prefix = parse_prefix(address)
-    width = BITS[version]
-    length = int(digits) if re.fullmatch('[0-9]{1,3}', digits) else (width if not slash else -1)
-    if prefix.version != version or not 0 <= length <= width:
-        raise ValueError('locking_mode: no IPv%d address or CIDR: %.80r' % (version, text))
-    return Prefix(version, prefix.value >> (width - length) << (width - length), length)
+    return parse_allowed(text, version)
 
 
 def _parse_mtu(mtu: object) -> int:

@@ -3,6 +3,7 @@
     OVSDB (ports, protocols, controllers, fail modes)  ┐
     OpenFlow (ovs-vswitchd gone, flows lost)           ├─► schedule ─► work
     xenstore (vm-data), files (configuration, groups)  ┘
+                                        └── a child of its own that follows XAPI (pool.py)
 
 One thread, one loop: nothing is reconciled that nobody asked for, and what is asked for too
 often has to wait (core/schedule.py).

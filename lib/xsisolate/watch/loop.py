@@ -13,6 +13,7 @@ from xsisolate.dom0.ofmonitor import FlowMonitor
 from xsisolate.dom0.sdnotify import notify, watchdog_interval
 from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xswatch import XenstoreWatches
+from xsisolate.watch.child import PoolChild
 from xsisolate.watch.database import BridgeState, Database
 from xsisolate.watch.files import Files, metadata_file, shared_files
 from xsisolate.watch.work import Work
@@ -37,6 +38,7 @@ class Loop:
         self._database = Database()
         self._store = XenstoreWatches()
         self._files = Files()
+        self._pool = PoolChild(log)
         self._bridges: Dict[str, BridgeState] = {}
         self._monitors: Dict[str, FlowMonitor] = {}
         self._lost: Dict[str, float] = {}       # bridges without connection, and since when
@@ -65,6 +67,7 @@ class Loop:
             self._beat()
             self._wait()
         notify('STOPPING=1')
+        self._pool.stop()
         self._log.info('stopped')
 
     def _stop(self, *_: Any) -> None:
@@ -102,6 +105,7 @@ class Loop:
         if now >= self._next_files:
             self._next_files = now + FILES_S
             self._follow_files(now)
+            self._pool.keep()
 
     def _follow_database(self, now: float) -> None:
         found = self._database.bridges()

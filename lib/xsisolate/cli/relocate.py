@@ -1,0 +1,96 @@
+"""`xsisolate relocate`: VIFs' locking moves from XAPI's fields into vm-data, sealed."""
+import argparse
+import sys
+from typing import Any, List
+
+from xsisolate.cli.common import text_of
+from xsisolate.cli.connection import NOTE, add_options, now, opener
+from xsisolate.cli.output import Progress, say, say_json
+from xsisolate.cli.written import describe, exit_code, name_of, show, show_step
+from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, EXIT_USAGE,
+                              XsisolateError)
+
+EXAMPLES = '''
+examples:
+  xsisolate relocate web1 --dry-run       show what would be written
+  xsisolate relocate --all                every VM of the pool whose VIFs XAPI locks itself
+  xsisolate relocate web1 --undo          as it was before
+
+A VIF that XAPI has as locked becomes mode=locked with its addresses in vm-data, sealed; a disabled
+one mode=disabled. When its host runs on that, XAPI's locking_mode becomes unlocked and its lists
+empty. What they were stands in VIF.other_config:xsisolate-relocated, which a guest cannot write.
+xsisolate must answer on every host of the pool. It needs the role pool-admin.
+'''
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        'relocate', help='move XAPI\'s own locking of VIFs into vm-data', epilog=EXAMPLES + NOTE,
+        description='Move locking_mode, ipv4_allowed and ipv6_allowed into vm-data, sealed.',
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument('vm', metavar='VM[/DEVID]', nargs='?',
+                       help='uuid or name of a VM; with /DEVID one of its VIFs')
+    which.add_argument('--all', action='store_true', help='every VM of the pool')
+    parser.add_argument('--undo', action='store_true', help='move it back')
+    parser.add_argument('--dry-run', action='store_true',
+                        help='write nothing; show what would be; exit code 4 if anything would')
+    parser.add_argument('--json', action='store_true', help='print the outcome as JSON')
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from xsisolate.admin import Target, find_target, read_all
+    connect = opener(arguments)
+    with connect() as xapi:
+        targets = ([Target(vm) for vm in read_all(xapi)] if arguments.all
+                   else [find_target(xapi, text_of(arguments.vm))])
+        return relocate(xapi, connect, targets, arguments)
+
+
+def relocate(xapi: Any, connect: Any, targets: List[Any], arguments: argparse.Namespace) -> int:
+    """Move one VM after the other; with --all a failure of one does not stop the rest."""
+    from xsisolate.relocate import check_hosts
+    codes, done = {EXIT_DONE}, []
+    if not arguments.undo and not arguments.dry_run:
+        check_hosts(xapi)
+    with Progress('relocating', len(targets)) as progress:
+        for target in targets:
+            try:
+                written = relocate_vm(xapi, connect, target, arguments)
+                if written.steps or not arguments.all:
+                    done.append(written)
+                codes.add(exit_code(written, arguments.dry_run))
+            except XsisolateError as error:
+                if not arguments.all:
+                    raise
+                say('xsisolate: %s: %s' % (name_of(target.vm), error), file=sys.stderr)
+                codes.add(error.exit_code)
+            progress.step(target.vm.name)
+    if arguments.json:
+        say_json([describe(one, arguments.dry_run) for one in done])
+    elif not done:
+        say('nothing to relocate')
+    return next(code for code in (EXIT_HOST, EXIT_USAGE, EXIT_POLICY, EXIT_DIFFERENT, EXIT_DONE)
+                if code in codes)
+
+
+def relocate_vm(xapi: Any, connect: Any, target: Any, arguments: argparse.Namespace) -> Any:
+    """Move a VM's locking, or show what would be done."""
+    from xsisolate.change import Writer, plan_only
+    from xsisolate.relocate import move, plan_move, plan_undo
+    plan = (plan_undo if arguments.undo else plan_move)(target, now())
+    steps = plan.first + plan.second
+    if arguments.dry_run or not steps:
+        written = plan_only(plan.vm, plan.policies, steps)
+    else:
+        if not arguments.json:
+            say('%s:' % name_of(plan.vm))
+        report = (lambda step: None) if arguments.json else show_step
+        written = move(Writer(xapi, connect, now(), True, report), plan, arguments.undo)
+    if not arguments.json and (steps or not arguments.all):
+        show(written, arguments.dry_run)
+    return written

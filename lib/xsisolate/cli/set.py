@@ -1,0 +1,133 @@
+"""`xsisolate set` and `unset`: a policy, written through XAPI with its seal, applied at once."""
+import argparse
+from typing import Any, Dict, List, Optional
+
+from xsisolate.cli.common import text_of
+from xsisolate.errors import UsageError
+
+OPTIONS = (
+    ('mode', 'M', 'unlocked, locked, isolated or disabled'),
+    ('groups', 'G', 'isolation groups, as in "red, backup"; "" means none'),
+    ('ipv4', 'A', 'the VIF\'s own IPv4 addresses or CIDRs'),
+    ('ipv6', 'A', 'the VIF\'s own IPv6 addresses or CIDRs'),
+    ('allow', 'P', 'peers: addresses, CIDRs, external; each may carry a service: '
+                   '10.0.0.7;tcp/5432'))
+
+EXAMPLES = '''
+examples:
+  xsisolate set web1 --groups red --allow external --ipv4 10.9.0.11 --ipv6 fd00:9::11
+  xsisolate set web1/1 --mode disabled            its second VIF only
+  xsisolate set web1 --allow "" --dry-run         show what would be written; exit code 4
+  xsisolate set web1 --replace --groups blue      whatever is there now, this is the policy
+
+What is not named stays as it is, if its seal proves that an admin wrote it. A guest may have
+written what is not sealed: then set refuses, and --replace begins anew.
+'''
+
+UNSET_EXAMPLES = '''
+examples:
+  xsisolate unset web1 --allow        no allow list any more; what is left counts
+  xsisolate unset web1                no policy at all: XAPI's own locking mode counts
+'''
+
+
+def add_parser(commands: Any) -> None:
+    """Add both commands to the command line."""
+    from xsisolate.cli.connection import NOTE, add_options
+    both = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
+    setting = commands.add_parser(
+        'set', help='write a VM\'s policy and its seal, and have its host apply it',
+        epilog=EXAMPLES + NOTE, description='Write policy and seal of a VM\'s VIFs through XAPI, '
+        'have the host where it runs apply them, and look whether it has.', **both)
+    removing = commands.add_parser(
+        'unset', help='take a VM\'s policy away, or some of its keys',
+        epilog=UNSET_EXAMPLES + NOTE, description='Take keys out of a VM\'s policy, or all of it '
+        'with its seal.', **both)
+    for parser in (setting, removing):
+        parser.add_argument('vm', metavar='VM[/DEVID]',
+                            help='uuid or name of a VM; with /DEVID one of its VIFs')
+    for name, metavar, text in OPTIONS:
+        setting.add_argument('--' + name, metavar=metavar, help=text)
+        removing.add_argument('--' + name, action='store_true', help='take out ' + name)
+    setting.add_argument('--replace', action='store_true',
+                         help='forget what the policy was: only what is named counts')
+    for parser in (setting, removing):
+        add_writing(parser)
+        add_options(parser)
+    setting.set_defaults(run=run_set)
+    removing.set_defaults(run=run_unset)
+
+
+def add_writing(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that write."""
+    parser.add_argument('--dry-run', action='store_true',
+                        help='write nothing; show what would be; exit code 4 if anything would')
+    parser.add_argument('--no-refresh', action='store_true',
+                        help='do not ask the host to apply it (a role other than pool-admin may '
+                        'not); its daemon does so by itself')
+    parser.add_argument('--json', action='store_true', help='print the outcome as JSON')
+
+
+def run_set(arguments: argparse.Namespace) -> int:
+    """Run `set`."""
+    words = {name: text_of(getattr(arguments, name)) for name, _, _ in OPTIONS
+             if getattr(arguments, name) is not None}
+    if not words:
+        raise UsageError('set: nothing to set: name --mode, --groups, --ipv4, --ipv6 or --allow')
+    return _run(arguments, words, [], arguments.replace)
+
+
+def run_unset(arguments: argparse.Namespace) -> int:
+    """Run `unset`."""
+    names = [name for name, _, _ in OPTIONS if getattr(arguments, name)]
+    return _run(arguments, {}, names, not names)
+
+
+def _run(arguments: argparse.Namespace, words: Dict[str, str], removed: List[str],
+         anew: bool) -> int:
+    from xsisolate.admin import find_target
+    from xsisolate.change import Writer, plan_only
+    from xsisolate.cli import written
+    from xsisolate.cli.connection import now, opener
+    from xsisolate.cli.output import say, say_json
+    from xsisolate.core.xapiplan import plan_policies
+    connect = opener(arguments)
+    with connect() as xapi:
+        target = find_target(xapi, text_of(arguments.vm))
+        policies = decide(target, words, removed, anew)
+        if arguments.dry_run:
+            done = plan_only(target.vm, policies, plan_policies(target.vm, policies, now()))
+        else:
+            quiet = arguments.json
+            if not quiet:
+                say('%s:' % written.name_of(target.vm))
+            done = Writer(xapi, connect, now(), not arguments.no_refresh,
+                          (lambda step: None) if quiet else written.show_step
+                          ).set(target.vm, policies)
+    if arguments.json:
+        say_json(written.describe(done, arguments.dry_run))
+    else:
+        written.show(done, arguments.dry_run)
+    return written.exit_code(done, arguments.dry_run)
+
+
+def decide(target: Any, words: Dict[str, str], removed: List[str], anew: bool) -> Any:
+    """Return the policies of all VIFs of a VM, as they shall be."""
+    from xsisolate.admin import need_vifs, proven_policies
+    from xsisolate.core.layout import parse_words
+    from xsisolate.core.model import VifPolicy
+    need_vifs(target)
+    if len(target.vifs) > 1 and {'ipv4', 'ipv6'} & words.keys():
+        raise UsageError('VM %s has %d VIFs, and addresses belong to one: say which, as in %s/%s'
+                         % (target.vm.uuid, len(target.vifs), target.vm.uuid,
+                            target.vifs[0].devid))
+    policies = proven_policies(target.vm, target.vifs if anew else ())
+    for vif in target.vifs:
+        changes = parse_words(words, vif.devid)._asdict() if words else {}
+        before = policies.get(vif.devid) or VifPolicy()
+        after: Optional[VifPolicy] = before._replace(
+            **{name: changes[name] for name in words}, **dict.fromkeys(removed))
+        if anew and not words or after == VifPolicy():
+            after = None
+        policies[vif.devid] = after
+    return policies

@@ -1,0 +1,131 @@
+"""The daemon's child: it follows XAPI and keeps the group files that hooks and daemon read.
+
+    XAPI ── event.from ─► this process ─► /run/xsisolate/groups/*.json ─► daemon, hooks
+                                     └──► /run/xsisolate/pool.json     ─► status
+
+A process of its own, because a call waits for half a minute, and a pool's first snapshot takes
+seconds to read: see docs/adr/0007. It only ever writes files. While XAPI is away they stay as they
+are, and their age is in the state.
+"""
+import ctypes
+import os
+import signal
+import sys
+from time import monotonic, process_time, sleep
+from typing import Any, Dict, Optional, Tuple
+
+from xsisolate.core.membership import find_members
+from xsisolate.core.model import RemoteMember
+from xsisolate.core.poolview import CLASSES, PoolView
+from xsisolate.dom0.inventory import read_host_uuid
+from xsisolate.dom0.members import write_members
+from xsisolate.dom0.poolstate import PoolState, read_state, write_state
+from xsisolate.dom0.syslog import Log
+from xsisolate.dom0.xapi import Xapi, connect
+from xsisolate.errors import ConfigError, HostError, XsisolateError
+from xsisolate.gather import read_configuration
+
+EVENTS_S = 5.0              # so long XAPI waits for an event; then the configuration is looked at
+COALESCE_S = 0.2            # events come in bursts
+RETRY_FIRST_S = 0.5         # after a failure, doubled each time ...
+RETRY_MOST_S = 5.0          # ... up to this
+PR_SET_PDEATHSIG = 1
+
+Members = Dict[str, Tuple[RemoteMember, ...]]
+
+
+def main() -> None:
+    """Follow XAPI until the daemon ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == 1 and len(sys.argv) > 1 and sys.argv[1] != '1':
+        return      # the daemon has gone before we asked to hear of it
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    Follower(Log('xsisolate-pool')).run()
+
+
+def _stop(*_: Any) -> None:
+    raise SystemExit(0)     # so that the session is logged out on the way
+
+
+class Follower:
+    """Sessions, one after the other; each begins with a snapshot of the whole pool."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._complaint = ''
+        self._state = (read_state() or PoolState(False))._replace(connected=False)
+        self._pause = RETRY_FIRST_S
+
+    def run(self) -> None:
+        """Follow for ever."""
+        while True:
+            try:
+                with connect() as xapi:
+                    self._follow(xapi, read_host_uuid())
+            except XsisolateError as error:
+                self._complain(str(error))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                self._complain('XAPI\'s events make no sense: %r' % error)
+            except OSError as error:
+                self._complain('cannot write group files: %s' % error)
+            sleep(self._pause)
+            self._pause = min(self._pause * 2, RETRY_MOST_S)
+
+    def _follow(self, xapi: Xapi, uuid: str) -> None:
+        """Follow a session until it fails: lost, forgotten, too far behind, another master."""
+        view, token, previous = PoolView(), '', None
+        used = process_time()
+        while True:
+            batch = xapi.call('event.from', list(CLASSES), token, EVENTS_S)
+            token = str(batch['token'])
+            changed = view.take(batch['events'])
+            configuration = read_configuration()
+            if configuration.error:
+                raise ConfigError(configuration.error)      # whom rosters admit is not known
+            if changed or configuration.config != previous:
+                self._write(view, uuid, configuration.config)
+                previous = configuration.config
+            self._confirm(uuid)
+            used, spent = process_time(), used
+            sleep(max(COALESCE_S, used - spent))    # whatever guests write: half a CPU at most
+
+    def _write(self, view: PoolView, uuid: str, config: Any) -> None:
+        """Bring the group files up to date."""
+        here = view.find_host(uuid)
+        if not here:
+            raise HostError('the pool does not know this host (%s)' % uuid)
+        places = list(view.places())
+        members = find_members(places, config, here)
+        changed = write_members(members)
+        self._state = self._state._replace(vifs=len(places), groups=len(members))
+        if changed:
+            self._log.info('groups', changed=','.join(changed[:10]), groups=len(members),
+                           members=sum(map(len, members.values())))
+
+    def _confirm(self, uuid: str) -> None:
+        """Note that XAPI has just said that nothing else has changed."""
+        self._pause = RETRY_FIRST_S
+        if self._complaint or not self._state.connected:
+            self._log.info('following', host=uuid, vifs=self._state.vifs)
+            self._complaint = ''
+        self._state = self._state._replace(connected=True, synced=monotonic(), host=uuid, error='')
+        write_state(self._state)
+
+    def _complain(self, text: str) -> None:
+        """Say once why XAPI is not followed, and leave word for `status`."""
+        if text != self._complaint:
+            age: Optional[float] = self._state.age()
+            self._log.warning('not following', error=text, age=age and round(age),
+                              reason='groups stay as they were last known')
+        self._complaint = text
+        self._state = self._state._replace(connected=False, error=text)
+        try:
+            write_state(self._state)
+        except OSError:
+            pass        # that is what the complaint is about, perhaps
+
+
+if __name__ == '__main__':
+    main()
