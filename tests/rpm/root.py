@@ -73,8 +73,9 @@ def _furnish(python: str) -> None:
         if os.path.lexists('/usr/bin/' + name):
             os.unlink('/usr/bin/' + name)
         shutil.copy(os.path.join(HERE, 'standin', name), '/usr/bin/' + name)
+    target = os.path.realpath(python)       # now: it may lead through the link itself
     os.unlink('/usr/bin/python3')
-    os.symlink(os.path.realpath(python), '/usr/bin/python3')
+    os.symlink(target, '/usr/bin/python3')
     os.makedirs('/etc/rpm', exist_ok=True)
     with open('/etc/rpm/macros', 'w') as macros:
         macros.write('%%_dbpath %s\n' % RPMDB)
