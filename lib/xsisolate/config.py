@@ -7,11 +7,11 @@ cannot be read or written, the file itself is read, and nothing else changes.
 import json
 import os
 from contextlib import suppress
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Union
 
 from xsisolate import __version__
 from xsisolate.core.model import Config, Gateway, Group, Mode, Network, Prefix, Service
 from xsisolate.errors import ConfigError
+from xsisolate.hints import Any, Dict, FrozenSet, List, Mapping, Optional, Union
 
 CONFIG_FILE = '/etc/xsisolate/xsisolate.yaml'
 COMPILED_FILE = '/run/xsisolate/config.json'

@@ -1,6 +1,4 @@
 """Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
-from typing import NamedTuple, Optional, Sequence, Tuple
-
 from xsisolate.config import load_config
 from xsisolate.core.model import Config, EffectivePolicy, Identity, Network, VifPolicy
 from xsisolate.core.policy import find_network, quarantine, resolve_policy
@@ -9,6 +7,7 @@ from xsisolate.core.vmdata import check_keys, parse_vmdata, undo_migration
 from xsisolate.dom0.xenopsd import VifMetadata, read_metadata
 from xsisolate.dom0.xenstore import TooLarge, Xenstore
 from xsisolate.errors import ConfigError, PolicyError, UnknownVif, UnprovenPolicy
+from xsisolate.hints import NamedTuple, Optional, Sequence, Tuple
 
 # Children of vm-data/xsisolate that are still read: all numbered keys of all
 # lists, and room for mistakes. Beyond that it is no policy but an attack.

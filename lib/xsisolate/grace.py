@@ -6,7 +6,6 @@ the switch carries was proven when it was programmed. If they still do not fit a
 the end, that hook itself puts the VIF into quarantine, so the end needs no other event.
 """
 from time import monotonic, sleep
-from typing import FrozenSet, List, Sequence, Tuple
 
 from xsisolate.core.event import Event
 from xsisolate.core.grace import keeps_policy
@@ -15,6 +14,7 @@ from xsisolate.dom0.ovsdb import find_bridge
 from xsisolate.dom0.syslog import Log
 from xsisolate.errors import HostError
 from xsisolate.gather import VifFacts, read_vif
+from xsisolate.hints import FrozenSet, List, Sequence, Tuple
 from xsisolate.reconcile import read_registry
 from xsisolate.survey import Dom0, survey_bridge, survey_of, survey_vifs, vif_from_facts
 

@@ -1,10 +1,10 @@
 """The two hooks' common door: run the one that was called; an error is a line and a code."""
 import os
-from typing import Optional, Sequence
 
 from xsisolate.core.event import parse_rules_call, parse_vif_call
 from xsisolate.dom0.syslog import Log
 from xsisolate.errors import EXIT_HOST, UsageError, XsisolateError
+from xsisolate.hints import Optional, Sequence
 from xsisolate.rules import run_rules
 from xsisolate.vifscript import run_vif
 

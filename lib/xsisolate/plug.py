@@ -5,8 +5,6 @@ touches neither port nor link, so it loses no packet. Whatever goes wrong
 leaves the link down.
 """
 from contextlib import suppress
-from typing import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
-                    Tuple)
 
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
@@ -17,6 +15,8 @@ from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.ovsdb import Bridge, NetworkBridge, Port, find_bridge
 from xsisolate.errors import HostError, XsisolateError
 from xsisolate.gather import VifFacts, read_vif
+from xsisolate.hints import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
+                             Tuple)
 from xsisolate.program import program, program_remaining
 from xsisolate.reconcile import read_registry
 from xsisolate.settings import deviating, settle, why_open

@@ -3,8 +3,6 @@
 The caller holds the bridge's lock. What must not be flooded to is hidden from
 floods before its flows come, and shown after.
 """
-from typing import Callable, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
-
 from xsisolate.core.cookie import Kind
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
@@ -16,6 +14,7 @@ from xsisolate.core.topology import vif_ofports
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow
 from xsisolate.gather import VifFacts
+from xsisolate.hints import Callable, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
 from xsisolate.reconcile import compare_all, reconcile, reconcile_all
 from xsisolate.settings import Setting, deviating, settle, speaks_ours
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, surroundings, survey_bridge,

@@ -1,6 +1,4 @@
 """Compare, apply, read back: a plan meets the switch."""
-from typing import AbstractSet, FrozenSet, Mapping, NamedTuple, Sequence, Tuple
-
 from xsisolate.core.cookie import HEADER, Key, Kind
 from xsisolate.core.flow import Flow, FlowDiff, diff_flows
 from xsisolate.core.flows.entry import closed_port_flow
@@ -10,6 +8,7 @@ from xsisolate.core.plan import Plan, learned_flows, port_key
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow
 from xsisolate.errors import HostError
+from xsisolate.hints import AbstractSet, FrozenSet, Mapping, NamedTuple, Sequence, Tuple
 
 SINGLE_READS = 3    # beyond that many dumps one of everything is cheaper
 EXACT = 0xffffffffffffffff

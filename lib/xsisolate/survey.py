@@ -1,6 +1,5 @@
 """What is on a bridge now: its ports, and the VIFs behind them with their policies."""
 from time import sleep
-from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.policy import quarantine
@@ -11,6 +10,7 @@ from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Ovsdb, Port, fin
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, MetadataError, UnknownVif
 from xsisolate.gather import Configuration, VifFacts, read_vif, read_vm_uuid
+from xsisolate.hints import Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 # xenopsd renames a VM in xenstore and in its metadata one after the other.
 RENAME_PAUSE_S = 0.3

@@ -6,10 +6,10 @@ match something else than the admin meant. The numbers are parsed here and not
 by `ipaddress`, whose import alone costs every hook run some milliseconds.
 """
 import re
-from typing import List, Tuple
 
 from xsisolate.core.model import Prefix
 from xsisolate.errors import PolicyError
+from xsisolate.hints import List, Tuple
 
 BITS = {4: 32, 6: 128}
 HEXTETS = 8

@@ -1,10 +1,9 @@
 """What items must know of each other: the facts in the headers of ports and endpoints."""
-from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
-
 from xsisolate.core.cookie import Key, Kind
 from xsisolate.core.flows.stages import Attachment
 from xsisolate.core.items import Item
 from xsisolate.core.model import Mode, Prefix
+from xsisolate.hints import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
 
 TRUNK = 'trunk'
 

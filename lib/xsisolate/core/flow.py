@@ -6,9 +6,9 @@ in the one form in which the switch reads them back, and every flow that was
 written is compared with what the switch says it has.
 """
 import re
-from typing import AbstractSet, FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
 
 from xsisolate.errors import HostError
+from xsisolate.hints import AbstractSet, FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
 
 
 class Flow(NamedTuple):

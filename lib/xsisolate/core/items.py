@@ -12,11 +12,11 @@ instead of every flow of the bridge.
 """
 import re
 from hashlib import sha256
-from typing import FrozenSet, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.core.cookie import HEADER, OWNER, OWNER_MASK, Key, Kind, parse_key
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import REGISTRY
+from xsisolate.hints import FrozenSet, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 NOTE = 'note:'
 # What name and facts of a header look like; see facts.py. Another release's may not.

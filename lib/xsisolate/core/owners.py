@@ -4,8 +4,6 @@ Members of one isolation group may share an address and take it over from each
 other, as VRRP and CARP do: each is its nth owner. Anybody else must not, and
 the newcomer is refused, by name.
 """
-from typing import Dict, Iterable, List, Mapping, Tuple
-
 from xsisolate.core.address import format_prefix
 from xsisolate.core.cookie import Key, Kind
 from xsisolate.core.facts import EndpointFacts, endpoints, parse_facts, ports_of, split_endpoint
@@ -13,6 +11,7 @@ from xsisolate.core.flows.party import OWNERS_MAX
 from xsisolate.core.items import Item
 from xsisolate.core.model import Prefix
 from xsisolate.errors import PolicyError
+from xsisolate.hints import Dict, Iterable, List, Mapping, Tuple
 
 
 class Conflict(PolicyError):

@@ -1,6 +1,5 @@
 """Sets of peers: isolation groups and allow lists, under names that make equal sets one."""
 from hashlib import sha256
-from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
 
 from xsisolate.core.cookie import Key, Kind
 from xsisolate.core.facts import isolated_links
@@ -12,6 +11,7 @@ from xsisolate.core.flows.stages import Attachment
 from xsisolate.core.items import Item, make_item
 from xsisolate.core.model import EffectivePolicy, Group, Peer, Prefix
 from xsisolate.core.vif import Surroundings
+from xsisolate.hints import Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
 
 GROUP, SPREAD = 'group ', 'spread '
 

@@ -3,8 +3,6 @@
 A hook plans for its own VIF; every other item is known by its header and kept.
 `plan_bridge` is pure: the whole state in, the whole answer out.
 """
-from typing import AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
-
 from xsisolate.core.cookie import BASE, BRIDGE, Key, Kind, port_id
 from xsisolate.core.facts import (EndpointFacts, endpoint_name, endpoints, format_facts,
                                   format_port_facts, isolated_links, parse_facts, parse_port_facts,
@@ -30,6 +28,8 @@ from xsisolate.core.owners import Conflict, assign_owners, check_mac
 from xsisolate.core.peersets import (GROUP, Items, add_peers, free_key, group_flows, group_name,
                                      group_spread_flows, spread_keys)
 from xsisolate.core.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
+from xsisolate.hints import (AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
+                             Tuple)
 
 
 class Plan(NamedTuple):

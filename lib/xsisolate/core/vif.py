@@ -1,9 +1,8 @@
 """A VIF as the planner sees it, and what it finds around it."""
-from typing import Callable, Iterable, Mapping, NamedTuple, Tuple
-
 from xsisolate.core.flows.delivery import Topology
 from xsisolate.core.model import Config, EffectivePolicy, Locking, Mode, Network, RemoteMember
 from xsisolate.core.policy import quarantine
+from xsisolate.hints import Callable, Iterable, Mapping, NamedTuple, Tuple
 
 UNNAMED = '-'           # a network whose name or uuid nobody has told us
 

@@ -5,11 +5,11 @@ from _socket import AF_UNIX, SOCK_STREAM, socket  # `socket` costs 5 ms more on 
 from _socket import timeout as SocketTimeout  # noqa: N812
 from time import monotonic
 from types import TracebackType
-from typing import Any, Dict, List, Optional, Sequence, Type, TypeVar
 
 from xsisolate.dom0.rfc7047 import Operation, Result
 from xsisolate.dom0.unixsocket import connect
 from xsisolate.errors import HostError
+from xsisolate.hints import Any, Dict, List, Optional, Sequence, Type, TypeVar
 
 REPLY_MAX = 64 << 20
 PIECE = 1 << 18

@@ -4,9 +4,9 @@ import os
 import re
 from contextlib import contextmanager
 from time import monotonic, sleep
-from typing import Iterator
 
 from xsisolate.errors import HostError
+from xsisolate.hints import Iterator
 
 FOLDER = '/run/xsisolate/lock'
 BRIDGE = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,63}')

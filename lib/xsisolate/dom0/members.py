@@ -2,11 +2,11 @@
 import json
 import os
 import re
-from typing import Iterable, Mapping, Tuple
 
 from xsisolate.core.address import format_prefix, parse_mac, parse_prefix
 from xsisolate.core.model import RemoteMember
 from xsisolate.errors import ConfigError, PolicyError
+from xsisolate.hints import Iterable, Mapping, Tuple
 
 FOLDER = '/run/xsisolate/groups'
 VERSION = 1

@@ -4,12 +4,11 @@ OVS's Python bindings have no OpenFlow client, so ovs-ofctl it is, at 5 ms a
 call. OpenFlow 1.4 has bundles as a standard; a bridge that allows other
 versions only must be told to allow it too (see hooks).
 """
-from typing import Dict, FrozenSet, Iterable, List, Mapping
-
 from xsisolate.core.cookie import HEADER, HEADER_MASK, OWNER, OWNER_MASK
 from xsisolate.core.flow import Flow, FlowDiff, format_bundle, parse_dump
 from xsisolate.dom0.run import run
 from xsisolate.errors import HostError
+from xsisolate.hints import Dict, FrozenSet, Iterable, List, Mapping
 
 PROTOCOL = 'OpenFlow14'
 OFCTL = ('ovs-ofctl', '-O', PROTOCOL)

@@ -7,13 +7,14 @@ operations): if somebody else was faster nothing happens and we look again.
 """
 import os
 from time import monotonic
-from typing import Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from xsisolate.dom0 import rfc7047 as wire
 from xsisolate.dom0.jsonrpc import Conflict, Connection
 from xsisolate.dom0.ovsport import PortPlan, look_for_port, plan_port
 from xsisolate.dom0.rfc7047 import Operation, Row
 from xsisolate.errors import HostError
+from xsisolate.hints import (Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple,
+                             TypeVar)
 
 FOLDERS = ('/run/openvswitch', '/var/run/openvswitch')
 LINK_TIMEOUT_MS = 3000

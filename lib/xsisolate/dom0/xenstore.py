@@ -11,10 +11,10 @@ from _socket import timeout as SocketTimeout  # noqa: N812
 from struct import Struct
 from time import monotonic
 from types import TracebackType
-from typing import Dict, List, Optional, Sequence, Tuple, Type
 
 from xsisolate.dom0.unixsocket import connect
 from xsisolate.errors import HostError
+from xsisolate.hints import Dict, List, Optional, Sequence, Tuple, Type
 
 SOCKETS = ('/run/xenstored/socket', '/var/run/xenstored/socket')
 HEADER = Struct('=IIII')        # type, req_id, tx_id, length

@@ -5,8 +5,6 @@ a set costs what is in it, however many VIFs ask it. A UDP service needs the
 switch's connection tracking to tell a reply from an attack out of the server's
 port; TCP says so itself, and needs none.
 """
-from typing import Iterable, Iterator, Optional, Tuple
-
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (CONTROL, EXTERNAL, FOUND, INGRESS_SIDE, MEMBER, MISMATCH,
                                          PAIR, PLAIN, REMOTE, REPLY_ONLY, REQUEST, RESOLVING,
@@ -14,6 +12,7 @@ from xsisolate.core.flows.stages import (CONTROL, EXTERNAL, FOUND, INGRESS_SIDE,
                                          address_match, flags, goto, load_mac, mac_match,
                                          network_match, raised)
 from xsisolate.core.model import Peer, Prefix, Service
+from xsisolate.hints import Iterable, Iterator, Optional, Tuple
 
 # A bit of a flow's priority says how good its answer is: a peer that may say
 # everything must not be found by the flow of its narrowest service.

@@ -7,10 +7,9 @@ policy admits the receiver (EGRESS) and the receiver's policy the sender
 and NORMAL act as they would without us; only what must not be flooded is
 delivered by our own flow of the lowest priority.
 """
-from typing import Iterable, Iterator, NamedTuple, Tuple
-
 from xsisolate.core.address import format_prefix
 from xsisolate.core.model import Prefix
+from xsisolate.hints import Iterable, Iterator, NamedTuple, Tuple
 
 # Stages in the order in which a packet meets them. 200 and above: PVS proxy
 # uses 101 and 102, Open vSwitch itself 254.
