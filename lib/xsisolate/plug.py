@@ -4,8 +4,6 @@ A VIF's link comes up last, when its flows have been read back. A refresh
 touches neither port nor link, so it loses no packet. Whatever goes wrong
 leaves the link down.
 """
-from contextlib import suppress
-
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
 from xsisolate.core.model import EffectivePolicy
@@ -56,8 +54,10 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
                 raise HostError('there is no netdev %s' % event.device)
             outcome = _plug(dom0, event, facts, target, trunks, before)
     except Exception:
-        with suppress(XsisolateError):      # the failure that led here is the one to report
+        try:
             _leave(dom0, event, before, target)
+        except XsisolateError:
+            pass        # the failure that led here is the one to report
         raise
     _leave(dom0, event, before, target)
     return outcome

@@ -129,7 +129,7 @@ def vms(dom0: Sandbox) -> Mapping[str, Vm]:
 def measure(vm: Vm) -> Cost:
     """Run a VIF's `setup-vif-rules ... filter` and say what it took."""
     call = vm.dom0.hooks.locking_changed(vm.domain, vm.vifs[0])[0]
-    argv = [vm.dom0.hooks.interpreter or sys.executable, vm.dom0.hooks.path(call.hook), *call.args]
+    argv = [*vm.dom0.hooks.start_of(call.hook), *call.args]
     said = subprocess.run([sys.executable, '-c', STOPWATCH, *argv], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, check=True, encoding='utf-8')
     assert 'Traceback' not in said.stderr

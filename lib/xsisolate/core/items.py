@@ -11,9 +11,9 @@ no file that a crash could leave behind, and a hook reads a line per item
 instead of every flow of the bridge.
 """
 import re
-from hashlib import sha256
 
 from xsisolate.core.cookie import HEADER, OWNER, OWNER_MASK, Key, Kind, parse_key
+from xsisolate.core.digest import sha256
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import REGISTRY
 from xsisolate.hints import FrozenSet, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple

@@ -1,7 +1,7 @@
 """Sets of peers: isolation groups and allow lists, under names that make equal sets one."""
-from hashlib import sha256
 
 from xsisolate.core.cookie import Key, Kind
+from xsisolate.core.digest import sha256
 from xsisolate.core.facts import isolated_links
 from xsisolate.core.flow import Flow
 from xsisolate.core.flows.members import (allow_flows, outside_member_flows, remote_member_flows,

@@ -8,9 +8,9 @@ docs/seal.md says how other tools compute it.
 import json
 import re
 from enum import Enum
-from hashlib import sha256
 
 from xsisolate.core.address import format_prefix, quoted
+from xsisolate.core.digest import sha256
 from xsisolate.core.model import Identity, Peer, Service, VifPolicy
 from xsisolate.hints import Dict, List, Optional, Union
 

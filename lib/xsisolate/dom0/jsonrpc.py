@@ -4,12 +4,14 @@ import os
 from _socket import AF_UNIX, SOCK_STREAM, socket  # `socket` costs 5 ms more on 3.6
 from _socket import timeout as SocketTimeout  # noqa: N812
 from time import monotonic
-from types import TracebackType
 
 from xsisolate.dom0.rfc7047 import Operation, Result
 from xsisolate.dom0.unixsocket import connect
 from xsisolate.errors import HostError
-from xsisolate.hints import Any, Dict, List, Optional, Sequence, Type, TypeVar
+from xsisolate.hints import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Type, TypeVar
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 REPLY_MAX = 64 << 20
 PIECE = 1 << 18
@@ -42,7 +44,7 @@ class Connection:
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
-                 trace: Optional[TracebackType]) -> None:
+                 trace: Optional['TracebackType']) -> None:
         self.close()
 
     def close(self) -> None:
