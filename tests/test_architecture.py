@@ -13,11 +13,11 @@ LINES = 300
 
 # Values in, values out: nothing that can reach a file, a socket, a clock or a process.
 PURE = {'re', 'typing', 'enum', 'operator', 'hashlib', 'itertools', 'functools', 'collections',
-        'ipaddress', 'json', '_sha256', '_sha2'}
+        'ipaddress', 'json', 'struct', '_sha256', '_sha2'}
 EVERYWHERE = {'errors', 'hints'}
-DOM0_FROM_CORE = {'core.model', 'core.cookie', 'core.flow', 'core.address'}
+DOM0_FROM_CORE = {'core.model', 'core.cookie', 'core.flow', 'core.address', 'core.wire.message'}
 DOM0_SHARED = {'dom0.run', 'dom0.unixsocket', 'dom0.rfc7047', 'dom0.jsonrpc', 'dom0.ovsdb',
-               'dom0.ovsport', 'dom0.xenstore'}
+               'dom0.ovsport', 'dom0.xenstore', 'dom0.ofchannel', 'dom0.unixctl'}
 DOORS = ('hooks', 'cli')        # nobody imports these
 
 

@@ -1,0 +1,69 @@
+"""OpenFlow 1.4's messages about flows: a change, a question, an answer."""
+from struct import Struct
+
+from xsisolate.core.flow import Flow
+from xsisolate.core.wire.actions import ActionCodec
+from xsisolate.core.wire.match import MatchCodec
+from xsisolate.hints import Iterator
+
+ADD, DELETE_STRICT = 0, 4
+ANY, NO_BUFFER, ALL_TABLES = 0xffffffff, 0xffffffff, 0xff
+EXACT = 0xffffffffffffffff
+APPLY_ACTIONS = 4
+# cookie, mask, table, command, timeouts, priority, buffer, port, group, flags, importance
+FLOW_MOD = Struct('!QQBBHHHIIIHH')
+MATCH = Struct('!HH')                   # type (OXM), length without padding
+INSTRUCTION = Struct('!HH4x')           # type, length
+QUESTION = Struct('!B3xII4xQQ')         # table, port, group, cookie, mask
+# length, table, age, priority, timeouts, flags, importance, cookie, packets, bytes
+ANSWER = Struct('!HBxIIHHHHH2xQQQ')
+
+
+class FlowCodec:
+    """Flows to messages and back."""
+
+    def __init__(self) -> None:
+        self._matches, self._actions = MatchCodec(), ActionCodec()
+
+    def add(self, flow: Flow) -> bytes:
+        """Return the body of the message that adds a flow, or replaces one."""
+        actions = self._actions.encode(flow.actions)
+        if actions:
+            actions = INSTRUCTION.pack(APPLY_ACTIONS, INSTRUCTION.size + len(actions)) + actions
+        return FLOW_MOD.pack(flow.cookie, 0, flow.table, ADD, 0, 0, flow.priority, NO_BUFFER, ANY,
+                             ANY, 0, 0) + self._match(flow.match) + actions
+
+    def delete(self, flow: Flow) -> bytes:
+        """Return the body of the message that deletes a flow if it is still ours."""
+        return FLOW_MOD.pack(flow.cookie, EXACT, flow.table, DELETE_STRICT, 0, 0, flow.priority,
+                             NO_BUFFER, ANY, ANY, 0, 0) + self._match(flow.match)
+
+    def _match(self, text: str) -> bytes:
+        fields = self._matches.encode(text)
+        size = MATCH.size + len(fields)
+        return MATCH.pack(1, size) + fields + bytes(-size % 8)
+
+    def read(self, body: bytes) -> Iterator[Flow]:
+        """Yield the flows in an answer."""
+        at = 0
+        while at < len(body):
+            (length, table, _, _, priority, _, _, _, _, cookie, _, _) = ANSWER.unpack_from(body, at)
+            start, end = at + ANSWER.size, at + length
+            size = MATCH.unpack_from(body, start)[1]
+            match = self._matches.decode(body[start + MATCH.size:start + size])
+            begin = start + size + -size % 8
+            yield Flow(table, priority, match, self._read_actions(body[begin:end]), cookie)
+            at = end
+
+    def _read_actions(self, instructions: bytes) -> str:
+        if not instructions:
+            return 'drop'
+        kind, length = INSTRUCTION.unpack_from(instructions)
+        if kind != APPLY_ACTIONS or length != len(instructions):
+            return 'instructions(%s)' % instructions.hex()
+        return self._actions.decode(instructions[INSTRUCTION.size:])
+
+
+def question(table: int, cookie: int, mask: int) -> bytes:
+    """Return the body of the question for flows of a table, or all, whose cookie matches."""
+    return QUESTION.pack(table, ANY, ANY, cookie, mask) + MATCH.pack(1, MATCH.size) + bytes(4)

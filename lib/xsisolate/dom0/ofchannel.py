@@ -1,0 +1,179 @@
+"""A conversation in OpenFlow with one bridge, over the socket that ovs-ofctl uses."""
+import os
+from _socket import AF_UNIX, SOCK_STREAM, socket  # `socket` costs 5 ms more on 3.6
+from _socket import timeout as SocketTimeout  # noqa: N812
+from struct import Struct
+from time import monotonic
+
+from xsisolate.dom0.unixsocket import connect
+from xsisolate.errors import HostError
+from xsisolate.hints import (TYPE_CHECKING, Iterable, Iterator, List, NamedTuple, Optional,
+                             Tuple, Type)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+RUNDIRS = ('/run/openvswitch', '/var/run/openvswitch')
+OPENFLOW10, OPENFLOW14 = 1, 5
+NAMES = {OPENFLOW10: 'OpenFlow10', OPENFLOW14: 'OpenFlow14'}
+HEADER = Struct('!BBHI')                # version, type, length, xid
+HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY = 0, 1, 2, 3
+VERSIONS = Struct('!HHI')               # hello's list of versions: type 1, length, bitmap
+MULTIPART = Struct('!HH')               # type, flags
+MULTIPART_MORE = 1
+WIRE_ERROR = Struct('!HH')              # type, code
+HELLO_FAILED = 0
+BUNDLE_CONTROL, BUNDLE_ADD = 33, 34
+BUNDLE = Struct('!IHH')                 # id; type or padding; flags
+OPEN, COMMIT = 0, 4
+ATOMIC_AND_ORDERED = 3
+FLOW_MOD = 14
+TIMEOUT_S = 20.0
+PIECE = 1 << 18
+
+
+class Refused(HostError):
+    """The switch says no to a message."""
+
+    def __init__(self, bridge: str, kind: int, code: int, xid: int) -> None:
+        super().__init__('bridge %s: Open vSwitch refuses: OpenFlow error type %d, code %d'
+                         % (bridge, kind, code))
+        self.xid = xid
+
+
+class Shape(NamedTuple):
+    """How a version writes questions with long answers."""
+
+    request: int
+    reply: int
+    head: Struct
+
+
+SHAPES = {OPENFLOW10: Shape(16, 17, Struct('!HH')), OPENFLOW14: Shape(18, 19, Struct('!HH4x'))}
+
+
+class Channel:
+    """A connection to a bridge; all that is done with it ends within `timeout` seconds."""
+
+    def __init__(self, bridge: str, version: int, timeout: float) -> None:
+        self._bridge, self._version = bridge, version
+        self._deadline = monotonic() + timeout
+        self._received = bytearray()
+        self._last_xid = 0
+        self._socket = socket(AF_UNIX, SOCK_STREAM)
+        path = socket_path(bridge)
+        try:
+            connect(self._socket, path, timeout)
+        except (OSError, ValueError) as error:
+            self._socket.close()
+            raise HostError('bridge %s: no Open vSwitch at %s: %s'
+                            % (bridge, path, _reason(error))) from error
+
+    def __enter__(self) -> 'Channel':
+        self.send([(HELLO, VERSIONS.pack(1, VERSIONS.size, 1 << self._version))])
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 trace: Optional['TracebackType']) -> None:
+        self._socket.close()
+
+    def send(self, messages: Iterable[Tuple[int, bytes]]) -> None:
+        """Send messages: (type, body)."""
+        pieces: List[bytes] = []
+        for kind, body in messages:
+            self._last_xid += 1
+            pieces += HEADER.pack(self._version, kind, HEADER.size + len(body),
+                                  self._last_xid), body
+        self._write(b''.join(pieces))
+
+    def ask(self, kind: int, body: bytes = b'') -> Iterator[bytes]:
+        """Yield the parts of the answer to a question."""
+        shape = SHAPES[self._version]
+        self.send([(shape.request, shape.head.pack(kind, 0) + body)])
+        for answer, xid, text in self._messages():
+            if answer == shape.reply and xid == self._last_xid:
+                yield text[shape.head.size:]
+                if not MULTIPART.unpack_from(text)[1] & MULTIPART_MORE:
+                    return
+
+    def change(self, changes: Iterable[bytes]) -> None:
+        """Change flows in one bundle: all of it happens, or none. The nth has xid n + 3."""
+        def control(kind: int) -> Tuple[int, bytes]:
+            return BUNDLE_CONTROL, BUNDLE.pack(1, kind, ATOMIC_AND_ORDERED)
+
+        first = self._last_xid + 2
+        self.send([control(OPEN)])
+        self.send((BUNDLE_ADD, BUNDLE.pack(1, 0, ATOMIC_AND_ORDERED) + HEADER.pack(
+            self._version, FLOW_MOD, HEADER.size + len(change), xid) + change)
+            for xid, change in enumerate(changes, first))
+        self.send([control(COMMIT)])
+        for answer, xid, _ in self._messages():
+            if answer == BUNDLE_CONTROL and xid == self._last_xid:
+                return
+
+    def _messages(self) -> Iterator[Tuple[int, int, bytes]]:
+        """Yield (type, xid, body) of what the switch says; raise what it complains of."""
+        while True:
+            while len(self._received) < HEADER.size:
+                self._read()
+            _, kind, length, xid = HEADER.unpack_from(self._received)
+            while len(self._received) < length:
+                self._read()
+            body = bytes(self._received[HEADER.size:length])
+            del self._received[:max(length, HEADER.size)]
+            if kind == ECHO_REQUEST:
+                self._write(HEADER.pack(self._version, ECHO_REPLY, HEADER.size + len(body), xid)
+                            + body)
+            elif kind == ERROR:
+                self._complain(body, xid)
+            else:
+                yield kind, xid, body
+
+    def _complain(self, body: bytes, xid: int) -> None:
+        kind, code = WIRE_ERROR.unpack_from(body)
+        if kind == HELLO_FAILED:
+            raise HostError('bridge %s does not speak %s: add it to the bridge\'s protocols'
+                            % (self._bridge, NAMES[self._version]))
+        raise Refused(self._bridge, kind, code, xid)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._set_timeout()
+            self._socket.sendall(data)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _read(self) -> None:
+        try:
+            self._set_timeout()
+            piece = self._socket.recv(PIECE)
+        except OSError as error:
+            raise self._failure(error) from error
+        if not piece:
+            raise HostError('bridge %s: ovs-vswitchd hung up' % self._bridge)
+        self._received += piece
+
+    def _failure(self, error: OSError) -> HostError:
+        if isinstance(error, SocketTimeout):
+            return HostError('bridge %s: ovs-vswitchd does not answer in time' % self._bridge)
+        return HostError('bridge %s: ovs-vswitchd hung up: %s' % (self._bridge, _reason(error)))
+
+    def _set_timeout(self) -> None:
+        """Let the next call on the socket take what is left of the time."""
+        left = self._deadline - monotonic()
+        if left <= 0:
+            raise SocketTimeout
+        self._socket.settimeout(left)
+
+
+def socket_path(bridge: str) -> str:
+    """Return where ovs-vswitchd listens for those who manage a bridge."""
+    named = os.environ.get('OVS_RUNDIR')
+    paths = ['%s/%s.mgmt' % (folder, bridge) for folder in ((named,) if named else RUNDIRS)]
+    return next((path for path in paths if os.path.exists(path)), paths[0])
+
+
+def _reason(error: Exception) -> str:
+    """Say in words what the system call complained of."""
+    code = error.errno if isinstance(error, OSError) else None
+    return os.strerror(code) if code else str(error) or 'no answer in time'
