@@ -23,6 +23,9 @@ MULTIPART = Struct('!HH')               # type, flags
 MULTIPART_MORE = 1
 WIRE_ERROR = Struct('!HH')              # type, code
 HELLO_FAILED = 0
+ERRORS = {1: 'BAD_REQUEST', 2: 'BAD_ACTION', 3: 'BAD_INSTRUCTION', 4: 'BAD_MATCH',
+          5: 'FLOW_MOD_FAILED', 7: 'PORT_MOD_FAILED', 17: 'BUNDLE_FAILED'}
+TABLE_FULL = (5, 1)
 BUNDLE_CONTROL, BUNDLE_ADD = 33, 34
 BUNDLE = Struct('!IHH')                 # id; type or padding; flags
 OPEN, COMMIT = 0, 4
@@ -36,8 +39,9 @@ class Refused(HostError):
     """The switch says no to a message."""
 
     def __init__(self, bridge: str, kind: int, code: int, xid: int) -> None:
-        super().__init__('bridge %s: Open vSwitch refuses: OpenFlow error type %d, code %d'
-                         % (bridge, kind, code))
+        why = 'TABLE_FULL' if (kind, code) == TABLE_FULL else 'code %d' % code
+        super().__init__('bridge %s: Open vSwitch refuses: %s, %s'
+                         % (bridge, ERRORS.get(kind, 'error %d' % kind), why))
         self.xid = xid
 
 
@@ -57,7 +61,7 @@ class Channel:
 
     def __init__(self, bridge: str, version: int, timeout: float) -> None:
         self._bridge, self._version = bridge, version
-        self._deadline = monotonic() + timeout
+        self._timeout, self._deadline = timeout, monotonic() + timeout
         self._received = bytearray()
         self._last_xid = 0
         self._socket = socket(AF_UNIX, SOCK_STREAM)
@@ -155,7 +159,8 @@ class Channel:
 
     def _failure(self, error: OSError) -> HostError:
         if isinstance(error, SocketTimeout):
-            return HostError('bridge %s: ovs-vswitchd does not answer in time' % self._bridge)
+            return HostError('bridge %s: ovs-vswitchd gives no answer within %g s'
+                             % (self._bridge, self._timeout))
         return HostError('bridge %s: ovs-vswitchd hung up: %s' % (self._bridge, _reason(error)))
 
     def _set_timeout(self) -> None:
