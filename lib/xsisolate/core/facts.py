@@ -31,8 +31,12 @@ def parse_facts(endpoint: Item) -> EndpointFacts:
     mode, vm_uuid, links, groups, owners = endpoint.facts.split(' ')
     return EndpointFacts(
         mode, vm_uuid,
-        tuple(Attachment(int(link.rstrip('t')), link.endswith('t')) for link in _words(links)),
+        _parse_links(links),
         tuple(int(group) for group in _words(groups)), dict(_parse_owners(owners)))
+
+
+def _parse_links(text: str) -> Tuple[Attachment, ...]:
+    return tuple([Attachment(int(link.rstrip('t')), link.endswith('t')) for link in _words(text)])
 
 
 def _words(text: str) -> List[str]:
@@ -82,12 +86,28 @@ def ports_of(items: Iterable[Item], endpoint: Key) -> List[Item]:
                    if item.key.kind is Kind.PORT and endpoint in item.refs), key=_key)
 
 
-def isolated_links(items: Iterable[Item]) -> Dict[int, List[Tuple[EndpointFacts, Attachment]]]:
-    """Return where isolated endpoints are attached, by network."""
-    found: Dict[int, List[Tuple[EndpointFacts, Attachment]]] = {}
+IsolatedLinks = Dict[int, List[Tuple[Tuple[int, ...], Attachment]]]
+
+
+def isolated_links(items: Iterable[Item]) -> IsolatedLinks:
+    """Return where isolated endpoints are attached, each with its groups, by network."""
+    found: IsolatedLinks = {}
     for item in endpoints(items):
-        facts = parse_facts(item)
-        if facts.mode == Mode.ISOLATED.word:
-            found.setdefault(split_endpoint(item)[0], []).extend(
-                (facts, link) for link in facts.links)
+        mode, _, links, groups, _ = item.facts.split(' ')
+        if mode == Mode.ISOLATED.word:
+            network = int(item.name.split(' ')[0], 16)
+            numbers = tuple([int(group) for group in _words(groups)])
+            found.setdefault(network, []).extend(
+                [(numbers, link) for link in _parse_links(links)])
     return found
+
+
+def may_own(endpoint: Item, address: Prefix) -> bool:
+    """Tell whether an endpoint's facts mention an address; parsing them takes longer."""
+    return '%x.%x.%x.' % address in endpoint.facts
+
+
+def takes_turns(endpoint: Item) -> bool:
+    """Tell whether an endpoint is not the first owner of one of its addresses."""
+    owners = endpoint.facts.rpartition(' ')[2]
+    return owners.count('.0,') + owners.endswith('.0') != len(_words(owners))

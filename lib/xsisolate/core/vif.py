@@ -47,6 +47,11 @@ class Vif(NamedTuple):
         return self._replace(policy=quarantine(reason), mac='', networks=())
 
 
+def unstamped(group: str) -> str:
+    """Return the stamp of members of whom none is kept."""
+    return ''
+
+
 class Surroundings(NamedTuple):
     """What a plan depends on beside the VIFs it is made for."""
 
@@ -55,6 +60,8 @@ class Surroundings(NamedTuple):
     config: Config
     find_network: Callable[[str, str], Network]     # by bridge name and network uuid
     read_members: Callable[[str], Iterable[RemoteMember]]
+    stamp_members: Callable[[str], str] = unstamped     # tells one state of them from another
+    thorough: bool = False              # take no stamp's word for what is programmed
 
 
 def split_port(name: str) -> Tuple[int, int]:

@@ -3,6 +3,7 @@ import json
 import os
 import re
 
+from xsisolate import __version__
 from xsisolate.core.address import format_prefix, parse_mac, parse_prefix
 from xsisolate.core.model import RemoteMember
 from xsisolate.errors import ConfigError, PolicyError
@@ -22,9 +23,7 @@ def read_members(group: str) -> Tuple[RemoteMember, ...]:
     The file is {"version": 1, "members": [{"network": uuid, "mac": MAC,
     "addresses": ["10.9.0.40"]}]}; anything else is a ConfigError.
     """
-    if not GROUP_NAME.fullmatch(group):
-        raise ConfigError('not a group name: %.80r' % group)
-    path = '%s%s/%s%s' % (os.environ.get('XSISOLATE_ROOT', ''), FOLDER, group, SUFFIX)
+    path = _path(group)
     try:
         with open(path, 'rb') as file:
             text = file.read(SIZE_LIMIT + 1)
@@ -37,6 +36,26 @@ def read_members(group: str) -> Tuple[RemoteMember, ...]:
         raise ConfigError('%s: %s' % (path, error.strerror)) from error
     except (ValueError, RecursionError, PolicyError) as error:
         raise ConfigError('%s: %s' % (path, error)) from error
+
+
+def stamp_members(group: str) -> str:
+    """Return what tells one state of a group's file, and one release of us, from another."""
+    path = _path(group)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return __version__
+    except OSError as error:
+        raise ConfigError('%s: %s' % (path, error.strerror)) from error
+    return '%s %d %d %d %d' % (__version__, status.st_mtime_ns, status.st_ctime_ns,
+                               status.st_size, status.st_ino)
+
+
+def _path(group: str) -> str:
+    """Return where a group's members are written."""
+    if not GROUP_NAME.fullmatch(group):
+        raise ConfigError('not a group name: %.80r' % group)
+    return '%s%s/%s%s' % (os.environ.get('XSISOLATE_ROOT', ''), FOLDER, group, SUFFIX)
 
 
 def _parse(content: object) -> Tuple[RemoteMember, ...]:

@@ -29,6 +29,7 @@ CT_COMMIT, NO_TABLE = 1, 255
 ALGORITHMS = {'active_backup': 0, 'hrw': 1}
 HASHED = {'eth_src': 0}
 PORT_KIND = 0x00000002                  # NXM_OF_IN_PORT: members are OpenFlow ports
+HEX = ['%02x' % byte for byte in range(256)]
 RAW = 'raw'                             # an action that we do not know
 
 
@@ -212,8 +213,7 @@ def _encode_note(text: str) -> bytes:
 
 
 def _decode_note(body: bytes) -> str:
-    text = body.hex()
-    return 'note:' + '.'.join([text[at:at + 2] for at in range(0, len(text), 2)])
+    return 'note:' + '.'.join([HEX[byte] for byte in body])
 
 
 def _encode_bundle(text: str) -> bytes:

@@ -2,9 +2,9 @@
 from struct import Struct
 
 from xsisolate.core.flow import Flow
-from xsisolate.core.wire.actions import ActionCodec
+from xsisolate.core.wire.actions import NICIRA, NOTE, ActionCodec
 from xsisolate.core.wire.match import MatchCodec
-from xsisolate.hints import Iterator
+from xsisolate.hints import Iterator, List, Tuple
 
 ADD, DELETE_STRICT = 0, 4
 ANY, NO_BUFFER, ALL_TABLES = 0xffffffff, 0xffffffff, 0xff
@@ -17,6 +17,13 @@ INSTRUCTION = Struct('!HH4x')           # type, length
 QUESTION = Struct('!B3xII4xQQ')         # table, port, group, cookie, mask
 # length, table, age, priority, timeouts, flags, importance, cookie, packets, bytes
 ANSWER = Struct('!HBxIIHHHHH2xQQQ')
+
+
+# A header as it comes: match (type, length, metadata), instruction, action (vendor, kind)
+METADATA = 0x80000408
+HEADER_SHAPE = Struct('!HHIQHH4xHHIH')
+HEADER_PARTS = (1, 16, METADATA)
+HEADER_LEAST = ANSWER.size + HEADER_SHAPE.size
 
 
 class FlowCodec:
@@ -54,6 +61,28 @@ class FlowCodec:
             begin = start + size + -size % 8
             yield Flow(table, priority, match, self._read_actions(body[begin:end]), cookie)
             at = end
+
+    def read_headers(self, body: bytes) -> Tuple[List[Tuple[int, bytes]], List[Flow]]:
+        """Return (cookie, note) of the headers in an answer, and flows that are no headers.
+
+        A hook reads hundreds of them and needs few, so what they look like is taken as given:
+        priority 1, their cookie's low half as metadata, a note and nothing else.
+        """
+        notes: List[Tuple[int, bytes]] = []
+        strays: List[Flow] = []
+        at = 0
+        while at < len(body):
+            length, _, _, _, priority, _, _, _, _, cookie, _, _ = ANSWER.unpack_from(body, at)
+            start, end = at + ANSWER.size, at + length
+            shape = HEADER_SHAPE.unpack_from(body, start) if length > HEADER_LEAST else ()
+            if priority == 1 and shape == HEADER_PARTS + (
+                    cookie & 0xffffffff, APPLY_ACTIONS, end - start - 16, 0xffff,
+                    end - start - 24, NICIRA, NOTE):
+                notes.append((cookie, body[start + HEADER_SHAPE.size:end]))
+            else:
+                strays += self.read(body[at:end])
+            at = end
+        return notes, strays
 
     def _read_actions(self, instructions: bytes) -> str:
         if not instructions:
