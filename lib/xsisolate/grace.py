@@ -46,8 +46,10 @@ def wait_for_proof(dom0: Dom0, event: Event, facts: VifFacts, log: Log) -> VifFa
 
 def has_grace(dom0: Dom0, event: Event, facts: VifFacts) -> bool:
     """Tell whether a VIF in doubt runs on a policy that nobody in Dom0 forbids by now."""
+    if not facts.policy.unproven:
+        return False
     network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
-    if not facts.policy.unproven or network is None:
+    if network is None:
         return False
     vif = vif_from_facts(facts, survey_of(network.bridge), event.domid, event.devid)
     return keeps_policy(read_registry(network.bridge.name), vif, dom0.configuration.config)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import AbstractSet as AbstractSet
     from typing import Any as Any
     from typing import Callable as Callable
+    from typing import Collection as Collection
     from typing import Container as Container
     from typing import Dict as Dict
     from typing import FrozenSet as FrozenSet
@@ -42,8 +43,9 @@ else:
             """Return a type variable: TypeVar('T')."""
             return self
 
-    AbstractSet = Any = Callable = Container = Dict = FrozenSet = Iterable = Iterator = List = Mapping = Hint()
-    NoReturn = Optional = Sequence = Set = Tuple = Type = TypeVar = Union = Hint()
+    AbstractSet = Any = Callable = Collection = Container = Dict = FrozenSet = Iterable = Hint()
+    Iterator = List = Mapping = NoReturn = Optional = Sequence = Set = Tuple = Type = Hint()
+    TypeVar = Union = Hint()
 
     class Record(tuple):
         """The base of all named tuples."""

@@ -14,12 +14,13 @@ from xsisolate.core.topology import vif_ofports
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow
 from xsisolate.gather import VifFacts
-from xsisolate.hints import Callable, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
+from xsisolate.hints import (Callable, Iterable, Iterator, List, Mapping, NamedTuple, Optional,
+                             Tuple)
 from xsisolate.reconcile import (compare_all, read_record, read_registry, reconcile,
                                  reconcile_all)
 from xsisolate.settings import Setting, deviating, settle, speaks_ours
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, surroundings, survey_bridge,
-                              survey_vifs, vif_from_facts)
+                              survey_vif, survey_vifs, vif_from_facts)
 
 ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined
 
@@ -34,15 +35,17 @@ class Programmed(NamedTuple):
     settings: Tuple[Setting, ...] = ()
 
 
-def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str,
-            new: bool) -> Tuple[EffectivePolicy, FlowDiff]:
-    """Program a VIF whose netdev is on the bridge.
+def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str, new: bool,
+            survey: Optional[Survey] = None) -> Tuple[EffectivePolicy, FlowDiff]:
+    """Program a VIF whose netdev is on the bridge; `survey`: if that is known as of now.
 
     A `new` VIF had no port before, so the switch still floods to it.
     """
-    survey = survey_bridge(dom0, bridge)
+    survey = survey or survey_vif(dom0, bridge, event.domid, event.devid)
     vif = vif_from_facts(facts, survey, event.domid, event.devid)
     done = _program_vif(dom0, survey, vif, new)
+    if len(done.vifs) > 1:
+        survey = survey_bridge(dom0, bridge)
     for vif in done.vifs:
         _show_reason(dom0, survey, vif)
     return done.vifs[0].policy, done.diff
@@ -50,7 +53,7 @@ def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str,
 
 def program_remaining(dom0: Dom0, event: Event, bridge: str) -> FlowDiff:
     """Program a bridge for those of the VIF's netdevs that are still on it."""
-    survey = survey_bridge(dom0, bridge)
+    survey = survey_vif(dom0, bridge, event.domid, event.devid)
     return _program_vif(dom0, survey, make_vif(dom0, survey, event.domid, event.devid), False).diff
 
 
@@ -178,4 +181,6 @@ def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif) -> List[Vi
     found = disturbed(registry, vif, vif_ofports(survey.links))
     if not registry and vif.policy.mode is not Mode.UNLOCKED:
         found = [number for number in find_vifs(survey) if number != vif.number]
+    if found:
+        survey = survey_bridge(dom0, survey.bridge.name)
     return [make_vif(dom0, survey, domid, devid) for domid, devid in found]

@@ -8,7 +8,7 @@ from xsisolate.core.plan import Plan, learned_flows, port_key
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow
 from xsisolate.errors import HostError
-from xsisolate.hints import AbstractSet, FrozenSet, Mapping, NamedTuple, Sequence, Tuple
+from xsisolate.hints import AbstractSet, FrozenSet, Iterable, Mapping, NamedTuple, Sequence, Tuple
 
 RECORDED = 5        # fields of an item that its header holds: all but the flows
 FEW_VIFS = 3        # an event that concerns more has a reason to look at everything
@@ -17,11 +17,15 @@ FEW_VIFS = 3        # an event that concerns more has a reason to look at everyt
 class View(NamedTuple):
     """What of a bridge is read and compared."""
 
-    bridge: str
     scope: FrozenSet[Key]           # the items that are compared
     spared: FrozenSet[int]          # cookies that are read along and left alone
     learned: FrozenSet[Flow]        # what the switch may have learned by itself
-    everything: bool = False        # all that is ours is read, and strays among it are found
+
+    @property
+    def cookies(self) -> FrozenSet[int]:
+        """The cookies of the items' flows and headers."""
+        return frozenset(cookie for key in self.scope
+                         for cookie in (key.cookie, key.cookie | HEADER))
 
 
 def read_record(bridge: str) -> Record:
@@ -44,13 +48,15 @@ def reconcile(bridge: str, record: Record, plan: Plan, ofports: Mapping[str, int
     if not registry and not record.strays and not items:
         return FlowDiff()
     everything = len(plan.vifs) > FEW_VIFS or bool(record.strays)
-    view = _view(bridge, items, _widest(registry, items) if everything else
+    view = _view(items, _widest(registry, items) if everything else
                  _scope(registry, items, plan.vifs), ofports, everything)
     desired = _desired(items, view.scope)
-    diff = diff_flows(desired, _actual(view))
+    diff = diff_flows(desired, _sift(view, openflow.read_flows(bridge) if everything else
+                                     openflow.read_items(bridge, view.cookies)))
     if diff.add or diff.delete:
-        openflow.apply_diff(bridge, diff)
-        _complain(bridge, diff_flows(desired, _actual(view)))
+        after = openflow.apply_diff(bridge, diff, () if everything else view.cookies)
+        _complain(bridge, diff_flows(desired, _sift(
+            view, openflow.read_flows(bridge) if everything else after)))
     return diff
 
 
@@ -103,13 +109,12 @@ def _widest(registry: Registry, items: Items) -> FrozenSet[Key]:
                      if key not in items or items[key].flows is not None)
 
 
-def _view(bridge: str, items: Items, scope: FrozenSet[Key], ofports: Mapping[str, int],
+def _view(items: Items, scope: FrozenSet[Key], ofports: Mapping[str, int],
           everything: bool) -> View:
     # The port of a VIF whose header somebody has deleted is nobody's, but as
     # long as its netdev is there only its flows keep it closed.
     spared = (items.keys() | {port_key(name) for name in ofports}) - scope if everything else ()
-    return View(bridge, scope, frozenset(key.cookie for key in spared),
-                learned_flows(items, scope), everything)
+    return View(scope, frozenset(key.cookie for key in spared), learned_flows(items, scope))
 
 
 def _desired(items: Items, scope: AbstractSet[Key]) -> FrozenSet[Flow]:
@@ -118,13 +123,8 @@ def _desired(items: Items, scope: AbstractSet[Key]) -> FrozenSet[Flow]:
     return frozenset(flows | {header_flow(items[key]) for key in scope & items.keys()})
 
 
-def _actual(view: View) -> FrozenSet[Flow]:
+def _sift(view: View, found: Iterable[Flow]) -> FrozenSet[Flow]:
     """Return the flows that are compared, orphans among them."""
-    if view.everything:
-        found = openflow.read_flows(view.bridge)
-    else:
-        found = openflow.read_items(view.bridge, {
-            cookie for key in view.scope for cookie in (key.cookie, key.cookie | HEADER)})
     return frozenset(flow for flow in found
                      if flow.cookie & ~HEADER not in view.spared) - view.learned
 

@@ -42,6 +42,19 @@ def survey_bridge(dom0: Dom0, name: str) -> Survey:
     raise HostError('bridge %s vanished from Open vSwitch' % name)
 
 
+def survey_vif(dom0: Dom0, name: str, domid: int, devid: int) -> Survey:
+    """Return a bridge as of now, but of other VIFs' ports only what concerns this one."""
+    for bridge in dom0.ovsdb.look_for(netdevs(domid, devid)):
+        if bridge.name == name:
+            return survey_of(bridge)
+    raise HostError('bridge %s vanished from Open vSwitch' % name)
+
+
+def netdevs(domid: int, devid: int) -> Tuple[str, str]:
+    """Return the names of the netdevs that a VIF may have."""
+    return 'vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid)
+
+
 def survey_of(bridge: Bridge) -> Survey:
     """Return a bridge with its links."""
     return Survey(bridge, tuple(link for port in bridge.ports for link in _links(port)))
@@ -127,7 +140,7 @@ def _attached(bridge: Bridge, own: Attached, vlan: int) -> Attached:
 
 
 def _vif_ports(links: Sequence[Link], domid: int, devid: int) -> Tuple[VifPort, ...]:
-    names = ('vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid))
+    names = netdevs(domid, devid)
     return tuple(VifPort(link.interface, link.ofport) for link in links
                  if link.interface in names)
 

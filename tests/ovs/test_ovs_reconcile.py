@@ -72,7 +72,7 @@ def spied(monkeypatch):
     """Return the list in which bundles are noted."""
     bundles, apply_diff = [], openflow.apply_diff
     monkeypatch.setattr(openflow, 'apply_diff',
-                        lambda *args: (bundles.append(args), apply_diff(*args)))
+                        lambda *args: (bundles.append(args), apply_diff(*args))[1])
     return bundles
 
 

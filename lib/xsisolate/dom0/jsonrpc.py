@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 REPLY_MAX = 64 << 20
 PIECE = 1 << 18
 COMPLAINT_SHOWN = 400     # characters
+LOOKING = ('select', 'wait')
 CONFLICTS = ('timed out', 'constraint violation')
 
 AnyConnection = TypeVar('AnyConnection', bound='JsonRpc')
@@ -108,6 +109,7 @@ class Connection(JsonRpc):
     def __init__(self, path: str, database: str, timeout: float) -> None:
         super().__init__(path, 'ovsdb-server', timeout)
         self._database = database
+        self.writes = 0         # transactions of ours that may have changed something
 
     def transact(self, operations: Sequence[Operation],
                  timeout: Optional[float] = None) -> List[Result]:
@@ -116,6 +118,8 @@ class Connection(JsonRpc):
         Raises Conflict if a `wait` operation's condition does not hold or a name
         is taken, HostError if ovsdb-server refuses, hangs up or does not answer.
         """
+        if any(operation['op'] not in LOOKING for operation in operations):
+            self.writes += 1
         return _results(self.call('transact', [self._database, *operations], timeout))
 
 

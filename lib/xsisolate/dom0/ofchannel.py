@@ -90,30 +90,40 @@ class Channel:
                                   self._last_xid), body
         self._write(b''.join(pieces))
 
-    def ask(self, kind: int, body: bytes = b'') -> Iterator[bytes]:
-        """Yield the parts of the answer to a question."""
+    def ask(self, kind: int, *bodies: bytes) -> Iterator[bytes]:
+        """Yield the parts of the answers to questions of one kind.
+
+        They are sent together: for each time that it is spoken to, ovs-vswitchd looks at all
+        its ports once.
+        """
         shape = SHAPES[self._version]
-        self.send([(shape.request, shape.head.pack(kind, 0) + body)])
+        self.send([(shape.request, shape.head.pack(kind, 0) + body) for body in bodies])
         for answer, xid, text in self._messages():
-            if answer == shape.reply and xid == self._last_xid:
+            if answer == shape.reply:
                 yield text[shape.head.size:]
-                if not MULTIPART.unpack_from(text)[1] & MULTIPART_MORE:
+                if xid == self._last_xid and not MULTIPART.unpack_from(text)[1] & MULTIPART_MORE:
                     return
 
     def change(self, changes: Iterable[bytes]) -> None:
         """Change flows in one bundle: all of it happens, or none. The nth has xid n + 3."""
-        def control(kind: int) -> Tuple[int, bytes]:
-            return BUNDLE_CONTROL, BUNDLE.pack(1, kind, ATOMIC_AND_ORDERED)
-
-        first = self._last_xid + 2
-        self.send([control(OPEN)])
-        self.send((BUNDLE_ADD, BUNDLE.pack(1, 0, ATOMIC_AND_ORDERED) + HEADER.pack(
-            self._version, FLOW_MOD, HEADER.size + len(change), xid) + change)
-            for xid, change in enumerate(changes, first))
-        self.send([control(COMMIT)])
+        self._send_bundle(changes)
         for answer, xid, _ in self._messages():
             if answer == BUNDLE_CONTROL and xid == self._last_xid:
                 return
+
+    def change_and_ask(self, changes: Iterable[bytes], kind: int,
+                       *bodies: bytes) -> Iterator[bytes]:
+        """Change flows, and yield the answers to questions about what they are then."""
+        self._send_bundle(changes)
+        yield from self.ask(kind, *bodies)
+
+    def _send_bundle(self, changes: Iterable[bytes]) -> None:
+        first = self._last_xid + 2
+        self.send([(BUNDLE_CONTROL, BUNDLE.pack(1, OPEN, ATOMIC_AND_ORDERED))])
+        self.send((BUNDLE_ADD, BUNDLE.pack(1, 0, ATOMIC_AND_ORDERED) + HEADER.pack(
+            self._version, FLOW_MOD, HEADER.size + len(change), xid) + change)
+            for xid, change in enumerate(changes, first))
+        self.send([(BUNDLE_CONTROL, BUNDLE.pack(1, COMMIT, ATOMIC_AND_ORDERED))])
 
     def _messages(self) -> Iterator[Tuple[int, int, bytes]]:
         """Yield (type, xid, body) of what the switch says; raise what it complains of."""

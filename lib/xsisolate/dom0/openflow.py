@@ -13,7 +13,8 @@ from xsisolate.core.wire.message import ALL_TABLES, EXACT, FlowCodec, question
 from xsisolate.dom0.ofchannel import OPENFLOW10, OPENFLOW14, Channel, Refused
 from xsisolate.dom0.unixctl import tell_vswitchd
 from xsisolate.errors import HostError
-from xsisolate.hints import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Tuple
+from xsisolate.hints import (Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence,
+                             Tuple)
 
 # Later versions do not know that a port can be left out of floods.
 PROTOCOLS = ('OpenFlow10', 'OpenFlow14')
@@ -61,30 +62,38 @@ def read_notes(bridge: str) -> Tuple[List[Tuple[int, bytes]], List[Flow]]:
 
 def read_items(bridge: str, cookies: Iterable[int]) -> FrozenSet[Flow]:
     """Return the flows with one of these cookies: the switch finds each without a search."""
-    return _read(bridge, [question(ALL_TABLES, cookie, EXACT) for cookie in sorted(cookies)])
+    return _read(bridge, _about(cookies))
 
 
-def _read(bridge: str, questions: Iterable[bytes]) -> FrozenSet[Flow]:
+def _read(bridge: str, questions: Sequence[bytes]) -> FrozenSet[Flow]:
     codec = FlowCodec()
     with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
-        return frozenset(flow for text in questions for part in channel.ask(FLOWS, text)
+        return frozenset(flow for part in channel.ask(FLOWS, *questions)
                          for flow in codec.read(part))
 
 
-def apply_diff(bridge: str, diff: FlowDiff) -> None:
+def _about(cookies: Iterable[int]) -> List[bytes]:
+    return [question(ALL_TABLES, cookie, EXACT) for cookie in sorted(cookies)]
+
+
+def apply_diff(bridge: str, diff: FlowDiff, cookies: Iterable[int] = ()) -> FrozenSet[Flow]:
     """Change the flows in one bundle: all of it happens, or none.
 
     Deletions come first, so that they do not take away what is added; in a
-    bundle no packet sees the state between.
+    bundle no packet sees the state between. Returns the flows with these cookies as they are then.
     """
-    codec = FlowCodec()
+    codec, questions = FlowCodec(), _about(cookies)
     removals = tuple(diff.removals())
     flows = removals + diff.add
     changes = [codec.delete(flow) for flow in removals]
     changes += [codec.add(flow) for flow in diff.add]
     with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
         try:
-            channel.change(changes)
+            if not questions:
+                channel.change(changes)
+            return frozenset(flow for part in (
+                channel.change_and_ask(changes, FLOWS, *questions) if questions else ())
+                for flow in codec.read(part))
         except Refused as error:
             at = error.xid - 3
             flow = flows[at if 0 <= at < len(flows) else 0]
@@ -121,8 +130,8 @@ def set_no_flood(bridge: str, ofports: Iterable[int], wanted: bool) -> List[int]
 
 def _read_ports(channel: Channel) -> Dict[int, PortSettings]:
     return {number: PortSettings(mac, bool(settings & NO_FLOOD))
-            for part in channel.ask(PORTS) for number, mac, _, settings in PORT.iter_unpack(part)
-            if number < PORTS_MAX}
+            for part in channel.ask(PORTS, b'')
+            for number, mac, _, settings in PORT.iter_unpack(part) if number < PORTS_MAX}
 
 
 def forget_addresses(bridge: str, snooping: bool) -> None:
