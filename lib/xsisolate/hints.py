@@ -56,14 +56,17 @@ else:
 
         def __new__(cls, *values, **named):
             """Return a value from its fields by position, by name and by default."""
-            missing = cls._fields[len(values):]
+            fields = cls._fields
+            if len(values) == len(fields) and not named:
+                return tuple.__new__(cls, values)
+            missing = fields[len(values):]
             if missing:
                 known = dict(cls._field_defaults, **named)
                 if not all(field in known for field in missing):
                     raise TypeError('%s needs %s' % (cls.__name__, ', '.join(missing)))
                 values += tuple([known[field] for field in missing])
-            if len(values) > len(cls._fields) or named and not set(named) <= set(missing):
-                raise TypeError('%s has the fields %s' % (cls.__name__, ', '.join(cls._fields)))
+            if len(values) > len(fields) or not set(named) <= set(missing):
+                raise TypeError('%s has the fields %s' % (cls.__name__, ', '.join(fields)))
             return tuple.__new__(cls, values)
 
         def __getnewargs__(self):

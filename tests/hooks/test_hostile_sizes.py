@@ -24,7 +24,7 @@ networks:
 '''
 SMALL = {'groups': 'red', 'vif/0/ipv4': '10.9.0.11'}
 ROUNDS = 7
-MORE_S, MORE_OF_ALL = 0.05, 0.5     # the larger counts: the machine may be busy
+MORE_S, MORE_OF_ALL = 0.1, 0.5     # the larger counts: the machine may be busy
 MORE_KIB = 8 << 10
 NODES = 8192            # the quota of a domain
 VALUE = 2048            # and of a value

@@ -47,12 +47,14 @@ DEFAULT_PRIORITY = 32768
 
 def make_flow(table: int, priority: int, fields: Iterable[str], *actions: str) -> Flow:
     """Return a flow from match fields and actions, cookie still unset."""
-    return Flow(table, priority, sort_match(','.join(fields)), ','.join(actions) or 'drop')
+    return Flow(table, priority, sort_match(','.join(fields)), ','.join(actions) or 'drop', 0)
 
 
 def sort_match(match: str) -> str:
     """Return a match with its fields in our order."""
-    return ','.join(sorted(filter(None, match.split(','))))
+    words = match.split(',')
+    words.sort()
+    return ','.join(words).lstrip(',')      # what is empty sorts first
 
 
 def parse_dump(text: str) -> FrozenSet[Flow]:

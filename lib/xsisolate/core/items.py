@@ -53,7 +53,9 @@ class Record(NamedTuple):
 def make_item(key: Key, name: str, flows: Iterable[Flow], refs: Iterable[Key] = (),
               facts: str = '') -> Item:
     """Return an item whose flows carry its cookie."""
-    owned = frozenset(flow._replace(cookie=key.cookie) for flow in flows)
+    cookie = key.cookie
+    owned = frozenset([Flow(table, priority, match, actions, cookie)
+                       for table, priority, match, actions, _ in flows])
     return Item(key, name, tuple(sorted(refs)), facts, digest_flows(owned), owned)
 
 

@@ -55,7 +55,7 @@ class Ovsdb(Connection):
         """
         bridges, ports, numbers = self._select(
             wire.select('Bridge', BRIDGE_COLUMNS), wire.select('Port', ('_uuid', 'name', 'tag')),
-            wire.select('Interface', ('_uuid', 'name', 'ofport')))
+            wire.select('Interface', ('name', 'ofport')))
         known = {row['name']: wire.as_optional(row['ofport']) for row in numbers}
         found: Dict[str, Port] = {}
         whole: List[Row] = []
@@ -67,16 +67,16 @@ class Ovsdb(Connection):
                 found[wire.uuid(row)] = Port(
                     name, wire.as_optional(row['tag']), (), None, False, None,
                     (Interface(name, known[name], '', {}, None, None),), {})
-        interfaces = [row for row in numbers
-                      if row['name'] in devices or not VIF_NETDEV.fullmatch(row['name'])]
+        interfaces = [name for name in known
+                      if name in devices or not VIF_NETDEV.fullmatch(name)]
         found.update(self._read_whole(whole, interfaces))
         return tuple(sorted((make_bridge(row, found) for row in bridges), key=by_name))
 
-    def _read_whole(self, ports: Sequence[Row], interfaces: Sequence[Row]) -> Dict[str, Port]:
+    def _read_whole(self, ports: Sequence[Row], interfaces: Sequence[str]) -> Dict[str, Port]:
         """Return all that is to be known of some ports, by their uuid."""
         results = self._select(
-            *[wire.select('Interface', INTERFACE_COLUMNS, ['_uuid', '==', row['_uuid']])
-              for row in interfaces],
+            *[wire.select('Interface', INTERFACE_COLUMNS, ['name', '==', name])
+              for name in interfaces],
             *[wire.select('Port', PORT_COLUMNS, ['_uuid', '==', row['_uuid']]) for row in ports])
         by_uuid = {wire.uuid(row): make_interface(row)
                    for rows in results[:len(interfaces)] for row in rows}
@@ -85,12 +85,13 @@ class Ovsdb(Connection):
 
     def find_parent(self, name: str) -> Optional[str]:
         """Return the real bridge of a network's bridge, None if Open vSwitch has no such."""
-        bridges, fakes = self._select(
-            wire.select('Bridge', ('name', 'ports')),
+        real, fakes = self._select(
+            wire.select('Bridge', ('name',), ['name', '==', name]),
             wire.select('Port', ('_uuid',), ['name', '==', name], ['fake_bridge', '==', True]))
-        uuids = [row['_uuid'] for row in fakes]
-        return next((str(row['name']) for row in bridges if row['name'] == name or any(
-            uuid in wire.atoms(row['ports']) for uuid in uuids)), None)
+        if fakes and not real:
+            real, = self._select(wire.select('Bridge', ('name',),
+                                             ['ports', 'includes', fakes[0]['_uuid']]))
+        return str(real[0]['name']) if real else None
 
     def ensure_port(self, bridge_name: str, port: str, external_ids: Mapping[str, str],
                     trunks: Optional[Sequence[int]] = None, tag: Optional[int] = None, *,

@@ -45,22 +45,23 @@ class MatchCodec:
         """Return the sorted text of a match's fields."""
         words: List[str] = []
         ether, proto = '', ''
+        known = self._read
         at, end = 0, len(data)
         while at < end:
             following = at + 4 + data[at + 3]
             piece = data[at:following]
-            known = self._read.get(piece)
-            if known is None:
-                known = self._read[piece] = _decode_piece(piece)
-            name, text = known
-            if name == 'dl_type':
-                ether = text
-            elif name == 'nw_proto':
-                proto = text
-            else:
+            if piece not in known:
+                known[piece] = _decode_piece(piece)
+            name, text = known[piece]
+            if not name:
                 words.append(text)
+            elif name == DL_TYPE[1].name:
+                ether = text
+            else:
+                proto = text
             at = following
-        words += _name_protocol(ether, proto)
+        if ether or proto:
+            words += _name_protocol(ether, proto)
         words.sort()
         return ','.join(words)
 
@@ -89,23 +90,23 @@ def _piece(found: Tuple[int, Field], value: int, mask: Optional[int] = None) -> 
 
 
 def _decode_piece(piece: bytes) -> Tuple[str, str]:
-    """Return (name, word) of a field; of the protocols' fields only the number."""
+    """Return ('', word) of a field; of the protocols' fields (name, number)."""
     head = int.from_bytes(piece[:4], 'big')
     masked = head & MASKED
     data = piece[8:] if head >> 16 == EXTENSION and piece[4:8] == ONF else piece[4:]
     field = NUMBERED.get((head & ~0x1ff) | len(data) // (2 if masked else 1))
     if field is None:
-        return RAW, '%s=%s' % (RAW, piece.hex())
+        return '', '%s=%s' % (RAW, piece.hex())
     value = int.from_bytes(data[:field.length], 'big')
     mask = int.from_bytes(data[field.length:], 'big') if masked else (1 << 8 * field.length) - 1
     if field.name in ('dl_type', 'nw_proto') and not masked:
         return field.name, '%d' % value
     if field.form == 'vlan' and mask in (0xffff, VLAN_PRESENT | VLAN_VID) and value & VLAN_PRESENT:
-        return field.name, 'dl_vlan=%d' % (value & VLAN_VID)
+        return '', 'dl_vlan=%d' % (value & VLAN_VID)
     try:
-        return field.name, '%s=%s' % (field.name, format_value(field, value, mask))
+        return '', '%s=%s' % (field.name, format_value(field, value, mask))
     except ValueError:
-        return RAW, '%s=%s' % (RAW, piece.hex())
+        return '', '%s=%s' % (RAW, piece.hex())
 
 
 def _name_protocol(ether: str, proto: str) -> List[str]:

@@ -4,7 +4,7 @@ from struct import Struct
 from xsisolate.core.flow import Flow
 from xsisolate.core.wire.actions import NICIRA, NOTE, ActionCodec
 from xsisolate.core.wire.match import MatchCodec
-from xsisolate.hints import Iterator, List, Tuple
+from xsisolate.hints import Dict, Iterator, List, Tuple
 
 ADD, DELETE_STRICT = 0, 4
 ANY, NO_BUFFER, ALL_TABLES = 0xffffffff, 0xffffffff, 0xff
@@ -17,6 +17,7 @@ INSTRUCTION = Struct('!HH4x')           # type, length
 QUESTION = Struct('!B3xII4xQQ')         # table, port, group, cookie, mask
 # length, table, age, priority, timeouts, flags, importance, cookie, packets, bytes
 ANSWER = Struct('!HBxIIHHHHH2xQQQ')
+ANSWER_AND_MATCH = Struct('!HBxIIHHHHH2xQQQHH')
 
 
 # A header as it comes: match (type, length, metadata), instruction, action (vendor, kind)
@@ -31,6 +32,7 @@ class FlowCodec:
 
     def __init__(self) -> None:
         self._matches, self._actions = MatchCodec(), ActionCodec()
+        self._instructions: Dict[bytes, str] = {}
 
     def add(self, flow: Flow) -> bytes:
         """Return the body of the message that adds a flow, or replaces one."""
@@ -52,14 +54,18 @@ class FlowCodec:
 
     def read(self, body: bytes) -> Iterator[Flow]:
         """Yield the flows in an answer."""
+        known = self._instructions
         at = 0
         while at < len(body):
-            (length, table, _, _, priority, _, _, _, _, cookie, _, _) = ANSWER.unpack_from(body, at)
-            start, end = at + ANSWER.size, at + length
-            size = MATCH.unpack_from(body, start)[1]
-            match = self._matches.decode(body[start + MATCH.size:start + size])
-            begin = start + size + -size % 8
-            yield Flow(table, priority, match, self._read_actions(body[begin:end]), cookie)
+            (length, table, _, _, priority, _, _, _, _, cookie, _, _,
+             _, size) = ANSWER_AND_MATCH.unpack_from(body, at)
+            start, end = at + ANSWER_AND_MATCH.size, at + length
+            begin = at + ANSWER.size + size + -size % 8
+            match = self._matches.decode(body[start:start + size - MATCH.size])
+            instructions = body[begin:end]
+            if instructions not in known:
+                known[instructions] = self._read_actions(instructions)
+            yield Flow(table, priority, match, known[instructions], cookie)
             at = end
 
     def read_headers(self, body: bytes) -> Tuple[List[Tuple[int, bytes]], List[Flow]]:
