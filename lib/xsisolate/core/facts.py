@@ -102,9 +102,10 @@ def isolated_links(items: Iterable[Item]) -> IsolatedLinks:
     return found
 
 
-def may_own(endpoint: Item, address: Prefix) -> bool:
-    """Tell whether an endpoint's facts mention an address; parsing them takes longer."""
-    return '%x.%x.%x.' % address in endpoint.facts
+def possible_owners(items: Iterable[Item], addresses: Iterable[Prefix]) -> List[Item]:
+    """Return the endpoints whose facts mention one of the addresses; parsing all takes longer."""
+    marks = ['%x.%x.%x.' % address for address in addresses]
+    return [item for item in endpoints(items) if any([mark in item.facts for mark in marks])]
 
 
 def takes_turns(endpoint: Item) -> bool:

@@ -6,7 +6,7 @@ the newcomer is refused, by name.
 """
 from xsisolate.core.address import format_prefix
 from xsisolate.core.cookie import Key, Kind
-from xsisolate.core.facts import (EndpointFacts, endpoints, may_own, parse_facts, ports_of,
+from xsisolate.core.facts import (EndpointFacts, parse_facts, ports_of, possible_owners,
                                   split_endpoint)
 from xsisolate.core.flows.party import OWNERS_MAX
 from xsisolate.core.items import Item
@@ -33,9 +33,8 @@ def assign_owners(items: Mapping[Key, Item], endpoint: Key, network: int,
     """Return of which address an endpoint is the nth owner, or raise Conflict."""
     alive = {ref for item in items.values() if item.key.kind is Kind.PORT for ref in item.refs}
     addresses = sorted(addresses)
-    others = [(item, parse_facts(item)) for item in endpoints(items.values())
+    others = [(item, parse_facts(item)) for item in possible_owners(items.values(), addresses)
               if item.key != endpoint and item.key in alive
-              and any(may_own(item, address) for address in addresses)
               and split_endpoint(item)[0] == network]
     return {address: _turn(items, address, groups,
                            [other for other in others if address in other[1].owners])

@@ -17,6 +17,8 @@ from xsisolate.hints import Iterable, Iterator, Optional, Tuple
 # A bit of a flow's priority says how good its answer is: a peer that may say
 # everything must not be found by the flow of its narrowest service.
 PRIORITY_PLAIN, PRIORITY_REQUEST, PRIORITY_REPLY = 30, 20, 10
+NOT_A_PAIR = flags(off=[PAIR])
+TO_THE_RULES = '%s,%s' % (raised(TO_REMOTE), goto(RULES))
 PRIORITY_REMOTE = 100       # plus the prefix length: the narrowest network counts
 
 
@@ -38,13 +40,12 @@ def membership_flow(network: int, mac: str, peers: int) -> Flow:
 def remote_member_flows(peers: int, network: int, mac: str,
                         addresses: Iterable[Prefix]) -> Iterator[Flow]:
     """Yield what makes a VIF of another host a member: one flow, and one per address."""
+    who = ('reg12=0x%x' % peers, network_match(network))
+    answer = '%s,%s' % (load_mac(8, mac), goto(REMOTE))
     for address in addresses:
         yield make_flow(MEMBER, PRIORITY_REMOTE + address.length,
-                        ['reg12=0x%x' % peers, network_match(network),
-                         *address_match(address), flags(off=[PAIR])],
-                        load_mac(8, mac), goto(REMOTE))
-    yield make_flow(REMOTE, 20, ['reg12=0x%x' % peers, network_match(network), *mac_match(8, mac),
-                                 *mac_match(10, mac)], raised(TO_REMOTE), goto(RULES))
+                        [*who, *address_match(address), NOT_A_PAIR], answer)
+    yield make_flow(REMOTE, 20, [*who, *mac_match(8, mac), *mac_match(10, mac)], TO_THE_RULES)
 
 
 def outside_member_flows(peers: int, addresses: Iterable[Prefix]) -> Iterator[Flow]:
