@@ -4,12 +4,13 @@ import os
 import uuid as uuids
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
+from lab import metadata
 from lab.hooks import Call, Hooks
 from lab.metadata import VifRecord
 from lab.process import ip
 from lab.sandbox import SEAL, Sandbox
 from lab.seals import seal
-from lab.toolstack import Domain
+from lab.toolstack import Domain, home_of
 from lab.vm import policy_keys
 
 MEMBERS_FILE = '/run/xsisolate/groups/%s.json'
@@ -94,8 +95,15 @@ class Crowd:
         for one in list(residents):
             self.dom0.ovs.vsctl('--if-exists', 'del-port', one.device)
             ip(['link del ' + one.device])
-            self.dom0.toolstack.destroy(one.domain, [one.vif])
+            self._forget(one)
             self.residents.remove(one)
+
+    def _forget(self, one: Resident) -> None:
+        """Remove a domain that xenstored was never told of."""
+        self.dom0.toolstack.remove_vif(one.domain, one.vif)
+        metadata.remove(one.domain.uuid, [one.vif.devid])
+        for path in (home_of(one.domain), '/vm/' + one.domain.uuid, '/xapi/' + one.domain.uuid):
+            self.dom0.store.rm(path)
 
 
 def plug_call(hooks: Hooks, one: Resident) -> Call:

@@ -172,8 +172,8 @@ def test_flow_count(isolated, locked, closed, addresses, groups, members, outsid
                     remote_addresses, entries, tcp, lists, taps, bond):
     assume(lists or not entries + tcp)
     names = ' '.join('g%d' % number for number in range(groups))
-    allow = ' '.join(['10.1.0.%d' % entry for entry in range(entries)]
-                     + ['10.2.0.%d;tcp/22' % entry for entry in range(tcp)])
+    allow = ' '.join(['10.1.%d.7' % entry for entry in range(entries)]
+                     + ['10.2.%d.7;tcp/22' % entry for entry in range(tcp)])
     lists = 1 if allow else 0
 
     def own(number):
@@ -186,7 +186,7 @@ def test_flow_count(isolated, locked, closed, addresses, groups, members, outsid
     remote = [member(number, ' '.join('10.8.%d.%d' % (number, host)
                                       for host in range(remote_addresses)))
               for number in range(members)]
-    facts = Group(addresses=prefixes(' '.join('10.7.0.%d' % host for host in range(outside))))
+    facts = Group(addresses=prefixes(' '.join('10.7.%d.7' % host for host in range(outside))))
     assert count(vifs, uplinks=(tuple(range(1, 1 + bond)),),
                  groups=dict.fromkeys(names.split(), facts),
                  members=dict.fromkeys(names.split(), remote)) == (

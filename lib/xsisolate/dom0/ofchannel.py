@@ -27,6 +27,7 @@ ERRORS = {1: 'BAD_REQUEST', 2: 'BAD_ACTION', 3: 'BAD_INSTRUCTION', 4: 'BAD_MATCH
           5: 'FLOW_MOD_FAILED', 7: 'PORT_MOD_FAILED', 17: 'BUNDLE_FAILED'}
 TABLE_FULL = (5, 1)
 BUNDLE_CONTROL, BUNDLE_ADD = 33, 34
+BARRIER, BARRIER_REPLY = 20, 21
 BUNDLE = Struct('!IHH')                 # id; type or padding; flags
 OPEN, COMMIT = 0, 4
 ATOMIC_AND_ORDERED = 3
@@ -118,11 +119,19 @@ class Channel:
         yield from self.ask(kind, *bodies)
 
     def _send_bundle(self, changes: Iterable[bytes]) -> None:
+        """Send a bundle; when its last message goes out, the switch has taken all others.
+
+        A message that it refuses is not part of the bundle, and it would commit the rest.
+        """
         first = self._last_xid + 2
         self.send([(BUNDLE_CONTROL, BUNDLE.pack(1, OPEN, ATOMIC_AND_ORDERED))])
         self.send((BUNDLE_ADD, BUNDLE.pack(1, 0, ATOMIC_AND_ORDERED) + HEADER.pack(
             self._version, FLOW_MOD, HEADER.size + len(change), xid) + change)
             for xid, change in enumerate(changes, first))
+        self.send([(BARRIER, b'')])
+        for answer, xid, _ in self._messages():
+            if answer == BARRIER_REPLY and xid == self._last_xid:
+                break
         self.send([(BUNDLE_CONTROL, BUNDLE.pack(1, COMMIT, ATOMIC_AND_ORDERED))])
 
     def _messages(self) -> Iterator[Tuple[int, int, bytes]]:

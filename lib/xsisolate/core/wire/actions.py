@@ -4,6 +4,7 @@ Most are Nicira's extensions; Open vSwitch's ofp-actions.c is where their shapes
 written down.
 """
 from struct import Struct
+from struct import error as StructError
 
 from xsisolate.core.wire.learn import decode_learn, encode_learn
 from xsisolate.core.wire.subfield import (decode_subfield, encode_subfield, number, offset_and_bits)
@@ -113,7 +114,7 @@ class ActionCodec:
             if known is None:
                 try:
                     known = self._decode_one(action)
-                except (ValueError, KeyError):
+                except (ValueError, KeyError, StructError):
                     known = '%s(%s)' % (RAW, action.hex())
                 self._read[action] = known
             yield known
@@ -126,8 +127,10 @@ class ActionCodec:
             return 'push_vlan:0x%04x' % PUSH_BODY.unpack_from(action, 4)[0]
         if kind == POP_VLAN:
             return 'pop_vlan'
+        if kind != EXPERIMENTER:
+            raise ValueError('not ours')
         _, _, vendor, subtype = NICIRA_HEAD.unpack_from(action)
-        if kind != EXPERIMENTER or vendor != NICIRA:
+        if vendor != NICIRA:
             raise ValueError('not ours')
         body = action[NICIRA_HEAD.size:]
         if subtype == CLONE:

@@ -73,7 +73,7 @@ def _encode_word(word: str, under: str) -> List[Piece]:
         ether, proto, _ = PROTOCOLS[word]
         return [_piece(DL_TYPE, ether)] + ([_piece(NW_PROTO, proto)] if proto else [])
     if name == RAW:
-        return [(0, bytes.fromhex(text))]
+        return [(len(MATCHED), bytes.fromhex(text))]    # after all that it may depend on
     if name == 'dl_vlan':
         return [_piece(NAMED['vlan_tci', ''], VLAN_PRESENT | int(text))]
     found = NAMED.get((name, '')) or NAMED[name, under]
