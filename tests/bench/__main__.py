@@ -49,6 +49,10 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the benchmark."""
     options = get_parser().parse_args(argv)
+    if not os.path.exists(options.hook_python):
+        say('no %s: the current Python runs the hooks' % options.hook_python)
+        options.hook_python = sys.executable
+    options.hook_python = os.path.abspath(options.hook_python)
     hooks = Hooks(options.hook_python)
     stock = StockHooks(options.hook_python, folder=os.path.abspath(options.stock)) \
         if options.stock else None
