@@ -38,6 +38,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument('--hook-python', default=os.environ.get('HOOK_PYTHON') or sys.executable,
                         help='the interpreter that runs the hooks')
     parser.add_argument('--quick', action='store_true', help='in about a minute: fewer rounds')
+    parser.add_argument('--rounds', type=int, metavar='N',
+                        help='how often everything is done: 21, or 5 if quick')
     parser.add_argument('--stock', metavar='FOLDER', default='',
                         help='a folder with the stock vif-real, setup-vif-rules and common.py')
     parser.add_argument('--json', metavar='FILE', default='.cache/bench.json',
@@ -57,7 +59,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     stock = StockHooks(options.hook_python, folder=os.path.abspath(options.stock)) \
         if options.stock else None
     with Sandbox(hooks, sealer=seal) as dom0:
-        result = measure(dom0, hooks, stock, 5 if options.quick else 21, options.quick)
+        result = measure(dom0, hooks, stock,
+                         options.rounds or (5 if options.quick else 21), options.quick)
     result['machine'] = describe(options.hook_python)
     os.makedirs(os.path.dirname(os.path.abspath(options.json)), exist_ok=True)
     with open(options.json, 'w') as file:
