@@ -58,11 +58,9 @@ def read_vm_uuid(store: Xenstore, domid: int) -> str:
 
 def canonical_uuid(store: Xenstore, vm_uuid: str) -> str:
     """Return the uuid that the VM has before and after a migration."""
-    for key in ('final-uuid', 'origin-uuid'):
-        uuid = store.read_text('/vm/%s/%s' % (vm_uuid, key))
-        if uuid:
-            return uuid.lower()
-    return vm_uuid.lower()
+    found = store.read_named('/vm/' + vm_uuid, ('final-uuid', 'origin-uuid'))
+    other = found.get('final-uuid') or found.get('origin-uuid') or b''
+    return (other.decode('utf-8', 'replace') or vm_uuid).lower()
 
 
 def read_identity(store: Xenstore, vm_uuid: str, devid: int) -> Tuple[VifMetadata, Identity]:

@@ -78,7 +78,8 @@ def measure(dom0: Sandbox, hooks: Hooks, stock: Optional[Hooks], rounds: int,
     dom0.configure(CONFIGURATION)
     dom0.add_uplink(BRIDGE, GATEWAY)
     result: Dict[str, Any] = {'rounds': rounds}
-    say('%s, %s; medians of %d rounds in ms, least and most in brackets' % (
+    say('%s, %s; medians of %d rounds in ms, least and most in brackets; '
+        'a busy machine adds to all, so the least say most' % (
         version_of(str(hooks.interpreter)), run(['ovs-vswitchd', '--version']).splitlines()[0],
         rounds))
     plane = packets(dom0, quick)
@@ -125,9 +126,10 @@ def show(point: Point) -> Dict[str, Any]:
     """Print a situation's series; return them for JSON."""
     say()
     say(point.title)
-    least = point.series['bare interpreter'].median
+    bare = point.series['bare interpreter']
     for label, series in point.series.items():
-        say('  %-32s %s   %5.1f interpreter starts' % (label, series, series.median / least))
+        say('  %-32s %s   %5.1f interpreter starts; least %.1f' % (
+            label, series, series.median / bare.median, min(series.times) / min(bare.times)))
     return {'title': point.title, 'x': point.x,
             'ms': {label: series.times for label, series in point.series.items()}}
 

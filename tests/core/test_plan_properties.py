@@ -1,6 +1,8 @@
 """Laws that hold for every plan, whatever the policies."""
+import os
 from collections import defaultdict
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -157,6 +159,25 @@ REMOTE_ADDRESS = 1
 ALLOW_LIST = 1
 ALLOW_ENTRY = 1
 ALLOW_ENTRY_TCP = 3     # with one port, of one family
+
+
+PAGE = os.path.join(os.path.dirname(__file__), '..', '..', 'docs', 'performance.md')
+SAID = (('base, with one uplink', BASE), ('each further member of a bond', BOND_MEMBER),
+        ('isolated VIF', ISOLATED_VIF), ('locked VIF', LOCKED_VIF),
+        ('disabled or quarantined VIF', CLOSED_VIF), ('own address', OWN_ADDRESS),
+        ("second netdev of an HVM guest", TAP), ('membership of a VIF in a group', MEMBERSHIP),
+        ('group', GROUP), ("address in a group's `addresses`", OUTSIDE_ADDRESS),
+        ('member elsewhere, and each of its addresses',
+         '%d + %d' % (REMOTE_MEMBER, REMOTE_ADDRESS)),
+        ('allow list, however many VIFs share it', ALLOW_LIST), (
+            'entry of an allow list: without service; with one TCP port of one family',
+            '%d; %d' % (ALLOW_ENTRY, ALLOW_ENTRY_TCP)))
+
+
+@pytest.mark.parametrize('what, flows', SAID)
+def test_the_page_says_so(what, flows):
+    with open(PAGE, encoding='utf-8') as file:
+        assert '| %s | %s |\n' % (what, flows) in file.read()
 
 
 def count(vifs, **facts):
