@@ -114,13 +114,14 @@ def set_no_flood(bridge: str, ofports: Iterable[int], wanted: bool) -> List[int]
         return []
     with Channel(bridge, OPENFLOW10, TIMEOUT_S) as channel:
         before = _read_ports(channel)
-        deviating = [number for number in ofports
-                     if number not in before or before[number].no_flood is not wanted]
+        gone = [number for number in ofports if number not in before]
+        if gone:
+            raise HostError("bridge %s: couldn't find port %d" % (bridge, gone[0]))
+        deviating = [number for number in ofports if before[number].no_flood is not wanted]
         if not deviating:
             return []
         channel.send((PORT_MOD, PORT_CHANGE.pack(number, before[number].mac, NO_FLOOD * wanted,
-                                                 NO_FLOOD, 0))
-                     for number in deviating if number in before)
+                                                 NO_FLOOD, 0)) for number in deviating)
         after = _read_ports(channel)
     if any(number not in after or after[number].no_flood is not wanted for number in deviating):
         raise HostError('bridge %s did not change the flooding of ports %s'
