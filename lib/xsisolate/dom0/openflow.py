@@ -113,20 +113,26 @@ def set_no_flood(bridge: str, ofports: Iterable[int], wanted: bool) -> List[int]
     if not ofports:
         return []
     with Channel(bridge, OPENFLOW10, TIMEOUT_S) as channel:
-        before = _read_ports(channel)
-        gone = [number for number in ofports if number not in before]
-        if gone:
-            raise HostError("bridge %s: couldn't find port %d" % (bridge, gone[0]))
+        before = _find_ports(channel, bridge, ofports)
         deviating = [number for number in ofports if before[number].no_flood is not wanted]
         if not deviating:
             return []
         channel.send((PORT_MOD, PORT_CHANGE.pack(number, before[number].mac, NO_FLOOD * wanted,
                                                  NO_FLOOD, 0)) for number in deviating)
-        after = _read_ports(channel)
-    if any(number not in after or after[number].no_flood is not wanted for number in deviating):
+        after = _find_ports(channel, bridge, deviating)
+    if any(after[number].no_flood is not wanted for number in deviating):
         raise HostError('bridge %s did not change the flooding of ports %s'
                         % (bridge, ', '.join(map(str, ofports))))
     return deviating
+
+
+def _find_ports(channel: Channel, bridge: str, ofports: List[int]) -> Dict[int, PortSettings]:
+    """Return the settings of all ports; raise HostError if one of those wanted has gone."""
+    found = _read_ports(channel)
+    gone = [number for number in ofports if number not in found]
+    if gone:
+        raise HostError("bridge %s: couldn't find port %d" % (bridge, gone[0]))
+    return found
 
 
 def _read_ports(channel: Channel) -> Dict[int, PortSettings]:
