@@ -67,6 +67,10 @@ def test_a_refusal_names_the_flow_and_leaves_all_as_it_was(bridge):
     assert openflow.read_flows(bridge) == {good}
 
 
+def test_no_question_has_no_answer(bridge):
+    assert openflow.read_items(bridge, ()) == frozenset()
+
+
 def test_no_bridge_and_no_version(switch, bridge):
     with pytest.raises(HostError, match='bridge nosuch: no Open vSwitch at .*nosuch.mgmt'):
         openflow.read_flows('nosuch')

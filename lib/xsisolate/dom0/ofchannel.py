@@ -97,6 +97,8 @@ class Channel:
         They are sent together: for each time that it is spoken to, ovs-vswitchd looks at all
         its ports once.
         """
+        if not bodies:
+            return
         shape = SHAPES[self._version]
         self.send([(shape.request, shape.head.pack(kind, 0) + body) for body in bodies])
         for answer, xid, text in self._messages():
