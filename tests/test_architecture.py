@@ -15,7 +15,7 @@ LINES = 300
 PURE = {'re', 'typing', 'enum', 'operator', 'hashlib', 'itertools', 'functools', 'collections',
         'ipaddress', 'json', 'struct', '_sha256', '_sha2'}
 EVERYWHERE = {'errors', 'hints'}
-DOM0_FROM_CORE = {'core.model', 'core.cookie', 'core.flow', 'core.address',
+DOM0_FROM_CORE = {'core.model', 'core.cookie', 'core.flow', 'core.address', 'core.digest',
                   'core.wire.message', 'core.flows.stages'}
 DOM0_SHARED = {'dom0.run', 'dom0.unixsocket', 'dom0.rfc7047', 'dom0.jsonrpc', 'dom0.ovsdb',
                'dom0.ovsport', 'dom0.ovsrows', 'dom0.xenstore', 'dom0.ofchannel', 'dom0.unixctl'}

@@ -5,9 +5,10 @@ import re
 
 from xsisolate import __version__
 from xsisolate.core.address import format_prefix, parse_mac, parse_prefix
+from xsisolate.core.digest import sha256
 from xsisolate.core.model import RemoteMember
 from xsisolate.errors import ConfigError, PolicyError
-from xsisolate.hints import Iterable, Mapping, Tuple
+from xsisolate.hints import Iterable, Mapping, Optional, Tuple
 
 FOLDER = '/run/xsisolate/groups'
 VERSION = 1
@@ -24,31 +25,33 @@ def read_members(group: str) -> Tuple[RemoteMember, ...]:
     "addresses": ["10.9.0.40"]}]}; anything else is a ConfigError.
     """
     path = _path(group)
-    try:
-        with open(path, 'rb') as file:
-            text = file.read(SIZE_LIMIT + 1)
-        if len(text) > SIZE_LIMIT:
-            raise ValueError('larger than %d bytes' % SIZE_LIMIT)
-        return _parse(json.loads(text.decode('utf-8')))
-    except FileNotFoundError:
+    content = _read(path)
+    if content is None:
         return ()
-    except OSError as error:
-        raise ConfigError('%s: %s' % (path, error.strerror)) from error
+    try:
+        return _parse(json.loads(content.decode('utf-8')))
     except (ValueError, RecursionError, PolicyError) as error:
         raise ConfigError('%s: %s' % (path, error)) from error
 
 
 def stamp_members(group: str) -> str:
-    """Return what tells one state of a group's file, and one release of us, from another."""
-    path = _path(group)
+    """Return what tells one content of a group's file, and one release of us, from another."""
+    content = _read(_path(group))
+    return '%s %s' % (__version__, '' if content is None else sha256(content).hexdigest())
+
+
+def _read(path: str) -> Optional[bytes]:
+    """Return a file's content, None if there is no such file."""
     try:
-        status = os.stat(path)
+        with open(path, 'rb') as file:
+            text = file.read(SIZE_LIMIT + 1)
     except FileNotFoundError:
-        return __version__
+        return None
     except OSError as error:
         raise ConfigError('%s: %s' % (path, error.strerror)) from error
-    return '%s %d %d %d %d' % (__version__, status.st_mtime_ns, status.st_ctime_ns,
-                               status.st_size, status.st_ino)
+    if len(text) > SIZE_LIMIT:
+        raise ConfigError('%s: larger than %d bytes' % (path, SIZE_LIMIT))
+    return text
 
 
 def _path(group: str) -> str:
