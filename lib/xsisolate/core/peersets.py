@@ -82,24 +82,28 @@ def _find(items: Items, name: str) -> Key:
     return key
 
 
-def refresh_group(item: Item, networks: Mapping[str, int], around: Surroundings) -> Item:
+def refresh_group(item: Item, networks: Mapping[str, int], around: Surroundings,
+                  moved: bool) -> Item:
     """Return a group's item with its flows; known by its header if that says it is up to date.
 
-    Its facts are a digest of all that it is made of. So a hook need not read thousands of
-    members on other hosts to find that they are still the same.
+    Its facts are a digest of all that it is made of, but for the networks; `moved` says that
+    these are others than before. So a hook need not compile thousands of members on other
+    hosts to find that they are still the same.
     """
-    stamp = _stamp(item.name[len(GROUP):], networks, around)
-    if item.facts == stamp and not around.thorough:
+    stamp = _stamp(item.name[len(GROUP):], around)
+    if item.facts == stamp and not moved and not around.thorough:
         return item
-    return make_item(item.key, item.name, group_flows(item.key.id, item.name, networks, around),
-                     facts=stamp)
+    fresh = make_item(item.key, item.name, group_flows(item.key.id, item.name, networks, around),
+                      facts=stamp)
+    # A stamp that is merely old is no difference to a sync; the next hook renews it.
+    same = around.thorough and fresh.digest == item.digest
+    return fresh._replace(facts=item.facts) if same else fresh
 
 
-def _stamp(group: str, networks: Mapping[str, int], around: Surroundings) -> str:
+def _stamp(group: str, around: Surroundings) -> str:
     facts = around.config.groups.get(group, Group())
     rules = facts.rules if facts.rules is None else sorted(facts.rules)
-    text = repr((around.stamp_members(group), sorted(networks.items()), sorted(facts.addresses),
-                 rules))
+    text = repr((around.stamp_members(group), sorted(facts.addresses), rules))
     return sha256(text.encode()).hexdigest()[:32]
 
 

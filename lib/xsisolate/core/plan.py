@@ -58,7 +58,7 @@ def plan_bridge(registry: Registry, vifs: Iterable[Vif], around: Surroundings) -
     items = _sweep(items, roots)
     touched |= reachable(items, [port_key(port) for port in present])
     if items:
-        _refresh_shared(items, touched, around)
+        _refresh_shared(items, touched, _networks(registry), around)
     return Plan(items, tuple(planned[vif.number] for vif in vifs))
 
 
@@ -244,13 +244,21 @@ def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
 # --- what VIFs share -----------------------------------------------------------------------
 
 
-def _refresh_shared(items: Items, touched: AbstractSet[Key], around: Surroundings) -> None:
+def _networks(items: Mapping[Key, Item]) -> Mapping[str, int]:
+    """Return the networks on a bridge by uuid."""
+    return {item.name.split(' ')[1]: NETWORK | key.id for key, item in items.items()
+            if key.kind is Kind.NETWORK}
+
+
+def _refresh_shared(items: Items, touched: AbstractSet[Key], before: Mapping[str, int],
+                    around: Surroundings) -> None:
     """Compile what depends on the bridge, the configuration or several VIFs."""
     items[BASE] = make_item(BASE, 'base', base_flows())
     items[BRIDGE] = make_item(BRIDGE, 'bridge', bridge_flows(_without_managed(items, around)))
     isolated = isolated_links(items.values())
-    networks = {item.name.split(' ')[1]: NETWORK | key.id for key, item in items.items()
-                if key.kind is Kind.NETWORK}
+    networks = _networks(items)
+    if networks != before:      # members elsewhere may be on one that has come, or has gone
+        touched = touched | {key for key in items if key.kind is Kind.PEERS}
     for key in sorted(touched & items.keys()):
         name = items[key].name
         if key.kind is Kind.NETWORK:
@@ -259,7 +267,7 @@ def _refresh_shared(items: Items, touched: AbstractSet[Key], around: Surrounding
         elif key.kind is Kind.SPREAD:
             items[key] = make_item(key, name, group_spread_flows(isolated, key.id))
         elif key.kind is Kind.PEERS and name.startswith(GROUP):
-            items[key] = refresh_group(items[key], networks, around)
+            items[key] = refresh_group(items[key], networks, around, networks != before)
 
 
 def base_flows() -> Iterator[Flow]:
