@@ -7,11 +7,13 @@ VENV36 := .venv36
 PYTHON := $(VENV)/bin/python
 SETUP := tests/setup.sh
 SUITE = $(PYTHON) tests/suite.py
+BENCH = PYTHONPATH=lib:tests LC_ALL=C $(PYTHON) -m bench --hook-python $(VENV36)/bin/python \
+	$(if $(STOCK),--stock $(STOCK))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
-	test-commands test-xapi test-browser test-lab test-demo test-rpm measure test-mutants lint \
-	golden completion rpm repo clean packages root
+	test-commands test-xapi test-browser test-lab test-demo test-rpm measure test-mutants \
+	bench bench-quick lint golden completion rpm repo clean packages root
 
 help:
 	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
@@ -81,6 +83,12 @@ lint: $(VENV)/ready $(VENV36)/ready ## ruff, and mypy --strict
 
 completion: $(VENV)/ready ## write bash's completion anew, out of the command line's parser
 	@PYTHONPATH=lib $(PYTHON) -m xsisolate.cli.completion > rpm/completion/xsisolate
+
+bench: root packages $(VENV)/ready $(VENV36)/ready ## what hooks, sync and packets cost (STOCK=FOLDER: the stock scripts, too)
+	@$(BENCH) --plots docs/plots
+
+bench-quick: root packages $(VENV)/ready $(VENV36)/ready ## the same in about a minute
+	@$(BENCH) --quick
 
 golden: $(VENV)/ready ## write the golden files of tests/core anew; look at the diff
 	@$(PYTHON) -m pytest -q tests/core --golden

@@ -32,6 +32,7 @@ missing() {
     present dnsmasq || echo dnsmasq-base
     present dhclient || echo isc-dhcp-client
     present iperf3 || echo iperf3
+    present strace || echo strace
     # what the package is made and tried with
     present git || echo git
     { present rpmbuild && present rpm2cpio; } || echo rpm

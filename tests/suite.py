@@ -119,7 +119,8 @@ def lint() -> List[Step]:
              (python, '-m', 'mypy', '--strict', '--scripts-are-modules', 'lib', *scripts))
         for python in pythons] + [
         Step('mypy --strict, the sandbox and the demo',
-             (CURRENT, '-m', 'mypy', '--strict', '-p', 'lab', '-p', 'demo', '-m', 'suite'))]
+             (CURRENT, '-m', 'mypy', '--strict', '-p', 'lab', '-p', 'demo', '-p', 'bench', '-m',
+              'suite'))]
 
 
 def tests(*parts: str, python: str = CURRENT, hook_python: str = '',

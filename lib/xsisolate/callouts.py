@@ -1,12 +1,12 @@
 """What xenopsd and others expect of a VIF script: their keys in xenstore, their own scripts."""
 import os
-from typing import Dict, List, Mapping, NamedTuple, Optional
 
 from xsisolate.core.event import Event
 from xsisolate.dom0.run import CommandFailed, run
 from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError
+from xsisolate.hints import Dict, List, Mapping, NamedTuple, Optional
 
 HOTPLUG_SCRIPT = '/etc/xapi.d/vif-hotplug'
 TIMEOUT_S = 120.0               # of the scripts we call; xenopsd gives up after 300

@@ -6,12 +6,12 @@ cannot be read or written, the file itself is read, and nothing else changes.
 """
 import json
 import os
-from contextlib import suppress
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Union
+import sys
 
 from xsisolate import __version__
 from xsisolate.core.model import Config, Gateway, Group, Mode, Network, Prefix, Service
 from xsisolate.errors import ConfigError
+from xsisolate.hints import Any, Dict, FrozenSet, List, Mapping, Optional, Union
 
 CONFIG_FILE = '/etc/xsisolate/xsisolate.yaml'
 COMPILED_FILE = '/run/xsisolate/config.json'
@@ -43,6 +43,9 @@ def parse_config(text: str, name: str) -> Config:
     `name` is what the errors call the file.
     """
     try:
+        if sys.flags.no_site:       # so hooks start; PyYAML may be where others' modules are
+            import site
+            site.main()
         from xsisolate import schema, yamltree  # slow: not for every hook
     except ImportError as error:
         raise ConfigError('%s: cannot be read without PyYAML: %s'
@@ -132,8 +135,10 @@ def _write_private(path: str, text: str) -> None:
 
 
 def _remove(path: str) -> None:
-    with suppress(OSError):
+    try:
         os.unlink(path)
+    except OSError:
+        pass        # it was never made
 
 
 def _encode_config(config: Config) -> Dict[str, Any]:

@@ -1,6 +1,4 @@
 """Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
-from typing import NamedTuple, Optional, Sequence, Tuple
-
 from xsisolate.config import load_config
 from xsisolate.core.model import Config, EffectivePolicy, Identity, Network, VifPolicy
 from xsisolate.core.policy import find_network, quarantine, resolve_policy
@@ -9,6 +7,7 @@ from xsisolate.core.vmdata import check_keys, parse_vmdata, undo_migration
 from xsisolate.dom0.xenopsd import VifMetadata, read_metadata
 from xsisolate.dom0.xenstore import TooLarge, Xenstore
 from xsisolate.errors import ConfigError, PolicyError, UnknownVif, UnprovenPolicy
+from xsisolate.hints import NamedTuple, Optional, Sequence, Tuple
 
 # Children of vm-data/xsisolate that are still read: all numbered keys of all
 # lists, and room for mistakes. Beyond that it is no policy but an attack.
@@ -59,11 +58,9 @@ def read_vm_uuid(store: Xenstore, domid: int) -> str:
 
 def canonical_uuid(store: Xenstore, vm_uuid: str) -> str:
     """Return the uuid that the VM has before and after a migration."""
-    for key in ('final-uuid', 'origin-uuid'):
-        uuid = store.read_text('/vm/%s/%s' % (vm_uuid, key))
-        if uuid:
-            return uuid.lower()
-    return vm_uuid.lower()
+    found = store.read_named('/vm/' + vm_uuid, ('final-uuid', 'origin-uuid'))
+    other = found.get('final-uuid') or found.get('origin-uuid') or b''
+    return (other.decode('utf-8', 'replace') or vm_uuid).lower()
 
 
 def read_identity(store: Xenstore, vm_uuid: str, devid: int) -> Tuple[VifMetadata, Identity]:

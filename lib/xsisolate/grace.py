@@ -6,7 +6,6 @@ the switch carries was proven when it was programmed. If they still do not fit a
 the end, that hook itself puts the VIF into quarantine, so the end needs no other event.
 """
 from time import monotonic, sleep
-from typing import FrozenSet, List, Sequence, Tuple
 
 from xsisolate.core.event import Event
 from xsisolate.core.grace import keeps_policy
@@ -15,6 +14,7 @@ from xsisolate.dom0.ovsdb import find_bridge
 from xsisolate.dom0.syslog import Log
 from xsisolate.errors import HostError
 from xsisolate.gather import VifFacts, read_vif
+from xsisolate.hints import FrozenSet, List, Sequence, Tuple
 from xsisolate.reconcile import read_registry
 from xsisolate.survey import Dom0, survey_bridge, survey_of, survey_vifs, vif_from_facts
 
@@ -46,8 +46,10 @@ def wait_for_proof(dom0: Dom0, event: Event, facts: VifFacts, log: Log) -> VifFa
 
 def has_grace(dom0: Dom0, event: Event, facts: VifFacts) -> bool:
     """Tell whether a VIF in doubt runs on a policy that nobody in Dom0 forbids by now."""
+    if not facts.policy.unproven:
+        return False
     network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
-    if not facts.policy.unproven or network is None:
+    if network is None:
         return False
     vif = vif_from_facts(facts, survey_of(network.bridge), event.domid, event.devid)
     return keeps_policy(read_registry(network.bridge.name), vif, dom0.configuration.config)

@@ -1,10 +1,11 @@
 """The two hooks' common door: run the one that was called; an error is a line and a code."""
+import gc
 import os
-from typing import Optional, Sequence
 
 from xsisolate.core.event import parse_rules_call, parse_vif_call
 from xsisolate.dom0.syslog import Log
 from xsisolate.errors import EXIT_HOST, UsageError, XsisolateError
+from xsisolate.hints import Optional, Sequence
 from xsisolate.rules import run_rules
 from xsisolate.vifscript import run_vif
 
@@ -13,6 +14,7 @@ HANDED_BACK = '/run/xsisolate/handed-back'      # by `xsisolate deactivate`, see
 
 def main(argv: Sequence[str]) -> int:
     """Run the hook that `argv` names; the exit code is what xenopsd is told."""
+    gc.disable()        # in so short a life it takes longer to look for garbage than to keep it
     name = os.path.basename(argv[0])
     if len(argv) > 1 and os.path.exists(os.environ.get('XSISOLATE_ROOT', '') + HANDED_BACK):
         from xsisolate.handback import run_stock

@@ -4,10 +4,6 @@ A VIF's link comes up last, when its flows have been read back. A refresh
 touches neither port nor link, so it loses no packet. Whatever goes wrong
 leaves the link down.
 """
-from contextlib import suppress
-from typing import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
-                    Tuple)
-
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
 from xsisolate.core.model import EffectivePolicy
@@ -17,10 +13,12 @@ from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.ovsdb import Bridge, NetworkBridge, Port, find_bridge
 from xsisolate.errors import HostError, XsisolateError
 from xsisolate.gather import VifFacts, read_vif
+from xsisolate.hints import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
+                             Tuple)
 from xsisolate.program import program, program_remaining
 from xsisolate.reconcile import read_registry
 from xsisolate.settings import deviating, settle, why_open
-from xsisolate.survey import Dom0
+from xsisolate.survey import Dom0, netdevs, survey_of
 
 LEFT_KEY = 'xsisolate-left'     # external_ids: the bridge that a VIF has just moved away from
 LOCK_DEADLINE_S = 60.0          # a burst of plugs waits in line; xenopsd gives up after 300
@@ -46,37 +44,48 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
     Raises HostError when the VIF had to be left without traffic, and before
     anything has been touched when its bridge is not one of Open vSwitch's.
     """
-    target = _find_network(dom0, facts.metadata.bridge)
+    parent = dom0.ovsdb.find_parent(facts.metadata.bridge)
+    if parent is None:
+        raise _no_bridge(facts.metadata.bridge)
     before: Places = {}
     try:
-        with bridge_lock(target.bridge.name, LOCK_DEADLINE_S):
+        with bridge_lock(parent, LOCK_DEADLINE_S):
             facts = _read_again(dom0, event, facts)
-            before = _find_ports(dom0.ovsdb.read_bridges(), event)
+            bridges = dom0.ovsdb.look_for(netdevs(event.domid, event.devid))
+            target = _find_network(bridges, facts.metadata.bridge)
+            if target.bridge.name != parent:
+                raise HostError('network %s moves to bridge %s at this moment'
+                                % (facts.metadata.bridge, target.bridge.name))
+            before = _find_ports(bridges, event)
             if not netdev.exists(event.device):
                 raise HostError('there is no netdev %s' % event.device)
             outcome = _plug(dom0, event, facts, target, trunks, before)
     except Exception:
-        with suppress(XsisolateError):      # the failure that led here is the one to report
-            _leave(dom0, event, before, target)
+        try:
+            _leave(dom0, event, before, parent)
+        except XsisolateError:
+            pass        # the failure that led here is the one to report
         raise
-    _leave(dom0, event, before, target)
+    _leave(dom0, event, before, parent)
     return outcome
 
 
 def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
           trunks: Optional[Sequence[int]], before: Places) -> Outcome:
     fresh = _misplaced(before.get(event.device), target) or not netdev.is_up(event.device)
+    writes = dom0.ovsdb.writes
     try:
         if fresh:
             _set_down(dom0, event.device)
         if deviating(dom0, target.bridge):
             settle(dom0, target.bridge)
-            target = _find_network(dom0, facts.metadata.bridge)
+            target = _find_network(dom0.ovsdb.look_for(before), facts.metadata.bridge)
         ofport = dom0.ovsdb.ensure_port(
             facts.metadata.bridge, event.device,
             dict(external_ids(facts), **_left(before.get(event.device), target)), trunks)
-        along = _bring_along(dom0, event, facts, target)
-        policy, diff = program(dom0, event, facts, target.bridge.name, new=not before)
+        along = _bring_along(dom0, event, facts, target, before)
+        known = survey_of(target.bridge) if dom0.ovsdb.writes == writes else None
+        policy, diff = program(dom0, event, facts, target.bridge.name, not before, known)
         for name in [event.device] + along:
             netdev.set_up(name)
     except Exception:
@@ -89,7 +98,7 @@ def unplug(dom0: Dom0, event: Event) -> FlowDiff:
     """Take a VIF's netdev off its bridge, with its flows; needs neither xenstore nor metadata."""
     if netdev.exists(event.device):
         netdev.set_down(event.device)
-    bridges = dom0.ovsdb.read_bridges()
+    bridges = dom0.ovsdb.look_for(netdevs(event.domid, event.devid))
     names = _traces(_find_ports(bridges, event))
     homes = [bridge for bridge in bridges
              if (bridge.name in names if names else _has_flows(bridge, event))]
@@ -112,14 +121,15 @@ def _unplug(dom0: Dom0, event: Event, bridge: Bridge) -> FlowDiff:
         return program_remaining(dom0, event, bridge.name)
 
 
-def _leave(dom0: Dom0, event: Event, before: Places, target: NetworkBridge) -> None:
+def _leave(dom0: Dom0, event: Event, before: Places, parent: str) -> None:
     """Remove what a VIF has left on bridges that it moved away from."""
-    left = _traces(before) - {target.bridge.name}
+    left = _traces(before) - {parent}
+    if not left:
+        return
     for name in sorted(left & {bridge.name for bridge in dom0.ovsdb.read_bridges()}):
         with bridge_lock(name, LOCK_DEADLINE_S):
             program_remaining(dom0, event, name)
-    if left:
-        dom0.ovsdb.set_external_ids(event.device, {LEFT_KEY: None})
+    dom0.ovsdb.set_external_ids(event.device, {LEFT_KEY: None})
 
 
 def _traces(places: Places) -> AbstractSet[str]:
@@ -152,16 +162,20 @@ def _shut(dom0: Dom0, event: Event, bridge: str, fresh: bool) -> None:
 # --- finding the VIF's place ---------------------------------------------------------------
 
 
-def _find_network(dom0: Dom0, name: str) -> NetworkBridge:
-    found = find_bridge(dom0.ovsdb.read_bridges(), name)
+def _find_network(bridges: Iterable[Bridge], name: str) -> NetworkBridge:
+    found = find_bridge(bridges, name)
     if found is None:
-        raise HostError('bridge %s is not in Open vSwitch' % name)
+        raise _no_bridge(name)
     return found
+
+
+def _no_bridge(name: str) -> HostError:
+    return HostError('bridge %s is not in Open vSwitch' % name)
 
 
 def _find_ports(bridges: Iterable[Bridge], event: Event) -> Places:
     """Return where the VIF's netdevs are now, by name."""
-    names = {'%s%d.%d' % (kind, event.domid, event.devid) for kind in ('vif', 'tap')}
+    names = netdevs(event.domid, event.devid)
     return {port.name: (bridge, port) for bridge in bridges for port in bridge.ports
             if port.name in names}
 
@@ -189,13 +203,13 @@ def _set_down(dom0: Dom0, device: str) -> None:
     dom0.ovsdb.wait_for_link_down(device)
 
 
-def _bring_along(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge) -> List[str]:
+def _bring_along(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
+                 before: Places) -> List[str]:
     """Move the VIF's other netdev too: a guest on its emulated NIC must not stay behind.
 
     Returns the names of those that are down until the bridge has their flows.
     """
-    names = [name for name, found in _find_ports(dom0.ovsdb.read_bridges(), event).items()
-             if name != event.device and netdev.exists(name)
+    names = [name for name, found in before.items() if name != event.device and netdev.exists(name)
              and (_misplaced(found, target) or not netdev.is_up(name))]
     for name in names:
         _set_down(dom0, name)

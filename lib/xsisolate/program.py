@@ -3,23 +3,24 @@
 The caller holds the bridge's lock. What must not be flooded to is hidden from
 floods before its flows come, and shown after.
 """
-from typing import Callable, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
-
 from xsisolate.core.cookie import Kind
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
 from xsisolate.core.grace import is_intact
-from xsisolate.core.items import Registry, parse_registry
+from xsisolate.core.items import Registry
 from xsisolate.core.model import EffectivePolicy, Mode
 from xsisolate.core.plan import Plan, disturbed, plan_bridge
 from xsisolate.core.topology import vif_ofports
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow
 from xsisolate.gather import VifFacts
-from xsisolate.reconcile import compare_all, reconcile, reconcile_all
+from xsisolate.hints import (Callable, Iterable, Iterator, List, Mapping, NamedTuple, Optional,
+                             Tuple)
+from xsisolate.reconcile import (compare_all, read_record, read_registry, reconcile,
+                                 reconcile_all)
 from xsisolate.settings import Setting, deviating, settle, speaks_ours
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, surroundings, survey_bridge,
-                              survey_vifs, vif_from_facts)
+                              survey_vif, survey_vifs, vif_from_facts)
 
 ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined
 
@@ -34,15 +35,17 @@ class Programmed(NamedTuple):
     settings: Tuple[Setting, ...] = ()
 
 
-def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str,
-            new: bool) -> Tuple[EffectivePolicy, FlowDiff]:
-    """Program a VIF whose netdev is on the bridge.
+def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str, new: bool,
+            survey: Optional[Survey] = None) -> Tuple[EffectivePolicy, FlowDiff]:
+    """Program a VIF whose netdev is on the bridge; `survey`: if that is known as of now.
 
     A `new` VIF had no port before, so the switch still floods to it.
     """
-    survey = survey_bridge(dom0, bridge)
+    survey = survey or survey_vif(dom0, bridge, event.domid, event.devid)
     vif = vif_from_facts(facts, survey, event.domid, event.devid)
     done = _program_vif(dom0, survey, vif, new)
+    if len(done.vifs) > 1:
+        survey = survey_bridge(dom0, bridge)
     for vif in done.vifs:
         _show_reason(dom0, survey, vif)
     return done.vifs[0].policy, done.diff
@@ -50,7 +53,7 @@ def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str,
 
 def program_remaining(dom0: Dom0, event: Event, bridge: str) -> FlowDiff:
     """Program a bridge for those of the VIF's netdevs that are still on it."""
-    survey = survey_bridge(dom0, bridge)
+    survey = survey_vif(dom0, bridge, event.domid, event.devid)
     return _program_vif(dom0, survey, make_vif(dom0, survey, event.domid, event.devid), False).diff
 
 
@@ -70,7 +73,7 @@ def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     if settings:
         settle(dom0, survey.bridge)
         survey = survey_bridge(dom0, bridge)
-    registry = parse_registry(openflow.read_headers(bridge))
+    registry = read_registry(bridge)
     plan = _plan_all(dom0, survey, registry, spare)
     settings += _deviations(survey, plan)
     hidden = openflow.set_no_flood(bridge, _ports(plan.vifs, hidden=True), True)
@@ -93,7 +96,7 @@ def preview_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     if not speaks_ours(survey.bridge):
         plan = plan_bridge({}, survey_vifs(dom0, survey), surroundings(dom0, survey))
         return Programmed(plan.vifs, settings=settings)
-    plan = _plan_all(dom0, survey, parse_registry(openflow.read_headers(bridge)), spare)
+    plan = _plan_all(dom0, survey, read_registry(bridge), spare)
     return Programmed(plan.vifs, compare_all(bridge, plan), settings + _deviations(survey, plan))
 
 
@@ -101,20 +104,19 @@ def _plan_all(dom0: Dom0, survey: Survey, registry: Registry, spare: Spare) -> P
     found = [(vif, spare(registry, vif)) for vif in survey_vifs(dom0, survey)]
     flows = openflow.read_flows(survey.bridge.name) if any(spared for _, spared in found) else set()
     vifs = [vif for vif, spared in found if not spared or not is_intact(registry, vif, flows)]
-    return plan_bridge(registry, vifs, surroundings(dom0, survey))
+    return plan_bridge(registry, vifs, surroundings(dom0, survey, thorough=True))
 
 
 def _program_vif(dom0: Dom0, survey: Survey, vif: Vif, new: bool) -> Programmed:
     """Program a VIF and those that its event concerns, so that no frame slips through."""
     bridge = survey.bridge
-    headers = openflow.read_headers(bridge.name)
-    registry = parse_registry(headers)
-    vifs = [vif] + _others(dom0, survey, registry, vif)
-    plan = plan_bridge(registry, vifs, surroundings(dom0, survey))
+    record = read_record(bridge.name)
+    vifs = [vif] + _others(dom0, survey, record.items, vif)
+    plan = plan_bridge(record.items, vifs, surroundings(dom0, survey))
     hidden = openflow.set_no_flood(bridge.name, _ports(plan.vifs, hidden=True), True)
-    diff = reconcile(bridge.name, headers, plan, vif_ofports(survey.links))
+    diff = reconcile(bridge.name, record, plan, vif_ofports(survey.links))
     if (set(hidden) - {port.ofport for port in vif.ports if new}
-            or _is_any_closed(registry, plan)):
+            or _is_any_closed(record.items, plan)):
         # What such a VIF has been learned to own, a MAC address not its own or a
         # multicast group, would be sent to it for minutes.
         openflow.forget_addresses(bridge.name, bridge.mcast_snooping)
@@ -179,4 +181,6 @@ def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif) -> List[Vi
     found = disturbed(registry, vif, vif_ofports(survey.links))
     if not registry and vif.policy.mode is not Mode.UNLOCKED:
         found = [number for number in find_vifs(survey) if number != vif.number]
+    if found:
+        survey = survey_bridge(dom0, survey.bridge.name)
     return [make_vif(dom0, survey, domid, devid) for domid, devid in found]

@@ -1,57 +1,62 @@
 """Compare, apply, read back: a plan meets the switch."""
-from typing import AbstractSet, FrozenSet, Mapping, NamedTuple, Sequence, Tuple
-
-from xsisolate.core.cookie import HEADER, Key, Kind
+from xsisolate.core.cookie import HEADER, Key
 from xsisolate.core.flow import Flow, FlowDiff, diff_flows
 from xsisolate.core.flows.entry import closed_port_flow
-from xsisolate.core.items import Registry, header_flow, parse_registry
+from xsisolate.core.items import Record, Registry, header_flow, parse_record
 from xsisolate.core.peersets import Items
 from xsisolate.core.plan import Plan, learned_flows, port_key
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow
 from xsisolate.errors import HostError
+from xsisolate.hints import AbstractSet, FrozenSet, Iterable, Mapping, NamedTuple, Sequence, Tuple
 
-SINGLE_READS = 3    # beyond that many dumps one of everything is cheaper
-EXACT = 0xffffffffffffffff
-VIF_KINDS = (Kind.ENDPOINT, Kind.PORT)
-VIF_MASK = EXACT ^ (Kind.ENDPOINT ^ Kind.PORT) << 28 ^ 1    # either kind, vif or tap
+RECORDED = 5        # fields of an item that its header holds: all but the flows
+FEW_VIFS = 3        # an event that concerns more has a reason to look at everything
 
 
 class View(NamedTuple):
     """What of a bridge is read and compared."""
 
-    bridge: str
     scope: FrozenSet[Key]           # the items that are compared
-    selectors: FrozenSet[Tuple[int, int]]   # (cookie, mask): what selects them in dumps
     spared: FrozenSet[int]          # cookies that are read along and left alone
     learned: FrozenSet[Flow]        # what the switch may have learned by itself
-    everything: bool = False        # one dump of all that is ours: cheaper than many
+
+    @property
+    def cookies(self) -> FrozenSet[int]:
+        """The cookies of the items' flows and headers."""
+        return frozenset(cookie for key in self.scope
+                         for cookie in (key.cookie, key.cookie | HEADER))
+
+
+def read_record(bridge: str) -> Record:
+    """Return the items that are programmed on a bridge, and headers that make no sense."""
+    return parse_record(*openflow.read_notes(bridge))
 
 
 def read_registry(bridge: str) -> Registry:
     """Return the items that are programmed on a bridge."""
-    return parse_registry(openflow.read_headers(bridge))
+    return read_record(bridge).items
 
 
-def reconcile(bridge: str, headers: FrozenSet[Flow], plan: Plan,
-              ofports: Mapping[str, int]) -> FlowDiff:
+def reconcile(bridge: str, record: Record, plan: Plan, ofports: Mapping[str, int]) -> FlowDiff:
     """Make the bridge carry what is planned for some VIFs; return what changed.
 
-    The caller holds the bridge's lock. `headers` are the flows from which the
-    plan's registry was parsed, `ofports` the VIF netdevs that are on the bridge.
+    The caller holds the bridge's lock. `record` is what the plan was made from,
+    `ofports` are the VIF netdevs that are on the bridge.
     """
-    registry, items = parse_registry(headers), plan.items
-    if not headers and not items:
+    registry, items = record.items, plan.items
+    if not registry and not record.strays and not items:
         return FlowDiff()
-    view = _view(bridge, registry, items, _scope(registry, items, plan.vifs), ofports)
-    if len(view.selectors) > SINGLE_READS or len(registry) < len(headers):
-        view = _view(bridge, registry, items, _widest(registry, items), ofports)._replace(
-            everything=True)
+    everything = len(plan.vifs) > FEW_VIFS or bool(record.strays)
+    view = _view(items, _widest(registry, items) if everything else
+                 _scope(registry, items, plan.vifs), ofports, everything)
     desired = _desired(items, view.scope)
-    diff = diff_flows(desired, _actual(view) | headers)
+    diff = diff_flows(desired, _sift(view, openflow.read_flows(bridge) if everything else
+                                     openflow.read_items(bridge, view.cookies)))
     if diff.add or diff.delete:
-        openflow.apply_diff(bridge, diff)
-        _check(view._replace(selectors=_selectors(view.scope)), desired)
+        after = openflow.apply_diff(bridge, diff, () if everything else view.cookies)
+        _complain(bridge, diff_flows(desired, _sift(
+            view, openflow.read_flows(bridge) if everything else after)))
     return diff
 
 
@@ -94,7 +99,7 @@ def _scope(registry: Registry, items: Items, vifs: Sequence[Vif]) -> FrozenSet[K
     own = {ref for key in ports if key in items for ref in items[key].refs if ref in items}
     changed = {key for key in registry.keys() | items.keys()
                if key not in registry or key not in items
-               or registry[key].digest != items[key].digest}
+               or registry[key][:RECORDED] != items[key][:RECORDED]}
     return frozenset(ports | own | changed)
 
 
@@ -104,46 +109,24 @@ def _widest(registry: Registry, items: Items) -> FrozenSet[Key]:
                      if key not in items or items[key].flows is not None)
 
 
-def _selectors(scope: AbstractSet[Key]) -> FrozenSet[Tuple[int, int]]:
-    """Return the (cookie, mask) pairs that select these items in dumps.
-
-    The cookies of a VIF's ports and endpoint differ in two bits only.
-    """
-    return frozenset((key.cookie & VIF_MASK, VIF_MASK) if key.kind in VIF_KINDS
-                     else (key.cookie, EXACT) for key in scope)
-
-
-def _view(bridge: str, registry: Registry, items: Items, scope: FrozenSet[Key],
-          ofports: Mapping[str, int]) -> View:
+def _view(items: Items, scope: FrozenSet[Key], ofports: Mapping[str, int],
+          everything: bool) -> View:
     # The port of a VIF whose header somebody has deleted is nobody's, but as
     # long as its netdev is there only its flows keep it closed.
-    present = {port_key(name) for name in ofports}
-    spared = frozenset(key.cookie for key in (items.keys() | present) - scope)
-    return View(bridge, scope, _selectors(scope & registry.keys()), spared, learned_flows(items))
+    spared = (items.keys() | {port_key(name) for name in ofports}) - scope if everything else ()
+    return View(scope, frozenset(key.cookie for key in spared), learned_flows(items, scope))
 
 
 def _desired(items: Items, scope: AbstractSet[Key]) -> FrozenSet[Flow]:
-    """Return the flows of the items in scope, and the headers of all."""
+    """Return the flows of the items in scope, and their headers."""
     flows = {flow for key in scope & items.keys() for flow in items[key].flows or ()}
-    return frozenset(flows | {header_flow(item) for item in items.values()})
+    return frozenset(flows | {header_flow(items[key]) for key in scope & items.keys()})
 
 
-def _actual(view: View) -> FrozenSet[Flow]:
+def _sift(view: View, found: Iterable[Flow]) -> FrozenSet[Flow]:
     """Return the flows that are compared, orphans among them."""
-    return frozenset(flow for flow in _read(view) if not flow.cookie & HEADER
-                     and flow.cookie not in view.spared) - view.learned
-
-
-def _read(view: View) -> FrozenSet[Flow]:
-    if view.everything:
-        return openflow.read_flows(view.bridge)
-    return frozenset(flow for cookie, mask in view.selectors
-                     for flow in openflow.read_flows(view.bridge, cookie, mask))
-
-
-def _check(view: View, desired: FrozenSet[Flow]) -> None:
-    """Raise HostError unless the switch has what was asked for and nothing else."""
-    _complain(view.bridge, diff_flows(desired, _actual(view) | openflow.read_headers(view.bridge)))
+    return frozenset(flow for flow in found
+                     if flow.cookie & ~HEADER not in view.spared) - view.learned
 
 
 def _complain(bridge: str, found: FlowDiff) -> None:

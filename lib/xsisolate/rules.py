@@ -1,7 +1,6 @@
 """setup-vif-rules: put a VIF on its bridge with its flows, or take it off."""
 import os
 from time import monotonic
-from typing import Mapping, Optional, Sequence
 
 from xsisolate.callouts import find_paths, parse_trunks, pvs_proxy, read_private, run_script
 from xsisolate.core.event import Event, parse_rules_call
@@ -13,6 +12,7 @@ from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import EXIT_DONE, HostError
 from xsisolate.gather import VifFacts, read_configuration, read_vif, read_vm_uuid
 from xsisolate.grace import wait_for_proof
+from xsisolate.hints import Mapping, Optional, Sequence
 from xsisolate.plug import Outcome, plug, unplug
 from xsisolate.survey import Dom0
 

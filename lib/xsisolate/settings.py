@@ -7,12 +7,11 @@ controller that does not answer, forwards everything. In `secure` it forwards
 what flows say; ours then include one that lets the unmanaged talk as before.
 What the mode was is kept in the bridge's external_ids, to be put back.
 """
-from typing import NamedTuple, Optional, Tuple
-
 from xsisolate.core.policy import is_fail_closed
 from xsisolate.dom0 import openflow
 from xsisolate.dom0.addresses import find_addresses
 from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, NO_FAIL_MODE, SECURE, Bridge
+from xsisolate.hints import NamedTuple, Optional, Tuple
 from xsisolate.survey import Dom0
 
 UUIDS_KEY = 'xs-network-uuids'      # external_ids: XAPI's networks on the bridge

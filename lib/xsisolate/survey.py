@@ -1,16 +1,16 @@
 """What is on a bridge now: its ports, and the VIFs behind them with their policies."""
 from time import sleep
-from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.policy import quarantine
 from xsisolate.core.topology import Link, make_topology, vif_ofports
 from xsisolate.core.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
-from xsisolate.dom0.members import read_members
+from xsisolate.dom0.members import read_members, stamp_members
 from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Ovsdb, Port, find_bridge
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, MetadataError, UnknownVif
 from xsisolate.gather import Configuration, VifFacts, read_vif, read_vm_uuid
+from xsisolate.hints import Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 # xenopsd renames a VM in xenstore and in its metadata one after the other.
 RENAME_PAUSE_S = 0.3
@@ -40,6 +40,19 @@ def survey_bridge(dom0: Dom0, name: str) -> Survey:
         if bridge.name == name:
             return survey_of(bridge)
     raise HostError('bridge %s vanished from Open vSwitch' % name)
+
+
+def survey_vif(dom0: Dom0, name: str, domid: int, devid: int) -> Survey:
+    """Return a bridge as of now, but of other VIFs' ports only what concerns this one."""
+    for bridge in dom0.ovsdb.look_for(netdevs(domid, devid)):
+        if bridge.name == name:
+            return survey_of(bridge)
+    raise HostError('bridge %s vanished from Open vSwitch' % name)
+
+
+def netdevs(domid: int, devid: int) -> Tuple[str, str]:
+    """Return the names of the netdevs that a VIF may have."""
+    return 'vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid)
 
 
 def survey_of(bridge: Bridge) -> Survey:
@@ -127,7 +140,7 @@ def _attached(bridge: Bridge, own: Attached, vlan: int) -> Attached:
 
 
 def _vif_ports(links: Sequence[Link], domid: int, devid: int) -> Tuple[VifPort, ...]:
-    names = ('vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid))
+    names = netdevs(domid, devid)
     return tuple(VifPort(link.interface, link.ofport) for link in links
                  if link.interface in names)
 
@@ -141,10 +154,10 @@ def _links(port: Port) -> Iterable[Link]:
                        port.bond_mode in BALANCED_MODES)
 
 
-def surroundings(dom0: Dom0, survey: Survey) -> Surroundings:
+def surroundings(dom0: Dom0, survey: Survey, thorough: bool = False) -> Surroundings:
     """Return what planning depends on beside the VIFs."""
     bridge, links = survey
     secure = bridge.fail_mode == SECURE and FAIL_MODE_KEY in bridge.external_ids
     return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping, secure),
                         vif_ofports(links), dom0.configuration.config,
-                        dom0.configuration.find_network, read_members)
+                        dom0.configuration.find_network, read_members, stamp_members, thorough)

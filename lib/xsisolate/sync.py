@@ -5,7 +5,6 @@ what is missing on a bridge is added, what is ours and nobody needs is removed,
 and ports whose netdev is gone are taken off.
 """
 from time import sleep
-from typing import FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
 
 from xsisolate.core.flow import FlowDiff
 from xsisolate.core.grace import keeps_flows, keeps_policy
@@ -18,6 +17,7 @@ from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.ovsdb import find_bridge
 from xsisolate.errors import EXIT_DONE, HostError, XsisolateError
 from xsisolate.grace import wait_for_bridges
+from xsisolate.hints import FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
 from xsisolate.program import Spare, nobody, preview_all, program_all
 from xsisolate.settings import Setting
 from xsisolate.survey import Dom0

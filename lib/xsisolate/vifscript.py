@@ -4,7 +4,6 @@ It readies the netdev, runs setup-vif-rules in this very process, and reports
 to xenopsd through xenstore.
 """
 import os
-from typing import Mapping, Sequence
 
 from xsisolate.callouts import Paths, call_hotplug_script, find_paths, read_private, run_script
 from xsisolate.core.event import Event, parse_vif_call
@@ -14,6 +13,7 @@ from xsisolate.dom0.run import CommandFailed
 from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import EXIT_DONE, HostError
+from xsisolate.hints import Mapping, Sequence
 from xsisolate.rules import (STOCK_RULES, clear, close_netdev, filter_vif, name_vm,
                              try_to_name_vm)
 
@@ -79,7 +79,7 @@ def is_plugged(event: Event) -> bool:
     """Tell whether the netdev is on a bridge already: the same event may come twice."""
     try:
         with Ovsdb() as ovsdb:
-            return any(port.name == event.device for bridge in ovsdb.read_bridges()
+            return any(port.name == event.device for bridge in ovsdb.look_for((event.device,))
                        for port in bridge.ports)
     except HostError:
         return False        # a host with Linux bridges has no Open vSwitch

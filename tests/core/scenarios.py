@@ -99,7 +99,7 @@ def make_scenario(vifs: Iterable[Vif] = (), uplinks: Tuple[Tuple[int, ...], ...]
     return Scenario(vifs, Surroundings(
         Topology(uplinks, tuple(others), snooping), ofports, config,
         lambda bridge, uuid: networks.get(bridge, Network()),
-        lambda group: members.get(group, ())))
+        lambda group: members.get(group, ()), thorough=True))
 
 
 def member(number: int, own: str, tag: int = 0) -> RemoteMember:

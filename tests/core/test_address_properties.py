@@ -4,7 +4,7 @@ import ipaddress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsisolate.core.address import (BITS, contains, eui64_link_local, format_prefix,
+from xsisolate.core.address import (BITS, contains, eui64_link_local, fold, format_prefix,
                                     parse_mac, parse_prefix, quoted)
 from xsisolate.core.model import Prefix
 from xsisolate.errors import PolicyError
@@ -102,3 +102,13 @@ def test_macs(number):
     else:
         assert mac == text.lower()
         assert contains(parse_prefix('fe80::/64'), eui64_link_local(mac))
+
+
+@given(st.lists(prefixes(), max_size=12), st.integers(0, 250), st.integers(1, 40))
+def test_folding_is_collapsing(some, first, count):
+    row = [Prefix(4, 0x0a000000 + first + number, 32) for number in range(count)]
+    for version in (4, 6):
+        mine = [prefix for prefix in some + row if prefix.version == version]
+        expected = ipaddress.collapse_addresses([referee(prefix) for prefix in mine])
+        assert [referee(prefix) for prefix in fold(mine)] == list(expected)
+    assert fold(some + row) == fold(reversed(some + row))

@@ -5,10 +5,10 @@ import pytest
 
 from core.scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, SCENARIOS,
                             UNLOCKED, flows_of, golden_text, make_scenario, make_vif, mac_of,
-                            member, registry_of)
+                            member, prefixes, registry_of)
 from xsisolate.core.cookie import BASE, Key, Kind
 from xsisolate.core.flow import format_add
-from xsisolate.core.model import Group
+from xsisolate.core.model import Group, Service
 from xsisolate.core.peersets import asked_groups
 from xsisolate.core.plan import disturbed, learned_flows, plan_bridge, port_key
 from xsisolate.core.vif import VifPort, split_port
@@ -270,3 +270,52 @@ def test_own_ofport_moves_with_the_netdev():
         [moved, RED[1]]).around).items
     text = '\n'.join(format_add(flow) for flow in flows_of(items))
     assert 'in_port=40,' in text and 'in_port=11,' not in text and 'output:11' not in text
+
+
+# --- members elsewhere, known by their stamp -------------------------------------------------
+
+ELSEWHERE = {'red': [member(1, '10.9.0.41'), member(2, '10.9.0.42')]}
+
+
+def stamped(stamp, members=ELSEWHERE, **more):
+    """Return a scenario as a hook meets it: a group's members are read only if they changed."""
+    scenario = make_scenario(RED, members=members, **more)
+    return scenario._replace(around=scenario.around._replace(
+        thorough=False, stamp_members=lambda group: stamp))
+
+
+def group_of(items):
+    return next(item for item in items.values() if item.name == 'group red')
+
+
+def test_members_whose_stamp_is_known_are_not_read():
+    first = stamped('yesterday').plan()
+    assert len(group_of(first).flows) == 5
+
+    def nobody(group):
+        raise AssertionError('read')
+    again = stamped('yesterday')
+    again = again._replace(around=again.around._replace(read_members=nobody))
+    found = group_of(again.plan(registry_of(first)))
+    assert found == group_of(first)._replace(flows=None)
+
+
+@pytest.mark.parametrize('second', [
+    stamped('today'), stamped('yesterday')._replace(
+        around=stamped('yesterday').around._replace(thorough=True)),
+    stamped('yesterday', groups={'red': Group(addresses=prefixes('10.7.0.1'))}),
+    stamped('yesterday', groups={'red': Group(rules=frozenset({Service('tcp', 22, 22)}))})])
+def test_members_are_read_if_anything_may_have_changed(second):
+    first = stamped('yesterday', {'red': ELSEWHERE['red'][:1]}).plan()
+    found = group_of(second.plan(registry_of(first)))
+    assert found.flows and found.digest != group_of(first).digest
+
+
+def test_members_are_read_when_a_network_comes():
+    first = stamped('yesterday', {'red': [member(1, '10.9.0.41', tag=5)]})
+    assert len(group_of(first.plan()).flows) == 1
+    newcomer = make_vif(15, own='10.9.0.15', groups='red', tag=5)
+    second = stamped('yesterday', {'red': [member(1, '10.9.0.41', tag=5)]})
+    second = second._replace(vifs=(newcomer,), around=second.around._replace(
+        ofports=dict(second.around.ofports, **{'vif15.0': 15})))
+    assert len(group_of(second.plan(registry_of(first.plan()))).flows) == 3

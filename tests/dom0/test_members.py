@@ -3,7 +3,7 @@ import json
 
 import pytest
 from xsisolate.core.model import Prefix, RemoteMember
-from xsisolate.dom0.members import list_groups, read_members, write_members
+from xsisolate.dom0.members import list_groups, read_members, stamp_members, write_members
 from xsisolate.errors import ConfigError
 
 NETWORK = '6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796'
@@ -115,3 +115,19 @@ def test_more_members_than_a_hook_would_read(root):
 
 def test_nobody_wrote_a_folder(root):
     assert list_groups() == ()
+
+
+def test_the_stamp_is_the_contents(write, root):
+    none = stamp_members('red')
+    write({'version': 1, 'members': [MEMBER]})
+    one = stamp_members('red')
+    write({'version': 1, 'members': []})
+    other = stamp_members('red')
+    write({'version': 1, 'members': [MEMBER]})
+    assert stamp_members('red') == one and len({none, one, other}) == 3
+    assert stamp_members('blue') == none
+    write(b' ' * (5 << 20))
+    with pytest.raises(ConfigError, match='red.json: larger than'):
+        stamp_members('red')
+    with pytest.raises(ConfigError, match='not a group name'):
+        stamp_members('../red')

@@ -173,38 +173,6 @@ def write_script(path: str, text: str) -> None:
     os.chmod(path, 0o755)
 
 
-SLUGGARD = """\
-case " $* " in
-*" add-flows "*) sleep 1 ;;
-esac
-exec /usr/bin/ovs-ofctl "$@"
-"""
-
-
-@contextmanager
-def slow_ofctl() -> Iterator[None]:
-    """Let a change of flows take a second, time enough for a look."""
-    with mounted('/usr/local/sbin'):
-        write_script('/usr/local/sbin/ovs-ofctl', SLUGGARD)
-        yield
-
-
-LIAR = """\
-case " $* " in
-*" add-flows "*) sed /table=%d/d | exec /usr/bin/ovs-ofctl "$@" ;;
-*) exec /usr/bin/ovs-ofctl "$@" ;;
-esac
-""" % DESTINATION
-
-
-@contextmanager
-def lying_ofctl() -> Iterator[None]:
-    """Let ovs-ofctl lose some of our flows, and say that all is well."""
-    with mounted('/usr/local/sbin'):
-        write_script('/usr/local/sbin/ovs-ofctl', LIAR)
-        yield
-
-
 # --- hooks ---------------------------------------------------------------------------------
 
 

@@ -25,9 +25,10 @@ from lab import metadata
 
 from evidence import (CONFIG, OVSDB_SOCKET, XENSTORED_SOCKET, arrives, backend_key, can_talk,
                       carrier_changes, changes, end, external_ids, fire_online, foreign_flows,
-                      full_table, hotplug_keys, is_cut_off, is_lost, is_up, lying_ofctl,
-                      mounted, moved_away, our_flows, policy_flows, port_settings, ports,
-                      refresh, say, slow_ofctl, speech, the_line, write_script)
+                      full_table, hotplug_keys, is_cut_off, is_lost, is_up, mounted,
+                      moved_away, our_flows, policy_flows, port_settings, ports, refresh, say,
+                      speech, the_line, write_script)
+from middleman import forgetful_switch, slow_switch
 
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
 
@@ -165,7 +166,7 @@ def test_b02_clear_needs_nothing_but_the_name(host: Sandbox, bystander: Vm, star
 
 
 def no_management(host: Sandbox) -> Any:
-    """Let ovs-ofctl find nobody: stock scripts did not notice."""
+    """Let the hooks find nobody to talk to: stock scripts did not notice."""
     return moved_away('/run/openvswitch/xenbr0.mgmt')
 
 
@@ -178,7 +179,7 @@ def no_vswitchd(host: Sandbox) -> Iterator[None]:
 
 def losing(host: Sandbox) -> Any:
     """Some flows do not arrive, and nobody says so."""
-    return lying_ofctl()
+    return forgetful_switch()
 
 
 @pytest.mark.parametrize('failure, reason', [
@@ -442,7 +443,7 @@ def test_b10_no_netdev_is_up_before_its_flows(host: Sandbox, bystander: Vm, star
         vm.set_vif(bridge='xenbr0')
         vm.cable(0)
     bridge = 'xenbr0'
-    with slow_ofctl():
+    with slow_switch():
         hook = host.hooks.start(call)
         wait_until(lambda: vm.netdev() in ports(host, bridge), 'the port')
         while True:     # links first: flows that are missing after that were missing then

@@ -74,8 +74,16 @@ class Hooks:
         return [run for call in calls for run in self.run(call, timeout=timeout)]
 
     def _argv(self, call: Call) -> List[str]:
-        start = [self.interpreter] if self.interpreter else []
-        return start + [self.path(call.hook)] + list(call.args)
+        return self.start_of(call.hook) + list(call.args)
+
+    def start_of(self, hook: str) -> List[str]:
+        """Return how a hook is started: by itself, or by an interpreter with its own options."""
+        path = self.path(hook)
+        if not self.interpreter:
+            return [path]
+        with open(path, encoding='utf-8') as file:
+            program, *options = file.readline().split() or ['']
+        return [self.interpreter] + (options if 'python' in program else []) + [path]
 
     def _environment(self, call: Call) -> Dict[str, str]:
         environment = dict(call.environment)

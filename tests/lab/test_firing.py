@@ -108,7 +108,8 @@ def test_a_failing_hook_fails_the_plug(vm: Vm, tmp_path: Path) -> None:
 def test_a_chosen_interpreter_runs_the_hook(vm: Vm) -> None:
     hooks = Hooks('/bin/echo', pythonpath='lib', folder=vm.dom0.hooks.folder)
     run, = hooks.run(hooks.udev_vif('online', 7, 0))
-    assert run.stdout == '%s online type_if=vif\n' % hooks.path('vif')
+    # with the options that its first line names
+    assert run.stdout == '-B %s online type_if=vif\n' % hooks.path('vif')
 
 
 def test_pythonpath_is_all_that_a_test_may_add(vm: Vm) -> None:

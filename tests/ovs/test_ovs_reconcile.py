@@ -15,7 +15,6 @@ from xsisolate.core.model import Mode
 from xsisolate.core.plan import disturbed, learned_flows, port_key
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow
-from xsisolate.core.items import parse_registry
 from xsisolate.core.plan import plan_bridge
 from xsisolate import reconcile as reconciling
 
@@ -43,9 +42,9 @@ class Outcome(NamedTuple):
 
 def reconcile(bridge, vifs, around):
     """Do what a hook does under the bridge's lock."""
-    headers = openflow.read_headers(bridge)
-    plan = plan_bridge(parse_registry(headers), vifs, around)
-    result = reconciling.reconcile(bridge, headers, plan, around.ofports)
+    record = reconciling.read_record(bridge)
+    plan = plan_bridge(record.items, vifs, around)
+    result = reconciling.reconcile(bridge, record, plan, around.ofports)
     return Outcome(len(result.add), len(result.delete), plan.vifs)
 
 
@@ -73,7 +72,7 @@ def spied(monkeypatch):
     """Return the list in which bundles are noted."""
     bundles, apply_diff = [], openflow.apply_diff
     monkeypatch.setattr(openflow, 'apply_diff',
-                        lambda *args: (bundles.append(args), apply_diff(*args)))
+                        lambda *args: (bundles.append(args), apply_diff(*args))[1])
     return bundles
 
 

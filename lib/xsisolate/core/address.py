@@ -6,10 +6,10 @@ match something else than the admin meant. The numbers are parsed here and not
 by `ipaddress`, whose import alone costs every hook run some milliseconds.
 """
 import re
-from typing import List, Tuple
 
 from xsisolate.core.model import Prefix
 from xsisolate.errors import PolicyError
+from xsisolate.hints import Iterable, List, Tuple
 
 BITS = {4: 32, 6: 128}
 HEXTETS = 8
@@ -125,6 +125,30 @@ def contains(outer: Prefix, inner: Prefix) -> bool:
     shift = BITS[outer.version] - outer.length
     return (outer.version == inner.version and outer.length <= inner.length
             and outer.value >> shift == inner.value >> shift)
+
+
+def fold(prefixes: Iterable[Prefix]) -> List[Prefix]:
+    """Return the fewest networks that hold the same addresses, sorted.
+
+    >>> [format_prefix(one) for one in fold(map(parse_prefix, ('10.0.0.2', '10.0.0.3')))]
+    ['10.0.0.2/31']
+    """
+    folded: List[Prefix] = []
+    for prefix in sorted(prefixes):
+        if folded and contains(folded[-1], prefix):
+            continue
+        folded.append(prefix)
+        while len(folded) > 1 and _are_halves(folded[-2], folded[-1]):
+            folded.pop()
+            folded[-1] = folded[-1]._replace(length=folded[-1].length - 1)
+    return folded
+
+
+def _are_halves(low: Prefix, high: Prefix) -> bool:
+    """Tell whether two networks are the halves of one."""
+    bit = 1 << BITS[low.version] - low.length
+    return (low.version, low.length) == (high.version, high.length) and bool(low.length) and (
+        high.value == low.value | bit and not low.value & bit)
 
 
 def parse_mac(text: str) -> str:

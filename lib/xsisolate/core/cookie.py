@@ -7,7 +7,8 @@ the flow belongs to, so that all of an item's flows are found, and deleted,
 without knowing an ofport, a VM or a policy.
 """
 from enum import IntEnum
-from typing import NamedTuple
+
+from xsisolate.hints import NamedTuple
 
 OWNER = 0x5849534f << 32            # 'XISO'
 OWNER_MASK = 0xffffffff << 32

@@ -6,9 +6,9 @@
     setup-vif-rules vif|tap DOMID DEVID [MODE] ACTION          XenServer 6.1, 6.2
 """
 import re
-from typing import Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.errors import UsageError
+from xsisolate.hints import Mapping, NamedTuple, Optional, Sequence, Tuple
 
 DEVICE = re.compile(r'(vif|tap)([0-9]{1,5})\.([0-9]{1,5})')
 XENBUS_PATH = re.compile(r'(?:.*/)?backend/vif/([0-9]{1,5})/([0-9]{1,5})')

@@ -1,10 +1,9 @@
 """What items must know of each other: the facts in the headers of ports and endpoints."""
-from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
-
 from xsisolate.core.cookie import Key, Kind
 from xsisolate.core.flows.stages import Attachment
 from xsisolate.core.items import Item
 from xsisolate.core.model import Mode, Prefix
+from xsisolate.hints import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
 
 TRUNK = 'trunk'
 
@@ -32,8 +31,12 @@ def parse_facts(endpoint: Item) -> EndpointFacts:
     mode, vm_uuid, links, groups, owners = endpoint.facts.split(' ')
     return EndpointFacts(
         mode, vm_uuid,
-        tuple(Attachment(int(link.rstrip('t')), link.endswith('t')) for link in _words(links)),
+        _parse_links(links),
         tuple(int(group) for group in _words(groups)), dict(_parse_owners(owners)))
+
+
+def _parse_links(text: str) -> Tuple[Attachment, ...]:
+    return tuple([Attachment(int(link.rstrip('t')), link.endswith('t')) for link in _words(text)])
 
 
 def _words(text: str) -> List[str]:
@@ -83,12 +86,29 @@ def ports_of(items: Iterable[Item], endpoint: Key) -> List[Item]:
                    if item.key.kind is Kind.PORT and endpoint in item.refs), key=_key)
 
 
-def isolated_links(items: Iterable[Item]) -> Dict[int, List[Tuple[EndpointFacts, Attachment]]]:
-    """Return where isolated endpoints are attached, by network."""
-    found: Dict[int, List[Tuple[EndpointFacts, Attachment]]] = {}
+IsolatedLinks = Dict[int, List[Tuple[Tuple[int, ...], Attachment]]]
+
+
+def isolated_links(items: Iterable[Item]) -> IsolatedLinks:
+    """Return where isolated endpoints are attached, each with its groups, by network."""
+    found: IsolatedLinks = {}
     for item in endpoints(items):
-        facts = parse_facts(item)
-        if facts.mode == Mode.ISOLATED.word:
-            found.setdefault(split_endpoint(item)[0], []).extend(
-                (facts, link) for link in facts.links)
+        mode, _, links, groups, _ = item.facts.split(' ')
+        if mode == Mode.ISOLATED.word:
+            network = int(item.name.split(' ')[0], 16)
+            numbers = tuple([int(group) for group in _words(groups)])
+            found.setdefault(network, []).extend(
+                [(numbers, link) for link in _parse_links(links)])
     return found
+
+
+def possible_owners(items: Iterable[Item], addresses: Iterable[Prefix]) -> List[Item]:
+    """Return the endpoints whose facts mention one of the addresses; parsing all takes longer."""
+    marks = ['%x.%x.%x.' % address for address in addresses]
+    return [item for item in endpoints(items) if any([mark in item.facts for mark in marks])]
+
+
+def takes_turns(endpoint: Item) -> bool:
+    """Tell whether an endpoint is not the first owner of one of its addresses."""
+    owners = endpoint.facts.rpartition(' ')[2]
+    return owners.count('.0,') + owners.endswith('.0') != len(_words(owners))

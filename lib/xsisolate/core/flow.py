@@ -6,9 +6,9 @@ in the one form in which the switch reads them back, and every flow that was
 written is compared with what the switch says it has.
 """
 import re
-from typing import AbstractSet, FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
 
 from xsisolate.errors import HostError
+from xsisolate.hints import AbstractSet, FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
 
 
 class Flow(NamedTuple):
@@ -47,12 +47,14 @@ DEFAULT_PRIORITY = 32768
 
 def make_flow(table: int, priority: int, fields: Iterable[str], *actions: str) -> Flow:
     """Return a flow from match fields and actions, cookie still unset."""
-    return Flow(table, priority, sort_match(','.join(fields)), ','.join(actions) or 'drop')
+    return Flow(table, priority, sort_match(','.join(fields)), ','.join(actions) or 'drop', 0)
 
 
 def sort_match(match: str) -> str:
     """Return a match with its fields in our order."""
-    return ','.join(sorted(filter(None, match.split(','))))
+    words = match.split(',')
+    words.sort()
+    return ','.join(words).lstrip(',')      # what is empty sorts first
 
 
 def parse_dump(text: str) -> FrozenSet[Flow]:

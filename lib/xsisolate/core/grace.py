@@ -1,6 +1,4 @@
 """Grace: which VIFs in doubt may keep what the switch carries for them."""
-from typing import AbstractSet
-
 from xsisolate.core.cookie import Key, Kind
 from xsisolate.core.facts import EndpointFacts, parse_facts, parse_port_facts
 from xsisolate.core.flow import Flow
@@ -11,6 +9,7 @@ from xsisolate.core.plan import learned_flows, port_key
 from xsisolate.core.policy import is_on_roster, is_within
 from xsisolate.core.vif import Vif, VifPort
 from xsisolate.core.vmdata import MODES
+from xsisolate.hints import AbstractSet
 
 
 def keeps_policy(registry: Registry, vif: Vif, config: Config) -> bool:

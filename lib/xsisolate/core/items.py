@@ -11,14 +11,16 @@ no file that a crash could leave behind, and a hook reads a line per item
 instead of every flow of the bridge.
 """
 import re
-from hashlib import sha256
-from typing import FrozenSet, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.core.cookie import HEADER, OWNER, OWNER_MASK, Key, Kind, parse_key
+from xsisolate.core.digest import sha256
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import REGISTRY
+from xsisolate.hints import (Dict, FrozenSet, Iterable, Iterator, Mapping, NamedTuple, Optional,
+                             Tuple)
 
 NOTE = 'note:'
+HEX = ['%02x' % byte for byte in range(256)]
 # What name and facts of a header look like; see facts.py. Another release's may not.
 FORMS = {
     Kind.PORT: re.compile(r'(vif|tap)[0-9]+\.[0-9]+\|[0-9]+ (trunk)?'),
@@ -41,10 +43,19 @@ class Item(NamedTuple):
 Registry = Mapping[Key, Item]
 
 
+class Record(NamedTuple):
+    """What a bridge says is programmed on it, and the headers that say nothing to us."""
+
+    items: Registry
+    strays: FrozenSet[Flow]
+
+
 def make_item(key: Key, name: str, flows: Iterable[Flow], refs: Iterable[Key] = (),
               facts: str = '') -> Item:
     """Return an item whose flows carry its cookie."""
-    owned = frozenset(flow._replace(cookie=key.cookie) for flow in flows)
+    cookie = key.cookie
+    owned = frozenset([Flow(table, priority, match, actions, cookie)
+                       for table, priority, match, actions, _ in flows])
     return Item(key, name, tuple(sorted(refs)), facts, digest_flows(owned), owned)
 
 
@@ -67,31 +78,61 @@ def format_note(text: str) -> str:
     """Return a text as the argument of the `note` action, padded as the switch pads it."""
     data = text.encode('ascii')
     data += b'\0' * (-(len(data) + 10) % 8)     # the action's own header is 10 bytes
-    return '.'.join('%02x' % byte for byte in data)
-
-
-def parse_note(note: str) -> str:
-    """Return the text of a `note` action."""
-    return bytes(int(byte, 16) for byte in note.split('.')).rstrip(b'\0').decode('ascii')
+    return '.'.join([HEX[byte] for byte in data])
 
 
 def parse_registry(flows: Iterable[Flow]) -> Registry:
     """Return the items that the headers among `flows` record."""
-    return {item.key: item for flow in flows for item in _parse_header(flow)}
+    known: Dict[str, Key] = {}
+    return {item.key: item for flow in flows for item in _parse_header(flow, known)}
 
 
-def _parse_header(flow: Flow) -> Iterator[Item]:
+def parse_record(notes: Iterable[Tuple[int, bytes]], strays: Iterable[Flow]) -> Record:
+    """Return what headers record, from their cookies and the bytes of their notes."""
+    known: Dict[str, Key] = {}
+    unread = set(strays)
+    items: Dict[Key, Item] = {}
+    for cookie, note in notes:
+        item = _parse_text(cookie & ~HEADER & 0xffffffff, note, known)
+        if item is None:
+            unread.add(_flow_of(cookie, note))
+        else:
+            items[item.key] = item
+    return Record(items, frozenset(unread))
+
+
+def _parse_header(flow: Flow, known: Dict[str, Key]) -> Iterator[Item]:
     if flow.table != REGISTRY or not is_ours(flow) or not flow.cookie & HEADER:
         return
     try:
-        name, refs, facts, digest = parse_note(flow.actions[len(NOTE):]).split('|')
-        key = parse_key(flow.cookie & ~HEADER & 0xffffffff)
-        item = Item(key, name, tuple(parse_key(int(ref, 16)) for ref in refs.split()), facts,
-                    digest)
+        note = bytes.fromhex(flow.actions[len(NOTE):].replace('.', ''))
     except ValueError:
-        return      # not written by us as we are now: nobody desires it, so it goes
-    if key.kind not in FORMS or FORMS[key.kind].fullmatch(name + '|' + facts):
+        return
+    item = _parse_text(flow.cookie & ~HEADER & 0xffffffff, note, known)
+    if item is not None:
         yield item
+
+
+def _parse_text(number: int, note: bytes, known: Dict[str, Key]) -> Optional[Item]:
+    """Return the item of a header, None if it was not written by us as we are now."""
+    try:
+        name, words, facts, digest = note.rstrip(b'\0').decode('ascii').split('|')
+        key = parse_key(number)
+        refs = words.split()
+        for ref in refs:
+            if ref not in known:
+                known[ref] = parse_key(int(ref, 16))
+    except ValueError:
+        return None         # nobody desires it, so it goes
+    if key.kind in FORMS and not FORMS[key.kind].fullmatch(name + '|' + facts):
+        return None
+    return Item(key, name, tuple([known[ref] for ref in refs]), facts, digest)
+
+
+def _flow_of(cookie: int, note: bytes) -> Flow:
+    """Return the header that has this note."""
+    return make_flow(REGISTRY, 1, ['metadata=0x%x' % (cookie & 0xffffffff)],
+                     NOTE + '.'.join([HEX[byte] for byte in note]))._replace(cookie=cookie)
 
 
 def is_ours(flow: Flow) -> bool:

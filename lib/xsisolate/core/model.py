@@ -1,6 +1,7 @@
 """The things xsisolate is about, as immutable values."""
 from enum import IntEnum
-from typing import FrozenSet, Mapping, NamedTuple, Optional, Tuple
+
+from xsisolate.hints import FrozenSet, Mapping, NamedTuple, Optional, Tuple
 
 
 class Mode(IntEnum):

@@ -4,15 +4,15 @@ Members of one isolation group may share an address and take it over from each
 other, as VRRP and CARP do: each is its nth owner. Anybody else must not, and
 the newcomer is refused, by name.
 """
-from typing import Dict, Iterable, List, Mapping, Tuple
-
 from xsisolate.core.address import format_prefix
 from xsisolate.core.cookie import Key, Kind
-from xsisolate.core.facts import EndpointFacts, endpoints, parse_facts, ports_of, split_endpoint
+from xsisolate.core.facts import (EndpointFacts, parse_facts, ports_of, possible_owners,
+                                  split_endpoint)
 from xsisolate.core.flows.party import OWNERS_MAX
 from xsisolate.core.items import Item
 from xsisolate.core.model import Prefix
 from xsisolate.errors import PolicyError
+from xsisolate.hints import Dict, Iterable, List, Mapping, Tuple
 
 
 class Conflict(PolicyError):
@@ -32,12 +32,13 @@ def assign_owners(items: Mapping[Key, Item], endpoint: Key, network: int,
                   addresses: Iterable[Prefix], groups: Tuple[int, ...]) -> Dict[Prefix, int]:
     """Return of which address an endpoint is the nth owner, or raise Conflict."""
     alive = {ref for item in items.values() if item.key.kind is Kind.PORT for ref in item.refs}
-    others = [(item, parse_facts(item)) for item in endpoints(items.values())
+    addresses = sorted(addresses)
+    others = [(item, parse_facts(item)) for item in possible_owners(items.values(), addresses)
               if item.key != endpoint and item.key in alive
               and split_endpoint(item)[0] == network]
     return {address: _turn(items, address, groups,
                            [other for other in others if address in other[1].owners])
-            for address in sorted(addresses)}
+            for address in addresses}
 
 
 def _turn(items: Mapping[Key, Item], address: Prefix, groups: Tuple[int, ...],

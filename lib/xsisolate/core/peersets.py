@@ -1,9 +1,8 @@
 """Sets of peers: isolation groups and allow lists, under names that make equal sets one."""
-from hashlib import sha256
-from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
 
 from xsisolate.core.cookie import Key, Kind
-from xsisolate.core.facts import isolated_links
+from xsisolate.core.digest import sha256
+from xsisolate.core.facts import IsolatedLinks
 from xsisolate.core.flow import Flow
 from xsisolate.core.flows.members import (allow_flows, outside_member_flows, remote_member_flows,
                                           rule_flows)
@@ -12,6 +11,7 @@ from xsisolate.core.flows.stages import Attachment
 from xsisolate.core.items import Item, make_item
 from xsisolate.core.model import EffectivePolicy, Group, Peer, Prefix
 from xsisolate.core.vif import Surroundings
+from xsisolate.hints import Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
 
 GROUP, SPREAD = 'group ', 'spread '
 
@@ -82,6 +82,31 @@ def _find(items: Items, name: str) -> Key:
     return key
 
 
+def refresh_group(item: Item, networks: Mapping[str, int], around: Surroundings,
+                  moved: bool) -> Item:
+    """Return a group's item with its flows; known by its header if that says it is up to date.
+
+    Its facts are a digest of all that it is made of, but for the networks; `moved` says that
+    these are others than before. So a hook need not compile thousands of members on other
+    hosts to find that they are still the same.
+    """
+    stamp = _stamp(item.name[len(GROUP):], around)
+    if item.facts == stamp and not moved and not around.thorough:
+        return item
+    fresh = make_item(item.key, item.name, group_flows(item.key.id, item.name, networks, around),
+                      facts=stamp)
+    # A stamp that is merely old is no difference to a sync; the next hook renews it.
+    same = around.thorough and fresh.digest == item.digest
+    return fresh._replace(facts=item.facts) if same else fresh
+
+
+def _stamp(group: str, around: Surroundings) -> str:
+    facts = around.config.groups.get(group, Group())
+    rules = facts.rules if facts.rules is None else sorted(facts.rules)
+    text = repr((around.stamp_members(group), sorted(facts.addresses), rules))
+    return sha256(text.encode()).hexdigest()[:32]
+
+
 def group_flows(peers: int, name: str, networks: Mapping[str, int],
                 around: Surroundings) -> Iterator[Flow]:
     """Yield a group's rules and its members outside this host; `networks` by uuid."""
@@ -100,11 +125,11 @@ def group_flows(peers: int, name: str, networks: Mapping[str, int],
         yield from remote_member_flows(peers, network, member.mac, free)
 
 
-def group_spread_flows(items: Items, group: int) -> Iterator[Flow]:
+def group_spread_flows(isolated: IsolatedLinks, group: int) -> Iterator[Flow]:
     """Yield the flows that carry a group's multicast to its members on this host."""
     members: Dict[int, List[Attachment]] = {}
-    for network, links in isolated_links(items.values()).items():
-        found = [link for facts, link in links if group in facts.groups]
+    for network, links in isolated.items():
+        found = [link for groups, link in links if group in groups]
         if found:
             members[network] = found
     yield from spread_flows(group, members)

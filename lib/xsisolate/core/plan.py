@@ -3,17 +3,15 @@
 A hook plans for its own VIF; every other item is known by its header and kept.
 `plan_bridge` is pure: the whole state in, the whole answer out.
 """
-from typing import AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
-
 from xsisolate.core.cookie import BASE, BRIDGE, Key, Kind, port_id
-from xsisolate.core.facts import (EndpointFacts, endpoint_name, endpoints, format_facts,
-                                  format_port_facts, isolated_links, parse_facts, parse_port_facts,
-                                  ports_of, split_endpoint)
+from xsisolate.core.facts import (EndpointFacts, IsolatedLinks, endpoint_name, endpoints,
+                                  format_facts, format_port_facts, isolated_links,
+                                  parse_port_facts, ports_of, split_endpoint, takes_turns)
 from xsisolate.core.flow import Flow
 from xsisolate.core.flows.decision import (decision_flows, endpoint_destination_flows,
                                            isolation_count_flows, network_decision_flows)
-from xsisolate.core.flows.delivery import (bridge_flows, delivery_flows, gateway_delivery_flow,
-                                           unsettled_flow)
+from xsisolate.core.flows.delivery import (Topology, bridge_flows, delivery_flows,
+                                           gateway_delivery_flow, unsettled_flow)
 from xsisolate.core.flows.entry import (closed_port_flow, entry_flows, managed_port_flow,
                                         theft_flows, trunk_port_flows)
 from xsisolate.core.flows.guard import guard_flows
@@ -27,9 +25,11 @@ from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.items import Item, Registry, make_item, reachable
 from xsisolate.core.model import Mode, Network
 from xsisolate.core.owners import Conflict, assign_owners, check_mac
-from xsisolate.core.peersets import (GROUP, Items, add_peers, free_key, group_flows, group_name,
-                                     group_spread_flows, spread_keys)
+from xsisolate.core.peersets import (GROUP, Items, add_peers, free_key, group_name,
+                                     group_spread_flows, refresh_group, spread_keys)
 from xsisolate.core.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
+from xsisolate.hints import (AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
+                             Optional, Tuple)
 
 
 class Plan(NamedTuple):
@@ -43,13 +43,12 @@ def plan_bridge(registry: Registry, vifs: Iterable[Vif], around: Surroundings) -
     """Return what the bridge should carry for these VIFs beside all that it carries."""
     vifs = list(vifs)
     present = {port.name for vif in vifs for port in vif.ports}
+    own = {key for vif in vifs for key in _port_keys(vif) if key in registry}
     gone = {key for key, item in registry.items() if key.kind is Kind.PORT
-            and (item.name not in around.ofports
-                 or item.name not in present and any(_is_port_of(item, vif) for vif in vifs))}
-    own = {key for key, item in registry.items() if any(_is_port_of(item, vif) for vif in vifs)}
+            and (item.name not in around.ofports or key in own and item.name not in present)}
     touched = reachable(registry, gone | own)
     roots = (BRIDGE,) if around.topology.secure else ()     # it serves the unmanaged, too
-    items = _sweep({key: item for key, item in registry.items() if key not in gone}, roots)
+    items = {key: item for key, item in registry.items() if key not in gone}
     for key in roots:
         items.setdefault(key, Item(key, 'bridge'))
     planned = {vif.number: vif for vif in vifs}
@@ -59,12 +58,12 @@ def plan_bridge(registry: Registry, vifs: Iterable[Vif], around: Surroundings) -
     items = _sweep(items, roots)
     touched |= reachable(items, [port_key(port) for port in present])
     if items:
-        _refresh_shared(items, touched, around)
+        _refresh_shared(items, touched, _networks(registry), around)
     return Plan(items, tuple(planned[vif.number] for vif in vifs))
 
 
 def _has_items(registry: Registry, vif: Vif) -> bool:
-    return any(_is_port_of(item, vif) for item in registry.values())
+    return any(key in registry for key in _port_keys(vif))
 
 
 def _sweep(items: Items, roots: Tuple[Key, ...]) -> Items:
@@ -81,16 +80,23 @@ def disturbed(registry: Registry, vif: Vif, ofports: Mapping[str, int]) -> List[
     made for, or somebody has deleted the header of an item that they refer to.
     """
     names = {endpoint_name(attached.network, vif.mac) for attached in vif.networks}
-    shared = {ref for item in registry.values() if _is_port_of(item, vif) for ref in item.refs}
+    own = set(_port_keys(vif))
+    shared = {ref for key in own if key in registry for ref in registry[key].refs}
     shared |= {item.key for item in endpoints(registry.values())
-               if item.name in names or any(parse_facts(item).owners.values())}
+               if item.name in names or takes_turns(item)}
+    damaged = _has_gaps(registry)
     found = {split_port(item.name) for item in registry.values()
-             if item.key.kind is Kind.PORT and not _is_port_of(item, vif)
-             and item.name in ofports
-             and (set(item.refs) & shared
+             if item.key.kind is Kind.PORT and item.key not in own and item.name in ofports
+             and (not shared.isdisjoint(item.refs)
                   or ofports[item.name] != parse_port_facts(item).ofport
-                  or _is_damaged(item, registry))}
+                  or damaged and _is_damaged(item, registry))}
     return sorted(found)
+
+
+def _has_gaps(registry: Registry) -> bool:
+    """Tell whether items refer to some that are not there."""
+    return not {ref for item in registry.values() for ref in item.refs} <= (
+        registry.keys() | {BASE, BRIDGE})
 
 
 def _is_damaged(port: Item, registry: Registry) -> bool:
@@ -99,10 +105,13 @@ def _is_damaged(port: Item, registry: Registry) -> bool:
                for key in reachable(registry, [port.key]) for ref in registry[key].refs)
 
 
-def learned_flows(items: Mapping[Key, Item]) -> FrozenSet[Flow]:
-    """Return what the switch may have learned by itself for these items."""
-    return frozenset(flow for item in items.values() if item.key.kind is Kind.PORT
-                     for ref in item.refs if ref in items for flow in _learned(item, items[ref]))
+def learned_flows(items: Mapping[Key, Item],
+                  scope: Optional[AbstractSet[Key]] = None) -> FrozenSet[Flow]:
+    """Return what the switch may have learned by itself for items, or for those in scope."""
+    ports = [items[key] for key in (items.keys() if scope is None else scope & items.keys())
+             if key.kind is Kind.PORT]
+    return frozenset(flow for item in ports for ref in item.refs if ref in items
+                     for flow in _learned(item, items[ref]))
 
 
 def port_key(name: str) -> Key:
@@ -111,8 +120,9 @@ def port_key(name: str) -> Key:
     return Key(Kind.PORT, port_id(domid, devid, name.startswith('tap')))
 
 
-def _is_port_of(item: Item, vif: Vif) -> bool:
-    return item.key.kind is Kind.PORT and split_port(item.name) == vif.number
+def _port_keys(vif: Vif) -> Tuple[Key, Key]:
+    """Return the keys of both netdevs that a VIF may have."""
+    return (Key(Kind.PORT, port_id(*vif.number, False)), Key(Kind.PORT, port_id(*vif.number, True)))
 
 
 def _learned(port: Item, endpoint: Item) -> Iterator[Flow]:
@@ -234,21 +244,30 @@ def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
 # --- what VIFs share -----------------------------------------------------------------------
 
 
-def _refresh_shared(items: Items, touched: AbstractSet[Key], around: Surroundings) -> None:
+def _networks(items: Mapping[Key, Item]) -> Mapping[str, int]:
+    """Return the networks on a bridge by uuid."""
+    return {item.name.split(' ')[1]: NETWORK | key.id for key, item in items.items()
+            if key.kind is Kind.NETWORK}
+
+
+def _refresh_shared(items: Items, touched: AbstractSet[Key], before: Mapping[str, int],
+                    around: Surroundings) -> None:
     """Compile what depends on the bridge, the configuration or several VIFs."""
     items[BASE] = make_item(BASE, 'base', base_flows())
-    items[BRIDGE] = make_item(BRIDGE, 'bridge', bridge_flows(around.topology))
-    networks = {item.name.split(' ')[1]: NETWORK | key.id for key, item in items.items()
-                if key.kind is Kind.NETWORK}
+    items[BRIDGE] = make_item(BRIDGE, 'bridge', bridge_flows(_without_managed(items, around)))
+    isolated = isolated_links(items.values())
+    networks = _networks(items)
+    if networks != before:      # members elsewhere may be on one that has come, or has gone
+        touched = touched | {key for key in items if key.kind is Kind.PEERS}
     for key in sorted(touched & items.keys()):
         name = items[key].name
         if key.kind is Kind.NETWORK:
             facts = around.find_network(*name.split(' '))
-            items[key] = make_item(key, name, _network_flows(items, NETWORK | key.id, facts))
+            items[key] = make_item(key, name, _network_flows(isolated, NETWORK | key.id, facts))
         elif key.kind is Kind.SPREAD:
-            items[key] = make_item(key, name, group_spread_flows(items, key.id))
+            items[key] = make_item(key, name, group_spread_flows(isolated, key.id))
         elif key.kind is Kind.PEERS and name.startswith(GROUP):
-            items[key] = make_item(key, name, group_flows(key.id, name, networks, around))
+            items[key] = refresh_group(items[key], networks, around, networks != before)
 
 
 def base_flows() -> Iterator[Flow]:
@@ -258,12 +277,21 @@ def base_flows() -> Iterator[Flow]:
         yield from flows()
 
 
-def _network_flows(items: Items, network: int, facts: Network) -> Iterator[Flow]:
+def _without_managed(items: Items, around: Surroundings) -> Topology:
+    """Return the ports without policy: a managed one's frames never come where these are asked."""
+    managed = {str(parse_port_facts(item).ofport) for key, item in items.items()
+               if key.kind is Kind.PORT}
+    topology = around.topology
+    return topology._replace(others=tuple([port for port in topology.others
+                                           if port[0] not in managed]))
+
+
+def _network_flows(isolated: IsolatedLinks, network: int, facts: Network) -> Iterator[Flow]:
     yield from network_party_flows(network, facts)
     yield from network_decision_flows(network, facts)
     yield from network_multicast_flows(network, facts)
     for mac in sorted({gateway.mac for gateway in facts.gateways if gateway.mac}):
         yield gateway_delivery_flow(network, mac)
-    links = [link for _, link in isolated_links(items.values()).get(network, [])]
+    links = [link for _, link in isolated.get(network, [])]
     if links:
         yield fanout_flow(network, links)

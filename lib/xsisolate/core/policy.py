@@ -3,13 +3,12 @@
 Nothing here loosens: XAPI's locking mode is a floor, its address list a fence, and a
 list that is empty means nobody.
 """
-from typing import AbstractSet, FrozenSet, Iterable, Optional, Tuple
-
 from xsisolate.core.address import contains, eui64_link_local, format_prefix, quoted
 from xsisolate.core.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode, Network,
                                   Prefix, VifPolicy)
 from xsisolate.core.seal import Sealing, explain, judge
 from xsisolate.errors import PolicyError, UnprovenPolicy
+from xsisolate.hints import AbstractSet, FrozenSet, Iterable, Optional, Tuple
 
 ANY_NETWORK = '*'
 SHOWN_ADDRESSES = 4     # of a long list, this many go into a log line

@@ -8,11 +8,11 @@ docs/seal.md says how other tools compute it.
 import json
 import re
 from enum import Enum
-from hashlib import sha256
-from typing import Dict, List, Optional, Union
 
 from xsisolate.core.address import format_prefix, quoted
+from xsisolate.core.digest import sha256
 from xsisolate.core.model import Identity, Peer, Service, VifPolicy
+from xsisolate.hints import Dict, List, Optional, Union
 
 SEAL_KEY = 'xsisolate-seal'     # in VIF.other_config
 SEAL_VERSION = '1'

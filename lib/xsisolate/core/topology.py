@@ -1,8 +1,8 @@
 """A bridge's ports, sorted into what the pipeline must know about them."""
 import re
-from typing import Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.core.flows.delivery import Topology
+from xsisolate.hints import Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 VIF_NETDEV = re.compile(r'(vif|tap)[0-9]+\.[0-9]+')
 LOCAL = 'LOCAL'

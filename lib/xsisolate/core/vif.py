@@ -1,9 +1,8 @@
 """A VIF as the planner sees it, and what it finds around it."""
-from typing import Callable, Iterable, Mapping, NamedTuple, Tuple
-
 from xsisolate.core.flows.delivery import Topology
 from xsisolate.core.model import Config, EffectivePolicy, Locking, Mode, Network, RemoteMember
 from xsisolate.core.policy import quarantine
+from xsisolate.hints import Callable, Iterable, Mapping, NamedTuple, Tuple
 
 UNNAMED = '-'           # a network whose name or uuid nobody has told us
 
@@ -48,6 +47,11 @@ class Vif(NamedTuple):
         return self._replace(policy=quarantine(reason), mac='', networks=())
 
 
+def unstamped(group: str) -> str:
+    """Return the stamp of members of whom none is kept."""
+    return ''
+
+
 class Surroundings(NamedTuple):
     """What a plan depends on beside the VIFs it is made for."""
 
@@ -56,6 +60,8 @@ class Surroundings(NamedTuple):
     config: Config
     find_network: Callable[[str, str], Network]     # by bridge name and network uuid
     read_members: Callable[[str], Iterable[RemoteMember]]
+    stamp_members: Callable[[str], str] = unstamped     # tells one state of them from another
+    thorough: bool = False              # take no stamp's word for what is programmed
 
 
 def split_port(name: str) -> Tuple[int, int]:

@@ -6,12 +6,12 @@ replaces: a policy with a mistake in it is a mistake.
 """
 import re
 from itertools import islice
-from typing import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
-                    Optional, Tuple, TypeVar)
 
 from xsisolate.core.address import parse_own, parse_prefix, quoted
 from xsisolate.core.model import Mode, Peer, Prefix, Service, VifPolicy
 from xsisolate.errors import PolicyError
+from xsisolate.hints import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping,
+                             NamedTuple, Optional, Tuple, TypeVar)
 
 ROOT = 'vm-data/xsisolate/'
 TEMPORARY_TAIL = '000000000001'     # how the uuid of a VM ends while it migrates in

@@ -2,7 +2,8 @@
 import fcntl
 from _socket import AF_INET, SOCK_DGRAM, inet_ntoa, socket
 from struct import Struct
-from typing import List
+
+from xsisolate.hints import List
 
 SIOCGIFADDR = 0x8915
 REQUEST = Struct('=16sH2x4s16x')        # struct ifreq with a sockaddr_in: name, family, address

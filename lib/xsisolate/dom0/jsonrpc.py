@@ -1,34 +1,37 @@
-"""JSON-RPC over a unix socket, as RFC 7047 uses it: `transact`, and an answer to `echo`."""
+"""JSON-RPC over a unix socket, as Open vSwitch's daemons speak it; RFC 7047's `transact`."""
 import json
 import os
 from _socket import AF_UNIX, SOCK_STREAM, socket  # `socket` costs 5 ms more on 3.6
 from _socket import timeout as SocketTimeout  # noqa: N812
 from time import monotonic
-from types import TracebackType
-from typing import Any, Dict, List, Optional, Sequence, Type, TypeVar
 
 from xsisolate.dom0.rfc7047 import Operation, Result
 from xsisolate.dom0.unixsocket import connect
 from xsisolate.errors import HostError
+from xsisolate.hints import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Type, TypeVar
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 REPLY_MAX = 64 << 20
 PIECE = 1 << 18
 COMPLAINT_SHOWN = 400     # characters
+LOOKING = ('select', 'wait')
 CONFLICTS = ('timed out', 'constraint violation')
 
-AnyConnection = TypeVar('AnyConnection', bound='Connection')
+AnyConnection = TypeVar('AnyConnection', bound='JsonRpc')
 
 
 class Conflict(HostError):
     """The database changed between our look and our change."""
 
 
-class Connection:
-    """A connection to ovsdb-server; every call ends within `timeout` seconds."""
+class JsonRpc:
+    """A connection to a daemon; every call ends within `timeout` seconds."""
 
-    def __init__(self, path: str, database: str, timeout: float) -> None:
+    def __init__(self, path: str, peer: str, timeout: float) -> None:
         self.timeout = timeout
-        self._database = database
+        self._peer = peer
         self._last_id = 0
         self._received = b''
         self._socket = socket(AF_UNIX, SOCK_STREAM)
@@ -42,36 +45,31 @@ class Connection:
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
-                 trace: Optional[TracebackType]) -> None:
+                 trace: Optional['TracebackType']) -> None:
         self.close()
 
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
 
-    def transact(self, operations: Sequence[Operation],
-                 timeout: Optional[float] = None) -> List[Result]:
-        """Do all operations or none; return what became of each.
-
-        Raises Conflict if a `wait` operation's condition does not hold or a name
-        is taken, HostError if ovsdb-server refuses, hangs up or does not answer.
-        """
+    def call(self, method: str, params: Sequence[Any],
+             timeout: Optional[float] = None) -> Dict[str, Any]:
+        """Return the answer to a call, whatever it says."""
         self._last_id += 1
         deadline = monotonic() + (self.timeout if timeout is None else timeout)
         try:
-            self._send({'method': 'transact', 'id': self._last_id,
-                        'params': [self._database, *operations]}, deadline)
+            self._send({'method': method, 'id': self._last_id, 'params': list(params)}, deadline)
             while True:
                 message = self._receive(deadline)
                 if message.get('method') == 'echo':
                     self._send({'id': message.get('id'), 'error': None,
                                 'result': message.get('params')}, deadline)
                 elif message.get('id') == self._last_id:
-                    return _results(message)
+                    return message
         except SocketTimeout as error:
-            raise HostError('ovsdb-server does not answer in time') from error
+            raise HostError('%s does not answer in time' % self._peer) from error
         except OSError as error:
-            raise HostError('ovsdb-server hung up: %s' % _reason(error)) from error
+            raise HostError('%s hung up: %s' % (self._peer, _reason(error))) from error
 
     def _send(self, message: Dict[str, Any], deadline: float) -> None:
         """Write one message."""
@@ -90,11 +88,11 @@ class Connection:
                 self._received = text[end:].encode('utf-8')
                 return dict(message)
             if len(self._received) > REPLY_MAX:
-                raise HostError('ovsdb-server says more than %d bytes' % REPLY_MAX)
+                raise HostError('%s says more than %d bytes' % (self._peer, REPLY_MAX))
             self._set_timeout(deadline)
             piece = self._socket.recv(PIECE)
             if not piece:
-                raise HostError('ovsdb-server hung up in mid-call')
+                raise HostError('%s hung up in mid-call' % self._peer)
             self._received += piece
 
     def _set_timeout(self, deadline: float) -> None:
@@ -103,6 +101,26 @@ class Connection:
         if left <= 0:
             raise SocketTimeout
         self._socket.settimeout(left)
+
+
+class Connection(JsonRpc):
+    """A connection to a database."""
+
+    def __init__(self, path: str, database: str, timeout: float) -> None:
+        super().__init__(path, 'ovsdb-server', timeout)
+        self._database = database
+        self.writes = 0         # transactions of ours that may have changed something
+
+    def transact(self, operations: Sequence[Operation],
+                 timeout: Optional[float] = None) -> List[Result]:
+        """Do all operations or none; return what became of each.
+
+        Raises Conflict if a `wait` operation's condition does not hold or a name
+        is taken, HostError if ovsdb-server refuses, hangs up or does not answer.
+        """
+        if any(operation['op'] not in LOOKING for operation in operations):
+            self.writes += 1
+        return _results(self.call('transact', [self._database, *operations], timeout))
 
 
 def _results(message: Dict[str, Any]) -> List[Result]:

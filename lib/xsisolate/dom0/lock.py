@@ -2,44 +2,62 @@
 import fcntl
 import os
 import re
-from contextlib import contextmanager
 from time import monotonic, sleep
-from typing import Iterator
 
 from xsisolate.errors import HostError
+from xsisolate.hints import TYPE_CHECKING, Optional, Type
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 FOLDER = '/run/xsisolate/lock'
 BRIDGE = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,63}')
-PAUSE = 0.01    # seconds; a hook holds the lock for some tens of milliseconds
+# Seconds between two tries; a hook holds the lock for some tens of milliseconds. Who has to
+# wait for many others asks less often: sixty hooks that ask all the time hinder the one that works.
+PAUSE, PAUSE_MOST, GROWTH = 0.005, 0.05, 1.2
 
 
-@contextmanager
-def bridge_lock(bridge: str, deadline: float = 30.0) -> Iterator[None]:
+class bridge_lock:  # noqa: N801
     """Hold the bridge's lock; raise HostError if that takes more than `deadline` seconds.
 
     The kernel gives the lock back when its holder dies, however it dies. The
     file stays: whoever removed it would let two in.
     """
+
+    def __init__(self, bridge: str, deadline: float = 30.0) -> None:
+        self._bridge, self._deadline = bridge, deadline
+        self._file = -1
+
+    def __enter__(self) -> None:
+        self._file = _open(self._bridge)
+        try:
+            _wait(self._file, self._bridge, self._deadline)
+            _write_holder(self._file)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 trace: Optional['TracebackType']) -> None:
+        os.close(self._file)
+
+
+def _open(bridge: str) -> int:
+    """Return the open file that is locked."""
     if not BRIDGE.fullmatch(bridge):
         raise HostError('not a bridge name: %.80r' % bridge)
     folder = os.environ.get('XSISOLATE_ROOT', '') + FOLDER
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
         # os.open: programs that we start do not inherit it, and so not the lock
-        lock = os.open(os.path.join(folder, bridge), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        return os.open(os.path.join(folder, bridge), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise HostError('cannot lock bridge %s: %s' % (bridge, error)) from error
-    try:
-        _wait(lock, bridge, deadline)
-        _write_holder(lock)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _wait(lock: int, bridge: str, deadline: float) -> None:
     """Take the lock, asking again and again: flock itself knows no deadline."""
-    end = monotonic() + deadline
+    end, pause = monotonic() + deadline, PAUSE
     while True:
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,7 +67,8 @@ def _wait(lock: int, bridge: str, deadline: float) -> None:
                                 % (bridge, deadline, _read_holder(lock))) from None
         except OSError as error:
             raise HostError('cannot lock bridge %s: %s' % (bridge, error)) from error
-        sleep(PAUSE)
+        sleep(pause)
+        pause = min(pause * GROWTH, PAUSE_MOST)
 
 
 def _write_holder(lock: int) -> None:

@@ -2,11 +2,13 @@
 import json
 import os
 import re
-from typing import Iterable, Mapping, Tuple
 
+from xsisolate import __version__
 from xsisolate.core.address import format_prefix, parse_mac, parse_prefix
+from xsisolate.core.digest import sha256
 from xsisolate.core.model import RemoteMember
 from xsisolate.errors import ConfigError, PolicyError
+from xsisolate.hints import Iterable, Mapping, Optional, Tuple
 
 FOLDER = '/run/xsisolate/groups'
 VERSION = 1
@@ -22,21 +24,41 @@ def read_members(group: str) -> Tuple[RemoteMember, ...]:
     The file is {"version": 1, "members": [{"network": uuid, "mac": MAC,
     "addresses": ["10.9.0.40"]}]}; anything else is a ConfigError.
     """
-    if not GROUP_NAME.fullmatch(group):
-        raise ConfigError('not a group name: %.80r' % group)
-    path = '%s%s/%s%s' % (os.environ.get('XSISOLATE_ROOT', ''), FOLDER, group, SUFFIX)
+    path = _path(group)
+    content = _read(path)
+    if content is None:
+        return ()
+    try:
+        return _parse(json.loads(content.decode('utf-8')))
+    except (ValueError, RecursionError, PolicyError) as error:
+        raise ConfigError('%s: %s' % (path, error)) from error
+
+
+def stamp_members(group: str) -> str:
+    """Return what tells one content of a group's file, and one release of us, from another."""
+    content = _read(_path(group))
+    return '%s %s' % (__version__, '' if content is None else sha256(content).hexdigest())
+
+
+def _read(path: str) -> Optional[bytes]:
+    """Return a file's content, None if there is no such file."""
     try:
         with open(path, 'rb') as file:
             text = file.read(SIZE_LIMIT + 1)
-        if len(text) > SIZE_LIMIT:
-            raise ValueError('larger than %d bytes' % SIZE_LIMIT)
-        return _parse(json.loads(text.decode('utf-8')))
     except FileNotFoundError:
-        return ()
+        return None
     except OSError as error:
         raise ConfigError('%s: %s' % (path, error.strerror)) from error
-    except (ValueError, RecursionError, PolicyError) as error:
-        raise ConfigError('%s: %s' % (path, error)) from error
+    if len(text) > SIZE_LIMIT:
+        raise ConfigError('%s: larger than %d bytes' % (path, SIZE_LIMIT))
+    return text
+
+
+def _path(group: str) -> str:
+    """Return where a group's members are written."""
+    if not GROUP_NAME.fullmatch(group):
+        raise ConfigError('not a group name: %.80r' % group)
+    return '%s%s/%s%s' % (os.environ.get('XSISOLATE_ROOT', ''), FOLDER, group, SUFFIX)
 
 
 def _parse(content: object) -> Tuple[RemoteMember, ...]:

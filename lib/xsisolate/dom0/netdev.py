@@ -5,10 +5,10 @@ import re
 from _socket import AF_INET, SOCK_DGRAM, socket  # `socket` costs 5 ms more on 3.6
 from struct import Struct
 from struct import error as StructError
-from typing import Iterator, Mapping, Sequence, Tuple
 
 from xsisolate.dom0.run import CommandFailed, run
 from xsisolate.errors import HostError
+from xsisolate.hints import Iterator, Mapping, Sequence, Tuple
 
 NAME = re.compile(r'(vif|tap)[0-9]{1,5}\.[0-9]{1,5}')
 MAC = re.compile(r'[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}')

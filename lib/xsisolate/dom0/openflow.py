@@ -1,82 +1,147 @@
-"""ovs-vswitchd's flow tables, through ovs-ofctl: one dump, one bundle, no decisions.
+"""ovs-vswitchd's flow tables: one dump, one bundle, no decisions.
 
-OVS's Python bindings have no OpenFlow client, so ovs-ofctl it is, at 5 ms a
-call. OpenFlow 1.4 has bundles as a standard; a bridge that allows other
-versions only must be told to allow it too (see hooks).
+In OpenFlow over the bridge's own socket, because an ovs-ofctl takes as long to
+start as we do. Version 1.4 has bundles as a standard; a bridge that allows other
+versions only must be told to allow it too (see settings.py).
 """
-from typing import Dict, FrozenSet, Iterable, List, Mapping
+from struct import Struct
 
 from xsisolate.core.cookie import HEADER, HEADER_MASK, OWNER, OWNER_MASK
-from xsisolate.core.flow import Flow, FlowDiff, format_bundle, parse_dump
-from xsisolate.dom0.run import run
+from xsisolate.core.flow import Flow, FlowDiff
+from xsisolate.core.flows.stages import REGISTRY
+from xsisolate.core.wire.message import ALL_TABLES, EXACT, FlowCodec, question
+from xsisolate.dom0.ofchannel import OPENFLOW10, OPENFLOW14, Channel, Refused
+from xsisolate.dom0.unixctl import tell_vswitchd
 from xsisolate.errors import HostError
+from xsisolate.hints import (Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence,
+                             Tuple)
 
-PROTOCOL = 'OpenFlow14'
-OFCTL = ('ovs-ofctl', '-O', PROTOCOL)
 # Later versions do not know that a port can be left out of floods.
-PORT_PROTOCOL = 'OpenFlow10'
-OFCTL_PORTS = ('ovs-ofctl', '-O', PORT_PROTOCOL)
-PROTOCOLS = (PORT_PROTOCOL, PROTOCOL)
-DUMP = OFCTL + ('--no-stats', '--no-names', 'dump-flows')
+PROTOCOLS = ('OpenFlow10', 'OpenFlow14')
 TIMEOUT_S = 20.0
+FLOWS, PORTS = 1, 13                    # what a question is about
+PORT_MOD = 15                           # of OpenFlow 1.0
+PORT = Struct('!H6s16sI20x')            # number, MAC address, name, settings, ...
+PORT_CHANGE = Struct('!H6sIII4x')       # number, MAC address, settings, which of them, ...
+NO_FLOOD = 1 << 4
+PORTS_MAX = 0xff00                      # above are ports with names, such as LOCAL
+
+
+class PortSettings(NamedTuple):
+    """A port as OpenFlow 1.0 describes it."""
+
+    mac: bytes
+    no_flood: bool
 
 
 def read_flows(bridge: str, cookie: int = OWNER, mask: int = OWNER_MASK) -> FrozenSet[Flow]:
     """Return the flows on a bridge whose cookie matches; by default all of ours."""
-    return parse_dump(run(DUMP + (bridge, 'cookie=0x%x/0x%x' % (cookie, mask)),
-                          timeout=TIMEOUT_S))
+    return _read(bridge, [question(ALL_TABLES, cookie, mask)])
 
 
 def read_headers(bridge: str) -> FrozenSet[Flow]:
     """Return the flows that record our items."""
-    return read_flows(bridge, OWNER | HEADER, HEADER_MASK)
+    return _read(bridge, [question(REGISTRY, OWNER | HEADER, HEADER_MASK)])
 
 
-def dump_counts(bridge: str, cookie: int, mask: int) -> str:
-    """Return the dump, with statistics, of the flows on a bridge whose cookie matches."""
-    return run(OFCTL + ('--no-names', 'dump-flows', bridge, 'cookie=0x%x/0x%x' % (cookie, mask)),
-               timeout=TIMEOUT_S)
+def read_notes(bridge: str) -> Tuple[List[Tuple[int, bytes]], List[Flow]]:
+    """Return (cookie, note) of the flows that record our items, and flows that should, but do not.
+
+    What read_headers returns, for those who are in a hurry.
+    """
+    codec = FlowCodec()
+    notes: List[Tuple[int, bytes]] = []
+    strays: List[Flow] = []
+    with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
+        for part in channel.ask(FLOWS, question(REGISTRY, OWNER | HEADER, HEADER_MASK)):
+            more, odd = codec.read_headers(part)
+            notes += more
+            strays += odd
+    return notes, strays
 
 
-def apply_diff(bridge: str, diff: FlowDiff) -> None:
-    """Change the flows in one bundle: all of it happens, or none."""
-    run(OFCTL + ('--bundle', 'add-flows', bridge, '-'), stdin=format_bundle(diff),
-        timeout=TIMEOUT_S)
+def read_items(bridge: str, cookies: Iterable[int]) -> FrozenSet[Flow]:
+    """Return the flows with one of these cookies: the switch finds each without a search."""
+    return _read(bridge, _about(cookies))
+
+
+def _read(bridge: str, questions: Sequence[bytes]) -> FrozenSet[Flow]:
+    codec = FlowCodec()
+    with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
+        return frozenset(flow for part in channel.ask(FLOWS, *questions)
+                         for flow in codec.read(part))
+
+
+def _about(cookies: Iterable[int]) -> List[bytes]:
+    return [question(ALL_TABLES, cookie, EXACT) for cookie in sorted(cookies)]
+
+
+def apply_diff(bridge: str, diff: FlowDiff, cookies: Iterable[int] = ()) -> FrozenSet[Flow]:
+    """Change the flows in one bundle: all of it happens, or none.
+
+    Deletions come first, so that they do not take away what is added; in a
+    bundle no packet sees the state between. Returns the flows with these cookies as they are then.
+    """
+    codec, questions = FlowCodec(), _about(cookies)
+    removals = tuple(diff.removals())
+    flows = removals + diff.add
+    changes = [codec.delete(flow) for flow in removals]
+    changes += [codec.add(flow) for flow in diff.add]
+    with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
+        try:
+            if not questions:
+                channel.change(changes)
+            return frozenset(flow for part in (
+                channel.change_and_ask(changes, FLOWS, *questions) if questions else ())
+                for flow in codec.read(part))
+        except Refused as error:
+            at = error.xid - 3
+            flow = flows[at if 0 <= at < len(flows) else 0]
+            raise HostError('%s, for table=%d,%s actions=%s' % (
+                error, flow.table, flow.match, flow.actions[:80])) from error
 
 
 def read_no_flood(bridge: str) -> Mapping[int, bool]:
     """Return, per port, whether the switch leaves it out when it floods."""
-    port = 0
-    answer: Dict[int, bool] = {}
-    for line in run(OFCTL_PORTS + ('dump-ports-desc', bridge), timeout=TIMEOUT_S).splitlines():
-        head, _, rest = line.strip().partition('(')
-        if head.isdigit():
-            port = int(head)
-        elif line.strip().startswith('config:') and port:
-            answer[port] = 'NO_FLOOD' in line
-            port = 0
-    return answer
+    with Channel(bridge, OPENFLOW10, TIMEOUT_S) as channel:
+        return {number: port.no_flood for number, port in _read_ports(channel).items()}
 
 
 def set_no_flood(bridge: str, ofports: Iterable[int], wanted: bool) -> List[int]:
     """Have ports left out of floods, or not; what was set is read back and returned."""
     ofports = list(ofports)
-    deviating = _deviating(bridge, ofports, wanted)
-    for ofport in deviating:
-        run(OFCTL_PORTS + ('mod-port', bridge, str(ofport), 'no-flood' if wanted else 'flood'),
-            timeout=TIMEOUT_S)
-    if deviating and _deviating(bridge, deviating, wanted):
+    if not ofports:
+        return []
+    with Channel(bridge, OPENFLOW10, TIMEOUT_S) as channel:
+        before = _find_ports(channel, bridge, ofports)
+        deviating = [number for number in ofports if before[number].no_flood is not wanted]
+        if not deviating:
+            return []
+        channel.send((PORT_MOD, PORT_CHANGE.pack(number, before[number].mac, NO_FLOOD * wanted,
+                                                 NO_FLOOD, 0)) for number in deviating)
+        after = _find_ports(channel, bridge, deviating)
+    if any(after[number].no_flood is not wanted for number in deviating):
         raise HostError('bridge %s did not change the flooding of ports %s'
                         % (bridge, ', '.join(map(str, ofports))))
     return deviating
 
 
+def _find_ports(channel: Channel, bridge: str, ofports: List[int]) -> Dict[int, PortSettings]:
+    """Return the settings of all ports; raise HostError if one of those wanted has gone."""
+    found = _read_ports(channel)
+    gone = [number for number in ofports if number not in found]
+    if gone:
+        raise HostError("bridge %s: couldn't find port %d" % (bridge, gone[0]))
+    return found
+
+
+def _read_ports(channel: Channel) -> Dict[int, PortSettings]:
+    return {number: PortSettings(mac, bool(settings & NO_FLOOD))
+            for part in channel.ask(PORTS, b'')
+            for number, mac, _, settings in PORT.iter_unpack(part) if number < PORTS_MAX}
+
+
 def forget_addresses(bridge: str, snooping: bool) -> None:
     """Let the switch learn anew which MAC addresses and multicast groups are where."""
     for table in ('fdb', 'mdb') if snooping else ('fdb',):
-        run(('ovs-appctl', '-t', 'ovs-vswitchd', table + '/flush', bridge), timeout=TIMEOUT_S)
-
-
-def _deviating(bridge: str, ofports: List[int], wanted: bool) -> List[int]:
-    actual = read_no_flood(bridge) if ofports else {}
-    return [ofport for ofport in ofports if actual.get(ofport) is not wanted]
+        tell_vswitchd(table + '/flush', bridge, timeout=TIMEOUT_S)

@@ -6,88 +6,30 @@ path. Every change is one transaction that states what it was based on (`wait`
 operations): if somebody else was faster nothing happens and we look again.
 """
 import os
+import re
 from time import monotonic
-from typing import Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from xsisolate.dom0 import rfc7047 as wire
 from xsisolate.dom0.jsonrpc import Conflict, Connection
 from xsisolate.dom0.ovsport import PortPlan, look_for_port, plan_port
+from xsisolate.dom0.ovsrows import BRIDGE_COLUMNS, INTERFACE_COLUMNS, PORT_COLUMNS
+from xsisolate.dom0.ovsrows import Bridge as Bridge
+from xsisolate.dom0.ovsrows import Interface as Interface
+from xsisolate.dom0.ovsrows import NetworkBridge as NetworkBridge
+from xsisolate.dom0.ovsrows import Port as Port
+from xsisolate.dom0.ovsrows import by_name, make_bridge, make_interface, make_port
+from xsisolate.dom0.ovsrows import find_bridge as find_bridge
 from xsisolate.dom0.rfc7047 import Operation, Row
 from xsisolate.errors import HostError
+from xsisolate.hints import Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
 FOLDERS = ('/run/openvswitch', '/var/run/openvswitch')
 LINK_TIMEOUT_MS = 3000
 ATTEMPTS = 20                   # to change what others change at the same time
+VIF_NETDEV = re.compile(r'(vif|tap)[0-9]+\.[0-9]+')
 SECURE = 'secure'               # fail_mode: without flows nothing passes
 FAIL_MODE_KEY = 'xsisolate-fail-mode'   # external_ids: what the mode was before we set it
 NO_FAIL_MODE = 'none'
-
-BRIDGE_COLUMNS = ('_uuid', 'name', 'fail_mode', 'protocols', 'datapath_type',
-                  'mcast_snooping_enable', 'external_ids', 'other_config', 'ports', 'controller')
-PORT_COLUMNS = ('_uuid', 'name', 'tag', 'trunks', 'vlan_mode', 'fake_bridge',
-                'bond_active_slave', 'interfaces', 'external_ids', 'bond_mode')
-INTERFACE_COLUMNS = ('_uuid', 'name', 'ofport', 'type', 'external_ids', 'error', 'mac_in_use')
-
-
-class Interface(NamedTuple):
-    """A network device on the switch."""
-
-    name: str
-    ofport: Optional[int]       # None: ovs-vswitchd has not looked yet; -1: it failed
-    type: str
-    external_ids: Mapping[str, str]
-    error: Optional[str]
-    mac_in_use: Optional[str]
-
-
-class Port(NamedTuple):
-    """A port of a bridge: one interface, or the several of a bond."""
-
-    name: str
-    tag: Optional[int]
-    trunks: Tuple[int, ...]
-    vlan_mode: Optional[str]
-    fake_bridge: bool
-    bond_active_slave: Optional[str]
-    interfaces: Tuple[Interface, ...]
-    external_ids: Mapping[str, str]
-    bond_mode: Optional[str] = None     # None: active-backup, if it is a bond
-
-
-class Bridge(NamedTuple):
-    """A real bridge; fake ones are among its ports."""
-
-    name: str
-    uuid: str
-    fail_mode: Optional[str]
-    protocols: Tuple[str, ...]          # empty: OVS's default
-    datapath_type: str
-    mcast_snooping: bool
-    external_ids: Mapping[str, str]
-    other_config: Mapping[str, str]
-    ports: Tuple[Port, ...]
-    has_controller: bool = False
-
-
-class NetworkBridge(NamedTuple):
-    """What a network's bridge name stands for: a real bridge, and its VLAN if it is fake."""
-
-    bridge: Bridge
-    tag: Optional[int]
-
-
-Named = TypeVar('Named', Port, Interface)
-
-
-def find_bridge(bridges: Iterable[Bridge], name: str) -> Optional[NetworkBridge]:
-    """Return what a network's bridge name stands for; None if OVS has no such bridge."""
-    for bridge in bridges:
-        if bridge.name == name:
-            return NetworkBridge(bridge, None)
-        for port in bridge.ports:
-            if port.fake_bridge and port.name == name:
-                return NetworkBridge(bridge, port.tag)
-    return None
 
 
 class Ovsdb(Connection):
@@ -101,9 +43,55 @@ class Ovsdb(Connection):
         bridges, ports, interfaces = self._select(
             wire.select('Bridge', BRIDGE_COLUMNS), wire.select('Port', PORT_COLUMNS),
             wire.select('Interface', INTERFACE_COLUMNS))
-        by_uuid = {wire.uuid(row): _interface(row) for row in interfaces}
-        ports_by_uuid = {wire.uuid(row): _port(row, by_uuid) for row in ports}
-        return tuple(sorted((_bridge(row, ports_by_uuid) for row in bridges), key=_name))
+        by_uuid = {wire.uuid(row): make_interface(row) for row in interfaces}
+        ports_by_uuid = {wire.uuid(row): make_port(row, by_uuid) for row in ports}
+        return tuple(sorted((make_bridge(row, ports_by_uuid) for row in bridges), key=by_name))
+
+    def look_for(self, devices: Collection[str]) -> Tuple[Bridge, ...]:
+        """Return every bridge with its ports, as a hook for these VIF netdevs needs them.
+
+        Of other VIFs' ports there are only name, tag and OpenFlow number: a bridge has hundreds,
+        and reading all that is to be known of them takes longer than all else that a hook does.
+        """
+        bridges, ports, numbers = self._select(
+            wire.select('Bridge', BRIDGE_COLUMNS), wire.select('Port', ('_uuid', 'name', 'tag')),
+            wire.select('Interface', ('name', 'ofport')))
+        known = {row['name']: wire.as_optional(row['ofport']) for row in numbers}
+        found: Dict[str, Port] = {}
+        whole: List[Row] = []
+        for row in ports:
+            name = row['name']
+            if name in devices or not VIF_NETDEV.fullmatch(name):
+                whole.append(row)
+            elif name in known:
+                found[wire.uuid(row)] = Port(
+                    name, wire.as_optional(row['tag']), (), None, False, None,
+                    (Interface(name, known[name], '', {}, None, None),), {})
+        interfaces = [name for name in known
+                      if name in devices or not VIF_NETDEV.fullmatch(name)]
+        found.update(self._read_whole(whole, interfaces))
+        return tuple(sorted((make_bridge(row, found) for row in bridges), key=by_name))
+
+    def _read_whole(self, ports: Sequence[Row], interfaces: Sequence[str]) -> Dict[str, Port]:
+        """Return all that is to be known of some ports, by their uuid."""
+        results = self._select(
+            *[wire.select('Interface', INTERFACE_COLUMNS, ['name', '==', name])
+              for name in interfaces],
+            *[wire.select('Port', PORT_COLUMNS, ['_uuid', '==', row['_uuid']]) for row in ports])
+        by_uuid = {wire.uuid(row): make_interface(row)
+                   for rows in results[:len(interfaces)] for row in rows}
+        return {wire.uuid(row): make_port(row, by_uuid)
+                for rows in results[len(interfaces):] for row in rows}
+
+    def find_parent(self, name: str) -> Optional[str]:
+        """Return the real bridge of a network's bridge, None if Open vSwitch has no such."""
+        real, fakes = self._select(
+            wire.select('Bridge', ('name',), ['name', '==', name]),
+            wire.select('Port', ('_uuid',), ['name', '==', name], ['fake_bridge', '==', True]))
+        if fakes and not real:
+            real, = self._select(wire.select('Bridge', ('name',),
+                                             ['ports', 'includes', fakes[0]['_uuid']]))
+        return str(real[0]['name']) if real else None
 
     def ensure_port(self, bridge_name: str, port: str, external_ids: Mapping[str, str],
                     trunks: Optional[Sequence[int]] = None, tag: Optional[int] = None, *,
@@ -213,7 +201,7 @@ class Ovsdb(Connection):
         """Wait for ovs-vswitchd; return the port's OpenFlow number."""
         self._wait_for_vswitchd(config, end)
         rows, = self._select(wire.select('Interface', INTERFACE_COLUMNS, ['name', '==', port]))
-        interface = _interface(rows[0]) if rows else None
+        interface = make_interface(rows[0]) if rows else None
         if not interface:
             raise HostError('port %s: somebody removed it from Open vSwitch' % port)
         if interface.error or not interface.ofport or interface.ofport < 0:
@@ -234,43 +222,6 @@ class Ovsdb(Connection):
     def _select(self, *selects: Operation) -> List[List[Row]]:
         """Return the rows of each select, all as of one moment."""
         return [result['rows'] for result in self.transact(selects)]
-
-
-def _bridge(row: Row, ports: Mapping[str, Port]) -> Bridge:
-    return Bridge(name=row['name'], uuid=wire.uuid(row),
-                  fail_mode=wire.as_optional(row['fail_mode']),
-                  protocols=tuple(sorted(wire.as_set(row['protocols']))),
-                  datapath_type=row['datapath_type'], mcast_snooping=row['mcast_snooping_enable'],
-                  external_ids=wire.as_dict(row['external_ids']),
-                  other_config=wire.as_dict(row['other_config']),
-                  ports=_referred(row['ports'], ports),
-                  has_controller=row['controller'] != wire.EMPTY)
-
-
-def _port(row: Row, interfaces: Mapping[str, Interface]) -> Port:
-    return Port(name=row['name'], tag=wire.as_optional(row['tag']),
-                trunks=tuple(sorted(wire.as_set(row['trunks']))),
-                vlan_mode=wire.as_optional(row['vlan_mode']), fake_bridge=row['fake_bridge'],
-                bond_active_slave=wire.as_optional(row['bond_active_slave']),
-                interfaces=_referred(row['interfaces'], interfaces),
-                external_ids=wire.as_dict(row['external_ids']),
-                bond_mode=wire.as_optional(row['bond_mode']))
-
-
-def _interface(row: Row) -> Interface:
-    return Interface(name=row['name'], ofport=wire.as_optional(row['ofport']), type=row['type'],
-                     external_ids=wire.as_dict(row['external_ids']),
-                     error=wire.as_optional(row['error']),
-                     mac_in_use=wire.as_optional(row['mac_in_use']))
-
-
-def _referred(value: Any, rows: Mapping[str, Named]) -> Tuple[Named, ...]:
-    """Return the rows that a column refers to, by name."""
-    return tuple(sorted((rows[key] for _, key in wire.atoms(value) if key in rows), key=_name))
-
-
-def _name(row: Any) -> str:
-    return str(row.name)
 
 
 def _socket_path() -> str:

@@ -1,9 +1,8 @@
 """What to do in OVSDB about a port: the rows found and the port wanted in, operations out."""
-from typing import Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
-
 from xsisolate.dom0 import rfc7047 as wire
 from xsisolate.dom0.rfc7047 import Operation, Row
 from xsisolate.errors import HostError
+from xsisolate.hints import Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 
 class PortPlan(NamedTuple):

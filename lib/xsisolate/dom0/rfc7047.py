@@ -1,7 +1,6 @@
 """How RFC 7047 writes operations and values, as far as Open vSwitch's tables need it."""
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence
-
 from xsisolate.errors import HostError
+from xsisolate.hints import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence
 
 Operation = Dict[str, Any]      # of a transaction: {'op': 'select', 'table': ...}
 Result = Dict[str, Any]         # what became of it: {'rows': ...}, {'count': ...}

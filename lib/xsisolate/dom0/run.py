@@ -1,8 +1,8 @@
 """The one door to other programs: an argument list, a deadline, one kind of failure."""
 import os
-from typing import TYPE_CHECKING, Container, Dict, Optional, Sequence
 
 from xsisolate.errors import HostError
+from xsisolate.hints import TYPE_CHECKING, Container, Dict, Optional, Sequence
 
 if TYPE_CHECKING:
     import subprocess

@@ -1,7 +1,8 @@
 """syslog, and stderr for a person or for udev's debug log: one line for one event."""
 import sys
 import syslog
-from typing import Mapping
+
+from xsisolate.hints import Mapping
 
 LINE_LIMIT = 900    # characters; rsyslog on el7 cuts at 2048 bytes, and a guest may choose some
 

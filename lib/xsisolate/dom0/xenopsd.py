@@ -8,11 +8,11 @@ the type they have always had.
 import json
 import os
 import re
-from typing import FrozenSet, Mapping, NamedTuple, NoReturn, Tuple
 
 from xsisolate.core.address import parse_allowed, parse_mac
 from xsisolate.core.model import Locking, Mode, Prefix
 from xsisolate.errors import MetadataError, PolicyError
+from xsisolate.hints import FrozenSet, Mapping, NamedTuple, NoReturn, Tuple
 
 FOLDER = '/run/nonpersistent/xenopsd/classic/VM'
 SIZE_LIMIT = 1 << 20    # a VIF's metadata is 1 KB and grows with XAPI's address lists

@@ -10,11 +10,13 @@ from _socket import AF_UNIX, SOCK_STREAM, socket  # `socket` costs 5 ms more on 
 from _socket import timeout as SocketTimeout  # noqa: N812
 from struct import Struct
 from time import monotonic
-from types import TracebackType
-from typing import Dict, List, Optional, Sequence, Tuple, Type
 
 from xsisolate.dom0.unixsocket import connect
 from xsisolate.errors import HostError
+from xsisolate.hints import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple, Type
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 SOCKETS = ('/run/xenstored/socket', '/var/run/xenstored/socket')
 HEADER = Struct('=IIII')        # type, req_id, tx_id, length
@@ -49,7 +51,7 @@ class Xenstore:
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
-                 trace: Optional[TracebackType]) -> None:
+                 trace: Optional['TracebackType']) -> None:
         self.close()
 
     def close(self) -> None:

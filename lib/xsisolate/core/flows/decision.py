@@ -3,8 +3,6 @@
 An isolated sender's policy is asked about the receiver (EGRESS), an isolated
 receiver's about the sender (INGRESS). Both must admit the frame.
 """
-from typing import Iterator, Tuple
-
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (ACCEPT, ANSWERS, CHECKED, COMMIT, CONTROL, DESTINATION,
                                          DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
@@ -21,6 +19,7 @@ from xsisolate.core.flows.stages import (ACCEPT, ANSWERS, CHECKED, COMMIT, CONTR
                                          flags, goto, icmp6, network_match, raised, source_match,
                                          unknown_priority)
 from xsisolate.core.model import Mode, Network
+from xsisolate.hints import Iterator, Tuple
 
 # What helps a conversation along and is part of every admitted one.
 ICMP_ERRORS = tuple('icmp,icmp_type=%d' % kind for kind in (3, 11, 12)) + tuple(

@@ -7,8 +7,6 @@ uplink leaves by the uplink, tagged here. A managed VIF's frames come back to it
 even on the member of a bond that the bond itself would not use just now, so it
 does no harm if the bond and we choose differently for a while.
 """
-from typing import FrozenSet, Iterable, Iterator, NamedTuple, Optional, Tuple
-
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.entry import other_port_flow, uplink_flow
 from xsisolate.core.flows.guard import IGMP_REPORTS
@@ -16,6 +14,7 @@ from xsisolate.core.flows.stages import (ANNOUNCE, BIND, DELIVER, FANOUT, GUARD,
                                          MANAGED, NETWORK, REMOTELY, TAG, TO_ISOLATED, TO_LOCAL,
                                          TO_REMOTE, TO_UPLINK, UNTAG, UPLINK, Attachment, flags,
                                          goto, icmp6, network_match, outputs)
+from xsisolate.hints import FrozenSet, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 # The switch's FDB must learn the sender although NORMAL does not carry the
 # frame: sent to itself, it is learned from and not forwarded.

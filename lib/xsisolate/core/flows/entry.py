@@ -1,12 +1,11 @@
 """Table 0, ENTRY and SOURCE: who sent this, and into which network?"""
-from typing import Iterable, Iterator, Optional, Tuple
-
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, ISOLATED,
                                          MANAGED, NETWORK, OWN_DELIVERY, PRIORITY_DELIVER,
                                          PRIORITY_ENTRY, PRIORITY_PORT, SOURCE, SPOOFED,
                                          TAG_ALLOWED, UNKNOWN_NETWORK, UPLINK, flags, goto,
                                          network_match, raised, unknown_priority)
+from xsisolate.hints import Iterable, Iterator, Optional, Tuple
 
 FROM_TAG = ('load:0xa->NXM_NX_REG13[12..15]', 'move:NXM_OF_VLAN_TCI[0..11]->NXM_NX_REG13[0..11]')
 

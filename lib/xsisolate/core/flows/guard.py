@@ -4,11 +4,10 @@ Forgeries of routers, DHCP servers, multicast queriers, other VLANs and switch
 protocols end here; so does what cannot be judged, such as ICMPv6 in fragments
 (RFC 6980: receivers should ignore it, not all do).
 """
-from typing import Iterator
-
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (BIND, GUARD, MULTICAST_MAC, SPOOFED, TAG_ALLOWED, TAGGED,
                                          flags, goto, icmp6)
+from xsisolate.hints import Iterator
 
 # 802.1D's reserved group addresses: STP, LACP, 802.1X, LLDP.
 SWITCH_PROTOCOLS = 'dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0'

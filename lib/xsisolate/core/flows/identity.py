@@ -5,8 +5,6 @@ own here, per port. Each address that the frame claims is then put to the same
 question, "whose is this?", that finds peers (party.py): it must resolve to the
 sender's own MAC address. So a VIF costs a constant and one flow per address.
 """
-from typing import Iterator
-
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (ANSWERS, BIND, CLAIM, CLAIM_TARGET, CLAIMED, CLAIMING,
                                          CLASSIFY, DESTINATION, FROM_ARP_SOURCE, FROM_ARP_TARGET,
@@ -14,6 +12,7 @@ from xsisolate.core.flows.stages import (ANSWERS, BIND, CLAIM, CLAIM_TARGET, CLA
                                          FROM_ND_TARGET, LOCAL, PAIR, RESOLVE, SETTLE, SOURCE,
                                          SPOOFED, UPLINK, cleared, fixed_tag, flags, goto, icmp6,
                                          network_match, raised)
+from xsisolate.hints import Iterator
 
 UNSPECIFIED6 = 'ipv6_src=::'
 NO_LINK_LAYER = '00:00:00:00:00:00'     # how an absent ND option reads

@@ -5,8 +5,7 @@ a set costs what is in it, however many VIFs ask it. A UDP service needs the
 switch's connection tracking to tell a reply from an attack out of the server's
 port; TCP says so itself, and needs none.
 """
-from typing import Iterable, Iterator, Optional, Tuple
-
+from xsisolate.core.address import fold
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (CONTROL, EXTERNAL, FOUND, INGRESS_SIDE, MEMBER, MISMATCH,
                                          PAIR, PLAIN, REMOTE, REPLY_ONLY, REQUEST, RESOLVING,
@@ -14,10 +13,13 @@ from xsisolate.core.flows.stages import (CONTROL, EXTERNAL, FOUND, INGRESS_SIDE,
                                          address_match, flags, goto, load_mac, mac_match,
                                          network_match, raised)
 from xsisolate.core.model import Peer, Prefix, Service
+from xsisolate.hints import Dict, Iterable, Iterator, List, Optional, Tuple
 
 # A bit of a flow's priority says how good its answer is: a peer that may say
 # everything must not be found by the flow of its narrowest service.
 PRIORITY_PLAIN, PRIORITY_REQUEST, PRIORITY_REPLY = 30, 20, 10
+NOT_A_PAIR = flags(off=[PAIR])
+TO_THE_RULES = '%s,%s' % (raised(TO_REMOTE), goto(RULES))
 PRIORITY_REMOTE = 100       # plus the prefix length: the narrowest network counts
 
 
@@ -39,18 +41,17 @@ def membership_flow(network: int, mac: str, peers: int) -> Flow:
 def remote_member_flows(peers: int, network: int, mac: str,
                         addresses: Iterable[Prefix]) -> Iterator[Flow]:
     """Yield what makes a VIF of another host a member: one flow, and one per address."""
+    who = ('reg12=0x%x' % peers, network_match(network))
+    answer = '%s,%s' % (load_mac(8, mac), goto(REMOTE))
     for address in addresses:
         yield make_flow(MEMBER, PRIORITY_REMOTE + address.length,
-                        ['reg12=0x%x' % peers, network_match(network),
-                         *address_match(address), flags(off=[PAIR])],
-                        load_mac(8, mac), goto(REMOTE))
-    yield make_flow(REMOTE, 20, ['reg12=0x%x' % peers, network_match(network), *mac_match(8, mac),
-                                 *mac_match(10, mac)], raised(TO_REMOTE), goto(RULES))
+                        [*who, *address_match(address), NOT_A_PAIR], answer)
+    yield make_flow(REMOTE, 20, [*who, *mac_match(8, mac), *mac_match(10, mac)], TO_THE_RULES)
 
 
 def outside_member_flows(peers: int, addresses: Iterable[Prefix]) -> Iterator[Flow]:
     """Yield the members that are known by their address alone."""
-    for address in addresses:
+    for address in fold(addresses):
         yield make_flow(MEMBER, 30, ['reg12=0x%x' % peers, *address_match(address)], goto(RULES))
 
 
@@ -66,15 +67,25 @@ def rule_flows(peers: int, rules: Optional[Iterable[Service]]) -> Iterator[Flow]
 
 
 def allow_flows(peers: int, allow: Iterable[Peer]) -> Iterator[Flow]:
-    """Yield the entries of an allow list."""
+    """Yield the entries of an allow list; neighbours of whom the same is said are one network."""
+    said: Dict[Optional[Service], List[Peer]] = {}
     for peer in allow:
-        where = (flags(EXTERNAL),) if peer.prefix is None else address_match(peer.prefix)
-        who = ('reg12=0x%x' % peers, *where)
-        if peer.service is None:
-            yield make_flow(MEMBER, PRIORITY_PLAIN, who, raised(PLAIN))
-        else:
-            yield make_flow(MEMBER, PRIORITY_PLAIN, _with_flag(who, CONTROL), raised(PLAIN))
-            yield from _service_flows(MEMBER, who, peer.service)
+        said.setdefault(peer.service, []).append(peer)
+    for service, entries in said.items():
+        places = [address_match(prefix) for prefix in fold(
+            peer.prefix for peer in entries if peer.prefix is not None)]
+        if any(peer.prefix is None for peer in entries):
+            places.append((flags(EXTERNAL),))
+        for where in places:
+            yield from _entry_flows(('reg12=0x%x' % peers, *where), service)
+
+
+def _entry_flows(who: Tuple[str, ...], service: Optional[Service]) -> Iterator[Flow]:
+    if service is None:
+        yield make_flow(MEMBER, PRIORITY_PLAIN, who, raised(PLAIN))
+        return
+    yield make_flow(MEMBER, PRIORITY_PLAIN, _with_flag(who, CONTROL), raised(PLAIN))
+    yield from _service_flows(MEMBER, who, service)
 
 
 def _with_flag(who: Tuple[str, ...], bit: int) -> Tuple[str, ...]:

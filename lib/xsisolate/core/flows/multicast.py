@@ -6,8 +6,6 @@ router solicitations) goes to the uplink only, what it says of itself to its
 groups, too. Other multicast stays among the local members of its groups. The
 rest an isolated VIF neither sends nor receives.
 """
-from typing import Iterable, Iterator, Mapping, Optional, Tuple
-
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.party import OWNERS_MAX, next_owner, owner_match
 from xsisolate.core.flows.stages import (ANSWERS, CLAIMING, CLASSIFY, CONTROL, DESTINATION,
@@ -21,6 +19,7 @@ from xsisolate.core.flows.stages import (ANSWERS, CLAIMING, CLASSIFY, CONTROL, D
                                          TRIED, UPLINK, Attachment, address_match, cleared, flags,
                                          goto, icmp6, network_match, outputs, raised, source_match)
 from xsisolate.core.model import Network, Prefix
+from xsisolate.hints import Iterable, Iterator, Mapping, Optional, Tuple
 
 TO_THE_UPLINK = (raised(TO_UPLINK), goto(PASS))
 TO_THE_GROUPS = (raised(SPREADING), 'load:0->NXM_NX_REG14[]', goto(PEERS))

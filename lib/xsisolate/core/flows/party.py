@@ -8,8 +8,6 @@ A member's address goes with a member's MAC address. A gateway speaks for its
 own addresses and for those outside the network; what it forwards between two
 addresses of the network is judged by those addresses.
 """
-from typing import Iterable, Iterator, Mapping, Optional
-
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (CLAIMING, CLASSIFY, CONTROL, EXTERNAL, FOUND,
                                          FOUND_ISOLATED, INGRESS_SIDE, MEMBER, MISMATCH,
@@ -18,6 +16,7 @@ from xsisolate.core.flows.stages import (CLAIMING, CLASSIFY, CONTROL, EXTERNAL, 
                                          UPLINK, VIA_GATEWAY, address_match, cleared, flags, goto,
                                          load_mac, mac_match, network_match, number, raised)
 from xsisolate.core.model import Gateway, Network, Prefix
+from xsisolate.hints import Iterable, Iterator, Mapping, Optional
 
 OWNERS_MAX = 4
 PRIORITY_RESOLVE = 100      # plus the prefix length

@@ -7,10 +7,9 @@ policy admits the receiver (EGRESS) and the receiver's policy the sender
 and NORMAL act as they would without us; only what must not be flooded is
 delivered by our own flow of the lowest priority.
 """
-from typing import Iterable, Iterator, NamedTuple, Tuple
-
 from xsisolate.core.address import format_prefix
 from xsisolate.core.model import Prefix
+from xsisolate.hints import Iterable, Iterator, NamedTuple, Tuple
 
 # Stages in the order in which a packet meets them. 200 and above: PVS proxy
 # uses 101 and 102, Open vSwitch itself 254.
@@ -157,6 +156,10 @@ def mac_number(mac: str) -> int:
 def address_match(prefix: Prefix, owner: int = 0) -> Tuple[str, ...]:
     """Return the match for the party's address (reg4..7, reg14), as its nth owner's."""
     width = 32 if prefix.version == 4 else 128
+    if prefix.length == width:
+        return ('reg14=0x%x' % (owner << 8 | prefix.version), *[
+            'reg%d=%s' % (7 - shift // 32, number(prefix.value >> shift & 0xffffffff))
+            for shift in range(0, width, 32)])
     mask = (1 << width) - (1 << width - prefix.length)
     words = range(7, 7 - width // 32, -1)
     fields = [_word_match(reg, prefix.value >> shift & 0xffffffff, mask >> shift & 0xffffffff)

@@ -1,0 +1,30 @@
+"""ovs-vswitchd's own commands, as ovs-appctl gives them."""
+import os
+
+from xsisolate.dom0.jsonrpc import JsonRpc
+from xsisolate.errors import HostError
+
+RUNDIRS = ('/run/openvswitch', '/var/run/openvswitch')
+PIDFILE = 'ovs-vswitchd.pid'
+
+
+def tell_vswitchd(command: str, *arguments: str, timeout: float) -> str:
+    """Have ovs-vswitchd do something, and return what it says; raise HostError if it refuses."""
+    with JsonRpc(_socket_path(), 'ovs-vswitchd', timeout) as connection:
+        message = connection.call(command, arguments)
+    if message.get('error'):
+        raise HostError('ovs-vswitchd refuses %s: %.200s'
+                        % (command, ' '.join(str(message['error']).split())))
+    return str(message.get('result') or '')
+
+
+def _socket_path() -> str:
+    """Return where ovs-vswitchd takes commands: its process id is part of the name."""
+    named = os.environ.get('OVS_RUNDIR')
+    folders = (named,) if named else RUNDIRS
+    folder = next((folder for folder in folders if os.path.exists(folder)), folders[0])
+    try:
+        with open(os.path.join(folder, PIDFILE)) as file:
+            return os.path.join(folder, 'ovs-vswitchd.%d.ctl' % int(file.read()))
+    except (OSError, ValueError) as error:
+        raise HostError('no Open vSwitch: %s/%s: %s' % (folder, PIDFILE, error)) from error

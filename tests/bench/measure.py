@@ -1,0 +1,68 @@
+"""Times of programs, taken in turns, so that what disturbs one disturbs all."""
+import os
+import subprocess
+import time
+from statistics import median
+from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence
+
+from lab.hooks import Call, Hooks
+from lab.process import LabError
+
+
+class Series(NamedTuple):
+    """How long something took, in ms, each time."""
+
+    label: str
+    times: List[float]
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return median(self.times)
+
+    def __str__(self) -> str:
+        return '%7.1f   (%.1f to %.1f)' % (self.median, min(self.times), max(self.times))
+
+
+def timed(argv: Sequence[str], environment: Mapping[str, str]) -> float:
+    """Run a program that must succeed; return the milliseconds it took."""
+    began = time.perf_counter()
+    done = subprocess.run(argv, env=dict(environment), cwd='/', stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    took = (time.perf_counter() - began) * 1000
+    if done.returncode:
+        raise LabError('%s: exit %d: %s' % (' '.join(argv), done.returncode,
+                                            done.stdout.decode('utf-8', 'replace')))
+    return took
+
+
+def call(hooks: Hooks, one: Call) -> float:
+    """Make a call of a hook; return the milliseconds it took."""
+    return timed(hooks.start_of(one.hook) + list(one.args), one.environment)
+
+
+def in_turns(rounds: int, works: Mapping[str, Callable[[], float]]) -> Dict[str, Series]:
+    """Do each work once a round; a first round warms caches and does not count."""
+    times: Dict[str, List[float]] = {label: [] for label in works}
+    for number in range(rounds + 1):
+        for label, work in works.items():
+            took = work()
+            if number:
+                times[label].append(took)
+    return {label: Series(label, taken) for label, taken in times.items()}
+
+
+def bare(interpreter: str) -> Callable[[], float]:
+    """Return the work of starting the interpreter alone."""
+    return lambda: timed([interpreter, '-c', 'pass'], {})
+
+
+def count_programs(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Return how many programs a program has started; strace watches."""
+    log = '/run/bench-strace'
+    timed(['strace', '-f', '-qq', '-e', 'trace=execve', '-o', log] + list(argv),
+          dict(environment, PATH='/usr/bin:/bin:/usr/sbin:/sbin'))
+    with open(log) as file:
+        started = sum(' = 0' in line for line in file)
+    os.unlink(log)
+    return started - 1      # itself

@@ -1,0 +1,96 @@
+"""What a hook may cost, in counts: programs, messages, modules. Times are for `make bench`."""
+import os
+from collections import Counter
+from typing import Iterator, List
+
+import pytest
+
+from bench.crowd import Crowd, isolated, plug_call, refresh_call, unplug_call, write_members
+from bench.measure import count_programs
+from lab.hooks import Call
+from lab.process import run
+from lab.sandbox import Sandbox
+
+from middleman import between
+
+pytestmark = pytest.mark.any_python
+
+HELLO, QUESTION10, QUESTION14 = 0, 16, 18
+# Modules that a hook must not import on its way: each costs it 1 to 10 ms on Python 3.6.
+SLOW = {'typing', 'subprocess', 'socket', 'hashlib', 'contextlib', 'argparse', 'logging',
+        'selectors', 'threading', 'tempfile', 'signal', 'ipaddress', 'yaml', 'site', 'inspect',
+        'random'}
+MODULES_MOST = 40       # of the standard library
+
+
+@pytest.fixture(scope='module')
+def crowd(host: Sandbox) -> Crowd:
+    return Crowd(host, 'xenbr0')
+
+
+def made(host: Sandbox, call: Call) -> None:
+    one, = host.hooks.run(call)
+    assert one.code == 0, one
+
+
+def test_hooks_start_no_program(host: Sandbox, crowd: Crowd) -> None:
+    one, other = crowd.add([isolated(1), isolated(2)])
+    made(host, plug_call(host.hooks, other))
+    for call in (plug_call(host.hooks, one), refresh_call(host.hooks, one),
+                 unplug_call(host.hooks, one)):
+        argv = host.hooks.start_of(call.hook) + list(call.args)
+        assert count_programs(argv, call.environment) == 0, call
+    made(host, unplug_call(host.hooks, other))
+    crowd.remove([one, other])
+
+
+def kinds(host: Sandbox, call: Call) -> Counter:
+    """Return how many OpenFlow messages of which kind a hook sends."""
+    seen: List[int] = []
+
+    def note(kind: int, message: bytes) -> bool:
+        seen.append(kind)
+        return True
+
+    with between('xenbr0', note):
+        made(host, call)
+    return Counter(seen)
+
+
+@pytest.fixture
+def neighbours(host: Sandbox, crowd: Crowd) -> Iterator[None]:
+    others = crowd.add([isolated(number) for number in range(10, 30)])
+    crowd.attach(others)
+    write_members(host, 'xenbr0', 'red', 500)
+    run([str(host.hooks.interpreter), '-c', 'from xsisolate.cli import main; main(["sync"])'])
+    yield
+    os.unlink('/run/xsisolate/groups/red.json')
+    for one in others:
+        made(host, unplug_call(host.hooks, one))
+    crowd.remove(others)
+
+
+def test_a_refresh_says_as_much_on_a_full_bridge_and_changes_nothing(
+        host: Sandbox, crowd: Crowd, request: pytest.FixtureRequest) -> None:
+    one, = crowd.add([isolated(1)])
+    made(host, plug_call(host.hooks, one))
+    alone = kinds(host, refresh_call(host.hooks, one))
+    assert set(alone) == {HELLO, QUESTION10, QUESTION14}
+    assert alone[HELLO] <= 3 and alone[QUESTION10] == 1 and alone[QUESTION14] <= 7
+    request.getfixturevalue('neighbours')
+    made(host, refresh_call(host.hooks, one))
+    assert kinds(host, refresh_call(host.hooks, one)) == alone
+    made(host, unplug_call(host.hooks, one))
+    crowd.remove([one])
+
+
+def test_hooks_import_little(host: Sandbox) -> None:
+    folder = os.path.join(os.path.dirname(host.hooks.folder), 'lib')
+    start = host.hooks.start_of('vif')[:-1]
+    said = run(start + ['-c', 'import sys; sys.path.insert(0, %r); before = set(sys.modules); '
+                        'from xsisolate import hooks; print(*set(sys.modules) - before)'
+                % folder])
+    modules = set(said.split())
+    assert not modules & SLOW
+    others = {name for name in modules if not name.startswith(('_', 'xsisolate'))}
+    assert len(others) <= MODULES_MOST, sorted(others)
