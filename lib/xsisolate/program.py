@@ -12,12 +12,12 @@ from xsisolate.core.model import EffectivePolicy, Mode
 from xsisolate.core.plan import Plan, disturbed, plan_bridge
 from xsisolate.core.topology import vif_ofports
 from xsisolate.core.vif import Vif
-from xsisolate.dom0 import openflow
+from xsisolate.dom0 import openflow, restorewait
 from xsisolate.gather import VifFacts
 from xsisolate.hints import (Callable, Iterable, Iterator, List, Mapping, NamedTuple, Optional,
                              Tuple)
 from xsisolate.reconcile import (compare_all, read_record, read_registry, reconcile,
-                                 reconcile_all)
+                                 reconcile_all, wait_for_verdicts)
 from xsisolate.settings import Setting, deviating, settle, speaks_ours
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, surroundings, survey_bridge,
                               survey_vif, survey_vifs, vif_from_facts)
@@ -80,6 +80,7 @@ def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     diff = reconcile_all(bridge, plan)
     if hidden or _is_any_closed(registry, plan):
         openflow.forget_addresses(bridge, survey.bridge.mcast_snooping)
+        _wait_for_verdicts(dom0, bridge, plan)
     openflow.set_no_flood(bridge, _ports(plan.vifs, hidden=False), False)
     for vif in plan.vifs:
         _show_reason(dom0, survey, vif)
@@ -115,13 +116,24 @@ def _program_vif(dom0: Dom0, survey: Survey, vif: Vif, new: bool) -> Programmed:
     plan = plan_bridge(record.items, vifs, surroundings(dom0, survey))
     hidden = openflow.set_no_flood(bridge.name, _ports(plan.vifs, hidden=True), True)
     diff = reconcile(bridge.name, record, plan, vif_ofports(survey.links))
-    if (set(hidden) - {port.ofport for port in vif.ports if new}
-            or _is_any_closed(record.items, plan)):
+    closed = _is_any_closed(record.items, plan)
+    if closed or set(hidden) - {port.ofport for port in vif.ports if new}:
         # What such a VIF has been learned to own, a MAC address not its own or a
         # multicast group, would be sent to it for minutes.
         openflow.forget_addresses(bridge.name, bridge.mcast_snooping)
+    if closed or hidden:
+        _wait_for_verdicts(dom0, bridge.name, plan)
     openflow.set_no_flood(bridge.name, [] if new else _ports(plan.vifs, hidden=False), False)
     return Programmed(plan.vifs, diff)
+
+
+def _wait_for_verdicts(dom0: Dom0, bridge: str, plan: Plan) -> None:
+    """Wait until packets are judged by what the bridge carries now.
+
+    A switch that forwards nothing yet has no verdicts, and would not answer.
+    """
+    if not restorewait.is_held(dom0.ovsdb):
+        wait_for_verdicts(bridge, plan)
 
 
 def _is_any_closed(registry: Registry, plan: Plan) -> bool:

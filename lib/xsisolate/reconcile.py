@@ -1,5 +1,5 @@
 """Compare, apply, read back: a plan meets the switch."""
-from xsisolate.core.cookie import HEADER, Key
+from xsisolate.core.cookie import BASE, HEADER, Key
 from xsisolate.core.flow import Flow, FlowDiff, diff_flows
 from xsisolate.core.flows.entry import closed_port_flow
 from xsisolate.core.items import Record, Registry, header_flow, parse_record
@@ -58,6 +58,11 @@ def reconcile(bridge: str, record: Record, plan: Plan, ofports: Mapping[str, int
         _complain(bridge, diff_flows(desired, _sift(
             view, openflow.read_flows(bridge) if everything else after)))
     return diff
+
+
+def wait_for_verdicts(bridge: str, plan: Plan) -> None:
+    """Wait until packets are judged by what the bridge carries now."""
+    openflow.wait_for_verdicts(bridge, header_flow(plan.items[BASE]))
 
 
 def reconcile_all(bridge: str, plan: Plan) -> FlowDiff:

@@ -55,7 +55,10 @@ class Hooks:
 
     def run(self, *calls: Call, timeout: float = HOOK_TIMEOUT_S) -> List[HookRun]:
         """Make all calls at once and wait for them; nobody lives past the timeout."""
-        running = [self.start(call) for call in calls]
+        return self.wait(*[self.start(call) for call in calls], timeout=timeout)
+
+    def wait(self, *running: 'Running', timeout: float = HOOK_TIMEOUT_S) -> List[HookRun]:
+        """Wait for calls that have begun; nobody lives past the timeout."""
         deadline = time.monotonic() + timeout
         # a list, not a generator: every call is looked at in every round
         while not all([one.is_done() for one in running]):
@@ -151,6 +154,16 @@ class Running:
             return False
         self._seconds = self._seconds or time.monotonic() - self._began
         return True
+
+    def state(self) -> str:
+        """Return the kernel's letter for what the hook does: T, it is stopped; Z, it has ended."""
+        with open('/proc/%d/stat' % self._process.pid) as stat:
+            return stat.read().rsplit(')', 1)[1].split()[0]
+
+    def signal(self, number: int) -> None:
+        """Send the hook a signal, if it still runs."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
 
     def has_open(self, path: str) -> bool:
         """Tell whether the hook has a file open: a lock that it waits for."""

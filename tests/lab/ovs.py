@@ -66,6 +66,13 @@ class Ovs:
         """Let ovs-vswitchd crash: its flows, ports and taps are gone, the database stays."""
         self.stop_vswitchd(signal.SIGKILL)
 
+    def kill_database(self) -> None:
+        """Let ovsdb-server crash; its file stays."""
+        if self.database:
+            stop(self.database, signal.SIGKILL)
+            self.database = None
+            os.unlink(SOCKET)
+
     def restart_vswitchd(self) -> None:
         """Stop ovs-vswitchd and start it again, with no flows saved."""
         self.stop_vswitchd()

@@ -169,6 +169,10 @@ class Sandbox:
         self.vms.append(vm)
         return vm
 
+    def reuse_domid(self, domid: int) -> None:
+        """Give the next domain a number that another had; Xen counts them modulo 32752."""
+        self._last_domid = domid - 1
+
     def add_vif(self, vm: Vm, bridge: str = '', mac: str = '', ipv4: str = '',
                 ipv6: str = '', policy: Optional[Mapping[str, str]] = None,
                 **fields: Any) -> VifRecord:

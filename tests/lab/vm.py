@@ -38,6 +38,7 @@ class Vm(Host):
         self.plugged: List[int] = []
         self.runs: List[HookRun] = []       # of the hooks, in order
         self._network: Dict[int, GuestAddresses] = {}
+        self._vm_data: Mapping[str, str] = dict(vm_data)
         dom0.toolstack.create(domain, vm_data)
         self.xenstore: GuestConnection = dom0.store.introduce(domain.domid)
 
@@ -134,10 +135,18 @@ class Vm(Host):
                     self.name, run.name, run.code, run.stdout, run.stderr))
         return runs
 
+    def restore_nodes(self) -> None:
+        """Write what an empty xenstore lacks of this VM, from what the toolstack keeps on disk."""
+        self.dom0.toolstack.create(self.domain, self._vm_data)
+        self.xenstore = self.dom0.store.introduce(self.domain.domid)
+        for devid in self.plugged:
+            self.dom0.toolstack.add_vif(self.domain, self.vifs[devid])
+
     # --- what an admin does through XAPI ---
 
     def set_vm_data(self, vm_data: Mapping[str, str]) -> None:
         """VM.set_xenstore_data on the running VM; keys without `vm-data/`, no hook runs."""
+        self._vm_data = dict(vm_data)
         self.dom0.toolstack.set_vm_data(self.domain, vm_data)
 
     def set_policy(self, policy: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 import glob
 import hashlib
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -62,10 +63,10 @@ class Xenstored:
             probe.close()
         return True
 
-    def stop(self) -> None:
-        """Stop oxenstored; what it held is gone."""
+    def stop(self, sig: int = signal.SIGTERM) -> None:
+        """Stop oxenstored, politely or not; what it held is gone."""
         if self.process:
-            stop(self.process)
+            stop(self.process, sig)
             self.process = None
 
 
@@ -80,6 +81,13 @@ class Dom0Connection(Connection):
     def connect(self) -> None:
         """Connect; OSError when xenstored does not listen."""
         self._socket.connect(SOCKET)
+
+    def connect_again(self) -> None:
+        """Connect to a xenstored that has been restarted."""
+        self._socket.close()
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(5)
+        self.connect()
 
     def close(self) -> None:
         """Hang up."""

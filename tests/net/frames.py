@@ -31,7 +31,7 @@ from scapy.layers.inet6 import (  # noqa: E402,F401
     IPv6ExtHdrRouting,
     PadN,
 )
-from scapy.layers.l2 import ARP, LLC, SNAP, STP, Dot3, Ether  # noqa: E402,F401
+from scapy.layers.l2 import ARP, LLC, SNAP, STP, Dot1Q, Dot3, Ether  # noqa: E402,F401
 from scapy.packet import Raw  # noqa: E402
 from scapy.utils6 import in6_getnsma, in6_getnsmac  # noqa: E402
 

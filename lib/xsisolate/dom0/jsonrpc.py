@@ -8,7 +8,8 @@ from time import monotonic
 from xsisolate.dom0.rfc7047 import Operation, Result
 from xsisolate.dom0.unixsocket import connect
 from xsisolate.errors import HostError
-from xsisolate.hints import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Type, TypeVar
+from xsisolate.hints import (TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Type,
+                             TypeVar)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -52,13 +53,15 @@ class JsonRpc:
         """Hang up."""
         self._socket.close()
 
-    def call(self, method: str, params: Sequence[Any],
-             timeout: Optional[float] = None) -> Dict[str, Any]:
-        """Return the answer to a call, whatever it says."""
+    def call(self, method: str, params: Sequence[Any], timeout: Optional[float] = None,
+             meanwhile: Optional[Callable[[], None]] = None) -> Dict[str, Any]:
+        """Return the answer to a call, whatever it says; do something before waiting for it."""
         self._last_id += 1
         deadline = monotonic() + (self.timeout if timeout is None else timeout)
         try:
             self._send({'method': method, 'id': self._last_id, 'params': list(params)}, deadline)
+            if meanwhile:
+                meanwhile()
             while True:
                 message = self._receive(deadline)
                 if message.get('method') == 'echo':

@@ -4,13 +4,13 @@ It takes flows and settings as always (ovs-vswitchd.conf.db(5)). One that forwar
 already does not look at the key any more, so it may be set at any time.
 """
 import json
-from typing import List
 
 from xsisolate.dom0 import rfc7047 as wire
 from xsisolate.dom0.ovsdb import Ovsdb
 from xsisolate.dom0.rfc7047 import Operation
 from xsisolate.dom0.run import run
 from xsisolate.errors import HostError
+from xsisolate.hints import List
 
 KEY = 'flow-restore-wait'
 DATABASE = 'Open_vSwitch'

@@ -3,15 +3,20 @@ import os
 
 from xsisolate.dom0.jsonrpc import JsonRpc
 from xsisolate.errors import HostError
+from xsisolate.hints import Callable, Optional
 
 RUNDIRS = ('/run/openvswitch', '/var/run/openvswitch')
 PIDFILE = 'ovs-vswitchd.pid'
 
 
-def tell_vswitchd(command: str, *arguments: str, timeout: float) -> str:
-    """Have ovs-vswitchd do something, and return what it says; raise HostError if it refuses."""
+def tell_vswitchd(command: str, *arguments: str, timeout: float,
+                  meanwhile: Optional[Callable[[], None]] = None) -> str:
+    """Have ovs-vswitchd do something, and return what it says; raise HostError if it refuses.
+
+    `meanwhile` is called when the command is on its way, and its answer is not.
+    """
     with JsonRpc(_socket_path(), 'ovs-vswitchd', timeout) as connection:
-        message = connection.call(command, arguments)
+        message = connection.call(command, arguments, meanwhile=meanwhile)
     if message.get('error'):
         raise HostError('ovs-vswitchd refuses %s: %.200s'
                         % (command, ' '.join(str(message['error']).split())))
