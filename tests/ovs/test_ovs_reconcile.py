@@ -15,6 +15,7 @@ from xsisolate.core.model import Mode
 from xsisolate.core.plan import disturbed, learned_flows, port_key
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow
+from xsisolate.core.items import parse_registry
 from xsisolate.core.plan import plan_bridge
 from xsisolate import reconcile as reconciling
 
