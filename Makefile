@@ -12,7 +12,7 @@ BENCH = PYTHONPATH=lib:tests LC_ALL=C $(PYTHON) -m bench --hook-python $(VENV36)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
-	test-commands test-xapi test-browser test-lab test-demo test-rpm measure test-mutants \
+	test-reliability test-kills soak test-commands test-xapi test-browser test-lab test-demo test-rpm measure test-mutants \
 	bench bench-quick lint golden completion rpm repo clean packages root
 
 help:
@@ -52,6 +52,16 @@ test-watch: root packages $(VENV)/ready ## the daemon: lost flows, changes that 
 
 measure: root packages $(VENV)/ready $(VENV36)/ready ## the daemon with 250 VIFs: memory, CPU time, windows (about 4 min)
 	@$(SUITE) measure
+
+test-reliability: root packages $(VENV)/ready $(VENV36)/ready ## killed hooks, dying neighbours, storms, a short soak, in a flood
+	@$(SUITE) reliability
+
+test-kills: root packages $(VENV)/ready $(VENV36)/ready ## hooks killed at each of their calls to the world (about 40 min)
+	@$(SUITE) kills
+
+soak: root packages $(VENV)/ready $(VENV36)/ready ## MINUTES=10 SEED=...: everything at random, checked after each step
+	@PYTHONDEVMODE=yes HOOK_PYTHON=$$(ls -d $(CURDIR)/$(VENV36)/bin/python 2>/dev/null || echo $(CURDIR)/$(PYTHON)) \
+		$(PYTHON) tests/reliability/soak.py $(or $(MINUTES),10) $(SEED)
 
 test-commands: root packages $(VENV)/ready $(VENV36)/ready ## status, explain, matrix, check, doctor on a host with real packets
 	@$(SUITE) commands

@@ -32,6 +32,7 @@ missing() {
     present dnsmasq || echo dnsmasq-base
     present dhclient || echo isc-dhcp-client
     present iperf3 || echo iperf3
+    ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || echo libfaketime
     present strace || echo strace
     # what the package is made and tried with
     present git || echo git

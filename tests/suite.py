@@ -1,8 +1,8 @@
 """Runs the tests as `make` names them, and adds up what they say.
 
-    suite.py all | lint | core | dom0 | ovs | net | hooks | watch | commands | xapi | lab |
-             demo | rpm
-    suite.py mutants | measure | browser
+    suite.py all | lint | core | dom0 | ovs | net | hooks | watch | reliability | commands | xapi |
+             lab | demo | rpm
+    suite.py mutants | kills | measure | browser
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
 exit code is 0 only if nothing failed. A run that ends without a verdict, and a
@@ -27,11 +27,12 @@ INTERRUPTED = 130
 SECOND_TRIES = 4            # so many failures of a run are looked at twice
 AT_ONCE = 2                 # runs side by side; each sandbox is a namespace of its own
 # One for the whole run, so that a second try tries the same; on CI always the same.
-SEED = 3213307201 if os.environ.get('CI') else random.SystemRandom().randrange(1 << 32)
+SEED = int(os.environ.get('SUITE_SEED') or (
+    3213307201 if os.environ.get('CI') else random.SystemRandom().randrange(1 << 32)))
 # Where the interpreter itself matters; the rest starts the hooks as programs.
 LIBRARY = ('core', 'dom0')
-PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'commands', 'xapi', 'lab', 'demo', 'rpm')
-ASKED_FOR = ('mutants', 'measure', 'browser')      # take long, or need much: not part of `all`
+PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'reliability', 'commands', 'xapi', 'lab', 'demo', 'rpm')
+ASKED_FOR = ('mutants', 'kills', 'measure', 'browser')      # take long, or need much: not part of `all`
 
 
 class Step(NamedTuple):
@@ -80,12 +81,15 @@ def plan(part: str) -> List[Step]:
         return lint()
     if part in LIBRARY:
         return on_dom0s(part) + [tests(part)]
-    if part in ('commands', 'rpm'):     # they run on Dom0's Python where that makes a difference
+    if part in ('reliability', 'commands', 'rpm'):      # on Dom0's Python where that matters
         return [tests(part, hook_python=DOM0S if has_dom0s() else '')]
     if part in PROGRAMS + ('browser',):
         return [tests(part)]
     if part == 'mutants':
         return [tests('net', marks='mutants')]
+    if part == 'kills':
+        os.environ['KILLS'] = 'all'
+        return [tests('reliability', hook_python=DOM0S if has_dom0s() else '', loud=True)]
     if part == 'measure':
         return [tests('watch', hook_python=DOM0S if has_dom0s() else '', marks='scale', loud=True)]
     # the longest first: they run side by side
@@ -93,7 +97,7 @@ def plan(part: str) -> List[Step]:
     if has_dom0s():
         steps.append(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python'))
     steps += [tests(part, hook_python=DOM0S if has_dom0s() else '')
-              for part in ('watch', 'commands', 'xapi', 'rpm')]
+              for part in ('watch', 'reliability', 'commands', 'xapi', 'rpm')]
     return steps + on_dom0s(*LIBRARY) + [tests(*LIBRARY), tests('lab', 'demo', loose=True)] + lint()
 
 
@@ -213,7 +217,8 @@ def environment(step: Step) -> Dict[str, str]:
     kept = {name: value for name, value in os.environ.items()
             if name not in ('PYTHONPATH', 'PYTHONHOME', 'PYTEST_ADDOPTS')
             and not name.startswith('LC_')}
-    kept.update(LC_ALL='C', PYTHONDEVMODE='yes', HOOK_PYTHON=step.hook_python)
+    kept.update(LC_ALL='C', PYTHONDEVMODE='yes', HOOK_PYTHON=step.hook_python,
+                SUITE_SEED=str(SEED))
     for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME'):      # scapy writes there
         kept[name] = os.path.join(ROOT, '.cache')
     return kept

@@ -3,6 +3,7 @@
 A hook is held before one of its calls, then something happens, and it goes on. Each run
 of the tests takes other calls.
 """
+import glob
 import os
 import random
 import signal
@@ -22,7 +23,7 @@ from suite import SEED
 from test_killed import moved, plugged, subject
 
 HOLDS = 12 if os.environ.get('KILLS') == 'all' else 2     # calls at which something dies
-FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1'
+FAKETIME = next(iter(glob.glob('/usr/lib/*/faketime/libfaketime.so.1')), 'libfaketime.so.1')
 WAITS_S = 0.15
 LOCK = '/run/xsisolate/lock/xenbr0'
 DONE, FAILED = 0, 1

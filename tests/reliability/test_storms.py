@@ -92,8 +92,8 @@ def test_the_same_event_again_and_again(calm: Scene) -> None:
     calm.as_desired()
 
 
-ORDERS = ('remove online', 'offline online', 'online offline remove unbind', 'unbind add online bind',
-          'remove remove online add', 'move online', 'change online')
+ORDERS = ('remove online', 'offline online', 'online offline remove unbind',
+          'unbind add online bind', 'remove remove online add', 'move online', 'change online')
 
 
 @pytest.mark.parametrize('actions', ORDERS)
