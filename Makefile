@@ -12,7 +12,8 @@ BENCH = PYTHONPATH=lib:tests LC_ALL=C $(PYTHON) -m bench --hook-python $(VENV36)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
-	test-reliability test-kills soak test-commands test-xapi test-browser test-lab test-demo test-rpm measure test-mutants \
+	test-reliability test-kills soak test-commands test-xapi test-browser test-lab test-demo \
+	test-rpm measure test-mutants \
 	bench bench-quick lint golden completion rpm repo clean packages root
 
 help:

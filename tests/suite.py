@@ -31,7 +31,8 @@ SEED = int(os.environ.get('SUITE_SEED') or (
     3213307201 if os.environ.get('CI') else random.SystemRandom().randrange(1 << 32)))
 # Where the interpreter itself matters; the rest starts the hooks as programs.
 LIBRARY = ('core', 'dom0')
-PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'reliability', 'commands', 'xapi', 'lab', 'demo', 'rpm')
+PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'reliability', 'commands', 'xapi', 'lab', 'demo',
+            'rpm')
 ASKED_FOR = ('mutants', 'kills', 'measure', 'browser')      # take long, or need much: not part of `all`
 
 
