@@ -33,7 +33,7 @@ SEED = int(os.environ.get('SUITE_SEED') or (
 LIBRARY = ('core', 'dom0')
 PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'reliability', 'commands', 'xapi', 'lab', 'demo',
             'rpm')
-ASKED_FOR = ('mutants', 'kills', 'measure', 'browser')      # take long, or need much: not part of `all`
+ASKED_FOR = ('mutants', 'kills', 'measure', 'browser')      # long, or in need of much
 
 
 class Step(NamedTuple):
