@@ -1,7 +1,7 @@
 """Compare, apply, read back: a plan meets the switch."""
 from xsisolate.core.cookie import BASE, HEADER, Key
 from xsisolate.core.flow import Flow, FlowDiff, diff_flows
-from xsisolate.core.flows.entry import closed_port_flow
+from xsisolate.core.flows.entry import closed_port_flow, shut_flow
 from xsisolate.core.items import Record, Registry, header_flow, parse_record
 from xsisolate.core.peersets import Items
 from xsisolate.core.plan import Plan, learned_flows, port_key
@@ -96,6 +96,14 @@ def close_ports(bridge: str, ofports: Mapping[str, int]) -> None:
     openflow.apply_diff(bridge, FlowDiff(tuple(
         closed_port_flow(ofport)._replace(cookie=port_key(name).cookie)
         for name, ofport in sorted(ofports.items()))))
+
+
+def shut_bridge(bridge: str, seconds: int) -> None:
+    """Let nothing pass on a bridge, for so many seconds at most.
+
+    Whoever programs the bridge next removes it in the same bundle.
+    """
+    openflow.add_for(bridge, shut_flow()._replace(cookie=BASE.cookie), seconds)
 
 
 def _scope(registry: Registry, items: Items, vifs: Sequence[Vif]) -> FrozenSet[Key]:

@@ -182,7 +182,8 @@ class Flooder:
 
     def _report(self) -> Tuple[List[Tuple[Echo, Times]], int]:
         for name in list(self._voices):
-            self._listen(name)
+            while self._listen(name):
+                pass
         told = list(self._heard.items()), self._sent
         self._heard, self._sent = {}, 0
         return told
@@ -201,18 +202,20 @@ class Flooder:
             except OSError:
                 pass        # its cable is cut, or its link down
 
-    def _listen(self, name: str) -> None:
+    def _listen(self, name: str) -> bool:
+        """Take in what a guest hears; True if there may be more."""
         for _ in range(READS if name in self._voices else 0):
             try:
                 frame, address = self._voices[name].socket.recvfrom(4096)
             except BlockingIOError:
-                return
+                return False
             except OSError:
                 continue        # the device went down: told once
             mark, number = TRAILER.unpack(frame[-TRAILER.size:]) if len(
                 frame) > TRAILER.size else (b'', 0)
             if mark == MARK and address[2] != PACKET_OUTGOING:
                 self._note(Echo(name, *self._meant[number]))
+        return name in self._voices
 
     def _note(self, echo: Echo) -> None:
         now = time.monotonic()

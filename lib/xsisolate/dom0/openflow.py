@@ -148,6 +148,12 @@ def forget_addresses(bridge: str, snooping: bool) -> None:
         tell_vswitchd(table + '/flush', bridge, timeout=TIMEOUT_S)
 
 
+def add_for(bridge: str, flow: Flow, seconds: int) -> None:
+    """Add a flow that goes by itself when its time is over."""
+    with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
+        channel.change([FlowCodec().add(flow, seconds)])
+
+
 def wait_for_verdicts(bridge: str, flow: Flow) -> None:
     """Wait until no packet is judged as it would have been before this call.
 

@@ -147,6 +147,8 @@ class Loop:
                     self._work.programmed.clear()
                     self._log.warning('connection lost', bridge=name)
             elif monitor.connect():
+                if name in self._work.compared:
+                    self._work.restarted[name] = now
                 if now - self._lost.pop(name, now) > 0:
                     self._schedule.forget(Task(name))       # this one does not wait
                 self._schedule.ask(Task(name), now)

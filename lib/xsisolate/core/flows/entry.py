@@ -2,7 +2,8 @@
 from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, ISOLATED,
                                          MANAGED, NETWORK, OWN_DELIVERY, PRIORITY_DELIVER,
-                                         PRIORITY_ENTRY, PRIORITY_PORT, SOURCE, SPOOFED,
+                                         PRIORITY_ENTRY, PRIORITY_PORT, PRIORITY_SHUT, SOURCE,
+                                         SPOOFED,
                                          TAG_ALLOWED, UNKNOWN_NETWORK, UPLINK, flags, goto,
                                          network_match, raised, unknown_priority)
 from xsisolate.hints import Iterable, Iterator, Optional, Tuple
@@ -44,6 +45,11 @@ def trunk_port_flows(ofport: int, networks: Iterable[int], isolated: bool) -> It
                         *(RETAG if vlan else ()), load_network(network),
                         raised(*bits, TAG_ALLOWED), goto(GUARD))
     yield make_flow(0, PRIORITY_PORT - 1, ['in_port=%d' % ofport, 'reg15=0'], goto(SPOOFED))
+
+
+def shut_flow() -> Flow:
+    """Return the flow above all others that lets nothing pass."""
+    return make_flow(0, PRIORITY_SHUT, [''])
 
 
 def closed_port_flow(ofport: int) -> Flow:

@@ -20,6 +20,7 @@ from xsisolate.hints import Iterable, Iterator, NamedTuple, Tuple
 
 # Our band in table 0. Above everything a controller usually sends, so that a
 # foreign "allow" cannot skip the check; our own delivery below all of it.
+PRIORITY_SHUT = 65535       # nobody, for a moment
 PRIORITY_PORT = 65500       # a managed VIF's port
 PRIORITY_ENTRY = 65490      # every other port
 PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL

@@ -34,13 +34,13 @@ class FlowCodec:
         self._matches, self._actions = MatchCodec(), ActionCodec()
         self._instructions: Dict[bytes, str] = {}
 
-    def add(self, flow: Flow) -> bytes:
-        """Return the body of the message that adds a flow, or replaces one."""
+    def add(self, flow: Flow, seconds: int = 0) -> bytes:
+        """Return the body of the message that adds or replaces a flow, for so long or for good."""
         actions = self._actions.encode(flow.actions)
         if actions:
             actions = INSTRUCTION.pack(APPLY_ACTIONS, INSTRUCTION.size + len(actions)) + actions
-        return FLOW_MOD.pack(flow.cookie, 0, flow.table, ADD, 0, 0, flow.priority, NO_BUFFER, ANY,
-                             ANY, 0, 0) + self._match(flow.match) + actions
+        return FLOW_MOD.pack(flow.cookie, 0, flow.table, ADD, 0, seconds, flow.priority, NO_BUFFER,
+                             ANY, ANY, 0, 0) + self._match(flow.match) + actions
 
     def delete(self, flow: Flow) -> bytes:
         """Return the body of the message that deletes a flow if it is still ours."""
