@@ -12,6 +12,7 @@ from lab.process import run
 from lab.sandbox import Sandbox
 
 from middleman import between
+from syncing import sync
 
 pytestmark = pytest.mark.any_python
 
@@ -62,7 +63,7 @@ def neighbours(host: Sandbox, crowd: Crowd) -> Iterator[None]:
     others = crowd.add([isolated(number) for number in range(10, 30)])
     crowd.attach(others)
     write_members(host, 'xenbr0', 'red', 500)
-    run([str(host.hooks.interpreter), '-c', 'from xsisolate.cli import main; main(["sync"])'])
+    sync()
     yield
     os.unlink('/run/xsisolate/groups/red.json')
     for one in others:
