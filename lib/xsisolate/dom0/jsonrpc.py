@@ -1,7 +1,7 @@
 """JSON-RPC over a unix socket, as Open vSwitch's daemons speak it; RFC 7047's `transact`."""
 import json
 import os
-from _socket import AF_UNIX, SOCK_STREAM, socket  # `socket` costs 5 ms more on 3.6
+from _socket import AF_UNIX, MSG_PEEK, SOCK_STREAM, socket  # `socket` costs 5 ms more on 3.6
 from _socket import timeout as SocketTimeout  # noqa: N812
 from time import monotonic
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REPLY_MAX = 64 << 20
 PIECE = 1 << 18
+POKE_S = 0.01
 COMPLAINT_SHOWN = 400     # characters
 LOOKING = ('select', 'wait')
 CONFLICTS = ('timed out', 'constraint violation')
@@ -54,14 +55,16 @@ class JsonRpc:
         self._socket.close()
 
     def call(self, method: str, params: Sequence[Any], timeout: Optional[float] = None,
-             meanwhile: Optional[Callable[[], None]] = None) -> Dict[str, Any]:
-        """Return the answer to a call, whatever it says; do something before waiting for it."""
+             poke: Optional[Callable[[], None]] = None) -> Dict[str, Any]:
+        """Return the answer to a call, whatever it says; `poke` again and again until it comes."""
         self._last_id += 1
         deadline = monotonic() + (self.timeout if timeout is None else timeout)
         try:
             self._send({'method': method, 'id': self._last_id, 'params': list(params)}, deadline)
-            if meanwhile:
-                meanwhile()
+            while poke and monotonic() < deadline:
+                poke()
+                if self._is_answered():
+                    break
             while True:
                 message = self._receive(deadline)
                 if message.get('method') == 'echo':
@@ -73,6 +76,15 @@ class JsonRpc:
             raise HostError('%s does not answer in time' % self._peer) from error
         except OSError as error:
             raise HostError('%s hung up: %s' % (self._peer, _reason(error))) from error
+
+    def _is_answered(self) -> bool:
+        """Tell whether something has come, or comes in a moment."""
+        self._socket.settimeout(POKE_S)
+        try:
+            self._socket.recv(1, MSG_PEEK)
+        except SocketTimeout:
+            return False
+        return True
 
     def _send(self, message: Dict[str, Any], deadline: float) -> None:
         """Write one message."""

@@ -162,10 +162,11 @@ def wait_for_verdicts(bridge: str, flow: Flow) -> None:
     port that was not hidden yet, or that has the number of one that is gone.
 
     It tells when it has gone through them once more, which may be the end of a pass that was
-    under way: so we ask twice. To write again a flow that is there makes it begin a pass.
+    under way: so we ask twice. To write again a flow that is there makes it begin a pass, and
+    wakes it: it may have overslept the end of the last (udpif_run and run in ofproto-dpif).
     """
     codec = FlowCodec()
     with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
         for _ in range(2):
             tell_vswitchd('revalidator/wait', timeout=TIMEOUT_S,
-                          meanwhile=lambda: channel.change([codec.add(flow)]))
+                          poke=lambda: channel.change([codec.add(flow)]))

@@ -10,13 +10,13 @@ PIDFILE = 'ovs-vswitchd.pid'
 
 
 def tell_vswitchd(command: str, *arguments: str, timeout: float,
-                  meanwhile: Optional[Callable[[], None]] = None) -> str:
+                  poke: Optional[Callable[[], None]] = None) -> str:
     """Have ovs-vswitchd do something, and return what it says; raise HostError if it refuses.
 
-    `meanwhile` is called when the command is on its way, and its answer is not.
+    `poke` is called, once at least, until the answer comes.
     """
     with JsonRpc(_socket_path(), 'ovs-vswitchd', timeout) as connection:
-        message = connection.call(command, arguments, meanwhile=meanwhile)
+        message = connection.call(command, arguments, poke=poke)
     if message.get('error'):
         raise HostError('ovs-vswitchd refuses %s: %.200s'
                         % (command, ' '.join(str(message['error']).split())))
