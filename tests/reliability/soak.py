@@ -72,7 +72,7 @@ class Soak:
         return actions + [
             self.regroup, self.regroup, self.regroup_without_a_hook, self.kill_a_refresh,
             self.reboot, self.migrate, self.move, self.lock_by_xapi, self.burst,
-            self.guest_writes_vm_data, self.crash_the_switch,
+            self.guest_writes_vm_data, self.crash_the_switch, self.restart_the_switch,
             self.crash_the_database, self.crash_the_daemon, self.hang_the_daemon,
             self.delete_flows, self.restrict_protocols, self.set_a_controller,
             self.break_the_configuration]
