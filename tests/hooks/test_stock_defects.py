@@ -547,7 +547,9 @@ def test_b14_a_hanging_switch_costs_no_more_than_the_deadline(host: Sandbox, sta
             host.hooks.locking_changed(staying.domain, staying.vifs[0])[0],
             remove_call(leaving), timeout=60)
         assert (refreshed.code, removed.code) == (1, 0), (refreshed, removed)
-        the_line(refreshed, ' failed ', staying.netdev(), 'no answer within')
+        # which of them it says depends on whether the other hook has asked for a change before
+        assert re.search('ovs-vswitchd (gives no answer within|did not take up the change)',
+                         the_line(refreshed, ' failed ', staying.netdev()))
         the_line(removed, ' not removed ', leaving.netdev(), 'no answer within')
         assert not is_up(staying.netdev()) and not is_up(leaving.netdev())
         assert max(refreshed.seconds, removed.seconds) < 30
