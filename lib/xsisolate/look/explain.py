@@ -124,11 +124,17 @@ class Asker:
         return passage.place.number & 0xfff if tagged else 0
 
     def _delivered(self, passage: Passage, traced: Traced) -> bool:
-        """Tell whether the switch sends a packet where its receiver is."""
+        """Tell whether the switch sends a packet where its receiver is.
+
+        A VM that migrates within the host is where it has spoken last, on either half's port.
+        """
         self._ports = self._ports or parse_ports(appctl.show_ports())
-        if passage.target.vif:
+        target = passage.target.vif
+        if target:
+            halves = [vif for _, vif in passage.place.vifs
+                      if (vif.vm_uuid, vif.mac) == (target.vm_uuid, target.mac)]
             return any(self._ports.get(port.name) in traced.ports
-                       for port in passage.target.vif.ports)
+                       for vif in [target, *halves] for port in vif.ports)
         return bool(traced.ports) or traced.balanced
 
 

@@ -16,7 +16,7 @@ from xsisolate.errors import UnknownVif, XsisolateError
 from xsisolate.gather import Configuration, read_configuration, read_vm_uuid
 from xsisolate.program import program
 from xsisolate.reconcile import read_registry, shut_bridge
-from xsisolate.settings import why_open
+from xsisolate.settings import speaks_ours, why_open
 from xsisolate.survey import Dom0, read_facts, survey_of, vif_from_facts
 from xsisolate.sync import BridgeSync, find_dead_ports, preview_bridge, sync_bridge
 
@@ -133,7 +133,7 @@ class Work:
         if monotonic() - self.restarted.get(name, 0) > SHUT_TRIES_S:
             self.restarted.pop(name, None)
         if (name in self.restarted and name in self._managed and bridge.fail_mode != SECURE
-                and not read_registry(name)):
+                and speaks_ours(bridge) and not read_registry(name)):
             shut_bridge(name, SHUT_S)
 
     def _show_exposed(self, dom0: Dom0, found: BridgeSync) -> None:
