@@ -75,7 +75,8 @@ class Guest:
         self.vif = VifRecord(0, '00:16:3e:99:00:%02x' % number, bridge,
                              '00000000-0000-4000-9000-%012d' % number,
                              '00000000-0000-4000-a000-000000000001')
-        self.policy = dict(policy, **{'vif/0/ipv4': self.ipv4, 'vif/0/ipv6': self.ipv6}) if policy else {}
+        own = {'vif/0/ipv4': self.ipv4, 'vif/0/ipv6': self.ipv6}
+        self.policy = dict(policy, **own) if policy else {}
         self.vm_data: Mapping[str, str] = policy_keys(self.policy)
 
     @property

@@ -13,7 +13,7 @@ say() { echo "xen image: $*" >&2; }
 # The cloud kernel cannot be a Dom0.
 kernel=$(apt-cache depends linux-image-amd64 | sed -n 's/.*Depends: linux-image-\(6.*\)/\1/p' | head -n 1)
 for package in "linux-image-$kernel" "xen-hypervisor-$xen-amd64"; do
-    ls "${package}"_*.deb >/dev/null 2>&1 || { say "downloading $package"; apt-get download "$package" >/dev/null; }
+    ls "${package}"_*.deb >/dev/null 2>&1 || { say "downloading $package"; apt-get -q -o APT::Sandbox::User=root download "$package" >/dev/null; }
 done
 [ -d kernel ] || dpkg -x "$(ls linux-image-"$kernel"_*.deb)" kernel
 [ -d hypervisor ] || dpkg -x "$(ls xen-hypervisor-$xen-amd64_*.deb)" hypervisor
@@ -97,6 +97,6 @@ for module in virtio_pci virtio_blk crc32c_generic ext4; do files $module; done 
     while read -r file; do cp "$file" first/mods/; echo "${file##*/}"; done >first/mods/order
 (cd first && find . | cpio -o -H newc 2>/dev/null) >initrd.img
 rm -rf rootfs/var/cache/apt/archives/*.deb rootfs/usr/share/doc rootfs/usr/share/man rootfs/usr/share/locale rootfs.ext4
-mke2fs -q -t ext4 -O ^has_journal -d rootfs rootfs.ext4 900M
+mke2fs -q -t ext4 -O ^has_journal -d rootfs rootfs.ext4 900M >/dev/null
 touch ready
 say "built in $out"
