@@ -1,1 +1,1 @@
-"""The hooks on a real Xen, booted in QEMU: not for pytest, see `make test-xen`."""
+"""The hooks on a real Xen, booted in QEMU: not for pytest, see `tests/xen/boot.py`."""

@@ -270,6 +270,8 @@ def sabotage(world: World) -> None:
     lost = sorted(word for word in frames if not heard.get(word))
     world.check('every forged frame is heard', not lost, ', '.join(lost))
     sh('xsisolate', 'sync')
+    for guest in world.guests:      # they have believed the forged ARP
+        guest.run('ip neigh flush dev eth0')
     reach(world, [('red1', 'red2')])
 
 

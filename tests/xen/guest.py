@@ -206,7 +206,8 @@ def ports(bridge: str) -> List[str]:
 def flows(bridge: str) -> List[str]:
     """Return all flows of a bridge, without what changes by itself."""
     found = sh('ovs-ofctl', '-O', 'OpenFlow14', '--no-stats', 'dump-flows', bridge).text
-    return sorted(line.strip() for line in found.splitlines() if 'actions=' in line)
+    return sorted(line.strip().replace('reset_counts ', '') for line in found.splitlines()
+                  if 'actions=' in line)
 
 
 def hear(guests: Sequence[Guest], seconds: int = 2) -> Dict[str, Dict[str, Dict[int, bool]]]:
