@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the Makefile's commands need, and says what it is doing.
-#   setup.sh root | packages | browser | venv FOLDER REQUIREMENTS | venv36 FOLDER REQUIREMENTS | demo
+#   setup.sh root | packages | browser | xen | venv FOLDER REQUIREMENTS | venv36 FOLDER REQUIREMENTS | demo
 set -eu
 cd "$(dirname "$0")/.."
 umask 022
@@ -44,6 +44,11 @@ missing() {
     ls /usr/lib/xen-*/bin/oxenstored >/dev/null 2>&1 || echo xen-utils
     present groff || echo groff-base    # its warnings about the man page are a test
     [ -z "${BROWSER_TOO:-}" ] || present chromium || echo chromium
+    [ -n "${XEN_TOO:-}" ] || return 0
+    present qemu-system-x86_64 || echo qemu-system-x86
+    present debootstrap || echo debootstrap
+    present modprobe || echo kmod
+    present mke2fs || echo e2fsprogs
 }
 
 packages() {
@@ -117,6 +122,9 @@ packages)
     packages ;;
 browser)
     BROWSER_TOO=yes
+    packages ;;
+xen)
+    XEN_TOO=yes
     packages ;;
 venv)
     make_venv "${PYTHON:-/usr/bin/python3}" "$2" "$3" ;;

@@ -123,9 +123,9 @@ def lint() -> List[Step]:
         Step('mypy --strict, ' + version(python),
              (python, '-m', 'mypy', '--strict', '--scripts-are-modules', 'lib', *scripts))
         for python in pythons] + [
-        Step('mypy --strict, the sandbox and the demo',
-             (CURRENT, '-m', 'mypy', '--strict', '-p', 'lab', '-p', 'demo', '-p', 'bench', '-m',
-              'suite'))]
+        Step('mypy --strict, the sandbox, the demo and the real Xen',
+             (CURRENT, '-m', 'mypy', '--strict', '-p', 'lab', '-p', 'demo', '-p', 'bench', '-p',
+              'xen', '-m', 'suite'))]
 
 
 def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
