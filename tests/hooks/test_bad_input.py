@@ -256,6 +256,7 @@ def test_a_full_disk_costs_nothing_but_time(host: Sandbox, bystander: Vm, start:
         assert sorted(os.listdir('/run/xsisolate')) == ['filler', 'lock']
 
 
+@pytest.mark.any_python
 def test_vswitchd_is_down(host: Sandbox, bystander: Vm, start: Any) -> None:
     vm, coming = start(LOCKED), start({'mode': 'disabled'}, ipv4='10.9.0.12/24', plug=False)
     coming.cable(0)

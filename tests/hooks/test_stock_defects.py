@@ -537,6 +537,7 @@ def test_b13_foreign_flows_stay(host: Sandbox, bystander: Vm, start: Any) -> Non
     assert len(foreign_flows(host)) == 1
 
 
+@pytest.mark.any_python
 def test_b14_a_hanging_switch_costs_no_more_than_the_deadline(host: Sandbox, start: Any) -> None:
     """Two hooks, for two bridges, so that none waits for the other's lock."""
     staying, leaving = start(11, LOCKED), start(12, LOCKED, bridge='xenbr1')
@@ -560,6 +561,7 @@ def test_b14_a_hanging_switch_costs_no_more_than_the_deadline(host: Sandbox, sta
     assert not our_flows(host, 'xenbr1')
 
 
+@pytest.mark.any_python
 def test_b14_a_hanging_xenstored(host: Sandbox, start: Any) -> None:
     vm = start(11, LOCKED)
     assert host.xenstored.process
@@ -774,6 +776,7 @@ def waiting(host: Sandbox) -> Iterator[Tuple[Vm, Running]]:
     host.vms.append(vm)
 
 
+@pytest.mark.any_python
 def test_b14_a_hanging_lock_holder(waiting: Tuple[Vm, Running]) -> None:
     vm, hook = waiting
     wait_until(hook.is_done, 'the hook to give up', timeout=70)
