@@ -69,6 +69,22 @@ def spoofed(vm: Vm) -> bytes:
 # --- B1 to B3: what stays behind, and what is reported ---------------------------------------
 
 
+# first: not when the hook of `waiting`, below, reports to xenstored after its minute
+@pytest.mark.any_python
+def test_b14_a_hanging_xenstored(host: Sandbox, start: Any) -> None:
+    vm = start(11, LOCKED)
+    assert host.xenstored.process
+    os.kill(host.xenstored.process.pid, signal.SIGSTOP)
+    try:
+        runs = host.hooks.run(clear_call(vm), host.hooks.udev_vif('online', vm.domid, 0))
+        assert [run.code for run in runs] == [0, 1], runs
+        assert max(run.seconds for run in runs) < 25
+        assert vm.netdev() in runs[1].stderr and 'does not answer' in runs[1].stderr
+        assert not our_flows(host)
+    finally:
+        os.kill(host.xenstored.process.pid, signal.SIGCONT)
+
+
 @pytest.mark.parametrize('policy', [None, LOCKED])
 def test_b01_orphan_flows(host: Sandbox, bystander: Vm, start: Any, policy: Any) -> None:
     tenant = start(11, LOCKED)
@@ -372,7 +388,7 @@ def test_b07_a_refresh_disturbs_nothing(host: Sandbox, bystander: Vm, start: Any
     assert state() == before
     assert not links
     sent, lost = verdict
-    assert sent > 500 and not lost
+    assert sent > 100 and not lost
 
 
 def test_b08_trunks_survive(host: Sandbox, start: Any) -> None:
@@ -559,21 +575,6 @@ def test_b14_a_hanging_switch_costs_no_more_than_the_deadline(host: Sandbox, sta
     assert leaving.netdev() not in ports(host, 'xenbr1')
     leaving.unplug()
     assert not our_flows(host, 'xenbr1')
-
-
-@pytest.mark.any_python
-def test_b14_a_hanging_xenstored(host: Sandbox, start: Any) -> None:
-    vm = start(11, LOCKED)
-    assert host.xenstored.process
-    os.kill(host.xenstored.process.pid, signal.SIGSTOP)
-    try:
-        runs = host.hooks.run(clear_call(vm), host.hooks.udev_vif('online', vm.domid, 0))
-        assert [run.code for run in runs] == [0, 1], runs
-        assert max(run.seconds for run in runs) < 25
-        assert vm.netdev() in runs[1].stderr and 'does not answer' in runs[1].stderr
-        assert not our_flows(host)
-    finally:
-        os.kill(host.xenstored.process.pid, signal.SIGCONT)
 
 
 def test_b15_a_taps_error_reaches_xenopsd(host: Sandbox, start: Any) -> None:
