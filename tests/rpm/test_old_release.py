@@ -90,7 +90,11 @@ def test_the_daemon_runs_with_what_the_package_brings(dom0: Dom0) -> None:
         assert 'yaml' not in maps
         dom0.host.ovs.del_flows('xenbr0', 'cookie=0x5849534f00000000/0xffffffff00000000',
                                 '-O', 'OpenFlow14')
-        wait_until(lambda: len(dom0.flows()) > 100, 'the flows that somebody deleted')
+        # not only the first of them: the daemon is to be ended when it has done all
+        wait_until(lambda: subprocess.call(['/usr/bin/xsisolate', 'sync', '--dry-run'],
+                                           stdout=subprocess.DEVNULL) == 0,
+                   'the flows that somebody deleted', 20)
+        assert len(dom0.flows()) > 100
     finally:
         process.send_signal(signal.SIGTERM)
         output = process.communicate(timeout=20)[0].decode()
