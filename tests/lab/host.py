@@ -2,6 +2,7 @@
 import os
 import signal
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any, Collection, Iterable, List, Optional, Sequence, Set, Tuple
 
 from lab.agent import live
@@ -48,15 +49,7 @@ class Host:
 
     def answer(self) -> Any:
         """Wait for the command begun last and return what it returned."""
-        if not self._pipe.poll(ANSWER_TIMEOUT_S):
-            raise LabError('%s does not answer' % self.name)
-        try:
-            fine, value = self._pipe.recv()
-        except (EOFError, OSError) as error:
-            raise LabError('%s died' % self.name) from error
-        if not fine:
-            raise LabError('%s: %s' % (self.name, value))
-        return value
+        return take_answer(self._pipe, self.name, ANSWER_TIMEOUT_S)
 
     def call(self, command: str, *args: object) -> Any:
         """Run a command of the agent and return what it returned."""
@@ -151,3 +144,16 @@ class Host:
                 wait: float = 0.3) -> List[bytes]:
         """Stop collecting and return the frames; wait for late ones, or until one frame."""
         return list(self.call('sniffed', device, until, wait))
+
+
+def take_answer(pipe: 'Connection', name: str, timeout: float) -> Any:
+    """Wait for what the process at the other end of a pipe has made of a command."""
+    if not pipe.poll(timeout):
+        raise LabError('%s does not answer' % name)
+    try:
+        fine, value = pipe.recv()
+    except (EOFError, OSError) as error:
+        raise LabError('%s died' % name) from error
+    if not fine:
+        raise LabError('%s: %s' % (name, value))
+    return value

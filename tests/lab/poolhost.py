@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 from lab.enter import MS_REC, enter, mark, mount
 from lab.hooks import REPOSITORY, Hooks
+from lab.host import take_answer
 from lab.metadata import VifRecord
 from lab.process import LabError, die_with_parent, ip
 from lab.sandbox import Sandbox
@@ -218,15 +219,7 @@ class PoolHost:
             return socket.socket(fileno=reduction.recv_handle(self._pipe))
 
     def _answer(self) -> Any:
-        if not self._pipe.poll(ANSWER_TIMEOUT_S):
-            raise LabError('%s does not answer' % self.name)
-        try:
-            fine, value = self._pipe.recv()
-        except (EOFError, OSError) as error:
-            raise LabError('%s died' % self.name) from error
-        if not fine:
-            raise LabError('%s: %s' % (self.name, value))
-        return value
+        return take_answer(self._pipe, self.name, ANSWER_TIMEOUT_S)
 
     def halt(self, politely: bool = True) -> None:
         """Take the host down, or let it die."""
