@@ -116,11 +116,6 @@ def connect(remote: Optional[Remote] = None) -> Xapi:
     raise HostError('XAPI on %s: sends us from one host to the next (HOST_IS_SLAVE)' % remote.host)
 
 
-def adopt(session: Any) -> Xapi:
-    """Return a session that somebody else has opened, and will close."""
-    return Xapi(session)
-
-
 def check_fingerprint(text: str) -> str:
     """Return a SHA-256 fingerprint as 64 hex digits."""
     digits = text.lower().replace(':', '').strip()
