@@ -6,12 +6,12 @@ vSwitch since 1.9; nicira-ext.h), and ports whose configuration changes. For the
 latter a connection of ours must name a length of packets that it wants; that it
 wants no packets at all is said before.
 """
-import os
 from _socket import AF_UNIX, SOCK_STREAM, socket
 from struct import Struct
 from typing import Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
-RUNDIRS = ('/run/openvswitch', '/var/run/openvswitch')
+from xsisolate.dom0.ovsrundir import find_file
+
 HEADER = Struct('!BBHI')            # version, type, length, xid
 VERSION = 1
 HELLO, ECHO_REQUEST, ECHO_REPLY, VENDOR, GET_CONFIG, CONFIG_REPLY, SET_CONFIG = 0, 2, 3, 4, 7, 8, 9
@@ -60,7 +60,7 @@ class FlowMonitor:
         fresh = socket(AF_UNIX, SOCK_STREAM)
         fresh.setblocking(False)
         try:
-            fresh.connect(_socket_path(self.bridge))
+            fresh.connect(find_file(self.bridge + '.mgmt'))
             fresh.sendall(_message(HELLO, 1)
                           + _message(STATS_REQUEST, 2, MONITOR.pack(*MONITOR_ARGUMENTS))
                           + _message(VENDOR, 3, ASYNC.pack(*ASYNC_ARGUMENTS))
@@ -136,10 +136,3 @@ def _reply(kind: int, xid: int, body: bytes) -> bytes:
         return _message(ECHO_REPLY, xid, body)
     fragments, _ = CONFIG.unpack_from(body.ljust(CONFIG.size, b'\0'))
     return _message(SET_CONFIG, xid, CONFIG.pack(fragments, LENGTH))
-
-
-def _socket_path(bridge: str) -> str:
-    named = os.environ.get('OVS_RUNDIR')
-    folders = (named,) if named else RUNDIRS
-    paths = ['%s/%s.mgmt' % (folder, bridge) for folder in folders]
-    return next((path for path in paths if os.path.exists(path)), paths[0])

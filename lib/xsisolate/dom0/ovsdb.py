@@ -5,7 +5,6 @@ Python 3.6, in a script that each VM's boot waits for, and it is not on Dom0's
 path. Every change is one transaction that states what it was based on (`wait`
 operations): if somebody else was faster nothing happens and we look again.
 """
-import os
 import re
 from time import monotonic
 
@@ -19,11 +18,11 @@ from xsisolate.dom0.ovsrows import NetworkBridge as NetworkBridge
 from xsisolate.dom0.ovsrows import Port as Port
 from xsisolate.dom0.ovsrows import by_name, make_bridge, make_interface, make_port
 from xsisolate.dom0.ovsrows import find_bridge as find_bridge
+from xsisolate.dom0.ovsrundir import find_file
 from xsisolate.dom0.rfc7047 import Operation, Row
 from xsisolate.errors import HostError
 from xsisolate.hints import Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
-FOLDERS = ('/run/openvswitch', '/var/run/openvswitch')
 LINK_TIMEOUT_MS = 3000
 ATTEMPTS = 20                   # to change what others change at the same time
 VIF_NETDEV = re.compile(r'(vif|tap)[0-9]+\.[0-9]+')
@@ -36,7 +35,7 @@ class Ovsdb(Connection):
     """A connection to Open vSwitch's database; every call ends within `timeout` seconds."""
 
     def __init__(self, timeout: float = 10.0) -> None:
-        super().__init__(_socket_path(), 'Open_vSwitch', timeout)
+        super().__init__(find_file('db.sock'), 'Open_vSwitch', timeout)
 
     def read_bridges(self) -> Tuple[Bridge, ...]:
         """Return every bridge with its ports and interfaces, as of one moment."""
@@ -222,10 +221,3 @@ class Ovsdb(Connection):
     def _select(self, *selects: Operation) -> List[List[Row]]:
         """Return the rows of each select, all as of one moment."""
         return [result['rows'] for result in self.transact(selects)]
-
-
-def _socket_path() -> str:
-    """Return where ovsdb-server listens."""
-    named = os.environ.get('OVS_RUNDIR')
-    paths = [folder + '/db.sock' for folder in ((named,) if named else FOLDERS)]
-    return next((path for path in paths if os.path.exists(path)), paths[0])

@@ -1,11 +1,9 @@
 """ovs-vswitchd's own commands, as ovs-appctl gives them."""
-import os
-
 from xsisolate.dom0.jsonrpc import JsonRpc
+from xsisolate.dom0.ovsrundir import find_file
 from xsisolate.errors import HostError
 from xsisolate.hints import Callable, Optional
 
-RUNDIRS = ('/run/openvswitch', '/var/run/openvswitch')
 PIDFILE = 'ovs-vswitchd.pid'
 
 
@@ -25,11 +23,9 @@ def tell_vswitchd(command: str, *arguments: str, timeout: float,
 
 def _socket_path() -> str:
     """Return where ovs-vswitchd takes commands: its process id is part of the name."""
-    named = os.environ.get('OVS_RUNDIR')
-    folders = (named,) if named else RUNDIRS
-    folder = next((folder for folder in folders if os.path.exists(folder)), folders[0])
+    path = find_file(PIDFILE)
     try:
-        with open(os.path.join(folder, PIDFILE)) as file:
-            return os.path.join(folder, 'ovs-vswitchd.%d.ctl' % int(file.read()))
+        with open(path) as file:
+            return find_file('ovs-vswitchd.%d.ctl' % int(file.read()))
     except (OSError, ValueError) as error:
-        raise HostError('no Open vSwitch: %s/%s: %s' % (folder, PIDFILE, error)) from error
+        raise HostError('no Open vSwitch: %s: %s' % (path, error)) from error

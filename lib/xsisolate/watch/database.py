@@ -1,6 +1,6 @@
 """What the daemon must know of Open vSwitch's database, followed with OVS's own IDL."""
 import os
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 import ovs.db.idl
 import ovs.jsonrpc
@@ -8,9 +8,9 @@ import ovs.poller
 import ovs.stream
 
 from xsisolate.core.topology import VIF_NETDEV
+from xsisolate.dom0.ovsrundir import find_file
 from xsisolate.errors import HostError
 
-RUNDIRS = ('/run/openvswitch', '/var/run/openvswitch')
 DATABASE = 'Open_vSwitch'
 COLUMNS = {
     'Open_vSwitch': ['bridges'],
@@ -81,7 +81,7 @@ def _state(bridge: Any) -> BridgeState:
 
 def _connect() -> Any:
     """Return an IDL for those columns that we need."""
-    remote = 'unix:' + _socket_path()
+    remote = 'unix:' + find_file('db.sock')
     helper = ovs.db.idl.SchemaHelper(schema_json=_fetch_schema(remote))
     for table, columns in COLUMNS.items():
         helper.register_columns(table, columns)
@@ -102,9 +102,3 @@ def _fetch_schema(remote: str) -> Any:
         return reply.result
     finally:
         connection.close()
-
-
-def _socket_path() -> str:
-    named: Optional[str] = os.environ.get('OVS_RUNDIR')
-    paths = [folder + '/db.sock' for folder in ((named,) if named else RUNDIRS)]
-    return next((path for path in paths if os.path.exists(path)), paths[0])
