@@ -53,12 +53,17 @@ else:
         __slots__ = ()
         _fields = ()
         _field_defaults = {}
+        _last = ()          # the defaults of the last fields
 
         def __new__(cls, *values, **named):
             """Return a value from its fields by position, by name and by default."""
             fields = cls._fields
-            if len(values) == len(fields) and not named:
-                return tuple.__new__(cls, values)
+            if not named:
+                absent = len(fields) - len(values)
+                if not absent:
+                    return tuple.__new__(cls, values)
+                if 0 < absent <= len(cls._last):
+                    return tuple.__new__(cls, values + cls._last[-absent:])
             missing = fields[len(values):]
             if missing:
                 known = dict(cls._field_defaults, **named)
@@ -105,7 +110,8 @@ else:
             fields = tuple(body.pop('__annotations__', ()))
             defaults = {field: body[field] for field in fields if field in body}
             body.update((field, property(itemgetter(at))) for at, field in enumerate(fields))
-            body.update(__slots__=(), _fields=fields, _field_defaults=defaults)
+            body.update(__slots__=(), _fields=fields, _field_defaults=defaults,
+                        _last=tuple(defaults.values()))
             return type(name, (Record,), body)
 
     class NamedTuple(metaclass=NamedTupleMeta):

@@ -1,5 +1,7 @@
 """The file of a group's members on other hosts."""
 import json
+import os
+import shutil
 
 import pytest
 from xsisolate.core.model import Prefix, RemoteMember
@@ -18,6 +20,7 @@ def write(root):
     def put(content):
         text = content if isinstance(content, bytes) else json.dumps(content).encode()
         (folder / 'red.json').write_bytes(text)
+        return folder / 'red.json'
     return put
 
 
@@ -117,17 +120,18 @@ def test_nobody_wrote_a_folder(root):
     assert list_groups() == ()
 
 
-def test_the_stamp_is_the_contents(write, root):
+def test_a_stamp_tells_states_of_the_file_from_each_other(write, root):
     none = stamp_members('red')
-    write({'version': 1, 'members': [MEMBER]})
+    path = write({'version': 1, 'members': [MEMBER]})
     one = stamp_members('red')
-    write({'version': 1, 'members': []})
-    other = stamp_members('red')
-    write({'version': 1, 'members': [MEMBER]})
-    assert stamp_members('red') == one and len({none, one, other}) == 3
-    assert stamp_members('blue') == none
-    write(b' ' * (5 << 20))
-    with pytest.raises(ConfigError, match='red.json: larger than'):
-        stamp_members('red')
+    assert stamp_members('red') == one
+    for _ in range(20):         # in place, as long as before, as fast as can be
+        before = stamp_members('red')
+        path.write_bytes(path.read_bytes())
+        assert stamp_members('red') != before
+    os.replace(str(shutil.copy2(str(path), str(path) + '.new')), str(path))     # of the same age
+    assert len({none, one, before, stamp_members('red')}) == 4
+    path.unlink()
+    assert stamp_members('red') == stamp_members('blue') == none
     with pytest.raises(ConfigError, match='not a group name'):
         stamp_members('../red')

@@ -2,10 +2,10 @@
 import json
 import os
 import re
+from time import sleep, time
 
 from xsisolate import __version__
 from xsisolate.core.address import format_prefix, parse_mac, parse_prefix
-from xsisolate.core.digest import sha256
 from xsisolate.core.model import RemoteMember
 from xsisolate.errors import ConfigError, PolicyError
 from xsisolate.hints import Iterable, Mapping, Optional, Tuple
@@ -14,6 +14,8 @@ FOLDER = '/run/xsisolate/groups'
 VERSION = 1
 SUFFIX = '.json'
 SIZE_LIMIT = 4 << 20
+# The clock of files ticks 100 to 1000 times a second: what is changed twice in one tick shows once.
+TICK_S = 0.02
 GROUP_NAME = re.compile(r'[a-z0-9][a-z0-9_.-]{0,62}')
 UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
@@ -35,9 +37,23 @@ def read_members(group: str) -> Tuple[RemoteMember, ...]:
 
 
 def stamp_members(group: str) -> str:
-    """Return what tells one content of a group's file, and one release of us, from another."""
-    content = _read(_path(group))
-    return '%s %s' % (__version__, '' if content is None else sha256(content).hexdigest())
+    """Return what tells one state of a group's file, and one release of us, from another.
+
+    Which file it is and when it was last changed, not what it says: reading and digesting the
+    members takes a hook 4 ms for 8,000 of them.
+    """
+    path = _path(group)
+    try:
+        found = os.stat(path)
+        if abs(time() - found.st_ctime) < TICK_S:
+            sleep(TICK_S)
+            found = os.stat(path)
+    except FileNotFoundError:
+        return __version__
+    except OSError as error:
+        raise ConfigError('%s: %s' % (path, error.strerror)) from error
+    return '%s %d %d %d %d' % (__version__, found.st_dev, found.st_ino, found.st_size,
+                               found.st_ctime_ns)
 
 
 def _read(path: str) -> Optional[bytes]:

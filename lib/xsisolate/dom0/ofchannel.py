@@ -5,6 +5,7 @@ from _socket import timeout as SocketTimeout  # noqa: N812
 from struct import Struct
 from time import monotonic
 
+from xsisolate.dom0.ovsrundir import find_file
 from xsisolate.dom0.unixsocket import connect
 from xsisolate.errors import HostError
 from xsisolate.hints import (TYPE_CHECKING, Iterable, Iterator, List, NamedTuple, Optional,
@@ -13,7 +14,6 @@ from xsisolate.hints import (TYPE_CHECKING, Iterable, Iterator, List, NamedTuple
 if TYPE_CHECKING:
     from types import TracebackType
 
-RUNDIRS = ('/run/openvswitch', '/var/run/openvswitch')
 OPENFLOW10, OPENFLOW14 = 1, 5
 NAMES = {OPENFLOW10: 'OpenFlow10', OPENFLOW14: 'OpenFlow14'}
 HEADER = Struct('!BBHI')                # version, type, length, xid
@@ -65,8 +65,9 @@ class Channel:
         self._timeout, self._deadline = timeout, monotonic() + timeout
         self._received = bytearray()
         self._last_xid = 0
+        self._unsent: List[bytes] = []
         self._socket = socket(AF_UNIX, SOCK_STREAM)
-        path = socket_path(bridge)
+        path = find_file(bridge + '.mgmt')
         try:
             connect(self._socket, path, timeout)
         except (OSError, ValueError) as error:
@@ -75,7 +76,9 @@ class Channel:
                             % (bridge, path, _reason(error))) from error
 
     def __enter__(self) -> 'Channel':
-        self.send([(HELLO, VERSIONS.pack(1, VERSIONS.size, 1 << self._version))])
+        # It goes out with what is said next: each time that ovs-vswitchd is spoken to it looks at
+        # all its ports.
+        self._add((HELLO, VERSIONS.pack(1, VERSIONS.size, 1 << self._version)))
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
@@ -84,18 +87,21 @@ class Channel:
 
     def send(self, messages: Iterable[Tuple[int, bytes]]) -> None:
         """Send messages: (type, body)."""
-        pieces: List[bytes] = []
-        for kind, body in messages:
-            self._last_xid += 1
-            pieces += HEADER.pack(self._version, kind, HEADER.size + len(body),
-                                  self._last_xid), body
-        self._write(b''.join(pieces))
+        for message in messages:
+            self._add(message)
+        data, self._unsent = b''.join(self._unsent), []
+        self._write(data)
+
+    def _add(self, message: Tuple[int, bytes]) -> None:
+        kind, body = message
+        self._last_xid += 1
+        self._unsent += HEADER.pack(self._version, kind, HEADER.size + len(body),
+                                    self._last_xid), body
 
     def ask(self, kind: int, *bodies: bytes) -> Iterator[bytes]:
         """Yield the parts of the answers to questions of one kind.
 
-        They are sent together: for each time that it is spoken to, ovs-vswitchd looks at all
-        its ports once.
+        They are sent together, as hello is with them.
         """
         if not bodies:
             return
@@ -190,13 +196,6 @@ class Channel:
         if left <= 0:
             raise SocketTimeout
         self._socket.settimeout(left)
-
-
-def socket_path(bridge: str) -> str:
-    """Return where ovs-vswitchd listens for those who manage a bridge."""
-    named = os.environ.get('OVS_RUNDIR')
-    paths = ['%s/%s.mgmt' % (folder, bridge) for folder in ((named,) if named else RUNDIRS)]
-    return next((path for path in paths if os.path.exists(path)), paths[0])
 
 
 def _reason(error: Exception) -> str:
