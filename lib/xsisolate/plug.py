@@ -15,8 +15,8 @@ from xsisolate.errors import HostError, XsisolateError
 from xsisolate.gather import VifFacts, read_vif
 from xsisolate.hints import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
                              Tuple)
-from xsisolate.program import program, program_remaining
-from xsisolate.reconcile import read_registry
+from xsisolate.program import program_port, program_remaining
+from xsisolate.reconcile import read_record, read_registry
 from xsisolate.settings import deviating, settle, why_open
 from xsisolate.survey import Dom0, netdevs, survey_of
 
@@ -80,12 +80,16 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
         if deviating(dom0, target.bridge):
             settle(dom0, target.bridge)
             target = _find_network(dom0.ovsdb.look_for(before), facts.metadata.bridge)
+        # Read before the port is made: with hundreds of ports ovs-vswitchd answers nobody for
+        # some time after it has taken up one more, and there is enough to do until then.
+        record = read_record(target.bridge.name)
         ofport = dom0.ovsdb.ensure_port(
             facts.metadata.bridge, event.device,
             dict(external_ids(facts), **_left(before.get(event.device), target)), trunks)
         along = _bring_along(dom0, event, facts, target, before)
-        known = survey_of(target.bridge) if dom0.ovsdb.writes == writes else None
-        policy, diff = program(dom0, event, facts, target.bridge.name, not before, known)
+        bridge = target.bridge if dom0.ovsdb.writes == writes else dom0.ovsdb.look_again(
+            target.bridge, [event.device] + along)
+        policy, diff = program_port(dom0, event, facts, survey_of(bridge), record, not before)
         for name in [event.device] + along:
             netdev.set_up(name)
     except Exception:

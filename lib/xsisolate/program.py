@@ -7,16 +7,16 @@ from xsisolate.core.cookie import Kind
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
 from xsisolate.core.grace import is_intact
-from xsisolate.core.items import Registry
+from xsisolate.core.items import Record, Registry
 from xsisolate.core.model import EffectivePolicy, Mode
 from xsisolate.core.plan import Plan, disturbed, plan_bridge
 from xsisolate.core.topology import vif_ofports
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow, restorewait
 from xsisolate.gather import VifFacts
-from xsisolate.hints import (Callable, Iterable, Iterator, List, Mapping, NamedTuple, Optional,
+from xsisolate.hints import (Callable, Iterable, Iterator, List, Mapping, NamedTuple, Set,
                              Tuple)
-from xsisolate.reconcile import (compare_all, read_record, read_registry, reconcile,
+from xsisolate.reconcile import (Outdated, compare_all, read_record, read_registry, reconcile,
                                  reconcile_all, wait_for_verdicts)
 from xsisolate.settings import Setting, deviating, settle, speaks_ours
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, surroundings, survey_bridge,
@@ -35,17 +35,23 @@ class Programmed(NamedTuple):
     settings: Tuple[Setting, ...] = ()
 
 
-def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str, new: bool,
-            survey: Optional[Survey] = None) -> Tuple[EffectivePolicy, FlowDiff]:
-    """Program a VIF whose netdev is on the bridge; `survey`: if that is known as of now.
+def program(dom0: Dom0, event: Event, facts: VifFacts,
+            bridge: str) -> Tuple[EffectivePolicy, FlowDiff]:
+    """Program a VIF whose netdev has been on the bridge for some time."""
+    survey = survey_vif(dom0, bridge, event.domid, event.devid)
+    return program_port(dom0, event, facts, survey, read_record(bridge), new=False)
+
+
+def program_port(dom0: Dom0, event: Event, facts: VifFacts, survey: Survey, record: Record,
+                 new: bool) -> Tuple[EffectivePolicy, FlowDiff]:
+    """Program a VIF whose netdev is on the bridge; `record`: what that carried a moment ago.
 
     A `new` VIF had no port before, so the switch still floods to it.
     """
-    survey = survey or survey_vif(dom0, bridge, event.domid, event.devid)
     vif = vif_from_facts(facts, survey, event.domid, event.devid)
-    done = _program_vif(dom0, survey, vif, new)
+    done = _program_vif(dom0, survey, record, vif, new)
     if len(done.vifs) > 1:
-        survey = survey_bridge(dom0, bridge)
+        survey = survey_bridge(dom0, survey.bridge.name)
     for vif in done.vifs:
         _show_reason(dom0, survey, vif)
     return done.vifs[0].policy, done.diff
@@ -54,7 +60,8 @@ def program(dom0: Dom0, event: Event, facts: VifFacts, bridge: str, new: bool,
 def program_remaining(dom0: Dom0, event: Event, bridge: str) -> FlowDiff:
     """Program a bridge for those of the VIF's netdevs that are still on it."""
     survey = survey_vif(dom0, bridge, event.domid, event.devid)
-    return _program_vif(dom0, survey, make_vif(dom0, survey, event.domid, event.devid), False).diff
+    vif = make_vif(dom0, survey, event.domid, event.devid)
+    return _program_vif(dom0, survey, read_record(bridge), vif, False).diff
 
 
 def nobody(registry: Registry, vif: Vif) -> bool:
@@ -108,16 +115,23 @@ def _plan_all(dom0: Dom0, survey: Survey, registry: Registry, spare: Spare) -> P
     return plan_bridge(registry, vifs, surroundings(dom0, survey, thorough=True))
 
 
-def _program_vif(dom0: Dom0, survey: Survey, vif: Vif, new: bool) -> Programmed:
+def _program_vif(dom0: Dom0, survey: Survey, record: Record, vif: Vif, new: bool) -> Programmed:
     """Program a VIF and those that its event concerns, so that no frame slips through."""
     bridge = survey.bridge
-    record = read_record(bridge.name)
-    vifs = [vif] + _others(dom0, survey, record.items, vif)
-    plan = plan_bridge(record.items, vifs, surroundings(dom0, survey))
-    hidden = openflow.set_no_flood(bridge.name, _ports(plan.vifs, hidden=True), True)
-    diff = reconcile(bridge.name, record, plan, vif_ofports(survey.links))
+    hidden: Set[int] = set()
+    for last in (False, True):
+        vifs = [vif] + _others(dom0, survey, record.items, vif)
+        plan = plan_bridge(record.items, vifs, surroundings(dom0, survey))
+        hidden.update(openflow.set_no_flood(bridge.name, _ports(plan.vifs, hidden=True), True))
+        try:
+            diff = reconcile(bridge.name, record, plan, vif_ofports(survey.links))
+            break
+        except Outdated:
+            if last:
+                raise
+            record = read_record(bridge.name)
     closed = _is_any_closed(record.items, plan)
-    if closed or set(hidden) - {port.ofport for port in vif.ports if new}:
+    if closed or hidden - {port.ofport for port in vif.ports if new}:
         # What such a VIF has been learned to own, a MAC address not its own or a
         # multicast group, would be sent to it for minutes.
         openflow.forget_addresses(bridge.name, bridge.mcast_snooping)

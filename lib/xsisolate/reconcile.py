@@ -11,7 +11,12 @@ from xsisolate.errors import HostError
 from xsisolate.hints import AbstractSet, FrozenSet, Iterable, Mapping, NamedTuple, Sequence, Tuple
 
 RECORDED = 5        # fields of an item that its header holds: all but the flows
+WITNESS = frozenset([BASE.cookie | HEADER])
 FEW_VIFS = 3        # an event that concerns more has a reason to look at everything
+
+
+class Outdated(HostError):
+    """The bridge has lost what it carried when the plan was made."""
 
 
 class View(NamedTuple):
@@ -23,9 +28,9 @@ class View(NamedTuple):
 
     @property
     def cookies(self) -> FrozenSet[int]:
-        """The cookies of the items' flows and headers."""
-        return frozenset(cookie for key in self.scope
-                         for cookie in (key.cookie, key.cookie | HEADER))
+        """The cookies of the items' flows and headers, and of the header that all bridges have."""
+        return WITNESS | frozenset(cookie for key in self.scope
+                                   for cookie in (key.cookie, key.cookie | HEADER))
 
 
 def read_record(bridge: str) -> Record:
@@ -42,7 +47,8 @@ def reconcile(bridge: str, record: Record, plan: Plan, ofports: Mapping[str, int
     """Make the bridge carry what is planned for some VIFs; return what changed.
 
     The caller holds the bridge's lock. `record` is what the plan was made from,
-    `ofports` are the VIF netdevs that are on the bridge.
+    `ofports` are the VIF netdevs that are on the bridge. Raises Outdated if the switch has lost
+    all flows since: what is programmed then has to be planned anew.
     """
     registry, items = record.items, plan.items
     if not registry and not record.strays and not items:
@@ -51,13 +57,22 @@ def reconcile(bridge: str, record: Record, plan: Plan, ofports: Mapping[str, int
     view = _view(items, _widest(registry, items) if everything else
                  _scope(registry, items, plan.vifs), ofports, everything)
     desired = _desired(items, view.scope)
-    diff = diff_flows(desired, _sift(view, openflow.read_flows(bridge) if everything else
-                                     openflow.read_items(bridge, view.cookies)))
+    found = openflow.read_flows(bridge) if everything else openflow.read_items(
+        bridge, view.cookies)
+    _check_witness(bridge, registry, found)
+    diff = diff_flows(desired, _sift(view, found))
     if diff.add or diff.delete:
         after = openflow.apply_diff(bridge, diff, () if everything else view.cookies)
-        _complain(bridge, diff_flows(desired, _sift(
-            view, openflow.read_flows(bridge) if everything else after)))
+        found = openflow.read_flows(bridge) if everything else after
+        _check_witness(bridge, items, found)
+        _complain(bridge, diff_flows(desired, _sift(view, found)))
     return diff
+
+
+def _check_witness(bridge: str, items: Registry, found: AbstractSet[Flow]) -> None:
+    """Raise Outdated if what a bridge that carries these items always carries is not found."""
+    if BASE in items and header_flow(items[BASE]) not in found:
+        raise Outdated('bridge %s: ovs-vswitchd has lost its flows, more than once' % bridge)
 
 
 def wait_for_verdicts(bridge: str, plan: Plan) -> None:
@@ -126,7 +141,8 @@ def _view(items: Items, scope: FrozenSet[Key], ofports: Mapping[str, int],
           everything: bool) -> View:
     # The port of a VIF whose header somebody has deleted is nobody's, but as
     # long as its netdev is there only its flows keep it closed.
-    spared = (items.keys() | {port_key(name) for name in ofports}) - scope if everything else ()
+    spared = (items.keys() | {port_key(name) for name in ofports} if everything
+              else {BASE}) - scope
     return View(scope, frozenset(key.cookie for key in spared), learned_flows(items, scope))
 
 

@@ -128,7 +128,7 @@ def _refresh(dom0: Dom0, domid: int, devid: int) -> Refreshed:
         if facts.policy.unproven:
             return outcome._replace(policy=facts.policy)
         policy, diff = program(dom0, Event('filter', 'vif', domid, devid), facts,
-                               network.bridge.name, new=False)
+                               network.bridge.name)
     return outcome._replace(policy=policy, applied=policy.mode is not Mode.QUARANTINED,
                             added=len(diff.add), deleted=len(diff.delete))
 

@@ -11,12 +11,14 @@ from lab.vm import Vm
 from xsisolate.core.items import NOTE, format_note
 
 from evidence import can_talk, is_cut_off, port_settings
+from middleman import between
 from syncing import (BLUE, DIFFERENT, RED, assert_in_sync, assert_repaired, difference, flows,
                      ours, pinging, state, sync, watched, write_members)
 
 pytestmark = pytest.mark.any_python
 
 SEED = 20261123
+QUESTION, ABOUT_FLOWS = 18, 1      # of OpenFlow 1.4
 SAMPLE = 5
 CONFIG = '''\
 version: 1
@@ -163,6 +165,25 @@ def test_all_flows_gone(town: Town) -> None:
             town.host.ovs.ofctl('-O', 'OpenFlow14', 'add-flow', bridge, flow)
     assert_repaired(town.host, town.wanted)
     assert can_talk(town['red1'], '10.9.0.12') and is_cut_off(town['red1'], '10.9.0.13')
+
+
+def test_all_flows_go_in_the_middle_of_a_hook(town: Town) -> None:
+    """The hook has looked already: it looks again, and brings back what the others need."""
+    looks: List[bytes] = []
+
+    def lose(kind: int, message: bytes) -> bool:
+        if kind == QUESTION and message[9] == ABOUT_FLOWS:
+            looks.append(message)
+            if len(looks) == 2:
+                town.host.ovs.ofctl('-O', 'OpenFlow14', 'del-flows', 'xenbr0',
+                                    'cookie=0x5849534f00000000/0xffffffff00000000')
+        return True
+
+    red1 = town['red1']
+    with between('xenbr0', lose):
+        done, = town.host.hooks.run(*town.host.hooks.locking_changed(red1.domain, red1.vifs[0]))
+    assert done.code == 0 and len(looks) > 3, (done, len(looks))
+    town.assert_restored()
 
 
 STRAYS = '''\

@@ -69,6 +69,17 @@ def settle(bridge, scenario):
             reconcile(bridge, [vif], scenario.around)
 
 
+def test_a_switch_that_has_lost_its_flows_meanwhile_is_not_told_half_of_them(switch, bridge):
+    scenario = make_scenario(RED)
+    settle(bridge, scenario)
+    record = reconciling.read_record(bridge)
+    plan = plan_bridge(record.items, [RED[0]], scenario.around)
+    switch.ofctl('-O', 'OpenFlow14', 'del-flows', bridge)
+    with pytest.raises(reconciling.Outdated, match='lost its flows'):
+        reconciling.reconcile(bridge, record, plan, scenario.around.ofports)
+    assert not dump(switch, bridge)
+
+
 def spied(monkeypatch):
     """Return the list in which bundles are noted."""
     bundles, apply_diff = [], openflow.apply_diff

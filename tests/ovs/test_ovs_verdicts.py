@@ -13,13 +13,14 @@ def commands(monkeypatch):
     """The commands that ovs-vswitchd is given; what is in `refused` it refuses."""
     said, refused = [], set()
 
-    def tell(command, *arguments, timeout, poke=None):
-        said.append(command)
-        if command in refused:
-            raise HostError("ovs-vswitchd refuses: can't wait on multiple udpifs.")
-        return unixctl.tell_vswitchd(command, *arguments, timeout=timeout, poke=poke)
+    class Vswitchd(unixctl.Vswitchd):
+        def tell(self, command, *arguments, poke=None):
+            said.append(command)
+            if command in refused:
+                raise HostError("ovs-vswitchd refuses: can't wait on multiple udpifs.")
+            return super().tell(command, *arguments, poke=poke)
 
-    monkeypatch.setattr(openflow, 'tell_vswitchd', tell)
+    monkeypatch.setattr(openflow, 'Vswitchd', Vswitchd)
     return said, refused
 
 

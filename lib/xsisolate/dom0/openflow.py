@@ -11,7 +11,7 @@ from xsisolate.core.flow import Flow, FlowDiff
 from xsisolate.core.flows.stages import REGISTRY
 from xsisolate.core.wire.message import ALL_TABLES, EXACT, FlowCodec, question
 from xsisolate.dom0.ofchannel import OPENFLOW10, OPENFLOW14, Channel, Refused
-from xsisolate.dom0.unixctl import tell_vswitchd
+from xsisolate.dom0.unixctl import Vswitchd
 from xsisolate.errors import HostError
 from xsisolate.hints import (Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence,
                              Tuple)
@@ -144,8 +144,9 @@ def _read_ports(channel: Channel) -> Dict[int, PortSettings]:
 
 def forget_addresses(bridge: str, snooping: bool) -> None:
     """Let the switch learn anew which MAC addresses and multicast groups are where."""
-    for table in ('fdb', 'mdb') if snooping else ('fdb',):
-        tell_vswitchd(table + '/flush', bridge, timeout=TIMEOUT_S)
+    with Vswitchd(TIMEOUT_S) as vswitchd:
+        for table in ('fdb', 'mdb') if snooping else ('fdb',):
+            vswitchd.tell(table + '/flush', bridge)
 
 
 def add_for(bridge: str, flow: Flow, seconds: int) -> None:
@@ -165,11 +166,11 @@ def wait_for_verdicts(bridge: str, flow: Flow) -> None:
     under way: so we ask twice. To write again a flow that is there makes it begin a pass, and
     wakes it: it may have overslept the end of the last (udpif_run and run in ofproto-dpif).
     """
-    codec = FlowCodec()
-    with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
-        try:
+    again = FlowCodec().add(flow)
+    try:
+        with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel, Vswitchd(TIMEOUT_S) as vswitchd:
             for _ in range(2):
-                tell_vswitchd('revalidator/wait', timeout=TIMEOUT_S,
-                              poke=lambda: channel.change([codec.add(flow)]))
-        except HostError:       # with datapaths of two kinds it does not know for which
-            tell_vswitchd('revalidator/purge', timeout=TIMEOUT_S)
+                vswitchd.tell('revalidator/wait', poke=lambda: channel.change([again]))
+    except HostError:       # with datapaths of two kinds it does not know for which
+        with Vswitchd(TIMEOUT_S) as vswitchd:
+            vswitchd.tell('revalidator/purge')

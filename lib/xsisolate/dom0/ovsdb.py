@@ -113,6 +113,16 @@ class Ovsdb(Connection):
                 self.delete_port(port)
             raise
 
+    def look_again(self, bridge: Bridge, names: Sequence[str]) -> Bridge:
+        """Return a bridge with these ports as they are now; they are on it, and VIFs' netdevs."""
+        rows = self._select(*[operation for name in names for operation in (
+            wire.select('Port', PORT_COLUMNS, ['name', '==', name]),
+            wire.select('Interface', INTERFACE_COLUMNS, ['name', '==', name]))])
+        found = [make_port(row, {wire.uuid(other): make_interface(other) for other in interfaces})
+                 for ports, interfaces in zip(rows[::2], rows[1::2]) for row in ports]
+        others = [port for port in bridge.ports if port.name not in names]
+        return bridge._replace(ports=tuple(sorted(others + found, key=by_name)))
+
     def delete_port(self, port: str) -> bool:
         """Take a port off its bridge; False if there was none.
 

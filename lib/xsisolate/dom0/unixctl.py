@@ -7,18 +7,23 @@ from xsisolate.hints import Callable, Optional
 PIDFILE = 'ovs-vswitchd.pid'
 
 
-def tell_vswitchd(command: str, *arguments: str, timeout: float,
-                  poke: Optional[Callable[[], None]] = None) -> str:
-    """Have ovs-vswitchd do something, and return what it says; raise HostError if it refuses.
+class Vswitchd(JsonRpc):
+    """A connection to ovs-vswitchd; every command ends within `timeout` seconds."""
 
-    `poke` is called, once at least, until the answer comes.
-    """
-    with JsonRpc(_socket_path(), 'ovs-vswitchd', timeout) as connection:
-        message = connection.call(command, arguments, poke=poke)
-    if message.get('error'):
-        raise HostError('ovs-vswitchd refuses %s: %.200s'
-                        % (command, ' '.join(str(message['error']).split())))
-    return str(message.get('result') or '')
+    def __init__(self, timeout: float) -> None:
+        super().__init__(_socket_path(), 'ovs-vswitchd', timeout)
+
+    def tell(self, command: str, *arguments: str,
+             poke: Optional[Callable[[], None]] = None) -> str:
+        """Have ovs-vswitchd do something, and return what it says; raise HostError if it refuses.
+
+        `poke` is called, once at least, until the answer comes.
+        """
+        message = self.call(command, arguments, poke=poke)
+        if message.get('error'):
+            raise HostError('ovs-vswitchd refuses %s: %.200s'
+                            % (command, ' '.join(str(message['error']).split())))
+        return str(message.get('result') or '')
 
 
 def _socket_path() -> str:

@@ -198,7 +198,7 @@ class Work:
             if self._spare(read_registry(name), vif):
                 return None
             event = Event('filter', 'vif', domid, devid)
-            policy, diff = program(dom0, event, facts, name, new=False)
+            policy, diff = program(dom0, event, facts, name)
         self.changed = bool(diff.add or diff.delete)
         self._note(vif._replace(policy=policy))
         if self.changed:
