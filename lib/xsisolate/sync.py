@@ -17,7 +17,7 @@ from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.ovsdb import find_bridge
 from xsisolate.errors import EXIT_DONE, HostError, XsisolateError
 from xsisolate.grace import wait_for_bridges
-from xsisolate.hints import FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
+from xsisolate.hints import Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Set, Tuple
 from xsisolate.program import Spare, nobody, preview_all, program_all
 from xsisolate.settings import Setting
 from xsisolate.survey import Dom0
@@ -54,25 +54,64 @@ def sync_bridges(dom0: Dom0, names: Iterable[str], dry_run: bool) -> Iterator[Br
     """Reconcile bridges one after the other; a failure of one does not stop the rest."""
     names = list(names)
     dead = find_dead(dom0, names)
-    overdue = frozenset() if dry_run else wait_for_bridges(dom0, names)
-
-    def spare(registry: Registry, vif: Vif) -> bool:
-        """Leave VIFs alone that nobody knows any more, and those that have come into doubt since.
-
-        For the latter an admin's next write has begun.
-        """
-        return keeps_flows(registry, vif) or vif.number not in overdue and keeps_policy(
-            registry, vif, dom0.configuration.config)
-
+    if not dry_run:
+        yield from _sync_patiently(dom0, names, dead)
+        return
     for name in names:
         try:
-            if dry_run:
-                with bridge_lock(name, LOCK_DEADLINE_S):
-                    yield preview_bridge(dom0, name, dead, keeps_flows)
-            else:
-                yield sync_bridge(dom0, name, dead, spare, LOCK_DEADLINE_S)
+            with bridge_lock(name, LOCK_DEADLINE_S):
+                yield preview_bridge(dom0, name, dead, keeps_flows)
         except XsisolateError as error:
-            yield BridgeSync(name, error=str(error), exit_code=error.exit_code)
+            yield _failed(name, error)
+
+
+def _sync_patiently(dom0: Dom0, names: Iterable[str],
+                    dead: FrozenSet[str]) -> Iterator[BridgeSync]:
+    """Reconcile bridges; those with VIFs in grace a second time, when that is over.
+
+    For VIFs in doubt an admin's next write has begun. Nobody else waits for them.
+    """
+    doubtful: Set[Tuple[int, int]] = set()
+    overdue: Set[Tuple[int, int]] = set()
+
+    def spare(registry: Registry, vif: Vif) -> bool:
+        """Leave VIFs alone that nobody knows any more, and those in doubt while they have grace."""
+        in_grace = vif.number not in overdue and keeps_policy(registry, vif,
+                                                              dom0.configuration.config)
+        if in_grace:
+            doubtful.add(vif.number)
+        return in_grace or keeps_flows(registry, vif)
+
+    waiting: Dict[str, BridgeSync] = {}
+    for name in names:
+        doubtful.clear()
+        outcome = _try_to_sync(dom0, name, dead, spare)
+        if doubtful and not outcome.error:
+            waiting[name] = outcome
+        else:
+            yield outcome
+    if waiting:
+        overdue.update(wait_for_bridges(dom0, list(waiting)))
+    for name, outcome in waiting.items():
+        yield _together(outcome, _try_to_sync(dom0, name, dead, spare))
+
+
+def _try_to_sync(dom0: Dom0, name: str, dead: FrozenSet[str], spare: Spare) -> BridgeSync:
+    try:
+        return sync_bridge(dom0, name, dead, spare, LOCK_DEADLINE_S)
+    except XsisolateError as error:
+        return _failed(name, error)
+
+
+def _failed(name: str, error: XsisolateError) -> BridgeSync:
+    return BridgeSync(name, error=str(error), exit_code=error.exit_code)
+
+
+def _together(first: BridgeSync, second: BridgeSync) -> BridgeSync:
+    """Return what two runs have done to a bridge."""
+    return second._replace(
+        diff=FlowDiff(first.diff.add + second.diff.add, first.diff.delete + second.diff.delete),
+        settings=first.settings + second.settings, dead=first.dead + second.dead)
 
 
 def sync_bridge(dom0: Dom0, name: str, dead: FrozenSet[str], spare: Spare,

@@ -64,17 +64,40 @@ def test_grace(host: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     assert can_talk(a, '10.9.0.12') and state(host) == before
 
 
-def test_write_begins_between_wait_and_lock(host: Sandbox,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    """An admin's first write comes after the wait: the VIF keeps what was proven a moment ago."""
+def test_write_begins_after_the_wait(host: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another admin's first write comes too late to be waited for: that VIF keeps what it has."""
     host.configure(SEALED)
-    a, before, real = host.vms[0], state(host), syncing_bridges.bridge_lock
+    sync()
+    (a, b), real, locks = host.vms[:2], syncing_bridges.bridge_lock, []
 
     def lock(bridge: str, deadline: float) -> Any:
-        a.set_vm_data({'xsisolate/groups': 'blue'})
+        locks.append(bridge)
+        if locks.count('xenbr0') == 2:
+            b.set_vm_data({'xsisolate/groups': 'blue'})
         return real(bridge, deadline)
 
+    a.set_vm_data({'xsisolate/groups': 'blue'})
+    before = state(host)
     monkeypatch.setattr(syncing_bridges, 'bridge_lock', lock)
-    assert sync().out.count(NOTHING) == 2 and state(host) == before
+    said = sync().out
+    assert locks.count('xenbr0') == 2 and '1 VIFs, 1 quarantined' in said, (locks, said)
+    assert [flow for flow in before['xenbr0'] if b.vifs[0].mac in flow] == [
+        flow for flow in state(host)['xenbr0'] if b.vifs[0].mac in flow]
     monkeypatch.undo()
-    assert '2 VIFs, 1 quarantined' in sync().out        # the next one waits, and ends it
+    assert '2 VIFs, 2 quarantined' in sync().out        # the next one waits, and ends it
+
+
+def test_nobody_waits_for_the_grace_of_another(host: Sandbox,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a VIF is in doubt the rest of its bridge is repaired already."""
+    host.configure(SEALED)
+    sync()
+    a, before, seen = host.vms[0], state(host), []
+    a.set_vm_data({'xsisolate/groups': 'blue'})
+    host.ovs.ofctl('-O', 'OpenFlow14', 'del-flows', 'xenbr0',
+                   'cookie=0x5849534f00000000/-1')
+    assert state(host) != before
+    monkeypatch.setattr(grace, 'sleep', during(lambda: seen.append(state(host) == before)))
+    said = sync().out
+    assert seen == [True] and '2 VIFs, 1 quarantined' in said, said
+    assert ' 0 flows added' not in said.splitlines()[-2], said      # what both runs have done

@@ -17,7 +17,8 @@ HEXTETS = 8
 QUOTE_LIMIT = 64    # of a hostile value, this much goes into a log line
 
 OCTET = re.compile('[0-9]{1,3}')
-HEXTET = re.compile('[0-9a-fA-F]{1,4}')
+OCTETS = {str(number): number for number in range(256)}
+EIGHT_HEXTETS = re.compile('[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}')
 LENGTH = re.compile('0|[1-9][0-9]{0,2}')
 DIGITS = re.compile('[0-9]{1,3}')
 MAC = re.compile('[0-9a-f]{2}(?::[0-9a-f]{2}){5}')
@@ -181,15 +182,20 @@ def _parse_value(address: str, text: str) -> Tuple[int, int]:
 
 
 def _parse_ipv4(address: str, text: str) -> int:
+    try:
+        one, two, three, four = [OCTETS[octet] for octet in address.split('.')]
+    except (KeyError, ValueError):
+        raise _why_no_ipv4(address, text) from None
+    return one << 24 | two << 16 | three << 8 | four
+
+
+def _why_no_ipv4(address: str, text: str) -> PolicyError:
     octets = address.split('.')
     if len(octets) != 4 or not all(OCTET.fullmatch(octet) for octet in octets):
-        raise _wrong(text, 'is no IPv4 or IPv6 address or network')
+        return _wrong(text, 'is no IPv4 or IPv6 address or network')
     if any(len(octet) > 1 and octet[0] == '0' for octet in octets):
-        raise _wrong(text, 'has leading zeros, which some programs read as octal')
-    if max(map(int, octets)) > 255:
-        raise _wrong(text, 'is no IPv4 address: %d is more than 255'
-                     % max(map(int, octets)))
-    return int('%02x%02x%02x%02x' % tuple(map(int, octets)), 16)
+        return _wrong(text, 'has leading zeros, which some programs read as octal')
+    return _wrong(text, 'is no IPv4 address: %d is more than 255' % max(map(int, octets)))
 
 
 def _parse_ipv6(address: str, text: str) -> int:
@@ -204,8 +210,7 @@ def _parse_ipv6(address: str, text: str) -> int:
     if gap and missing > 0:
         groups += ['0'] * missing
     groups += after
-    if len(groups) != HEXTETS or (gap and missing < 1) or not all(
-            HEXTET.fullmatch(group) for group in groups):
+    if (gap and missing < 1) or not EIGHT_HEXTETS.fullmatch(':'.join(groups)):
         raise _wrong(text, 'is no IPv6 address')
     return int(''.join(group.zfill(4) for group in groups), 16)
 
