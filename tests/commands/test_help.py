@@ -47,6 +47,13 @@ def test_the_man_page_has_every_command() -> None:
     assert set(man_page()) == set(COMMANDS)
 
 
+@pytest.mark.parametrize('command', sorted(COMMANDS))
+def test_a_command_is_found_without_the_others(command: str) -> None:
+    alone = find_commands(cli.build_parser(command))
+    assert alone[command].format_help() == COMMANDS[command].format_help()
+    assert len(alone) < 3
+
+
 @pytest.mark.parametrize('command, flag', sorted(flags()))
 def test_the_man_page_has_every_flag(command: str, flag: str) -> None:
     assert re.search(r'(?<![\w-])%s(?![\w-])' % re.escape(flag), man_page()[command]), flag
