@@ -56,17 +56,17 @@ def read_vm_uuid(store: Xenstore, domid: int) -> str:
     return uuid
 
 
-def canonical_uuid(store: Xenstore, vm_uuid: str) -> str:
-    """Return the uuid that the VM has before and after a migration."""
+def read_identity(store: Xenstore, vm_uuid: str,
+                  devid: int) -> Tuple[VifMetadata, Identity, bool]:
+    """Return a VIF's metadata, what its seal is made for, and whether its VM is migrating here.
+
+    The seal is made for the uuid that the VM has before and after a migration.
+    """
+    metadata = read_metadata(vm_uuid, str(devid))
     found = store.read_named('/vm/' + vm_uuid, ('final-uuid', 'origin-uuid'))
     other = found.get('final-uuid') or found.get('origin-uuid') or b''
-    return (other.decode('utf-8', 'replace') or vm_uuid).lower()
-
-
-def read_identity(store: Xenstore, vm_uuid: str, devid: int) -> Tuple[VifMetadata, Identity]:
-    """Return a VIF's metadata, and what its seal is made for."""
-    metadata = read_metadata(vm_uuid, str(devid))
-    return metadata, Identity(canonical_uuid(store, vm_uuid), str(devid), metadata.mac)
+    uuid = (other.decode('utf-8', 'replace') or vm_uuid).lower()
+    return metadata, Identity(uuid, str(devid), metadata.mac), 'final-uuid' in found
 
 
 def read_vif(store: Xenstore, domid: int, vm_uuid: str, devid: int,
@@ -75,8 +75,7 @@ def read_vif(store: Xenstore, domid: int, vm_uuid: str, devid: int,
 
     Raises UnknownVif if the host does not know the VIF.
     """
-    metadata, identity = read_identity(store, vm_uuid, devid)
-    arriving = store.read('/vm/%s/final-uuid' % vm_uuid) is not None
+    metadata, identity, arriving = read_identity(store, vm_uuid, devid)
     try:
         policy = _resolve(store, domid, metadata, identity, configuration)
     except PolicyError as error:

@@ -97,7 +97,7 @@ def wait_for(store: Xenstore, domid: int, devid: int, wanted: Optional[str],
 def read_state(store: Xenstore, domid: int, devid: int) -> Tuple[Optional[str], Sealing]:
     """Return a VIF's seal, and how it and vm-data go together."""
     vm_uuid = (store.read_text('/local/domain/%d/vm' % domid) or '')[len('/vm/'):]
-    metadata, identity = read_identity(store, vm_uuid, devid)
+    metadata, identity, _ = read_identity(store, vm_uuid, devid)
     seal = metadata.other_config.get(SEAL_KEY)
     return seal, _judge(store, domid, identity, seal)
 

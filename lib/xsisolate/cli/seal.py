@@ -79,7 +79,7 @@ def run_local(arguments: argparse.Namespace) -> int:
     """Run the command for a VIF of this host, from xenstore and metadata."""
     domid, devid = arguments.local
     with Xenstore() as store:
-        metadata, vif = read_identity(store, read_vm_uuid(store, domid), devid)
+        metadata, vif, _ = read_identity(store, read_vm_uuid(store, domid), devid)
         policy = read_policy(store, domid, vif)
     seal = metadata.other_config.get(SEAL_KEY)
     state = judge(vif, seal, policy)

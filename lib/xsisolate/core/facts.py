@@ -105,7 +105,7 @@ def isolated_links(items: Iterable[Item]) -> IsolatedLinks:
 def possible_owners(items: Iterable[Item], addresses: Iterable[Prefix]) -> List[Item]:
     """Return the endpoints whose facts mention one of the addresses; parsing all takes longer."""
     marks = ['%x.%x.%x.' % address for address in addresses]
-    return [item for item in endpoints(items) if any([mark in item.facts for mark in marks])]
+    return endpoints([item for item in items if any([mark in item.facts for mark in marks])])
 
 
 def takes_turns(endpoint: Item) -> bool:

@@ -22,20 +22,22 @@ class Conflict(PolicyError):
 def check_mac(items: Mapping[Key, Item], endpoint: Key, mac: str, vm_uuid: str) -> None:
     """Raise Conflict if an endpoint is another VM's; one VM's NICs may share theirs."""
     item = items.get(endpoint)
-    users = ports_of(items.values(), endpoint)
-    if item and item.facts and users and parse_facts(item).vm_uuid != vm_uuid:
+    owner = parse_facts(item).vm_uuid if item and item.facts else vm_uuid
+    users = ports_of(items.values(), endpoint) if owner != vm_uuid else ()
+    if users:
         raise Conflict('MAC address %s is already in use on this network by %s of VM %s: give '
-                       'one of the VMs another' % (mac, users[0].name, parse_facts(item).vm_uuid))
+                       'one of the VMs another' % (mac, users[0].name, owner))
 
 
 def assign_owners(items: Mapping[Key, Item], endpoint: Key, network: int,
                   addresses: Iterable[Prefix], groups: Tuple[int, ...]) -> Dict[Prefix, int]:
     """Return of which address an endpoint is the nth owner, or raise Conflict."""
-    alive = {ref for item in items.values() if item.key.kind is Kind.PORT for ref in item.refs}
     addresses = sorted(addresses)
-    others = [(item, parse_facts(item)) for item in possible_owners(items.values(), addresses)
-              if item.key != endpoint and item.key in alive
-              and split_endpoint(item)[0] == network]
+    possible = [item for item in possible_owners(items.values(), addresses)
+                if item.key != endpoint and split_endpoint(item)[0] == network]
+    alive = {ref for item in items.values() if item.key.kind is Kind.PORT
+             for ref in item.refs} if possible else ()
+    others = [(item, parse_facts(item)) for item in possible if item.key in alive]
     return {address: _turn(items, address, groups,
                            [other for other in others if address in other[1].owners])
             for address in addresses}

@@ -11,7 +11,8 @@ from xsisolate.core.flows.stages import Attachment
 from xsisolate.core.items import Item, make_item
 from xsisolate.core.model import EffectivePolicy, Group, Peer, Prefix
 from xsisolate.core.vif import Surroundings
-from xsisolate.hints import Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
+from xsisolate.hints import (Dict, FrozenSet, Iterable, Iterator, List, Mapping, Optional, Set,
+                             Tuple)
 
 GROUP, SPREAD = 'group ', 'spread '
 
@@ -24,6 +25,17 @@ def free_key(items: Mapping[Key, Item], kind: Kind, wanted: int) -> Key:
     while key in items:
         key = Key(kind, key.id + 1)
     return key
+
+
+def find_key(items: Items, kind: Kind, name: str, likely: int) -> Optional[Key]:
+    """Return the key of the item of a kind that has a name; it is looked for at `likely` first."""
+    key = Key(kind, likely)
+    if key in items and items[key].name == name:
+        return key
+    for key, item in items.items():
+        if key.kind is kind and item.name == name:
+            return key
+    return None
 
 
 def group_name(group: str) -> str:
@@ -74,11 +86,10 @@ def spread_keys(asked: Mapping[str, Key]) -> List[Key]:
 
 
 def _find(items: Items, name: str) -> Key:
-    for key, item in items.items():
-        if key.kind is Kind.PEERS and item.name == name:
-            return key
-    key = free_key(items, Kind.PEERS, 1)
-    items[key] = Item(key, name)
+    key = find_key(items, Kind.PEERS, name, 1)
+    if key is None:
+        key = free_key(items, Kind.PEERS, 1)
+        items[key] = Item(key, name)
     return key
 
 

@@ -6,6 +6,9 @@ from xsisolate.hints import Dict, List, Optional, Tuple
 NAMED: Dict[Tuple[str, str], Tuple[int, Field]] = {
     (field.name, field.under): (order, field) for order, field in enumerate(MATCHED)}
 NUMBERED: Dict[int, Field] = {field.header: field for field in MATCHED}
+# Registers hold the addresses of members by the ten thousand.
+REGISTERS = {field.header.to_bytes(4, 'big'): field.name + '=' for field in MATCHED
+             if field.form == 'number'}
 # ... which OpenFlow 1.5 has, and before it an extension of the Open Networking Foundation.
 ONF = bytes.fromhex('4f4e4600')
 EXTENSION = 0xffff
@@ -91,6 +94,10 @@ def _piece(found: Tuple[int, Field], value: int, mask: Optional[int] = None) -> 
 
 def _decode_piece(piece: bytes) -> Tuple[str, str]:
     """Return ('', word) of a field; of the protocols' fields (name, number)."""
+    register = REGISTERS.get(piece[:4])
+    if register:
+        value = int.from_bytes(piece[4:], 'big')
+        return '', register + ('0x%x' % value if value else '0')
     head = int.from_bytes(piece[:4], 'big')
     masked = head & MASKED
     data = piece[8:] if head >> 16 == EXTENSION and piece[4:8] == ONF else piece[4:]
