@@ -54,15 +54,19 @@ class Crowd:
         self._last = 1000       # far from the domains of VMs that live
         self.residents: List[Resident] = []
 
-    def add(self, policies: Sequence[Mapping[str, str]], count: int = 1) -> List[Resident]:
-        """Make a VIF for each policy, not plugged yet; XAPI locks it to the same addresses."""
-        made = [self._resident(policy, count) for policy in policies]
+    def add(self, policies: Sequence[Mapping[str, str]],
+            stock_script: str = '') -> List[Resident]:
+        """Make a VIF for each policy, not plugged yet; XAPI locks it to the same addresses.
+
+        With a `stock_script` XAPI's locking is all that there is.
+        """
+        made = [self._resident(policy, stock_script) for policy in policies]
         ip(['link add %s type veth peer name far%d' % (one.device, one.domain.domid)
             for one in made])
         self.residents += made
         return made
 
-    def _resident(self, policy: Mapping[str, str], count: int) -> Resident:
+    def _resident(self, policy: Mapping[str, str], stock_script: str) -> Resident:
         self._last += 1
         domain = Domain(self._last, str(uuids.uuid4()), 'resident%d' % self._last)
         own = {version: tuple(address for key, text in policy.items()
@@ -71,7 +75,10 @@ class Crowd:
         vif = VifRecord(0, '02:00:00:01:%02x:%02x' % divmod(self._last, 256), self.bridge,
                         str(uuids.uuid4()), self.dom0.network_uuid(self.bridge),
                         locking_mode='locked', ipv4_allowed=own[4], ipv6_allowed=own[6])
-        vif = vif._replace(other_config={SEAL: seal(domain.uuid, vif, policy)})
+        if stock_script:
+            policy, vif = {}, vif._replace(private={'setup-vif-rules': stock_script})
+        else:
+            vif = vif._replace(other_config={SEAL: seal(domain.uuid, vif, policy)})
         self.dom0.toolstack.create(domain, policy_keys(policy))
         self.dom0.toolstack.add_vif(domain, vif)
         return Resident(domain, vif)

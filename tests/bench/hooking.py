@@ -1,40 +1,44 @@
 """How long hooks take: by a VIF's addresses, and by what else the bridge carries."""
 import os
 import subprocess
-from typing import Dict, List, NamedTuple, Optional, Sequence
+import time
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from bench.crowd import (Crowd, Resident, isolated, plug_call, refresh_call, unplug_call,
                          write_members)
-from bench.measure import Series, bare, call, count_programs, in_turns, timed
+from bench.measure import bare, call, count_programs, in_turns, timed
+from bench.stock import StockHooks, is_locked
+from bench.table import Row
 from lab.hooks import Hooks
-from lab.process import run
+from lab.process import LabError, run
 from lab.sandbox import Sandbox
 
 ADDRESSES = (1, 10, 100)
 BRIDGE = 'xenbr0'
 FIRST = 300         # addresses of the VIFs that are measured; the crowd's come before
-
-
-class StockHooks(Hooks):
-    """The stock scripts, from a folder that is no part of the project."""
-
-    def path(self, hook: str) -> str:
-        """Return a script's path; the vif script is vif-real there."""
-        return os.path.join(self.folder, 'vif-real' if hook == 'vif' else hook)
+BARE, ONLINE, FILTER = 'interpreter', 'vif online', 'setup-vif-rules filter'
+STOCK = 'stock '
 
 
 class Point(NamedTuple):
-    """What was measured in one situation; series by what was done."""
+    """What was measured in one situation; times in ms by what was done."""
 
     title: str
     x: int
-    series: Dict[str, Series]
+    times: Dict[str, List[float]]
+
+    @property
+    def rows(self) -> List[Row]:
+        """The same, ours and theirs side by side."""
+        return [Row(label, 'ms', times, self.times.get(STOCK + label, ()), self.times[BARE])
+                for label, times in self.times.items() if not label.startswith(STOCK)]
 
 
 class Stage:
     """A bridge, and the hooks that are measured on it."""
 
-    def __init__(self, dom0: Sandbox, hooks: Hooks, stock: Optional[Hooks], rounds: int) -> None:
+    def __init__(self, dom0: Sandbox, hooks: Hooks, stock: Optional[StockHooks],
+                 rounds: int) -> None:
         self.dom0, self.hooks, self.stock, self.rounds = dom0, hooks, stock, rounds
         self.crowd = Crowd(dom0, BRIDGE)
 
@@ -64,39 +68,45 @@ class Stage:
 
     def sync(self) -> float:
         """Run `xsisolate sync`; return the milliseconds it took."""
-        interpreter = str(self.hooks.interpreter)
         library = os.path.join(os.path.dirname(self.hooks.folder), 'lib')
-        return timed([interpreter, '-m', 'xsisolate', 'sync'],
+        return timed([str(self.hooks.interpreter), '-m', 'xsisolate', 'sync'],
                      {'PYTHONPATH': library, 'LC_ALL': 'C'})
 
+    def syncs(self, rounds: int) -> List[Row]:
+        """Measure syncs of the bridge as it is: from nothing, and with nothing to do."""
+        def from_nothing() -> float:
+            self.dom0.ovs.ofctl('-O', 'OpenFlow14', 'del-flows', BRIDGE,
+                                'cookie=0x5849534f00000000/0xffffffff00000000')
+            return self.sync()
+
+        times = in_turns(rounds, {BARE: self._bare(), 'xsisolate sync, from nothing': from_nothing,
+                                  'xsisolate sync, with nothing to do': self.sync})
+        return [Row(label, 'ms', taken, (), times[BARE]) for label, taken in times.items()]
+
+    def _bare(self) -> Callable[[], float]:
+        return bare(str(self.hooks.interpreter))
+
     def _point(self, title: str, x: int, count: int) -> Point:
-        plugged, guest = self.crowd.add([isolated(FIRST, count), isolated(FIRST + 1, count)], count)
+        plugged, guest = self.crowd.add([isolated(FIRST, count), isolated(FIRST + 1, count)])
         call(self.hooks, plug_call(self.hooks, guest))
-        works = {'bare interpreter': bare(str(self.hooks.interpreter)),
-                 'vif online': lambda: self._plug(self.hooks, plugged),
-                 'setup-vif-rules filter': lambda: call(
-                     self.hooks, refresh_call(self.hooks, guest)),
+        works = {BARE: self._bare(), ONLINE: lambda: self._plug(plugged),
+                 FILTER: lambda: call(self.hooks, refresh_call(self.hooks, guest)),
                  'ovs-vsctl add-port alone': lambda: self._add_port(plugged)}
+        theirs: List[Resident] = []
         if self.stock:
-            other, = self.crowd.add([isolated(FIRST + 2, count)], count)
-            stock = self.stock
-            works['stock vif online'] = lambda: self._plug(stock, other)
-            works['stock setup-vif-rules filter'] = lambda: self._refresh(stock, other)
-        series = in_turns(self.rounds, works)
-        for one in self.crowd.residents[-(3 if self.stock else 2):]:
-            call(self.hooks, unplug_call(self.hooks, one))
-        self.crowd.remove(self.crowd.residents[-(3 if self.stock else 2):])
-        return Point(title, x, series)
+            theirs = self._stock_residents(FIRST + 2, 2, count)
+            works.update(self._stock_works(self.stock, theirs, count))
+        times = in_turns(self.rounds, works, [
+            label for label in works if label.startswith(STOCK) and count == ADDRESSES[-1]])
+        call(self.hooks, unplug_call(self.hooks, guest))
+        self.crowd.remove([plugged, guest] + theirs)
+        if self.stock:      # which forget the flows of a port that has gone
+            self.dom0.ovs.ofctl('del-flows', BRIDGE, 'cookie=1/-1')
+        return Point(title, x, times)
 
-    def _plug(self, hooks: Hooks, one: Resident) -> float:
-        took = call(hooks, plug_call(hooks, one))
-        call(hooks, unplug_call(hooks, one))
-        return took
-
-    def _refresh(self, hooks: Hooks, one: Resident) -> float:
-        call(hooks, plug_call(hooks, one))
-        took = call(hooks, refresh_call(hooks, one))
-        call(hooks, unplug_call(hooks, one))
+    def _plug(self, one: Resident) -> float:
+        took = call(self.hooks, plug_call(self.hooks, one))
+        call(self.hooks, unplug_call(self.hooks, one))
         return took
 
     def _add_port(self, one: Resident) -> float:
@@ -105,34 +115,96 @@ class Stage:
         run(['ovs-vsctl', 'del-port', one.device])
         return took
 
-    def programs(self) -> Dict[str, int]:
-        """Return how many programs each hook starts."""
-        one, = self.crowd.add([isolated(FIRST)])
-        counts = {}
-        for label, step in (('vif online', plug_call(self.hooks, one)),
-                            ('setup-vif-rules filter', refresh_call(self.hooks, one)),
-                            ('vif remove', unplug_call(self.hooks, one))):
-            counts[label] = count_programs(self.hooks.start_of(step.hook) + list(step.args),
-                                           step.environment)
+    # --- the stock scripts ---
+
+    def _stock_residents(self, first: int, number: int, count: int = 1) -> List[Resident]:
+        assert self.stock
+        return self.crowd.add([isolated(first + at, count) for at in range(number)],
+                              self.stock.path('setup-vif-rules'))
+
+    def _stock_works(self, stock: StockHooks, residents: Sequence[Resident],
+                     count: int) -> Dict[str, Callable[[], float]]:
+        plugged, guest = residents
+
+        def locked(one: Resident, took: float) -> float:
+            if not self._is_locked(one, count):
+                raise LabError('the stock scripts have not locked %s: it has not the %d+%d '
+                               'addresses\' flows' % (one.device, count, count))
+            return took
+
+        def online() -> float:
+            took = locked(plugged, call(stock, plug_call(stock, plugged)))
+            call(stock, unplug_call(stock, plugged))
+            return took
+
+        call(stock, plug_call(stock, guest))
+        return {STOCK + ONLINE: online, STOCK + FILTER: lambda: locked(
+            guest, call(stock, refresh_call(stock, guest)))}
+
+    def _is_locked(self, one: Resident, count: int = 1) -> bool:
+        return is_locked(self.dom0.ovs, BRIDGE, one.device, count, count)
+
+    # --- programs started, plugs at once ---
+
+    def programs(self) -> List[Row]:
+        """Count the programs that each hook starts."""
+        ours = self._programs(self.hooks, *self.crowd.add([isolated(FIRST)]))
+        theirs = self._programs(self.stock, *self._stock_residents(FIRST, 1)) \
+            if self.stock else {}
+        return [Row(label + ' starts', 'execs', [count], [theirs[label]] if theirs else ())
+                for label, count in ours.items()]
+
+    def _programs(self, hooks: Hooks, one: Resident) -> Dict[str, int]:
+        counts = {label: count_programs(hooks.start_of(step.hook) + list(step.args),
+                                        step.environment)
+                  for label, step in ((ONLINE, plug_call(hooks, one)),
+                                      (FILTER, refresh_call(hooks, one)),
+                                      ('vif remove', unplug_call(hooks, one)))}
         self.crowd.remove([one])
         return counts
 
-    def at_once(self, hooks: Hooks, count: int) -> float:
-        """Return the milliseconds in which that many VIFs are plugged at the same time."""
-        residents = self.crowd.add([isolated(FIRST + number) for number in range(count)])
+    def at_once(self, count: int, rounds: int) -> Tuple[List[Row], str]:
+        """Plug many VIFs at the same time, each time on a bridge that is new and empty.
+
+        What comes of it is ms for each plug that succeeded; and words about those that did not.
+        """
+        ours: List[float] = []
+        theirs: List[float] = []
+        interpreter: List[float] = []
+        fine = 0
+        for _ in range(rounds):
+            interpreter.append(self._bare()())
+            took, plugged = self._at_once(self.hooks, self.crowd.add(
+                [isolated(FIRST + number) for number in range(count)]))
+            if plugged != count:
+                raise LabError('%d of %d plugs succeeded' % (plugged, count))
+            ours.append(took / count)
+            if self.stock:
+                took, plugged = self._at_once(self.stock, self._stock_residents(FIRST, count))
+                theirs.append(took / max(plugged, 1))
+                fine += plugged
+        words = 'of %d plugs by the stock scripts %d succeeded, with all flows' % (
+            count * rounds, fine) if self.stock else ''
+        return [Row('%d plugs at once, for each that succeeds' % count, 'ms', ours, theirs,
+                    interpreter)], words
+
+    def _at_once(self, hooks: Hooks, residents: List[Resident]) -> Tuple[float, int]:
+        """Return the milliseconds until all plugs have ended, and how many succeeded."""
+        self.dom0.ovs.vsctl('--if-exists', 'del-br', BRIDGE)
+        self.dom0.add_bridge(BRIDGE)
         calls = [plug_call(hooks, one) for one in residents]
-        began = os.times().elapsed
+        began = time.perf_counter()
         running = [subprocess.Popen(hooks.start_of(one.hook) + list(one.args), cwd='/',
                                     env=dict(one.environment), stdin=subprocess.DEVNULL,
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                    for one in calls]
         codes = [process.wait() for process in running]
-        took = (os.times().elapsed - began) * 1000
-        assert not any(codes), codes
-        for one in residents:
-            call(hooks, unplug_call(hooks, one))
+        took = (time.perf_counter() - began) * 1000
+        fine = sum(not code and (hooks is self.hooks or self._is_locked(one))
+                   for code, one in zip(codes, residents))
+        self.dom0.ovs.vsctl('del-br', BRIDGE)
         self.crowd.remove(residents)
-        return took
+        return took, fine
 
     def flows(self) -> int:
         """Return how many flows of ours the bridge carries."""

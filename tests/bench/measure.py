@@ -2,26 +2,12 @@
 import os
 import subprocess
 import time
-from statistics import median
-from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence
+from typing import Callable, Collection, Dict, List, Mapping, Sequence
 
 from lab.hooks import Call, Hooks
 from lab.process import LabError
 
-
-class Series(NamedTuple):
-    """How long something took, in ms, each time."""
-
-    label: str
-    times: List[float]
-
-    @property
-    def median(self) -> float:
-        """The middle one."""
-        return median(self.times)
-
-    def __str__(self) -> str:
-        return '%7.1f   (%.1f to %.1f)' % (self.median, min(self.times), max(self.times))
+SELDOM = 3      # what takes seconds is done in every third round
 
 
 def timed(argv: Sequence[str], environment: Mapping[str, str]) -> float:
@@ -41,15 +27,18 @@ def call(hooks: Hooks, one: Call) -> float:
     return timed(hooks.start_of(one.hook) + list(one.args), one.environment)
 
 
-def in_turns(rounds: int, works: Mapping[str, Callable[[], float]]) -> Dict[str, Series]:
+def in_turns(rounds: int, works: Mapping[str, Callable[[], float]],
+             seldom: Collection[str] = ()) -> Dict[str, List[float]]:
     """Do each work once a round; a first round warms caches and does not count."""
     times: Dict[str, List[float]] = {label: [] for label in works}
     for number in range(rounds + 1):
         for label, work in works.items():
+            if label in seldom and number and number % SELDOM != 1:
+                continue
             took = work()
             if number:
                 times[label].append(took)
-    return {label: Series(label, taken) for label, taken in times.items()}
+    return times
 
 
 def bare(interpreter: str) -> Callable[[], float]:

@@ -3,10 +3,10 @@ import json
 import struct
 import sys
 import time
-from statistics import median
 from typing import Callable, Dict, List, NamedTuple
 
 from bench.crowd import write_members
+from bench.table import Row
 from lab.process import LabError
 from lab.sandbox import Sandbox
 from lab.vm import Vm
@@ -30,23 +30,7 @@ for number in range(int(sys.argv[2])):      # a SYN that the server's queue drop
     times.append(time.perf_counter() - began); one.close()
 print(1 / sorted(times)[len(times) // 2])
 '''
-
-
 TRIES = 20
-
-
-class Measure(NamedTuple):
-    """Something measured on both bridges."""
-
-    title: str
-    unit: str
-    plain: List[float]
-    ours: List[float]
-
-    @property
-    def ratio(self) -> float:
-        """Isolated against plain."""
-        return median(self.ours) / median(self.plain)
 
 
 class Pair(NamedTuple):
@@ -57,7 +41,7 @@ class Pair(NamedTuple):
 
 
 def measure_plane(dom0: Sandbox, bridges: Dict[str, Pair], rounds: int,
-                  seconds: int) -> List[Measure]:
+                  seconds: int) -> List[Row]:
     """Measure on the bridges `plain` and `ours` in turns."""
     for pair in bridges.values():
         pair.server.serve(7)
@@ -75,7 +59,7 @@ def measure_plane(dom0: Sandbox, bridges: Dict[str, Pair], rounds: int,
             for name, pair in bridges.items():
                 taken[name].append(work(pair))
         title, unit = label.split('|')
-        found.append(Measure(title, unit, taken['plain'], taken['ours']))
+        found.append(Row(title, unit, taken['ours'], taken['plain']))
     return found
 
 
