@@ -4,8 +4,9 @@ A scenario is a bridge, what the configuration says, and the VIFs on it.
 """
 from typing import FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
+from core.ofctl import format_add
 from xsisolate.core.address import eui64_link_local, parse_prefix
-from xsisolate.core.flow import Flow, format_add
+from xsisolate.core.flow import Flow
 from xsisolate.core.flows.delivery import Topology
 from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.items import Registry, header_flow, parse_registry

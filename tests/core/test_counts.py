@@ -1,9 +1,10 @@
 """Packets that were dropped, from the switch's dump to numbers by VIF."""
 import pytest
 
+from core.ofctl import format_add
 from xsisolate.core.cookie import HEADER, HEADER_MASK, OWNER_MASK, Key, Kind, port_id
 from xsisolate.core.counts import KINDS, Counted, Drops, count_drops, parse_counts
-from xsisolate.core.flow import Flow, format_add
+from xsisolate.core.flow import Flow
 from xsisolate.core.flows.decision import isolation_count_flows
 from xsisolate.core.flows.identity import spoof_count_flow
 from xsisolate.core.flows.stages import SPOOFED

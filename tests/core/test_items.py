@@ -3,8 +3,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from core.ofctl import format_add, parse_dump
 from xsisolate.core.cookie import BASE, BRIDGE, HEADER, OWNER, Key, Kind
-from xsisolate.core.flow import Flow, format_add, make_flow, parse_dump
+from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.stages import REGISTRY
 from xsisolate.core.items import (FORMS, NOTE, Item, digest_flows, format_note, header_flow,
                                   is_ours, make_item, parse_record, parse_registry, reachable)

@@ -3,11 +3,11 @@ import os
 
 import pytest
 
+from core.ofctl import format_add
 from core.scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, SCENARIOS,
                             UNLOCKED, flows_of, golden_text, make_scenario, make_vif, mac_of,
                             member, prefixes, registry_of)
 from xsisolate.core.cookie import BASE, Key, Kind
-from xsisolate.core.flow import format_add
 from xsisolate.core.model import Group, Service
 from xsisolate.core.peersets import asked_groups
 from xsisolate.core.plan import disturbed, learned_flows, plan_bridge, port_key

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from core.matches import disagreements
+from core.ofctl import format_add
 from core.policies import GROUPS, scenarios, vifs
 from core.scenarios import flows_of, make_scenario, make_vif, member, prefixes, registry_of
 from xsisolate.core.cookie import HEADER, OWNER_MASK, Kind
-from xsisolate.core.flow import format_add
 from xsisolate.core.items import header_flow, parse_registry
 from xsisolate.core.model import Group, Mode
 from xsisolate.core.peersets import asked_groups

@@ -4,11 +4,12 @@ from typing import NamedTuple, Tuple
 
 import pytest
 
+from core.ofctl import format_add
 from core.scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, SCENARIOS,
                             UNLOCKED, flows_of, make_policy, make_scenario, make_vif, mac_of,
                             member, rules)
 from xsisolate.core.cookie import BASE, HEADER, OWNER, Key, Kind
-from xsisolate.core.flow import Flow, FlowDiff, format_add, make_flow
+from xsisolate.core.flow import Flow, FlowDiff, make_flow
 from xsisolate.core.flows.stages import REGISTRY
 from xsisolate.core.items import NOTE, format_note
 from xsisolate.core.model import Mode

@@ -1,8 +1,9 @@
 """What we say in OpenFlow is what ovs-ofctl would have said, and we read what it reads."""
 import pytest
 
+from core.ofctl import format_bundle, parse_dump
 from core.scenarios import SCENARIOS, flows_of
-from xsisolate.core.flow import FlowDiff, format_bundle, parse_dump
+from xsisolate.core.flow import FlowDiff
 from xsisolate.dom0 import openflow
 from xsisolate.errors import HostError
 
@@ -22,7 +23,7 @@ def test_both_ways(switch, bridge, name):
     openflow.apply_diff(bridge, FlowDiff(delete=tuple(flows)))
     assert dump(switch, bridge) == frozenset()
     switch.ofctl(*OFCTL, '--bundle', 'add-flows', bridge, '-',
-                 stdin=format_bundle(FlowDiff(add=tuple(flows))))
+                 stdin=format_bundle(flows))
     assert openflow.read_flows(bridge) == flows
     openflow.apply_diff(bridge, FlowDiff(delete=tuple(flows)))
 

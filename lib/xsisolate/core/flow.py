@@ -1,4 +1,4 @@
-"""A flow as a value, and its text as ovs-ofctl(8) writes and reads it.
+"""A flow as a value, and how ovs-ofctl(8) prints it.
 
 ovs-ofctl silently widens what it does not like: a match without its
 prerequisite loses a field, 10.0.0.300 becomes 10.0.0.44. So flows are written
@@ -8,7 +8,7 @@ written is compared with what the switch says it has.
 import re
 
 from xsisolate.errors import HostError
-from xsisolate.hints import AbstractSet, FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
+from xsisolate.hints import AbstractSet, Iterable, Iterator, NamedTuple, Tuple
 
 
 class Flow(NamedTuple):
@@ -57,11 +57,6 @@ def sort_match(match: str) -> str:
     return ','.join(words).lstrip(',')      # what is empty sorts first
 
 
-def parse_dump(text: str) -> FrozenSet[Flow]:
-    """Return the flows in the output of `ovs-ofctl --no-stats --no-names dump-flows`."""
-    return frozenset(flow for line in text.splitlines() for flow in parse_line(line))
-
-
 def parse_line(line: str) -> Iterator[Flow]:
     """Yield the flow of one line of a dump, nothing for a heading."""
     found = DUMP_LINE.match(line)
@@ -75,32 +70,9 @@ def parse_line(line: str) -> Iterator[Flow]:
                    int(found.group('cookie') or '0', 16))
 
 
-def format_add(flow: Flow) -> str:
-    """Return the bundle line that adds a flow."""
-    return 'add cookie=0x%x,table=%d,priority=%d%s,actions=%s' % (
-        flow.cookie, flow.table, flow.priority, flow.match and ',' + flow.match, flow.actions)
-
-
-def format_delete(flow: Flow) -> str:
-    """Return the bundle line that deletes this flow if it is still ours."""
-    return 'delete_strict cookie=0x%x/-1,table=%d,priority=%d%s' % (
-        flow.cookie, flow.table, flow.priority, flow.match and ',' + flow.match)
-
-
 def diff_flows(desired: AbstractSet[Flow], actual: AbstractSet[Flow]) -> FlowDiff:
     """Return the least change that turns `actual` into `desired`.
 
     An orphan needs no case of its own: it is an actual flow nobody desires.
     """
     return FlowDiff(tuple(sorted(desired - actual)), tuple(sorted(actual - desired)))
-
-
-def format_bundle(diff: FlowDiff) -> str:
-    """Return a diff as the file for `ovs-ofctl --bundle add-flows`.
-
-    Deletions come first, so that they do not take away what is added; in a
-    bundle no packet sees the state between.
-    """
-    lines: List[str] = [format_delete(flow) for flow in diff.removals()]
-    lines += [format_add(flow) for flow in diff.add]
-    return '\n'.join(lines) + '\n'
