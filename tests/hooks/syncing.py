@@ -1,22 +1,19 @@
 """How tests run `xsisolate sync`, and all that they see of a host before and after."""
-import io
 import os
 import re
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Dict, Iterator, List, Sequence, Tuple
 
+from commands.commanding import DIFFERENT, DONE, Outcome, xsisolate
 from lab.hooks import REPOSITORY
 from lab.host import Host
 from lab.process import wait_until
 from lab.sandbox import Sandbox
 from net.topology import CONFIG, Net
 
-from xsisolate import cli
-
-DONE, FAILED, USAGE, BROKEN, DIFFERENT = range(5)
 # Whatever a test has left a bridge to speak.
 ANY_VERSION = 'OpenFlow10,OpenFlow11,OpenFlow13,OpenFlow14'
 # In a group's header: note:`group NAME||STAMP|DIGEST`, in hexadecimal.
@@ -27,35 +24,12 @@ STOP = '/run/stop-pinging'
 PAIR_CONFIG = ('version: 1\nunsealed: accept\ngrace: 1\n'
                'networks: {xenbr0: {subnets: [10.9.0.0/24]}}\n')
 NOTHING = '0 flows added, 0 deleted, 0 settings changed, 0 dead ports removed'
-
-
 State = Dict[str, List[str]]
-
-
-class Outcome(NamedTuple):
-    """What the command said, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> List[str]:
-        """What it printed, line by line."""
-        return self.out.splitlines()
 
 
 def sync(*arguments: str, code: int = DONE) -> Outcome:
     """Run the command in this process, which saves a third of a second; check its exit code."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            result = cli.main(['sync'] + list(arguments))
-        except SystemExit as end:       # argparse
-            result = end.code if isinstance(end.code, int) else 1
-    outcome = Outcome(result, out.getvalue(), err.getvalue())
-    assert outcome.code == code and 'Traceback' not in outcome.err, outcome
-    return outcome
+    return xsisolate('sync', *arguments, code=code)
 
 
 def program(*arguments: str, python: str = sys.executable) -> Outcome:

@@ -3,13 +3,14 @@ from typing import Iterator
 
 import pytest
 
+from commands.commanding import DIFFERENT
 from lab.process import ip, wait_until
 from lab.sandbox import Sandbox
 from lab.vm import GuestAddresses
 from net.topology import CONFIG, Net
 
-from syncing import (BLUE, DIFFERENT, RED, VRRP, assert_in_sync, ours, pinging, start_town, state,
-                     sync, watched)
+from syncing import (BLUE, RED, VRRP, assert_in_sync, ours, pinging, start_town, state, sync,
+                     watched)
 
 pytestmark = pytest.mark.any_python
 

@@ -5,6 +5,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
 import pytest
 
+from commands.commanding import DIFFERENT
 from lab.process import run
 from lab.sandbox import Sandbox
 from lab.vm import Vm
@@ -12,8 +13,8 @@ from xsisolate.core.items import NOTE, format_note
 
 from evidence import can_talk, is_cut_off, port_settings
 from middleman import between
-from syncing import (BLUE, DIFFERENT, RED, assert_in_sync, assert_repaired, difference, flows,
-                     ours, pinging, state, sync, watched, write_members)
+from syncing import (BLUE, RED, assert_in_sync, assert_repaired, difference, flows, ours, pinging,
+                     state, sync, watched, write_members)
 
 pytestmark = pytest.mark.any_python
 

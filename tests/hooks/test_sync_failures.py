@@ -10,14 +10,15 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 
 from lab import metadata
+from commands.commanding import BROKEN, DIFFERENT, DONE, FAILED, USAGE
 from lab.process import ip
 from lab.sandbox import Sandbox
 from lab.vm import Vm
 
 from evidence import (OVSDB_SOCKET, XENSTORED_SOCKET, can_talk, external_ids, is_cut_off,
                       moved_away, ports)
-from syncing import (PAIR_CONFIG, BROKEN, DIFFERENT, DONE, FAILED, USAGE, assert_in_sync,
-                     flows, ours, program, state, sync, write_members)
+from syncing import (PAIR_CONFIG, assert_in_sync, flows, ours, program, state, sync,
+                     write_members)
 from xsisolate import gather, survey
 from xsisolate import sync as syncing_bridges
 from xsisolate.dom0 import openflow

@@ -4,10 +4,11 @@ from typing import Any, Callable, List
 
 import pytest
 
+from commands.commanding import DIFFERENT
 from lab.sandbox import Sandbox
 
 from evidence import can_talk, is_cut_off
-from syncing import DIFFERENT, NOTHING, PAIR_CONFIG, RED, assert_in_sync, state, sync
+from syncing import NOTHING, PAIR_CONFIG, RED, assert_in_sync, state, sync
 from xsisolate import grace
 from xsisolate import sync as syncing_bridges
 

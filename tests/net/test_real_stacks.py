@@ -95,7 +95,7 @@ class Town:
 
     def party(self, name: str, ip: str, ip6: str) -> Party:
         """Return a VM as the sender of frames about an address."""
-        return Party(name, self.vms[name], 'eth0', self.vms[name].mac, ip, ip6)
+        return Party(self.vms[name].mac, ip, ip6, name, self.vms[name], 'eth0')
 
 
 def dhcp_settings(network: str, prefix: str, *more: str) -> Tuple[str, ...]:

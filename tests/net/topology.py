@@ -39,14 +39,14 @@ NO_MAC = CONFIG.replace(', mac: "%s"' % GATEWAY_MAC, '')
 
 
 class Party(NamedTuple):
-    """One NIC: where it is, and its addresses. No host: a device of Dom0's own."""
+    """A NIC: its addresses, and where it is, if it is anywhere. No host: a device of Dom0's own."""
 
-    name: str
-    host: Optional[Host]
-    device: str
     mac: str
     ip: str
     ip6: str
+    name: str = ''
+    host: Optional[Host] = None
+    device: str = ''
 
     @property
     def ll(self) -> str:
@@ -106,7 +106,7 @@ class Net:
             self.dom0.add_port(bridge, device)
         if gateway:
             self.dom0.uplinks[bridge] = uplink
-            self._join(Party('gw', uplink.gateway, 'eth0', GATEWAY_MAC, '10.9.0.254', 'fd00:9::1'))
+            self._join(Party(GATEWAY_MAC, '10.9.0.254', 'fd00:9::1', 'gw', uplink.gateway, 'eth0'))
         return uplink
 
     def second_cable(self, uplink: Uplink, device: str) -> None:
@@ -123,8 +123,7 @@ class Net:
         found = uplink or self.uplinks[0]
         host = found.add_host(name, mac, '10.9.0.%d/24' % number, 'fd00:9::%x/64' % number,
                               routers=())
-        return self._join(Party(name, host, 'eth0', mac, '10.9.0.%d' % number,
-                                'fd00:9::%x' % number))
+        return self.nic(name, host, number, 'eth0', mac)
 
     def join_group(self, group: str, party: Party, bridge: str) -> None:
         """Make a machine beyond the uplink the group's member on another host."""
@@ -157,10 +156,10 @@ class Net:
         self.vms[name] = vm
         return self.nic(name, vm, number, 'eth0', mac)
 
-    def nic(self, name: str, vm: Host, number: int, device: str, mac: str) -> Party:
-        """Make a NIC of a machine known."""
-        return self._join(Party(name, vm, device, mac, '10.9.0.%d' % number,
-                                'fd00:9::%x' % number))
+    def nic(self, name: str, host: Optional[Host], number: int, device: str, mac: str) -> Party:
+        """Make a NIC of a machine, or of Dom0, known."""
+        return self._join(Party(mac, '10.9.0.%d' % number, 'fd00:9::%x' % number, name, host,
+                                device))
 
     def dom0_nic(self, bridge: str, device: str, number: int) -> Party:
         """Make a port of Dom0's own with an address; the bridge's own one is there already."""
@@ -174,8 +173,7 @@ class Net:
             ip(['link set %s address %s' % (device, mac)])
         ip(['link set %s up' % device,
             'addr add 10.9.0.%d/24 dev %s' % (number, device)])
-        return self._join(Party(device, None, device, mac, '10.9.0.%d' % number,
-                                'fd00:9::%x' % number))
+        return self.nic(device, None, number, device, mac)
 
     def _join(self, party: Party) -> Party:
         self.parties[party.name] = party

@@ -11,7 +11,7 @@ from typing import (Callable, Dict, FrozenSet, Iterator, List, Mapping, NamedTup
 from lab.flood import Echo, Flood, Report, Shout
 from lab.vm import Vm
 from net import frames
-from xsisolate.core.address import eui64_link_local, format_prefix
+from net.topology import Party
 
 HONEST = ('talk', 'talk6', 'call', 'call6')
 FREE, LOCKED, ISOLATED, CLOSED = 'free', 'locked', 'isolated', 'closed'
@@ -29,19 +29,6 @@ class Rights(NamedTuple):
     def is_managed(self) -> bool:
         """Tell whether it is held to its own addresses."""
         return self.mode != FREE
-
-
-class Party(NamedTuple):
-    """A NIC, as the builders of frames want it."""
-
-    mac: str
-    ip: str
-    ip6: str
-
-    @property
-    def ll(self) -> str:
-        """Its IPv6 link-local address."""
-        return format_prefix(eui64_link_local(self.mac))
 
 
 class Resident(NamedTuple):
