@@ -46,11 +46,12 @@ class Echo(NamedTuple):
 
 
 class Times(NamedTuple):
-    """How often, and when (monotonic clock, seconds) first and last."""
+    """How often, when (monotonic clock, seconds) first and last, and the longest pause between."""
 
     number: int
     first: float
     last: float
+    pause: float
 
 
 Report = Dict[Echo, Times]
@@ -61,7 +62,7 @@ class Flood:
 
     def __init__(self, rate: int = 1500) -> None:
         self._pipe, theirs = Pipe()
-        self.sent = 0           # frames, by all, until the last report
+        self.sent: Dict[str, int] = {}      # frames by each, between the last two reports
         self.pid = os.fork()
         if self.pid == 0:
             try:
@@ -135,7 +136,7 @@ class Flooder:
         self._meant: List[Tuple[str, str, str]] = []        # by mark: sender, kind, target
         self._marks: Dict[Tuple[str, str, str], int] = {}
         self._heard: Report = {}
-        self._sent = 0
+        self._sent: Dict[str, int] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(pipe, selectors.EVENT_READ, '')
 
@@ -180,25 +181,25 @@ class Flooder:
             self._selector.unregister(voice.socket)
             voice.socket.close()
 
-    def _report(self) -> Tuple[List[Tuple[Echo, Times]], int]:
+    def _report(self) -> Tuple[List[Tuple[Echo, Times]], Dict[str, int]]:
         for name in list(self._voices):
             while self._listen(name):
                 pass
         told = list(self._heard.items()), self._sent
-        self._heard, self._sent = {}, 0
+        self._heard, self._sent = {}, {}
         return told
 
     def _shout(self) -> None:
-        voices = list(self._voices.values())
+        voices = list(self._voices.items())
         for _ in range(self._at_once if voices else 0):
             self._next = (self._next + 1) % len(voices)
-            voice = voices[self._next]
+            name, voice = voices[self._next]
             if not voice.frames:
                 continue
             voice.next = (voice.next + 1) % len(voice.frames)
             try:
                 voice.socket.send(voice.frames[voice.next])
-                self._sent += 1
+                self._sent[name] = self._sent.get(name, 0) + 1
             except OSError:
                 pass        # its cable is cut, or its link down
 
@@ -219,5 +220,6 @@ class Flooder:
 
     def _note(self, echo: Echo) -> None:
         now = time.monotonic()
-        before = self._heard.get(echo, Times(0, now, now))
-        self._heard[echo] = Times(before.number + 1, before.first, now)
+        before = self._heard.get(echo, Times(0, now, now, 0))
+        self._heard[echo] = Times(before.number + 1, before.first, now,
+                                  max(before.pause, now - before.last))

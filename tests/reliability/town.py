@@ -145,7 +145,7 @@ class Town:
         """
         everybody = dict(left, **self.residents)
         report = self.flood.report()
-        self.frames += self.flood.sent
+        self.frames += sum(self.flood.sent.values())
         wrong = {echo: times for echo, times in report.items() if not is_right(echo, everybody)}
         self.heard += sum(times.number for echo, times in report.items() if echo not in wrong)
         now = time.monotonic()

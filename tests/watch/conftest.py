@@ -20,7 +20,7 @@ from lab.sandbox import Sandbox, Sealer  # noqa: E402
 from lab.vm import Vm  # noqa: E402
 
 from sealed import CONFIG, Around, cleaned_up, settle_in, start_vm  # noqa: E402
-from shouting import Shouter  # noqa: E402
+from shouting import Shouting  # noqa: E402
 
 LONG_S = 60             # a grace that no test waits out
 SHORT_S = 1             # one that it does
@@ -133,18 +133,14 @@ def settled(command: Any) -> Callable[[], None]:
 
 
 @pytest.fixture
-def shout(around: Around) -> Iterator[Callable[..., List[Shouter]]]:
+def shout(around: Around) -> Iterator[Callable[..., Shouting]]:
     """Have a stranger and managed VMs shout at each other."""
-    shouters: List[Shouter] = []
+    begun: List[Shouting] = []
 
-    def begin(*vms: Vm) -> List[Shouter]:
-        stranger = (around.bystander.mac, around.bystander.address())
-        managed = [(vm.mac, vm.address()) for vm in vms]
-        shouters.append(Shouter(around.bystander, *stranger, managed))
-        for vm, own in zip(vms, managed):
-            shouters.append(Shouter(vm, *own, [stranger]))
-        return shouters
+    def begin(*vms: Vm) -> Shouting:
+        begun.append(Shouting(around.bystander, vms))
+        return begun[-1]
 
     yield begin
-    for one in shouters:
+    for one in begun:
         one.kill()

@@ -1,89 +1,94 @@
 """Guests that shout at each other all the time, and hear what they must not, or what they may."""
-import subprocess
-import sys
-from typing import Any, List, NamedTuple
+import time
+from typing import Dict, List, NamedTuple, Sequence, Set, Tuple
 
-from lab.enter import CLONE_NEWNET, check
-from lab.host import Host
-from lab.process import LIBC, die_with_parent
+from lab.flood import Flood, Report, Shout
+from lab.vm import Vm
 
 from evidence import say
 
-SHOUT_S = 0.002         # between two rounds of frames
-SHOUTED = b'forbidden'
-
-# A process of its own in a guest's network namespace: shouts until its stdin is
-# closed, then prints when (monotonic clock) it heard what it must not hear.
-SHOUTER = '''
-import select, socket, sys, time
-raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-raw.bind(("eth0", 3))
-raw.setblocking(False)
-frames = [bytes.fromhex(word) for word in sys.argv[3].split(",")]
-pause, others = float(sys.argv[1]), [bytes.fromhex(word) for word in sys.argv[2].split(",")]
-heard, following, sent = [], 0.0, 0
-sys.stdout.write("ready\\n"); sys.stdout.flush()
-while True:
-    ready = select.select([sys.stdin, raw], [], [], max(0, following - time.monotonic()))[0]
-    now = time.monotonic()
-    if sys.stdin in ready:
-        break
-    if raw in ready:
-        for _ in range(100):
-            try:
-                frame, address = raw.recvfrom(2048)
-            except OSError:
-                break
-            if address[2] != 4 and sys.argv[4].encode() in frame and frame[6:12] in others:
-                heard.append(now)
-    if now >= following:
-        following = now + pause
-        for frame in frames:
-            try:
-                raw.send(frame); sent += 1
-            except OSError:
-                pass
-print(sent, *("%.4f" % at for at in heard))
-'''
+RATE = 5000             # frames a second, by all: a door that opens for a moment is noticed
+FORBIDDEN, ALLOWED = 'forbidden', 'allowed'
 
 
 class Heard(NamedTuple):
     """What came of the shouting."""
 
-    sent: int
-    at: List[float]         # when something forbidden arrived
+    sent: Dict[str, int]        # frames by each guest
+    forbidden: Report
+    allowed: Report
+    until: float                # monotonic clock
+
+    @property
+    def total(self) -> int:
+        """How many frames were sent."""
+        return sum(self.sent.values())
+
+    @property
+    def last(self) -> float:
+        """When something forbidden was heard for the last time, 0 if never."""
+        return max((times.last for times in self.forbidden.values()), default=0)
+
+    @property
+    def number(self) -> int:
+        """How often something forbidden was heard."""
+        return sum(times.number for times in self.forbidden.values())
+
+    @property
+    def pause(self) -> float:
+        """How long one did not hear the other, at the longest; both must have been heard."""
+        assert len(self.allowed) == 2, self.allowed
+        return max(max(times.pause, self.until - times.last) for times in self.allowed.values())
+
+    def check_all_sent(self) -> None:
+        """Fail unless everybody has shouted."""
+        assert all(number > 50 for number in self.sent.values()), self.sent
+
+    def check_none_heard(self) -> None:
+        """Fail if anybody has heard what he must not, or has not shouted."""
+        self.check_all_sent()
+        assert not self.forbidden, self.forbidden
+
+    def check_all_heard(self) -> None:
+        """Fail unless everybody has heard what he must not: the ears work."""
+        assert {echo.receiver for echo in self.forbidden} == set(self.sent), self.forbidden
 
 
-class Shouter:
-    """A guest that shouts at others, to them and to all, and listens for their shouts."""
+class Shouting:
+    """Guests that shout; each at others and at all."""
 
-    def __init__(self, host: Host, mac: str, address: str, others: List[Any],
-                 word: bytes = SHOUTED) -> None:
-        frames = [say(mac, address, word=word)]
-        frames += [say(mac, address, its_mac, its_address, word)
-                   for its_mac, its_address in others]
+    def __init__(self, stranger: Vm, managed: Sequence[Vm]) -> None:
+        self._flood = Flood(RATE)
+        self._shouts: Dict[str, List[Shout]] = {}
+        self._meant: Set[Tuple[str, str, str]] = set()      # receiver, sender, kind
+        self._let(FORBIDDEN, stranger, managed)
+        for vm in managed:
+            self._let(FORBIDDEN, vm, [stranger])
 
-        def move() -> None:
-            die_with_parent()
-            with open('/proc/%d/ns/net' % host.pid) as namespace:
-                check(LIBC.setns(namespace.fileno(), CLONE_NEWNET), 'setns')
+    def talk(self, one: Vm, two: Vm) -> None:
+        """Let two members of a group say what they may, beside the rest."""
+        self._let(ALLOWED, one, [two])
+        self._let(ALLOWED, two, [one])
 
-        self._process = subprocess.Popen(
-            [sys.executable, '-c', SHOUTER, str(SHOUT_S),
-             ','.join(its_mac.replace(':', '') for its_mac, _ in others),
-             ','.join(frame.hex() for frame in frames), word.decode()],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=move)
-        assert self._process.stdout
-        assert self._process.stdout.readline() == b'ready\n'
+    def _let(self, kind: str, sender: Vm, receivers: Sequence[Vm]) -> None:
+        frames = [say(sender.mac, sender.address())]
+        frames += [say(sender.mac, sender.address(), one.mac, one.address()) for one in receivers]
+        shouts = self._shouts.setdefault(sender.name, [])
+        shouts += [Shout(kind, '', frame) for frame in frames]
+        self._meant |= {(one.name, sender.name, kind) for one in receivers}
+        self._flood.set(sender.name, sender.pid, 'eth0', shouts)
 
     def stop(self) -> Heard:
-        """Have it stop, and tell."""
-        out, _ = self._process.communicate(timeout=10)
-        sent, *at = out.decode().split()
-        return Heard(int(sent), [float(word) for word in at])
+        """Have them stop, and tell; what members of a group say to all is no matter."""
+        until, report = time.monotonic(), self._flood.report()
+        self.kill()
+
+        def heard(kind: str) -> Report:
+            return {echo: times for echo, times in report.items()
+                    if echo.kind == kind and echo[:3] in self._meant}
+
+        return Heard(self._flood.sent, heard(FORBIDDEN), heard(ALLOWED), until)
 
     def kill(self) -> None:
-        """End it if it still runs."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
+        """End it if it still goes on."""
+        self._flood.stop()

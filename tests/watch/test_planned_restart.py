@@ -19,7 +19,7 @@ from lab.vm import Vm
 
 from evidence import can_talk, full_table, is_cut_off, moved_away, our_flows, policy_flows, refresh
 from sealed import CONFIG, RED, Around, is_fine, shown_error
-from shouting import Shouter
+from shouting import Heard
 
 from conftest import LONG_S, PATH, Watch
 
@@ -88,54 +88,32 @@ class Restart(NamedTuple):
     """What came of a restart."""
 
     said: List[str]         # by what runs after the start
-    forbidden: int          # frames that arrived
-    sent: int
-    pause: float            # the longest time in which a member did not hear its peer
+    heard: Heard
 
 
 def restart(host: Sandbox, systemd: Any, shout: Any, vms: Sequence[Vm], around: Around,
             post: Optional[Callable[[], List[str]]] = None) -> Restart:
     """Restart Open vSwitch as `systemctl restart openvswitch` does with the drop-in."""
-    shouters = shout(*vms)
-    talkers = talk(vms[0], around)
-    try:
-        time.sleep(0.3)
-        host.ovs.stop()                             # ExecStop=ovs-ctl stop
-        said = systemd('ExecStartPre')
-        assert [line[:3] for line in said] == ['0: '], said
-        host.ovs.start_database()                   # ExecStart=ovs-start
-        host.ovs.start_vswitchd()
-        assert is_held(host)
-        said = post() if post else systemd('ExecStartPost')
-        assert not is_held(host)
-        time.sleep(0.7)
-        heard = [one.stop() for one in shouters]
-        shouters.clear()
-        pauses = [longest(one.stop().at) for one in talkers]
-    finally:
-        for talker in talkers:
-            talker.kill()
-    result = Restart(said, sum(len(one.at) for one in heard), sum(one.sent for one in heard),
-                     max(pauses))
-    print('\n%d forbidden frames sent, %d arrived; members apart for %.2f s; %s' % (
-        result.sent, result.forbidden, result.pause, said))
-    return result
-
-
-def talk(vm: Vm, around: Around) -> List[Shouter]:
-    """Let two members of a group say what they may, hundreds of times a second."""
-    one, two = [(host.mac, host.address()) for host in (vm, around.friend)]
-    return [Shouter(vm, *one, [two], b'allowed'), Shouter(around.friend, *two, [one], b'allowed')]
-
-
-def longest(times: List[float]) -> float:
-    """Return the longest pause between frames; there must have been some before and after."""
-    gaps = [after - before for before, after in zip(times, times[1:])]
-    return max(gaps, default=0.0)
+    shouting = shout(*vms)
+    shouting.talk(vms[0], around.friend)
+    time.sleep(0.3)
+    host.ovs.stop()                             # ExecStop=ovs-ctl stop
+    said = systemd('ExecStartPre')
+    assert [line[:3] for line in said] == ['0: '], said
+    host.ovs.start_database()                   # ExecStart=ovs-start
+    host.ovs.start_vswitchd()
+    assert is_held(host)
+    said = post() if post else systemd('ExecStartPost')
+    assert not is_held(host)
+    time.sleep(0.7)
+    heard = shouting.stop()
+    print('\n%d frames sent, %d forbidden ones arrived; members apart for %.2f s; %s' % (
+        heard.total, heard.number, heard.pause, said))
+    return Restart(said, heard)
 
 
 def check_opened_nothing(result: Restart) -> None:
-    assert result.sent > 500 and not result.forbidden, result
+    assert result.heard.total > 500 and not result.heard.forbidden, result
 
 
 @pytest.mark.parametrize('with_daemon', [True, False], ids=['daemon', 'alone'])
@@ -149,7 +127,7 @@ def test_a_planned_restart_opens_nothing(host: Sandbox, around: Around, start: A
     before = policy_flows(host)
     result = restart(host, systemd, shout, (vm, blue, around.friend), around)
     check_opened_nothing(result)
-    assert 0 < result.pause < MOST_S
+    assert 0 < result.heard.pause < MOST_S
     assert policy_flows(host) == before
     assert [line[:3] for line in result.said] == ['0: ', '0: '], result.said
     assert 'xenbr0: 3 VIFs, 0 quarantined' in result.said[0] or (
@@ -167,13 +145,12 @@ def test_without_the_drop_in_it_is_open(host: Sandbox, around: Around, start: An
                                         shout: Any) -> None:
     """What the stock unit does; the ears of these tests work."""
     vm = start(13, RED)
-    shouters = shout(vm)
+    shouting = shout(vm)
     host.ovs.stop()
     host.ovs.start_database()
     host.ovs.start_vswitchd()
     time.sleep(0.5)
-    assert all(one.stop().at for one in shouters)
-    shouters.clear()
+    shouting.stop().check_all_heard()
     refresh(vm)
 
 
@@ -354,7 +331,7 @@ def test_ovs_ctls_own_restart(host: Sandbox, around: Around, start: Any, shout: 
     assert is_fine(vm, around)
     settled()
     before = policy_flows(host)
-    shouters = shout(vm, around.friend)
+    shouting = shout(vm, around.friend)
     time.sleep(0.3)
     script = '/run/saved-flows'
     with open(script, 'w') as file:
@@ -372,41 +349,41 @@ def test_ovs_ctls_own_restart(host: Sandbox, around: Around, start: Any, shout: 
                    '%s=true' % KEY)
     released = time.monotonic()
     time.sleep(1.5)
-    told = [one.stop() for one in shouters]
-    shouters.clear()
-    heard = [at for one in told for at in one.at]
+    heard = shouting.stop()
     print('\n%d frames sent, %d forbidden ones arrived, the last after %.3f s' % (
-        sum(one.sent for one in told), len(heard), max(heard, default=released) - released))
-    assert all(one.sent > 50 for one in told) and max(heard, default=0) < released + WINDOW_S
+        heard.total, heard.number, (heard.last or released) - released))
+    heard.check_all_sent()
+    assert heard.last < released + WINDOW_S
     settled()
     assert policy_flows(host) == before and is_fine(vm, around)
 
 
 def test_the_database_alone(host: Sandbox, around: Around, start: Any, shout: Any, watch: Watch,
                             settled: Any) -> None:
-    """Nothing opens meanwhile, and the daemon finds it again.
+    """Nothing opens meanwhile or afterwards, and the daemon finds it again.
 
-    Without it ovs-vswitchd takes no flows, and may have no verdict for new
-    conversations; those that are under way go on.
+    Without it ovs-vswitchd takes no flows and has no verdict for new conversations. The
+    user-space datapath of these tests, a part of ovs-vswitchd, forwards nothing at all.
     """
     vm = start(13, RED)
     assert is_fine(vm, around)
     settled()
     before, pid = our_flows(host), watch.pid
-    shouters = shout(vm, around.friend)
-    talkers = talk(vm, around)
+    shouting = shout(vm, around.friend)
+    shouting.talk(vm, around.friend)
+    time.sleep(0.3)                                 # until they are under way
     assert host.ovs.database
     host.ovs.database.kill()
     host.ovs.database.wait()
     time.sleep(1)
     os.unlink('/run/openvswitch/db.sock')
     host.ovs.start_database()
-    time.sleep(1)
-    told = [one.stop() for one in shouters]
-    shouters.clear()
-    pause = max(longest(one.stop().at) for one in talkers)
-    print('\n%d frames sent; members apart for %.3f s' % (sum(one.sent for one in told), pause))
-    assert not any(one.at for one in told) and all(one.sent > 50 for one in told) and pause < 1
+    wait_until(lambda: can_talk(vm, around.friend.address()), 'ovs-vswitchd to forward', 12)
+    time.sleep(0.3)
+    heard = shouting.stop()
+    print('\n%d frames sent; members apart for %.3f s' % (heard.total, heard.pause))
+    heard.check_none_heard()
+    assert heard.pause < MOST_S
     assert our_flows(host) == before and watch.pid == pid
     host.ovs.set_bridge('xenbr0', 'fail_mode=secure')       # it drops all flows
     wait_until(lambda: our_flows(host) == before, 'the daemon to follow', 12)

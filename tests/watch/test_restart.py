@@ -15,7 +15,7 @@ from lab.sandbox import Sandbox
 
 from evidence import can_talk, is_cut_off, our_flows, policy_flows, refresh
 from sealed import CONFIG, RED, Around, is_fine
-from shouting import Shouter
+from shouting import Heard, Shouting
 
 from conftest import LONG_S, Watch
 
@@ -29,25 +29,22 @@ class Window(NamedTuple):
     """A restart of ovs-vswitchd."""
 
     answered: float         # when its OpenFlow socket did for the first time
-    heard: List[float]      # forbidden frames that arrived
-    sent: int
+    heard: Heard
 
     @property
     def seconds(self) -> float:
         """How long after the first answer forbidden frames still passed."""
-        return max(self.heard, default=self.answered) - self.answered
+        return (self.heard.last or self.answered) - self.answered
 
 
-def crash(host: Sandbox, shouters: List[Shouter], before: Any) -> Window:
+def crash(host: Sandbox, shouting: Shouting, before: Any) -> Window:
     """Kill ovs-vswitchd, start it again, and wait until everything is as it was."""
     time.sleep(0.2)
     host.ovs.kill_vswitchd()
     answered = start_vswitchd(host)
     wait_until(lambda: our_flows(host) and policy_flows(host) == before, 'the flows', 10)
     time.sleep(0.5)
-    told = [one.stop() for one in shouters]
-    shouters.clear()
-    return Window(answered, [at for one in told for at in one.at], sum(one.sent for one in told))
+    return Window(answered, shouting.stop())
 
 
 def start_vswitchd(host: Sandbox) -> float:
@@ -79,7 +76,7 @@ def start_vswitchd(host: Sandbox) -> float:
 def show(window: Window) -> None:
     """Print what was measured."""
     print('\n%d frames sent, %d forbidden ones arrived; open for %.3f s after the first answer'
-          % (window.sent, len(window.heard), window.seconds))
+          % (window.heard.total, window.heard.number, window.seconds))
 
 
 @pytest.fixture
@@ -96,7 +93,7 @@ def test_a_crash_opens_the_door_for_a_moment(host: Sandbox, around: Around, star
     settled()
     window = crash(host, shout(vm, blue, around.friend), policy_flows(host))
     show(window)
-    assert window.sent > 100 and window.seconds < WINDOW_S
+    assert window.heard.total > 100 and window.seconds < WINDOW_S
     settled()
     host.ovs.settle()
     assert is_fine(vm, around) and is_cut_off(vm, around.bystander.address(), blue.address())
@@ -108,12 +105,11 @@ def test_the_shouts_are_heard_where_nobody_is_managed(host: Sandbox, around: Aro
                                                       shout: Any) -> None:
     """The ears work: without the daemon the door stays open."""
     vm = start(13, RED)
-    shouters = shout(vm)
+    shouting = shout(vm)
     host.ovs.kill_vswitchd()
     host.ovs.start_vswitchd()
     time.sleep(0.5)
-    assert all(one.stop().at for one in shouters)
-    shouters.clear()
+    shouting.stop().check_all_heard()
     refresh(vm)
 
 
@@ -126,7 +122,7 @@ def test_fail_closed_leaves_the_door_shut(host: Sandbox, around: Around, start: 
     assert is_fine(vm, around)
     window = crash(host, shout(vm, blue, around.friend), policy_flows(host))
     show(window)
-    assert window.sent > 100 and not window.heard
+    assert window.heard.total > 100 and not window.heard.forbidden
     settled()
     host.ovs.settle()
     assert is_fine(vm, around) and is_cut_off(vm, around.bystander.address(), blue.address())
@@ -161,18 +157,16 @@ def test_a_controller_that_does_not_answer(host: Sandbox, around: Around, start:
     vm = start(13, RED)
     close(host, configure)
     settled()
-    shouters = shout(vm, around.friend)
+    shouting = shout(vm, around.friend)
     set_controller(host)
     time.sleep(3)
     wait_until(lambda: is_fine(vm, around), 'the members', 8)
     assert can_talk(around.bystander, '10.9.0.254')
-    told = [one.stop() for one in shouters]
-    shouters.clear()
-    assert not any(one.at for one in told) and all(one.sent > 50 for one in told)
+    shouting.stop().check_none_heard()
     settled()
     window = crash(host, shout(vm, around.friend), policy_flows(host))
     show(window)
-    assert not window.heard
+    assert not window.heard.forbidden
     host.ovs.vsctl('del-controller', 'xenbr0')
     settled()
     assert is_fine(vm, around) and can_talk(around.bystander, '10.9.0.254')
