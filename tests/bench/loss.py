@@ -1,45 +1,21 @@
 """Packets that a running VM loses while a hook refreshes its VIF."""
-import os
-import sys
-import time
 from typing import Callable, Dict, List, Optional, Sequence
 
 from bench.measure import call
 from bench.stock import StockHooks, is_locked
 from bench.table import Row
+from lab.pinging import pinging
 from lab.process import LabError
 from lab.sandbox import Sandbox
 from lab.vm import Vm
 
-RATE = 100              # datagrams a second
-BEFORE_S, AFTER_S = 0.3, 0.7
-ENOUGH = '/run/bench-enough'
-# Both ends know each other's MAC for good: what is lost, is lost by the switch or at the cable.
-SENDER = '''
-import os, socket, sys, time
-talk = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-talk.setblocking(False)
-sent, answered, following, end = 0, set(), time.monotonic(), 0
-while not end or time.monotonic() < end:
-    if not end and time.monotonic() >= following:
-        following += 1 / float(sys.argv[2]); sent += 1
-        try:
-            talk.sendto(b'%d' % sent, (sys.argv[1], 7))
-        except OSError:
-            pass
-        if os.path.exists(sys.argv[3]):
-            end = time.monotonic() + 0.5
-    try:
-        answered.add(talk.recv(64))
-    except OSError:
-        time.sleep(0.001)
-print(sent, sent - len(answered))
-'''
+RATE = 100              # pings a second
+AFTER_S = 0.7           # until the last ones had time
 
 
 def measure_loss(dom0: Sandbox, bridge: str, stock: Optional[StockHooks], stock_bridge: str,
                  rounds: int) -> Row:
-    """Count the datagrams without an answer while a VIF is refreshed, ours and theirs in turns.
+    """Count the pings without an answer while a VIF is refreshed, ours and theirs in turns.
 
     Ours gets another policy each time, so that the refresh has something to do.
     """
@@ -77,28 +53,18 @@ def _stock_vm(dom0: Sandbox, stock: StockHooks, host: int, bridge: str) -> Vm:
 
 
 def _introduce(pair: Sequence[Vm]) -> None:
-    """Tell both machines each other's MAC, and see that they can talk."""
-    for one, other in (pair, reversed(pair)):
+    """Tell both machines each other's MAC for good: what is lost, is lost on its way."""
+    for one, other in (pair, pair[::-1]):
         one.ip('neigh replace %s lladdr %s dev eth0 nud permanent' % (other.address(), other.mac))
-    pair[1].serve(7)
-    if not pair[0].udp(pair[1].address(), 7):
+    if not pair[0].ping(pair[1].address(), 3):
         raise LabError('%r does not reach %r' % tuple(pair))
 
 
 def _lost(pair: Sequence[Vm], refresh: Callable[[], float]) -> int:
-    """Return how many datagrams get no answer while something happens."""
-    pair[0].post('run', [sys.executable, '-c', SENDER, pair[1].address(), str(RATE), ENOUGH], 60)
-    try:
-        time.sleep(BEFORE_S)
+    """Return how many pings get no answer while something happens."""
+    with pinging(pair[0], pair[1].address(), RATE, AFTER_S) as pings:
         refresh()
-        time.sleep(AFTER_S)
-    finally:
-        open(ENOUGH, 'w').close()
-        code, out, err = pair[0].answer()
-        os.unlink(ENOUGH)
-    if code:
-        raise LabError(err)
-    return int(out.split()[1])
+    return len(pings.lost)
 
 
 def _refresh(dom0: Sandbox, stock: StockHooks, vm: Vm) -> float:

@@ -1,6 +1,8 @@
 """What tests of seals share: a guarded VM's neighbours, and every frame between them."""
 import json
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
 from lab.hooks import HookRun
 from lab.host import Host
@@ -64,12 +66,13 @@ def start_vm(host: Sandbox, number: int, policy: Optional[Mapping[str, str]] = N
          'policy': own(number, policy) if policy else None}, **more))
 
 
-def cleaned_up(host: Sandbox, around: Around, *staying: Vm) -> Iterator[None]:
-    """End the VMs of a test after it; nothing of theirs may be left on the switch."""
+@contextmanager
+def starting(host: Sandbox, around: Around, *staying: Vm) -> Iterator[Callable[..., Vm]]:
+    """Lend `start_vm` to a test; at its end the VMs are gone, and nothing of theirs is left."""
     staying += (around.bystander, around.friend)
     for machine in staying + (around.gateway,):     # an earlier test's VM had this address
         machine.flush_neighbours()
-    yield
+    yield partial(start_vm, host)
     for vm in list(host.vms):
         if vm not in staying:
             end(vm)

@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import Dict, Iterator, List, Sequence, Tuple
 
+import lab.pinging
 from commands.commanding import DIFFERENT, DONE, Outcome, xsisolate
 from lab.hooks import REPOSITORY
 from lab.host import Host
@@ -20,7 +21,6 @@ ANY_VERSION = 'OpenFlow10,OpenFlow11,OpenFlow13,OpenFlow14'
 STAMP = re.compile(r'(note:67\.72\.6f\.75\.70\.20\.(?:[0-9a-f]{2}\.)*?7c\.7c\.)'
                    r'(?:[0-9a-f]{2}\.){32}(7c\.)')
 LEARNED = re.compile(r'cookie=0x5849534f5\w+, table=(222, priority=100|207, priority=96),')
-STOP = '/run/stop-pinging'
 PAIR_CONFIG = ('version: 1\nunsealed: accept\ngrace: 1\n'
                'networks: {xenbr0: {subnets: [10.9.0.0/24]}}\n')
 NOTHING = '0 flows added, 0 deleted, 0 settings changed, 0 dead ports removed'
@@ -158,40 +158,13 @@ def difference(wanted: State, now: State) -> str:
 # --- packets that must not be lost ---------------------------------------------------------
 
 
-PINGING = '''
-import os, sys, time
-sys.path.insert(0, %r)
-from lab import traffic
-family, target = traffic.resolve(sys.argv[1])
-raw, token, answered, sent = traffic.open_ping_socket(family, ''), os.urandom(8), set(), 0
-while not os.path.exists(%r) and sent < 30000:
-    traffic.send_echo(raw, target, sent, token)
-    sent += 1
-    next_time = time.monotonic() + 0.004
-    traffic.collect([raw], token, sent, answered, next_time)
-    time.sleep(max(next_time - time.monotonic(), 0))
-traffic.collect([raw], token, sent, answered, time.monotonic() + 1)
-print(sent, *sorted(set(range(sent)) - answered))
-''' % (os.path.join(REPOSITORY, 'tests'), STOP)
-
-
 @contextmanager
 def pinging(sender: Host, address: str, least: int = 20) -> Iterator[None]:
     """Ping 250 times a second; fail if a single answer is missing at the end."""
     assert sender.ping(address, 3)
-    sender.post('run', (sys.executable, '-c', PINGING, address), 60)
-    try:
-        time.sleep(0.3)         # until it has begun
+    with lab.pinging.pinging(sender, address) as pings:
         yield
-        time.sleep(0.05)
-    finally:
-        with open(STOP, 'w'):
-            pass
-        code, out, err = sender.answer()
-        os.unlink(STOP)
-    assert code == 0, err
-    sent, *lost = [int(word) for word in out.split()]
-    assert sent >= least and not lost, (sent, lost)
+    assert pings.sent >= least and not pings.lost, (pings.sent, pings.lost)
 
 
 # --- hosts ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ vm-data and seal are two writes of an admin's; a hook may look between them.
 import fcntl
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List, Mapping, Optional
+from typing import Any, Callable, Iterator, List
 
 import pytest
 
@@ -19,8 +19,8 @@ from lab.vm import Vm, policy_keys
 from evidence import (can_talk, fire_online, is_cut_off, lines, our_flows, policy_flows, ports,
                       refresh)
 from sealed import (CHANGED, CONFIG, MISSING, RED, UNSEALED, Around, check_mode,
-                    check_quarantine, cleaned_up, give_seal, is_fine, own, passed, settle_in,
-                    shown_error, start_vm, the_seal, wait_for)
+                    check_quarantine, give_seal, is_fine, own, passed, settle_in, shown_error,
+                    starting, the_seal, wait_for)
 
 GRACE_S = 1             # where it is to end
 LONG_S = 60             # where it is not: a hook that waits for it fails its test
@@ -50,13 +50,8 @@ def around(host: Sandbox) -> Around:
 @pytest.fixture
 def start(host: Sandbox, around: Around) -> Iterator[Callable[..., Vm]]:
     """Start VMs that are gone after the test, and leave nothing behind."""
-    def start(number: int, policy: Optional[Mapping[str, str]] = None, **more: Any) -> Vm:
-        return start_vm(host, number, policy, **more)
-
-    cleaning = cleaned_up(host, around)
-    next(cleaning)
-    yield start
-    next(cleaning, None)
+    with starting(host, around) as start:
+        yield start
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from lab.vm import Vm
 
 from evidence import arrives, can_talk, is_cut_off, is_lost, ports, refresh, say, speech
 from sealed import (CHANGED, CONFIG, MISSING, RED, SECOND, UNREADABLE, UNSEALED, VERSION, Around,
-                    check_mode, check_quarantine, cleaned_up, give_seal, give_vm_data, is_fine,
-                    own, passed, settle_in, shown_error, start_vm, the_seal)
+                    check_mode, check_quarantine, give_seal, give_vm_data, is_fine,
+                    own, passed, settle_in, shown_error, start_vm, starting, the_seal)
 
 POLICY = own(11, dict(RED, mode='isolated'))
 
@@ -48,13 +48,8 @@ def tenant(host: Sandbox, around: Around) -> Vm:
 @pytest.fixture
 def start(host: Sandbox, around: Around, tenant: Vm) -> Iterator[Callable[..., Vm]]:
     """Start VMs that are gone after the test, and leave nothing behind."""
-    def start(number: int, policy: Optional[Mapping[str, str]] = None, **more: Any) -> Vm:
-        return start_vm(host, number, policy, **more)
-
-    cleaning = cleaned_up(host, around, tenant)
-    next(cleaning)
-    yield start
-    next(cleaning, None)
+    with starting(host, around, tenant) as start:
+        yield start
 
 
 def repair(vm: Vm) -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
@@ -19,7 +19,7 @@ from lab.hooks import REPOSITORY  # noqa: E402
 from lab.sandbox import Sandbox, Sealer  # noqa: E402
 from lab.vm import Vm  # noqa: E402
 
-from sealed import CONFIG, Around, cleaned_up, settle_in, start_vm  # noqa: E402
+from sealed import CONFIG, Around, settle_in, starting  # noqa: E402
 from shouting import Shouting  # noqa: E402
 
 LONG_S = 60             # a grace that no test waits out
@@ -81,13 +81,8 @@ def around(host: Sandbox) -> Around:
 @pytest.fixture
 def start(host: Sandbox, around: Around) -> Iterator[Callable[..., Vm]]:
     """Start VMs that are gone after the test, and leave nothing behind."""
-    def start(number: int, policy: Optional[Mapping[str, str]] = None, **more: Any) -> Vm:
-        return start_vm(host, number, policy, **more)
-
-    cleaning = cleaned_up(host, around)
-    next(cleaning)
-    yield start
-    next(cleaning, None)
+    with starting(host, around) as start:
+        yield start
 
 
 @pytest.fixture
