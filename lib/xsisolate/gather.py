@@ -1,7 +1,7 @@
 """Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
-from xsisolate.config import load_config
+from xsisolate.config import config_file, load_config
 from xsisolate.core.model import Config, EffectivePolicy, Identity, Network, VifPolicy
-from xsisolate.core.policy import find_network, quarantine, resolve_policy
+from xsisolate.core.policy import find_network, possible_labels, quarantine, resolve_policy
 from xsisolate.core.seal import SEAL_KEY
 from xsisolate.core.vmdata import check_keys, parse_vmdata, undo_migration
 from xsisolate.dom0.xenopsd import VifMetadata, read_metadata
@@ -42,9 +42,22 @@ class Configuration(NamedTuple):
 def read_configuration() -> Configuration:
     """Return the configuration; a broken one is an error that quarantines VIFs."""
     try:
-        return Configuration(load_config())
+        return Configuration(_resolve_labels(load_config()))
     except ConfigError as error:
         return Configuration(Config(), str(error))
+
+
+def _resolve_labels(config: Config) -> Config:
+    """Return the configuration with network uuids for name-labels; raise ConfigError."""
+    keys = possible_labels(config)
+    if not keys:
+        return config
+    from xsisolate.core.labels import resolve_labels        # few have use for it
+    from xsisolate.dom0.networks import may_be_bridge, read_networks
+    try:
+        return resolve_labels(config, keys, read_networks(), may_be_bridge)
+    except ConfigError as error:
+        raise ConfigError('%s: %s' % (config_file(), error)) from None
 
 
 def read_vm_uuid(store: Xenstore, domid: int) -> str:

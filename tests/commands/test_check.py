@@ -4,6 +4,7 @@ import sys
 from typing import List, Tuple
 
 import pytest
+from xsisolate.core.model import PoolNetwork
 from xsisolate.look.check import Checked, check_text
 
 from commanding import BROKEN, xsisolate
@@ -75,11 +76,23 @@ def test_a_mistake_does_not_make_another() -> None:
     ('networks:\n  xapi3:\n    subnets: [10.0.0.0/24]\n    gateways: [{ipv4: 10.1.0.1, '
      'mac: "02:00:00:00:00:01"}]', '5: networks.xapi3: 10.1.0.1 is in none of the subnets'),
     ('networks: {xapi3: {subnets: [0.0.0.0/0]}}', '2: networks.xapi3: 0.0.0.0/0 leaves nothing'),
-    ('networks: {"Pool-wide network": {}}', "2: networks.'Pool-wide network': is neither a"),
+    ('networks: {"Pool-wide network": {}}', "2: networks.'Pool-wide network': must be a name-"),
 ])
 def test_legal_but_odd(text: str, warning: str) -> None:
     errors, warnings = remarks('version: 1\n' + text)
     assert not errors and len(warnings) == 1 and warnings[0].startswith(warning), warnings
+
+
+def test_name_labels() -> None:
+    """A host that follows XAPI knows them."""
+    uuid = '6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796'
+    pool = [PoolNetwork(uuid, 'xapi1', 'Tenants'), PoolNetwork(uuid, 'xapi2', 'Twins'),
+            PoolNetwork(uuid, 'br-lab', 'Twins')]
+    found = check_text('version: 1\nnetworks:\n  Tenants: {}\n  br-lab: {}\n  Twins: {}\n'
+                       '  tenant: {}\n  xapi9: {}\n', 'x.yaml', pool)
+    assert [error.line for error in found.errors] == [5, 6] and not found.warnings
+    assert 'is the name-label of 2 networks' in found.errors[0].text
+    assert 'is no bridge and no name-label' in found.errors[1].text
 
 
 def test_nothing_to_say() -> None:

@@ -225,6 +225,38 @@ def test_rosters_are_obeyed(pool: Pool, pair: List[PoolVm]) -> None:
     until(lambda: db.ipv4 in members(host), 'the repaired configuration', 20)
 
 
+def test_a_network_goes_by_its_name_label(pool: Pool, daemons: Any) -> None:
+    """While it has none, or another has the same, what was before stays; new VIFs are shut."""
+    host = pool.hosts[0]
+    one, two = [pool.start_vm('free%d' % number, host, number) for number in (31, 32)]
+    until(lambda: talk(pool, one, two), 'the unmanaged to reach each other')
+
+    def says(words: str) -> Any:
+        return lambda: words in host.run('check').stdout
+
+    host.call('configure', pool._config + '  Tenants: {default: isolated}\n')
+    try:
+        until(lambda: silent(pool, one, two), 'the default of the network')
+        assert host.run('check').returncode == 0
+        pool.db.set('network', pool.network, name_label='Renamed')
+        until(says("networks.'Tenants': is no bridge and no name-label of the pool, which has "
+                   "'Renamed'"), 'the new name')
+        assert host.run('check').returncode == 3
+        three = pool.start_vm('free33', host, 33)
+        time.sleep(1.5)
+        assert silent(pool, one, two) and silent(pool, one, three)
+        twin = pool.db.add('network', name_label='Tenants', bridge='xapi9',
+                           default_locking_mode='unlocked')
+        pool.db.set('network', pool.network, name_label='Tenants')
+        until(says('is the name-label of 2 networks'), 'the twin')
+        pool.db.remove('network', twin)
+        until(says('valid'), 'the name to be its own')
+    finally:
+        pool.db.set('network', pool.network, name_label='Tenants')
+        host.call('configure', pool._config)
+    until(lambda: talk(pool, one, two) and talk(pool, one, three), 'what was before', 14)
+
+
 # --- without XAPI --------------------------------------------------------------------------
 
 

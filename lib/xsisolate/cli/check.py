@@ -7,6 +7,7 @@ from typing import Any
 from xsisolate.cli.common import add_command
 from xsisolate.cli.output import counted, paint, printable, say, say_json
 from xsisolate.config import config_file, read_config_text
+from xsisolate.dom0.networks import read_networks
 from xsisolate.errors import EXIT_DONE, EXIT_POLICY
 from xsisolate.look.check import check_text, describe
 
@@ -37,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     name = printable(path, 'ascii')
     if not arguments.file and not os.path.exists(path):
         return tell_missing(arguments.json, name)
-    checked = check_text(sys.stdin.read() if path == '-' else read_config_text(path), name)
+    checked = check_text(sys.stdin.read() if path == '-' else read_config_text(path), name,
+                         read_networks())
     if arguments.json:
         say_json(describe(name, checked))
     else:

@@ -103,6 +103,14 @@ class RemoteMember(NamedTuple):
     addresses: FrozenSet[Prefix]
 
 
+class PoolNetwork(NamedTuple):
+    """A network of the pool as XAPI knows it."""
+
+    uuid: str           # lower case
+    bridge: str
+    label: str          # name-label: not unique, and XAPI's admins change it
+
+
 class Config(NamedTuple):
     """/etc/xsisolate/xsisolate.yaml, checked."""
 

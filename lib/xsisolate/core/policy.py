@@ -11,6 +11,8 @@ from xsisolate.errors import PolicyError, UnprovenPolicy
 from xsisolate.hints import AbstractSet, FrozenSet, Iterable, Optional, Tuple
 
 ANY_NETWORK = '*'
+DIGITS = '0123456789'
+UUID_LETTERS = DIGITS + 'abcdef-'
 SHOWN_ADDRESSES = 4     # of a long list, this many go into a log line
 
 NOBODY_SAID_ANYTHING = VifPolicy()
@@ -44,6 +46,20 @@ def find_network(config: Config, bridge: str, network_uuid: str) -> Network:
         if name in config.networks:
             return config.networks[name]
     return Network()
+
+
+def possible_labels(config: Config) -> Tuple[str, ...]:
+    """Return the networks' keys that may be name-labels, or bridges that were named by hand."""
+    return tuple(key for key in config.networks
+                 if not (key == ANY_NETWORK or _is_uuid(key) or _is_named_by_xapi(key)))
+
+
+def _is_uuid(key: str) -> bool:
+    return len(key) == 36 and key.count('-') == 4 and not key.strip(UUID_LETTERS)
+
+
+def _is_named_by_xapi(key: str) -> bool:
+    return key == 'xenapi' or (key.rstrip(DIGITS) in ('xenbr', 'xapi') and key[-1:] in DIGITS)
 
 
 def is_within(locking: Locking, mac: str, mode: Mode, addresses: Iterable[Prefix]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Dict, Iterable, Iterator, Mapping, Tuple
 
 from xsisolate.core.layout import is_ours
 from xsisolate.core.membership import Place
+from xsisolate.core.model import PoolNetwork
 from xsisolate.core.seal import SEAL_KEY
 from xsisolate.core.xapivm import make_vif, make_vm
 
@@ -15,7 +16,7 @@ FIELDS: Mapping[str, Tuple[str, ...]] = {
            'xenstore_data', 'is_a_template', 'is_a_snapshot', 'is_control_domain'),
     'vif': ('VM', 'network', 'device', 'MAC', 'locking_mode', 'ipv4_allowed', 'ipv6_allowed',
             'other_config', 'currently_attached'),
-    'network': ('uuid', 'bridge', 'default_locking_mode'),
+    'network': ('uuid', 'bridge', 'name_label', 'default_locking_mode'),
     'host': ('uuid',)}
 
 Record = Dict[str, Any]
@@ -47,6 +48,12 @@ class PoolView:
         """Return a host's reference, '' if the pool has no such host."""
         return next((ref for ref, host in self._records['host'].items()
                      if str(host['uuid']).lower() == uuid.lower()), '')
+
+    def networks(self) -> Iterator[PoolNetwork]:
+        """Yield the pool's networks."""
+        for record in self._records['network'].values():
+            yield PoolNetwork(str(record['uuid']).lower(), str(record['bridge']),
+                              str(record['name_label']))
 
     def places(self) -> Iterator[Place]:
         """Yield every VIF of a VM; XAPI deletes a VM before its VIFs, so some have none."""

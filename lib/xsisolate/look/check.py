@@ -1,10 +1,11 @@
 """xsisolate.yaml, offline: every mistake in it, and what is legal but probably not meant."""
 import re
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.core.address import contains, format_prefix, quoted
-from xsisolate.core.model import Config, Group, Network, Prefix
-from xsisolate.core.policy import ANY_NETWORK
+from xsisolate.core.labels import resolve_labels
+from xsisolate.core.model import Config, Group, Network, PoolNetwork, Prefix
+from xsisolate.core.policy import ANY_NETWORK, possible_labels
 from xsisolate.errors import ConfigError
 
 ERRORS_MAX = 100
@@ -27,8 +28,12 @@ class Checked(NamedTuple):
     warnings: Tuple[Remark, ...]
 
 
-def check_text(text: str, name: str) -> Checked:
-    """Return all that is wrong with a configuration, and all that looks wrong."""
+def check_text(text: str, name: str,
+               pool: Optional[Sequence[PoolNetwork]] = None) -> Checked:
+    """Return all that is wrong with a configuration, and all that looks wrong.
+
+    `pool` are the networks that have name-labels; None: they are not known here.
+    """
     try:
         import yaml  # noqa: F401
     except ImportError as error:
@@ -47,7 +52,10 @@ def check_text(text: str, name: str) -> Checked:
             if not _prune(tree.node, error.node):
                 break           # without what is wrong there is nothing left to look at
             continue
-        return Checked(tuple(sorted(errors)), tuple(sorted(_warnings(config, _find_lines(tree)))))
+        lines = _find_lines(tree)
+        errors += _label_errors(config, lines, pool)
+        return Checked(tuple(sorted(errors)), tuple(sorted(_warnings(
+            config, lines, pool is None))))
     return Checked(tuple(sorted(errors)), ())
 
 
@@ -107,10 +115,20 @@ def _find_lines(tree: Any) -> Dict[str, int]:
     return lines
 
 
+def _label_errors(config: Config, lines: Dict[str, int],
+                  pool: Optional[Sequence[PoolNetwork]]) -> Iterator[Remark]:
+    """Yield the networks' keys that are no label, or an ambiguous one."""
+    for key in possible_labels(config) if pool is not None else ():
+        try:
+            resolve_labels(config, (key,), pool)
+        except ConfigError as error:
+            yield Remark(lines.get('networks\0' + key, 0), str(error))
+
+
 # --- what is legal but probably wrong --------------------------------------------------------
 
 
-def _warnings(config: Config, lines: Dict[str, int]) -> Iterator[Remark]:
+def _warnings(config: Config, lines: Dict[str, int], labels: bool) -> Iterator[Remark]:
     def at(*path: str) -> int:
         """Return a path's line, or that of what it is in."""
         while path and '\0'.join(path) not in lines:
@@ -124,7 +142,7 @@ def _warnings(config: Config, lines: Dict[str, int]) -> Iterator[Remark]:
         yield Remark(at('grace'), 'grace: 0 quarantines a running VIF between an admin\'s two '
                      'writes of vm-data and seal')
     for name, network in config.networks.items():
-        for key, text in _network_warnings(name, network):
+        for key, text in _network_warnings(name, network, labels):
             yield Remark(at('networks', _written(name, lines), key), 'networks.%s: %s' % (
                 name if BRIDGE.fullmatch(name) else quoted(name), text))
     for name, group in config.groups.items():
@@ -138,9 +156,10 @@ def _written(name: str, lines: Dict[str, int]) -> str:
                  and path.split('\0')[1].lower() == name.lower()), name)
 
 
-def _network_warnings(name: str, network: Network) -> Iterator[Tuple[str, str]]:
-    if name != ANY_NETWORK and not UUID.fullmatch(name) and not BRIDGE.fullmatch(name):
-        yield '', 'is neither a bridge\'s name nor a network\'s uuid, so it may never apply'
+def _network_warnings(name: str, network: Network, labels: bool) -> Iterator[Tuple[str, str]]:
+    if labels and name != ANY_NETWORK and not UUID.fullmatch(name) and not BRIDGE.fullmatch(name):
+        yield '', ('must be a name-label of XAPI\'s, which is not known here: check it on a host '
+                   'whose daemon follows XAPI')
     if network.gateways and not network.subnets:
         yield 'gateways', ('without subnets `external` means every address, the neighbours\' '
                            'included')

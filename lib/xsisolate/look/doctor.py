@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence
 from xsisolate.bundled import find_ovs
 from xsisolate.config import config_file, read_config_text
 from xsisolate.core.model import Mode
+from xsisolate.dom0.networks import read_networks
 from xsisolate.dom0.ovsdb import Ovsdb
 from xsisolate.dom0.poolstate import read_state
 from xsisolate.dom0.xenstore import Xenstore
@@ -85,7 +86,7 @@ def examine_configuration() -> Iterator[Finding]:
                       'check shows every mistake): until then VIFs that are plugged are '
                       'quarantined', EXIT_POLICY)
     else:
-        checked = check_text(read_config_text(path), path)
+        checked = check_text(read_config_text(path), path, read_networks())
         said = [remark for remark in checked.warnings if 'unsealed: accept' not in remark.text]
         yield warning('configuration', '%s is valid, but line %d: %s%s' % (
             path, *said[0], ' ...' * (len(said) > 1)), 'no warning',

@@ -1,4 +1,4 @@
-"""Files whose change changes flows: configuration, group files, xenopsd's VIF metadata.
+"""Files whose change changes flows: configuration, group files, labels, VIF metadata.
 
 A stat a second each: cheaper than it sounds, and it misses nothing that a rename,
 a full /run or a removed folder would hide from inotify.
@@ -9,6 +9,7 @@ from typing import Dict, Iterable, Optional, Set, Tuple
 
 from xsisolate.config import CONFIG_FILE
 from xsisolate.dom0.members import FOLDER as GROUPS
+from xsisolate.dom0.networks import FILE as NETWORKS
 from xsisolate.dom0.xenopsd import FOLDER as METADATA
 
 Stamp = Optional[Tuple[int, ...]]
@@ -41,7 +42,7 @@ def shared_files() -> Set[str]:
         groups = {entry.path for entry in os.scandir(folder) if entry.name.endswith('.json')}
     except OSError:
         groups = set()
-    return {root + CONFIG_FILE, folder} | groups
+    return {root + CONFIG_FILE, root + NETWORKS, folder} | groups
 
 
 def metadata_file(vm_uuid: str, devid: int) -> str:

@@ -1,6 +1,7 @@
-"""The daemon's child: it follows XAPI and keeps the group files that hooks and daemon read.
+"""The daemon's child: it follows XAPI and keeps the files that hooks and daemon read.
 
     XAPI ── event.from ─► this process ─► /run/xsisolate/groups/*.json ─► daemon, hooks
+                                     ├──► /run/xsisolate/networks.json ─► daemon, hooks
                                      └──► /run/xsisolate/pool.json     ─► status
 
 A process of its own, because a call waits for half a minute, and a pool's first snapshot takes
@@ -19,6 +20,7 @@ from xsisolate.core.model import RemoteMember
 from xsisolate.core.poolview import CLASSES, PoolView
 from xsisolate.dom0.inventory import read_host_uuid
 from xsisolate.dom0.members import write_members
+from xsisolate.dom0.networks import write_networks
 from xsisolate.dom0.poolstate import PoolState, read_state, write_state
 from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xapi import Xapi, connect
@@ -69,7 +71,7 @@ class Follower:
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 self._complain('XAPI\'s events make no sense: %r' % error)
             except OSError as error:
-                self._complain('cannot write group files: %s' % error)
+                self._complain('cannot write what it says: %s' % error)
             sleep(self._pause)
             self._pause = min(self._pause * 2, RETRY_MOST_S)
 
@@ -81,6 +83,8 @@ class Follower:
             batch = xapi.call('event.from', list(CLASSES), token, EVENTS_S)
             token = str(batch['token'])
             changed = view.take(batch['events'])
+            if changed:         # before the configuration is read, whose keys may be labels
+                write_networks(view.networks())
             configuration = read_configuration()
             if configuration.error:
                 raise ConfigError(configuration.error)      # whom rosters admit is not known

@@ -1,0 +1,66 @@
+"""The pool's networks: a file that the daemon's child leaves for those who must not ask XAPI."""
+import json
+import os
+
+from xsisolate.core.model import PoolNetwork
+from xsisolate.errors import ConfigError
+from xsisolate.hints import Iterable, Optional, Tuple
+
+FILE = '/run/xsisolate/networks.json'
+VERSION = 1
+NETDEV = '/sys/class/net/%s'
+OF_HARDWARE = '/device'
+
+
+def read_networks() -> Optional[Tuple[PoolNetwork, ...]]:
+    """Return the networks, None if XAPI has not answered since boot.
+
+    The file is {"version": 1, "networks": [[uuid, bridge, name-label], ...]}; anything else
+    is a ConfigError.
+    """
+    path = _path()
+    try:
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+        if content['version'] != VERSION:
+            raise ValueError('no file of version %d' % VERSION)
+        return tuple(_network(*fields) for fields in content['networks'])
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError('%s: %s' % (path, error.strerror)) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError('%s: %s' % (path, error)) from error
+
+
+def write_networks(networks: Iterable[PoolNetwork]) -> bool:
+    """Write the networks all at once, if the file says something else; return whether it did."""
+    path = _path()
+    text = '{"version": %d, "networks": [\n%s\n]}\n' % (
+        VERSION, ',\n'.join(json.dumps(network) for network in sorted(networks)))
+    try:
+        with open(path, encoding='utf-8', errors='replace') as file:
+            if file.read() == text:
+                return False
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    with open(path + '.new', 'w', encoding='utf-8') as file:
+        file.write(text)
+    os.rename(path + '.new', path)
+    return True
+
+
+def may_be_bridge(name: str) -> bool:
+    """Tell whether this host has a device of that name that is no hardware."""
+    device = NETDEV % name
+    return '/' not in name and os.path.exists(device) and not os.path.exists(device + OF_HARDWARE)
+
+
+def _network(uuid: str, bridge: str, label: str) -> PoolNetwork:
+    if not all(isinstance(text, str) for text in (uuid, bridge, label)):
+        raise ValueError('not a network: %.80r' % ((uuid, bridge, label),))
+    return PoolNetwork(uuid, bridge, label)
+
+
+def _path() -> str:
+    return os.environ.get('XSISOLATE_ROOT', '') + FILE

@@ -1,0 +1,70 @@
+"""Name-labels of networks as keys of the configuration."""
+import pytest
+
+from xsisolate.core.labels import resolve_labels
+from xsisolate.core.model import Config, Mode, Network, PoolNetwork
+from xsisolate.core.policy import find_network, is_fail_closed, possible_labels
+from xsisolate.errors import ConfigError
+
+ONE, TWO, THREE = ('6b9a3a0a-3d1c-9d7e-2d3c-4b5a6978879%d' % number for number in (1, 2, 3))
+POOL = (PoolNetwork(ONE, 'xapi1', 'Tenants'), PoolNetwork(TWO, 'xenbr0', 'Twins'),
+        PoolNetwork(THREE, 'br-lab', 'Twins'))
+CLOSED = Network(default=Mode.ISOLATED, fail_closed=True)
+
+
+def config_of(*keys):
+    return Config(networks={key: CLOSED for key in keys})
+
+
+def resolve(*keys, pool=POOL, **more):
+    config = config_of(*keys)
+    return set(resolve_labels(config, possible_labels(config), pool, **more).networks)
+
+
+@pytest.mark.parametrize('key, possible', [
+    ('*', False), ('xenbr0', False), ('xapi120', False), ('xenapi', False), (ONE, False),
+    ('Tenants', True), ('br-lab', True), ('xapi', True), ('xapi1x', True), ('1xapi', True),
+    (ONE[:-1], True), (ONE[:-1] + 'g', True), ('Pool-wide network 0', True), (ONE + ' ', True)])
+def test_what_may_be_a_label(key, possible):
+    assert possible_labels(config_of(key)) == ((key,) if possible else ())
+
+
+@pytest.mark.parametrize('keys, found', [
+    ((), set()), (('*', 'xapi7', TWO), {'*', 'xapi7', TWO}), (('Tenants',), {ONE}),
+    (('*', 'Tenants', 'xenbr0'), {'*', ONE, 'xenbr0'}), (('br-lab',), {'br-lab'})])
+def test_labels_become_uuids(keys, found):
+    assert resolve(*keys) == found
+
+
+def test_the_network_has_its_settings():
+    config = resolve_labels(config_of('Tenants'), ('Tenants',), POOL)
+    assert find_network(config, 'xapi1', ONE.upper()) == CLOSED
+    assert find_network(config, 'xenbr0', TWO) == Network()
+    assert is_fail_closed(config, ['xapi1', ONE]) and not is_fail_closed(config, ['xenbr0', TWO])
+
+
+@pytest.mark.parametrize('keys, pool, words', [
+    (['tenants'], POOL, ["networks.'tenants': is no bridge and no name-label", "'Tenants'",
+                         "'Twins'", 'or a uuid']),
+    (['Tenants '], POOL, ["networks.'Tenants ': is no bridge"]),
+    (['Twins'], POOL, ['the name-label of 2 networks', TWO, THREE, 'write the uuid']),
+    (['Tenants'], (), ['which has none']),
+    (['Tenants'], None, ['name-labels are not known before XAPI has answered',
+                         'xsisolate-watch']),
+    (['br-lab'], None, ['is no bridge of this host']),
+    (['Tenants', ONE], POOL, ['is the network of ' + ONE]),
+    (['Tenants', 'xapi1'], POOL, ['is the network of xapi1']),
+    (['bad\nname'], POOL, [r"networks.'bad\nname'"]),
+    (['x'], [PoolNetwork(ONE, 'xapi1', 'label %d' % number) for number in range(9)],
+     ["'label 4' and 4 more"])])
+def test_what_cannot_be_meant_is_an_error(keys, pool, words):
+    with pytest.raises(ConfigError) as refused:
+        resolve(*keys, pool=pool)
+    text = str(refused.value)
+    assert text.isprintable() and not [word for word in words if word not in text], text
+
+
+def test_a_bridge_named_by_hand_needs_no_xapi():
+    assert resolve('br-lab', pool=None, is_bridge=lambda name: name == 'br-lab') == {'br-lab'}
+    with pytest.raises(ConfigError):        # what XAPI says counts more
+        resolve('eth7', is_bridge=lambda name: True)
