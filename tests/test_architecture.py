@@ -18,7 +18,8 @@ EVERYWHERE = {'errors', 'hints'}
 DOM0_FROM_CORE = {'core.model', 'core.cookie', 'core.flow', 'core.address', 'core.digest',
                   'core.wire.message', 'core.flows.stages'}
 DOM0_SHARED = {'dom0.run', 'dom0.unixsocket', 'dom0.rfc7047', 'dom0.jsonrpc', 'dom0.ovsdb',
-               'dom0.ovsport', 'dom0.ovsrows', 'dom0.xenstore', 'dom0.ofchannel', 'dom0.unixctl'}
+               'dom0.ovsport', 'dom0.ovsrows', 'dom0.ovsrundir', 'dom0.xenstore',
+               'dom0.ofchannel', 'dom0.unixctl'}
 DOORS = ('hooks', 'cli')        # nobody imports these
 
 

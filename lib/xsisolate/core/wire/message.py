@@ -4,7 +4,7 @@ from struct import Struct
 from xsisolate.core.flow import Flow
 from xsisolate.core.wire.actions import NICIRA, NOTE, ActionCodec
 from xsisolate.core.wire.match import MatchCodec
-from xsisolate.hints import Dict, Iterator, List, Tuple, make_tuple
+from xsisolate.hints import Dict, Iterator, List, Tuple
 
 ADD, DELETE_STRICT = 0, 4
 ANY, NO_BUFFER, ALL_TABLES = 0xffffffff, 0xffffffff, 0xff
@@ -65,7 +65,7 @@ class FlowCodec:
             instructions = body[begin:end]
             if instructions not in known:
                 known[instructions] = self._read_actions(instructions)
-            yield make_tuple(Flow, (table, priority, match, known[instructions], cookie))
+            yield tuple.__new__(Flow, (table, priority, match, known[instructions], cookie))
             at = end
 
     def read_headers(self, body: bytes) -> Tuple[List[Tuple[int, bytes]], List[Flow]]:
