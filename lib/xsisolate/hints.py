@@ -6,6 +6,7 @@ time a type is a thing that can be subscripted and means nothing, and a named tu
 made without compiling a text. mypy, which never runs us, reads the real ones.
 """
 from _operator import itemgetter  # `operator` itself is written in Python
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import AbstractSet as AbstractSet
