@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 REPLY_MAX = 64 << 20
 PIECE = 1 << 18
-POKE_S = 0.01
+POKE_S, POKE_MOST_S = 0.001, 0.05     # from one poke to the next: each time twice as long
 COMPLAINT_SHOWN = 400     # characters
 LOOKING = ('select', 'wait')
 CONFLICTS = ('timed out', 'constraint violation')
@@ -61,10 +61,12 @@ class JsonRpc:
         deadline = monotonic() + (self.timeout if timeout is None else timeout)
         try:
             self._send({'method': method, 'id': self._last_id, 'params': list(params)}, deadline)
+            pause = POKE_S
             while poke and monotonic() < deadline:
                 poke()
-                if self._is_answered():
+                if self._is_answered(pause):
                     break
+                pause = min(2 * pause, POKE_MOST_S)
             while True:
                 message = self._receive(deadline)
                 if message.get('method') == 'echo':
@@ -77,9 +79,9 @@ class JsonRpc:
         except OSError as error:
             raise HostError('%s hung up: %s' % (self._peer, _reason(error))) from error
 
-    def _is_answered(self) -> bool:
+    def _is_answered(self, pause: float) -> bool:
         """Tell whether something has come, or comes in a moment."""
-        self._socket.settimeout(POKE_S)
+        self._socket.settimeout(pause)
         try:
             self._socket.recv(1, MSG_PEEK)
         except SocketTimeout:
