@@ -56,7 +56,8 @@ def plan_bridge(registry: Registry, vifs: Iterable[Vif], around: Surroundings) -
         if vif.ports:       # those that are on the bridge already keep what they have
             planned[vif.number] = _add_vif(items, vif, around)
     items = _sweep(items, roots)
-    touched |= reachable(items, [port_key(port) for port in present])
+    touched |= items.keys() if around.thorough else reachable(
+        items, [port_key(port) for port in present])
     if items:
         _refresh_shared(items, touched, _networks(registry), around)
     return Plan(items, tuple(planned[vif.number] for vif in vifs))
