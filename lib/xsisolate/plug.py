@@ -73,7 +73,6 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
 def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
           trunks: Optional[Sequence[int]], before: Places) -> Outcome:
     fresh = _misplaced(before.get(event.device), target) or not netdev.is_up(event.device)
-    writes = dom0.ovsdb.writes
     try:
         if fresh:
             _set_down(dom0, event.device)
@@ -87,8 +86,9 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
             facts.metadata.bridge, event.device,
             dict(external_ids(facts), **_left(before.get(event.device), target)), trunks)
         along = _bring_along(dom0, event, facts, target, before)
-        bridge = target.bridge if dom0.ovsdb.writes == writes else dom0.ovsdb.look_again(
-            target.bridge, [event.device] + along)
+        there = [name for name, (bridge, _) in before.items() if bridge.name == target.bridge.name]
+        # Now ovs-vswitchd has done all that it was asked for: the numbers are the last ones.
+        bridge = dom0.ovsdb.look_again(target.bridge, {event.device, *along, *there})
         policy, diff = program_port(dom0, event, facts, survey_of(bridge), record, not before)
         for name in [event.device] + along:
             netdev.set_up(name)

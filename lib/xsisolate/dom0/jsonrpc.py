@@ -18,7 +18,6 @@ REPLY_MAX = 64 << 20
 PIECE = 1 << 18
 POKE_S, POKE_MOST_S = 0.001, 0.05     # from one poke to the next: each time twice as long
 COMPLAINT_SHOWN = 400     # characters
-LOOKING = ('select', 'wait')
 CONFLICTS = ('timed out', 'constraint violation')
 
 AnyConnection = TypeVar('AnyConnection', bound='JsonRpc')
@@ -126,7 +125,6 @@ class Connection(JsonRpc):
     def __init__(self, path: str, database: str, timeout: float) -> None:
         super().__init__(path, 'ovsdb-server', timeout)
         self._database = database
-        self.writes = 0         # transactions of ours that may have changed something
 
     def transact(self, operations: Sequence[Operation],
                  timeout: Optional[float] = None) -> List[Result]:
@@ -135,8 +133,6 @@ class Connection(JsonRpc):
         Raises Conflict if a `wait` operation's condition does not hold or a name
         is taken, HostError if ovsdb-server refuses, hangs up or does not answer.
         """
-        if any(operation['op'] not in LOOKING for operation in operations):
-            self.writes += 1
         return _results(self.call('transact', [self._database, *operations], timeout))
 
 

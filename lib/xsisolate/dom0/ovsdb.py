@@ -113,7 +113,7 @@ class Ovsdb(Connection):
                 self.delete_port(port)
             raise
 
-    def look_again(self, bridge: Bridge, names: Sequence[str]) -> Bridge:
+    def look_again(self, bridge: Bridge, names: Collection[str]) -> Bridge:
         """Return a bridge with these ports as they are now; they are on it, and VIFs' netdevs."""
         rows = self._select(*[operation for name in names for operation in (
             wire.select('Port', PORT_COLUMNS, ['name', '==', name]),
