@@ -10,13 +10,14 @@ from xsisolate.core.model import EffectivePolicy
 from xsisolate.core.plan import port_key
 from xsisolate.dom0 import netdev
 from xsisolate.dom0.lock import bridge_lock
+from xsisolate.dom0.openflow import Glance
 from xsisolate.dom0.ovsdb import Bridge, NetworkBridge, Port, find_bridge
 from xsisolate.errors import HostError, XsisolateError
 from xsisolate.gather import VifFacts, read_vif
 from xsisolate.hints import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
                              Tuple)
 from xsisolate.program import program_port, program_remaining
-from xsisolate.reconcile import read_record, read_registry
+from xsisolate.reconcile import look_at, read_registry, see
 from xsisolate.settings import deviating, settle, why_open
 from xsisolate.survey import Dom0, netdevs, survey_of
 
@@ -49,7 +50,7 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
         raise _no_bridge(facts.metadata.bridge)
     before: Places = {}
     try:
-        with bridge_lock(parent, LOCK_DEADLINE_S):
+        with bridge_lock(parent, LOCK_DEADLINE_S), Glance(parent) as glance:
             facts = _read_again(dom0, event, facts)
             bridges = dom0.ovsdb.look_for(netdevs(event.domid, event.devid))
             target = _find_network(bridges, facts.metadata.bridge)
@@ -59,7 +60,7 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
             before = _find_ports(bridges, event)
             if not netdev.exists(event.device):
                 raise HostError('there is no netdev %s' % event.device)
-            outcome = _plug(dom0, event, facts, target, trunks, before)
+            outcome = _plug(dom0, event, facts, target, trunks, before, glance)
     except Exception:
         try:
             _leave(dom0, event, before, parent)
@@ -71,17 +72,19 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
 
 
 def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
-          trunks: Optional[Sequence[int]], before: Places) -> Outcome:
+          trunks: Optional[Sequence[int]], before: Places, glance: Glance) -> Outcome:
     fresh = _misplaced(before.get(event.device), target) or not netdev.is_up(event.device)
     try:
         if fresh:
             _set_down(dom0, event.device)
+        # Seen before the port is made: with hundreds of ports ovs-vswitchd answers nobody for
+        # some time after it has taken up one more, and there is enough to do until then.
         if deviating(dom0, target.bridge):
             settle(dom0, target.bridge)
             target = _find_network(dom0.ovsdb.look_for(before), facts.metadata.bridge)
-        # Read before the port is made: with hundreds of ports ovs-vswitchd answers nobody for
-        # some time after it has taken up one more, and there is enough to do until then.
-        record = read_record(target.bridge.name)
+            seen = look_at(target.bridge.name)
+        else:
+            seen = see(glance)
         ofport = dom0.ovsdb.ensure_port(
             facts.metadata.bridge, event.device,
             dict(external_ids(facts), **_left(before.get(event.device), target)), trunks)
@@ -89,7 +92,7 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
         there = [name for name, (bridge, _) in before.items() if bridge.name == target.bridge.name]
         # Now ovs-vswitchd has done all that it was asked for: the numbers are the last ones.
         bridge = dom0.ovsdb.look_again(target.bridge, {event.device, *along, *there})
-        policy, diff = program_port(dom0, event, facts, survey_of(bridge), record, not before)
+        policy, diff = program_port(dom0, event, facts, survey_of(bridge), seen, not before)
         for name in [event.device] + along:
             netdev.set_up(name)
     except Exception:

@@ -7,7 +7,7 @@ from xsisolate.core.cookie import Kind
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
 from xsisolate.core.grace import is_intact
-from xsisolate.core.items import Record, Registry
+from xsisolate.core.items import Registry
 from xsisolate.core.model import EffectivePolicy, Mode
 from xsisolate.core.plan import Plan, disturbed, plan_bridge
 from xsisolate.core.topology import vif_ofports
@@ -16,8 +16,8 @@ from xsisolate.dom0 import openflow, restorewait
 from xsisolate.gather import VifFacts
 from xsisolate.hints import (Callable, Iterable, Iterator, List, Mapping, NamedTuple, Set,
                              Tuple)
-from xsisolate.reconcile import (Outdated, compare_all, read_record, read_registry, reconcile,
-                                 reconcile_all, wait_for_verdicts)
+from xsisolate.reconcile import (Outdated, Seen, compare_all, look_at, read_registry, reconcile,
+                                 reconcile_all, see, wait_for_verdicts)
 from xsisolate.settings import Setting, deviating, settle, speaks_ours
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, surroundings, survey_bridge,
                               survey_vif, survey_vifs, vif_from_facts)
@@ -38,18 +38,20 @@ class Programmed(NamedTuple):
 def program(dom0: Dom0, event: Event, facts: VifFacts,
             bridge: str) -> Tuple[EffectivePolicy, FlowDiff]:
     """Program a VIF whose netdev has been on the bridge for some time."""
-    survey = survey_vif(dom0, bridge, event.domid, event.devid)
-    return program_port(dom0, event, facts, survey, read_record(bridge), new=False)
+    with openflow.Glance(bridge) as glance:
+        survey = survey_vif(dom0, bridge, event.domid, event.devid)
+        seen = see(glance)
+    return program_port(dom0, event, facts, survey, seen, new=False)
 
 
-def program_port(dom0: Dom0, event: Event, facts: VifFacts, survey: Survey, record: Record,
+def program_port(dom0: Dom0, event: Event, facts: VifFacts, survey: Survey, seen: Seen,
                  new: bool) -> Tuple[EffectivePolicy, FlowDiff]:
-    """Program a VIF whose netdev is on the bridge; `record`: what that carried a moment ago.
+    """Program a VIF whose netdev is on the bridge, which was `seen` a moment ago.
 
     A `new` VIF had no port before, so the switch still floods to it.
     """
     vif = vif_from_facts(facts, survey, event.domid, event.devid)
-    done = _program_vif(dom0, survey, record, vif, new)
+    done = _program_vif(dom0, survey, seen, vif, new)
     if len(done.vifs) > 1:
         survey = survey_bridge(dom0, survey.bridge.name)
     for vif in done.vifs:
@@ -61,7 +63,7 @@ def program_remaining(dom0: Dom0, event: Event, bridge: str) -> FlowDiff:
     """Program a bridge for those of the VIF's netdevs that are still on it."""
     survey = survey_vif(dom0, bridge, event.domid, event.devid)
     vif = make_vif(dom0, survey, event.domid, event.devid)
-    return _program_vif(dom0, survey, read_record(bridge), vif, False).diff
+    return _program_vif(dom0, survey, look_at(bridge), vif, False).diff
 
 
 def nobody(registry: Registry, vif: Vif) -> bool:
@@ -115,30 +117,38 @@ def _plan_all(dom0: Dom0, survey: Survey, registry: Registry, spare: Spare) -> P
     return plan_bridge(registry, vifs, surroundings(dom0, survey, thorough=True))
 
 
-def _program_vif(dom0: Dom0, survey: Survey, record: Record, vif: Vif, new: bool) -> Programmed:
+def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) -> Programmed:
     """Program a VIF and those that its event concerns, so that no frame slips through."""
     bridge = survey.bridge
     hidden: Set[int] = set()
     for last in (False, True):
-        vifs = [vif] + _others(dom0, survey, record.items, vif)
-        plan = plan_bridge(record.items, vifs, surroundings(dom0, survey))
-        hidden.update(openflow.set_no_flood(bridge.name, _ports(plan.vifs, hidden=True), True))
+        vifs = [vif] + _others(dom0, survey, seen.record.items, vif)
+        plan = plan_bridge(seen.record.items, vifs, surroundings(dom0, survey))
+        hidden.update(_set_no_flood(bridge.name, seen, plan, True))
         try:
-            diff = reconcile(bridge.name, record, plan, vif_ofports(survey.links))
+            diff = reconcile(bridge.name, seen.record, plan, vif_ofports(survey.links))
             break
         except Outdated:
             if last:
                 raise
-            record = read_record(bridge.name)
-    closed = _is_any_closed(record.items, plan)
+            seen = look_at(bridge.name)
+    closed = _is_any_closed(seen.record.items, plan)
     if closed or hidden - {port.ofport for port in vif.ports if new}:
         # What such a VIF has been learned to own, a MAC address not its own or a
         # multicast group, would be sent to it for minutes.
         openflow.forget_addresses(bridge.name, bridge.mcast_snooping)
     if closed or hidden:
         _wait_for_verdicts(dom0, bridge.name, plan)
-    openflow.set_no_flood(bridge.name, [] if new else _ports(plan.vifs, hidden=False), False)
+    if not new:
+        _set_no_flood(bridge.name, seen, plan, False)
     return Programmed(plan.vifs, diff)
+
+
+def _set_no_flood(bridge: str, seen: Seen, plan: Plan, wanted: bool) -> List[int]:
+    """Have the switch hide a plan's ports from floods, or show them; return those that it must."""
+    return openflow.set_no_flood(bridge, [
+        ofport for ofport in _ports(plan.vifs, wanted)
+        if seen.no_flood.get(ofport) is not wanted], wanted)
 
 
 def _wait_for_verdicts(dom0: Dom0, bridge: str, plan: Plan) -> None:

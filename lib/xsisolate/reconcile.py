@@ -33,14 +33,28 @@ class View(NamedTuple):
                                    for cookie in (key.cookie, key.cookie | HEADER))
 
 
-def read_record(bridge: str) -> Record:
-    """Return the items that are programmed on a bridge, and headers that make no sense."""
-    return parse_record(*openflow.read_notes(bridge))
+class Seen(NamedTuple):
+    """What a bridge said a moment ago."""
+
+    record: Record                  # the items that are programmed, and headers without sense
+    no_flood: Mapping[int, bool]    # by port
+
+
+def see(glance: openflow.Glance) -> Seen:
+    """Return what a bridge says."""
+    return Seen(parse_record(*glance.read_notes()), glance.read_no_flood())
+
+
+def look_at(bridge: str) -> Seen:
+    """Ask a bridge, and return what it says."""
+    with openflow.Glance(bridge) as glance:
+        return see(glance)
 
 
 def read_registry(bridge: str) -> Registry:
     """Return the items that are programmed on a bridge."""
-    return read_record(bridge).items
+    with openflow.Glance(bridge) as glance:
+        return parse_record(*glance.read_notes()).items
 
 
 def reconcile(bridge: str, record: Record, plan: Plan, ofports: Mapping[str, int]) -> FlowDiff:

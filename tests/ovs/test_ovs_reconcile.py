@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
 def reconcile(bridge, vifs, around):
     """Do what a hook does under the bridge's lock."""
-    record = reconciling.read_record(bridge)
+    record = reconciling.look_at(bridge).record
     plan = plan_bridge(record.items, vifs, around)
     result = reconciling.reconcile(bridge, record, plan, around.ofports)
     return Outcome(len(result.add), len(result.delete), plan.vifs)
@@ -73,7 +73,7 @@ def settle(bridge, scenario):
 def test_a_switch_that_has_lost_its_flows_meanwhile_is_not_told_half_of_them(switch, bridge):
     scenario = make_scenario(RED)
     settle(bridge, scenario)
-    record = reconciling.read_record(bridge)
+    record = reconciling.look_at(bridge).record
     plan = plan_bridge(record.items, [RED[0]], scenario.around)
     switch.ofctl('-O', 'OpenFlow14', 'del-flows', bridge)
     with pytest.raises(reconciling.Outdated, match='lost its flows'):

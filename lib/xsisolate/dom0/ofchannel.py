@@ -74,15 +74,19 @@ class Channel:
             self._socket.close()
             raise HostError('bridge %s: no Open vSwitch at %s: %s'
                             % (bridge, path, _reason(error))) from error
-
-    def __enter__(self) -> 'Channel':
         # It goes out with what is said next: each time that ovs-vswitchd is spoken to it looks at
         # all its ports.
         self._add((HELLO, VERSIONS.pack(1, VERSIONS.size, 1 << self._version)))
+
+    def __enter__(self) -> 'Channel':
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
                  trace: Optional['TracebackType']) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
         self._socket.close()
 
     def send(self, messages: Iterable[Tuple[int, bytes]]) -> None:
@@ -99,14 +103,12 @@ class Channel:
                                     self._last_xid), body
 
     def ask(self, kind: int, *bodies: bytes) -> Iterator[bytes]:
-        """Yield the parts of the answers to questions of one kind.
-
-        They are sent together, as hello is with them.
-        """
-        if not bodies:
-            return
+        """Ask questions of one kind, all together, now; return the parts of the answers."""
         shape = SHAPES[self._version]
         self.send([(shape.request, shape.head.pack(kind, 0) + body) for body in bodies])
+        return self._answers(shape) if bodies else iter(())
+
+    def _answers(self, shape: Shape) -> Iterator[bytes]:
         for answer, xid, text in self._messages():
             if answer == shape.reply:
                 yield text[shape.head.size:]

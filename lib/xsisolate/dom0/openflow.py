@@ -13,8 +13,11 @@ from xsisolate.core.wire.message import ALL_TABLES, EXACT, FlowCodec, question
 from xsisolate.dom0.ofchannel import OPENFLOW10, OPENFLOW14, Channel, Refused
 from xsisolate.dom0.unixctl import Vswitchd
 from xsisolate.errors import HostError
-from xsisolate.hints import (Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence,
-                             Tuple)
+from xsisolate.hints import (TYPE_CHECKING, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple,
+                             Optional, Sequence, Tuple, Type)
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 # Later versions do not know that a port can be left out of floods.
 PROTOCOLS = ('OpenFlow10', 'OpenFlow14')
@@ -44,20 +47,44 @@ def read_headers(bridge: str) -> FrozenSet[Flow]:
     return _read(bridge, [question(REGISTRY, OWNER | HEADER, HEADER_MASK)])
 
 
-def read_notes(bridge: str) -> Tuple[List[Tuple[int, bytes]], List[Flow]]:
-    """Return (cookie, note) of the flows that record our items, and flows that should, but do not.
+class Glance:
+    """What a hook asks a bridge before all else; meanwhile it looks elsewhere.
 
-    What read_headers returns, for those who are in a hurry.
+    For each time that it is spoken to, an ovs-vswitchd with hundreds of ports takes a millisecond.
     """
-    codec = FlowCodec()
-    notes: List[Tuple[int, bytes]] = []
-    strays: List[Flow] = []
-    with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
-        for part in channel.ask(FLOWS, question(REGISTRY, OWNER | HEADER, HEADER_MASK)):
+
+    def __init__(self, bridge: str) -> None:
+        self._channels = [Channel(bridge, version, TIMEOUT_S)
+                          for version in (OPENFLOW14, OPENFLOW10)]
+        flows, ports = self._channels
+        self._headers = flows.ask(FLOWS, question(REGISTRY, OWNER | HEADER, HEADER_MASK))
+        self._ports = ports.ask(PORTS, b'')
+
+    def __enter__(self) -> 'Glance':
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 trace: Optional['TracebackType']) -> None:
+        for channel in self._channels:
+            channel.close()
+
+    def read_notes(self) -> Tuple[List[Tuple[int, bytes]], List[Flow]]:
+        """Return (cookie, note) of flows that record our items, and flows that should, but do not.
+
+        What read_headers returns, for those who are in a hurry.
+        """
+        codec = FlowCodec()
+        notes: List[Tuple[int, bytes]] = []
+        strays: List[Flow] = []
+        for part in self._headers:
             more, odd = codec.read_headers(part)
             notes += more
             strays += odd
-    return notes, strays
+        return notes, strays
+
+    def read_no_flood(self) -> Mapping[int, bool]:
+        """Return, per port, whether the switch leaves it out when it floods."""
+        return _no_flood(_parse_ports(self._ports))
 
 
 def read_items(bridge: str, cookies: Iterable[int]) -> FrozenSet[Flow]:
@@ -105,7 +132,11 @@ def apply_diff(bridge: str, diff: FlowDiff, cookies: Iterable[int] = ()) -> Froz
 def read_no_flood(bridge: str) -> Mapping[int, bool]:
     """Return, per port, whether the switch leaves it out when it floods."""
     with Channel(bridge, OPENFLOW10, TIMEOUT_S) as channel:
-        return {number: port.no_flood for number, port in _read_ports(channel).items()}
+        return _no_flood(_read_ports(channel))
+
+
+def _no_flood(ports: Mapping[int, PortSettings]) -> Mapping[int, bool]:
+    return {number: port.no_flood for number, port in ports.items()}
 
 
 def set_no_flood(bridge: str, ofports: Iterable[int], wanted: bool) -> List[int]:
@@ -137,8 +168,12 @@ def _find_ports(channel: Channel, bridge: str, ofports: List[int]) -> Dict[int, 
 
 
 def _read_ports(channel: Channel) -> Dict[int, PortSettings]:
+    return _parse_ports(channel.ask(PORTS, b''))
+
+
+def _parse_ports(parts: Iterable[bytes]) -> Dict[int, PortSettings]:
     return {number: PortSettings(mac, bool(settings & NO_FLOOD))
-            for part in channel.ask(PORTS, b'')
+            for part in parts
             for number, mac, _, settings in PORT.iter_unpack(part) if number < PORTS_MAX}
 
 
