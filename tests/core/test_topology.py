@@ -2,7 +2,7 @@
 import pytest
 
 from xsisolate.core.flows.delivery import Topology
-from xsisolate.core.topology import Link, make_topology, vif_ofports
+from xsisolate.core.topology import Link, label_of, make_topology, vif_ofports
 
 LOCAL = Link('xenbr0', 'xenbr0', 65534, True, None)
 ETH0 = Link('eth0', 'eth0', 1, False, None)
@@ -33,6 +33,7 @@ def bond(name, ofport, active=False):
                  id='only looks like a VIF'),
 ])
 def test_topology(links, topology):
+    topology = topology._replace(label=label_of('xenbr0'))
     assert make_topology('xenbr0', links, False) == topology
     assert make_topology('xenbr0', list(reversed(links)), False) == topology
 
@@ -46,3 +47,13 @@ def test_vif_ofports():
     links = [LOCAL, ETH0, VIF, Link('tap5.0', 'tap5.0', 8, False, 0),
              Link('vif5.0.1', 'vif5.0.1', 10, False, 0), Link('vif', 'vif', 11, False, 0)]
     assert vif_ofports(links) == {'vif5.0': 7, 'tap5.0': 8}
+
+
+def test_labels_tell_bridges_apart():
+    """No bridge's bits are covered by those of three others, of as many as a pool has networks."""
+    labels = [label_of(name) for name in ['xenbr0', 'xenbr1'] + ['xapi%d' % n for n in range(60)]]
+    for own in labels:
+        others = [label for label in labels if label != own]
+        assert len(others) == len(labels) - 1
+        assert not any(own & ~(one | two | three) == 0
+                       for one, two, three in zip(others, others[7:], others[19:]))

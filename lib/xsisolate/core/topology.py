@@ -1,11 +1,13 @@
 """A bridge's ports, sorted into what the pipeline must know about them."""
 import re
 
+from xsisolate.core.digest import sha256
 from xsisolate.core.flows.delivery import Topology
 from xsisolate.hints import Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 VIF_NETDEV = re.compile(r'(vif|tap)[0-9]+\.[0-9]+')
 LOCAL = 'LOCAL'
+LABEL_BITS = 12         # at most: some of them may be the same
 
 
 class Link(NamedTuple):
@@ -35,7 +37,18 @@ def make_topology(bridge: str, links: Iterable[Link], snooping: bool,
     balanced = frozenset(uplinks[link.port][0] for link in links
                          if _is_uplink(link) and link.balanced)
     return Topology(tuple(uplinks[name] for name in sorted(uplinks)), others, snooping, balanced,
-                    secure)
+                    secure, label_of(bridge))
+
+
+def label_of(bridge: str) -> int:
+    """Return some of a connection label's 128 bits, which tell a bridge from others.
+
+    That another one's, or even five others' together, cover them is as good as impossible.
+    """
+    label = 0
+    for byte in sha256(bridge.encode()).digest()[:LABEL_BITS]:
+        label |= 1 << byte % 128
+    return label
 
 
 def vif_ofports(links: Iterable[Link]) -> Mapping[str, int]:

@@ -21,6 +21,7 @@ from xsisolate.core.flows.stages import (ACCEPT, ANSWERS, CHECKED, COMMIT, CONTR
 from xsisolate.core.model import Mode, Network
 from xsisolate.hints import Iterator, Tuple
 
+ZONE = 'zone=NXM_NX_REG13[0..15]'
 # What helps a conversation along and is part of every admitted one.
 ICMP_ERRORS = tuple('icmp,icmp_type=%d' % kind for kind in (3, 11, 12)) + tuple(
     icmp6(kind) for kind in (1, 2, 3, 4))
@@ -94,18 +95,30 @@ def _ingress_flows() -> Iterator[Flow]:
 
 
 def _accept_flows() -> Iterator[Flow]:
-    zone = 'zone=NXM_NX_REG13[0..15]'
-    yield make_flow(ACCEPT, 20, [flags(ESTABLISHED), 'ip'], 'ct(table=%d,%s)' % (REPLY, zone))
-    yield make_flow(ACCEPT, 20, [flags(ESTABLISHED), 'ipv6'], 'ct(table=%d,%s)' % (REPLY, zone))
-    yield make_flow(ACCEPT, 15, [flags(ESTABLISHED)], goto(ISOLATED_DROP))
     for family in ('ip', 'ipv6'):
-        yield make_flow(ACCEPT, 10, [flags(COMMIT), family], 'ct(commit,%s)' % zone, goto(PASS))
+        yield make_flow(ACCEPT, 20, [flags(ESTABLISHED), family], 'ct(table=%d,%s)' % (REPLY, ZONE))
+    yield make_flow(ACCEPT, 15, [flags(ESTABLISHED)], goto(ISOLATED_DROP))
     yield make_flow(ACCEPT, 0, [''], goto(PASS))
-    yield make_flow(REPLY, 10, ['ct_state=+est+rpl+trk'], 'ct_clear', goto(PASS))
     yield make_flow(REPLY, 0, [''], goto(ISOLATED_DROP))
     for bits in ((TO_LOCAL,), (ISOLATED, TO_REMOTE), (TO_UPLINK,)):
         yield make_flow(PASS, 10, [flags(*bits)], raised(CHECKED, OWN_DELIVERY), goto(0))
     yield make_flow(PASS, 0, [''], raised(CHECKED), goto(0))
+
+
+def answer_flows(label: int) -> Iterator[Flow]:
+    """Yield how a request is remembered, and its answer known.
+
+    All bridges share the switch's table of connections, where a zone is a VLAN of any
+    of them, with the addresses that its tenants like: the label says on which bridges was
+    asked. Each adds its own bits, and takes away no other's.
+    """
+    bits = ','.join('load:0x1->NXM_NX_CT_LABEL[%d]' % bit for bit in range(128)
+                    if label >> bit & 1)
+    remember = 'ct(commit,%s,exec(%s))' % (ZONE, bits)
+    for family in ('ip', 'ipv6'):
+        yield make_flow(ACCEPT, 10, [flags(COMMIT), family], remember, goto(PASS))
+    yield make_flow(REPLY, 10, ['ct_state=+est+rpl+trk', 'ct_label=0x%x/0x%x' % (label, label)], 'ct_clear',
+                    goto(PASS))
 
 
 def endpoint_destination_flows(network: int, mac: str, mode: Mode) -> Iterator[Flow]:

@@ -8,6 +8,7 @@ even on the member of a bond that the bond itself would not use just now, so it
 does no harm if the bond and we choose differently for a while.
 """
 from xsisolate.core.flow import Flow, make_flow
+from xsisolate.core.flows.decision import answer_flows
 from xsisolate.core.flows.entry import other_port_flow, uplink_flow
 from xsisolate.core.flows.guard import IGMP_REPORTS
 from xsisolate.core.flows.stages import (ANNOUNCE, BIND, DELIVER, FANOUT, GUARD, ISOLATED, LOCAL,
@@ -30,6 +31,7 @@ class Topology(NamedTuple):
     snooping: bool = False                      # the bridge follows IGMP and MLD
     balanced: FrozenSet[int] = frozenset()      # first members of the bonds that use all members
     secure: bool = False                        # fail_closed: without flows nothing passes
+    label: int = 1                              # of connections that were asked for here: bits
 
 
 def delivery_flows() -> Iterator[Flow]:
@@ -60,7 +62,8 @@ def unsettled_flow(network: int, mac: str, links: Iterable[Attachment], arriving
 
 
 def bridge_flows(topology: Topology) -> Iterator[Flow]:
-    """Yield what depends on the bridge's ports that carry no policy."""
+    """Yield what depends on the bridge, and on its ports that carry no policy."""
+    yield from answer_flows(topology.label)
     for members in topology.uplinks:
         for ofport in members:
             yield uplink_flow(ofport)

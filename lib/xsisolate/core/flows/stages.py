@@ -31,7 +31,7 @@ PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL
 # reg8, 9   the MAC address that the party's address belongs to
 # reg10, 11 the party's MAC address
 # reg12     the set of peers that is asked
-# reg13     network: NETWORK | VLAN tag; also the conntrack zone
+# reg13     network: NETWORK | VLAN tag; also the conntrack zone, which other bridges share
 # reg15     flags
 NETWORK = 0xa000            # keeps our conntrack zones apart from zone 0
 UNKNOWN_NETWORK = 0xafff    # a port that appeared without a hook

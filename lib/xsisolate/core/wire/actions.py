@@ -90,7 +90,7 @@ class ActionCodec:
 
     def _encode_ct(self, text: str) -> bytes:
         """Return conntrack; only what we use of it."""
-        flags, table, zone = 0, NO_TABLE, 'NXM_NX_REG13[]'
+        flags, table, zone, marking = 0, NO_TABLE, 'NXM_NX_REG13[]', b''
         for word in split(text):
             name, _, value = word.partition('=')
             if name == 'commit':
@@ -99,10 +99,13 @@ class ActionCodec:
                 table = int(value)
             elif name == 'zone':
                 zone = value
+            elif name.startswith('exec('):
+                marking = self.encode(word[len('exec('):-1])
             else:
                 raise ValueError('conntrack with what we do not know: %.80s' % text)
         head, offset, bits = encode_subfield(zone)
-        return nicira(CT, CT_BODY.pack(flags, head, offset_and_bits(offset, bits), table, 0))
+        return nicira(CT, CT_BODY.pack(flags, head, offset_and_bits(offset, bits), table, 0)
+                      + marking)
 
     def _decode_each(self, data: bytes) -> Iterator[str]:
         at = 0
@@ -135,6 +138,9 @@ class ActionCodec:
         body = action[NICIRA_HEAD.size:]
         if subtype == CLONE:
             return 'clone(%s)' % self.decode(body[6:])
+        if subtype == CT:
+            marking = ',exec(%s)' % self.decode(body[CT_BODY.size:])
+            return 'ct(%s%s)' % (_decode_ct(body), marking if body[CT_BODY.size:] else '')
         return DECODERS[subtype](body)
 
 
@@ -241,11 +247,11 @@ def _decode_bundle(body: bytes) -> str:
 
 def _decode_ct(body: bytes) -> str:
     flags, head, packed, table, helper = CT_BODY.unpack_from(body)
-    if flags & ~CT_COMMIT or helper or len(body) > CT_BODY.size or not head:
+    if flags & ~CT_COMMIT or helper or not head:
         raise ValueError('conntrack with more than we use')
     words = ['commit'] * bool(flags) + ['table=%d' % table] * (table != NO_TABLE)
     words.append('zone=' + decode_subfield(head, packed >> 6, (packed & 0x3f) + 1))
-    return 'ct(%s)' % ','.join(words)
+    return ','.join(words)
 
 
 def _encode_fixed(action: bytes) -> Callable[[str], bytes]:
@@ -263,5 +269,5 @@ ENCODERS: Dict[str, Callable[[str], bytes]] = {
     'bundle(': _encode_bundle}
 DECODERS: Dict[int, Callable[[bytes], str]] = {
     RESUBMIT: _decode_resubmit, LOAD: _decode_load, MOVE: _decode_move, NOTE: _decode_note,
-    STACK_PUSH: _stack_decoder('push'), STACK_POP: _stack_decoder('pop'), CT: _decode_ct,
+    STACK_PUSH: _stack_decoder('push'), STACK_POP: _stack_decoder('pop'),
     CT_CLEAR: lambda _: 'ct_clear', LEARN: decode_learn, BUNDLE: _decode_bundle}

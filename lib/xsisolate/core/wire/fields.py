@@ -51,7 +51,8 @@ MATCHED = tuple(Field(name, length, header(kind, number, length), form, under)
     ('arp_tpa', 4, OXM, 23, 'ipv4', ''), ('arp_sha', 6, OXM, 24, 'mac', ''),
     ('arp_tha', 6, OXM, 25, 'mac', ''),
     *(('reg%d' % number, 4, NXM1, number, 'number', '') for number in range(16)),
-    ('ct_state', 4, NXM1, 105, 'ct_state', ''), ('metadata', 8, OXM, 2, 'number', '')))
+    ('ct_state', 4, NXM1, 105, 'ct_state', ''), ('ct_label', 16, NXM1, 108, 'number', ''),
+    ('metadata', 8, OXM, 2, 'number', '')))
 
 # Protocols: (Ethernet type, IP protocol), and under which name their fields go.
 PROTOCOLS: Dict[str, Tuple[int, int, str]] = {
@@ -67,7 +68,7 @@ SUBFIELDS: Dict[str, Tuple[int, int]] = {
         ('NXM_OF_IP_SRC', 4, NXM0, 7), ('NXM_OF_IP_DST', 4, NXM0, 8),
         ('NXM_OF_ARP_SPA', 4, NXM0, 16), ('NXM_OF_ARP_TPA', 4, NXM0, 17),
         ('NXM_NX_IPV6_SRC', 16, NXM1, 19), ('NXM_NX_IPV6_DST', 16, NXM1, 20),
-        ('NXM_NX_ND_TARGET', 16, NXM1, 23),
+        ('NXM_NX_ND_TARGET', 16, NXM1, 23), ('NXM_NX_CT_LABEL', 16, NXM1, 108),
         *(('NXM_NX_REG%d' % number, 4, NXM1, number) for number in range(16)),
         *(('NXM_NX_XXREG%d' % number, 16, NXM1, 111 + number) for number in range(4)))}
 
