@@ -132,9 +132,11 @@ class Field:
         return met
 
     def _places(self, sender: str, frame: bytes) -> FrozenSet[Place]:
-        words = ('ofproto/trace', BRIDGE, 'in_port=%d' % self._ofports[sender], frame.hex())
+        # its connection has the label of every bridge
+        where = 'in_port=%d,ct_state=trk,ct_label=0x%s' % (self._ofports[sender], 'f' * 32)
+        words = ('ofproto/trace', BRIDGE, where, frame.hex())
         text = self.radio.appctl(*words)
-        if 'ct_state' in text:      # as the first of its connection, and as a reply
+        if 'ct(' in text:       # as the first of its connection, and as a reply
             text += self.radio.appctl(*words, '--ct-next', 'trk,est,rpl')
         return parse_trace(text)
 

@@ -470,10 +470,12 @@ ECHO = [('icmp6 echo %d' % kind, icmp6(11, kind, R6, address(12, 6), mac_of(12))
 
 CASES = (RESOLVING + FORGERIES + INFRASTRUCTURE + SHARED + MISMATCHES + MORE + ERRORS + ECHO)
 # A reply of a connection that the switch remembers, and of one that it does not.
+HERE, ELSEWHERE = ',ct_label=1', ',ct_label=2'      # the scenarios' bridge has bit 0
 REMEMBERED, STRANGE = ('-ct-next', 'trk,est,rpl'), ('-ct-next', 'trk,new')
 REPLIES = [
-    ('udp reply', say(14, 13, 'udp/53-'), REMEMBERED, to(13)),
-    ('udp reply, IPv6', say(14, 13, 'udp/53-', 6), REMEMBERED, to(13)),
+    ('udp reply', say(14, 13, 'udp/53-') + HERE, REMEMBERED, to(13)),
+    ('udp reply, IPv6', say(14, 13, 'udp/53-', 6) + HERE, REMEMBERED, to(13)),
+    ('udp reply, asked on another bridge', say(14, 13, 'udp/53-') + ELSEWHERE, REMEMBERED, NOTHING),
     ('udp out of the server port', say(14, 13, 'udp/53-'), STRANGE, NOTHING),
     ('udp out of the server port, IPv6', say(14, 13, 'udp/53-', 6), STRANGE, NOTHING),
 ]

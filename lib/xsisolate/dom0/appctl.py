@@ -1,5 +1,5 @@
 """Questions to ovs-vswitchd itself that change nothing."""
-from typing import Optional, Tuple
+from typing import Optional
 
 from xsisolate.dom0.run import run
 
@@ -8,9 +8,14 @@ TIMEOUT_S = 20.0
 
 
 def trace(bridge: str, packet: str, ct_next: Optional[str] = None) -> str:
-    """Return what would become of a packet; `ct_next`: what connection tracking says of it."""
-    more: Tuple[str, ...] = ('--ct-next', ct_next) if ct_next else ()
-    return run(APPCTL + ('ofproto/trace', bridge, packet) + more, timeout=TIMEOUT_S)
+    """Return what would become of a packet.
+
+    `ct_next`: what connection tracking says of it; its connection has every bridge's label.
+    """
+    if not ct_next:
+        return run(APPCTL + ('ofproto/trace', bridge, packet), timeout=TIMEOUT_S)
+    return run(APPCTL + ('ofproto/trace', bridge, packet + ',ct_label=0x' + 'f' * 32,
+                         '--ct-next', ct_next), timeout=TIMEOUT_S)
 
 
 def show_ports() -> str:

@@ -117,8 +117,8 @@ def answer_flows(label: int) -> Iterator[Flow]:
     remember = 'ct(commit,%s,exec(%s))' % (ZONE, bits)
     for family in ('ip', 'ipv6'):
         yield make_flow(ACCEPT, 10, [flags(COMMIT), family], remember, goto(PASS))
-    yield make_flow(REPLY, 10, ['ct_state=+est+rpl+trk', 'ct_label=0x%x/0x%x' % (label, label)], 'ct_clear',
-                    goto(PASS))
+    asked_here = 'ct_label=0x%x/0x%x' % (label, label)
+    yield make_flow(REPLY, 10, ['ct_state=+est+rpl+trk', asked_here], 'ct_clear', goto(PASS))
 
 
 def endpoint_destination_flows(network: int, mac: str, mode: Mode) -> Iterator[Flow]:
