@@ -3,7 +3,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import Dict
 
-from xen.guest import Guest
+from xen.guest import Sender
 
 ALL = 'ff:ff:ff:ff:ff:ff'
 ALL_NODES = '33:33:00:00:00:01'
@@ -12,7 +12,7 @@ VLAN = 120
 UDP, ICMP6 = 17, 58
 
 
-def attacks(by: Guest, on: Guest, posing_as: Guest) -> Dict[str, bytes]:
+def attacks(by: Sender, on: Sender, posing_as: Sender) -> Dict[str, bytes]:
     """Return what a guest may not send to another, by the word that each frame carries.
 
     `posing_as` is a member of the victim's group.
@@ -36,7 +36,7 @@ def attacks(by: Guest, on: Guest, posing_as: Guest) -> Dict[str, bytes]:
     }
 
 
-def spoofs(by: Guest, on: Guest, posing_as: Guest) -> Dict[str, bytes]:
+def spoofs(by: Sender, on: Sender, posing_as: Sender) -> Dict[str, bytes]:
     """Return what even a member of the victim's group may not send."""
     found = attacks(by, on, posing_as)
     return {word: found[word] for word in (

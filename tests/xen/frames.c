@@ -1,18 +1,26 @@
 /* A guest's raw socket.
  *   frames send HEX...             each a whole Ethernet frame, as it stands
- *   frames hear SECONDS WORD...    which of the words arrive within frames on eth0
+ *   frames hear SECONDS WORD...    which of the words arrive within frames on eth0; SIGTERM ends it early
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netpacket/packet.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+static volatile sig_atomic_t over;
+
+static void stop(int number) {
+    (void)number;
+    over = 1;
+}
 
 static int open_nic(void) {
     int nic = socket(AF_PACKET, SOCK_RAW, htons(0x0003));
@@ -46,9 +54,10 @@ static int hear(int nic, int seconds, int count, char **words) {
     int heard[64] = {0};
     clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_sec += seconds;
+    signal(SIGTERM, stop);
     printf("LISTENING\n");
     fflush(stdout);
-    for (;;) {
+    while (!over) {
         struct pollfd one = {.fd = nic, .events = POLLIN};
         unsigned char frame[4096];
         struct sockaddr_ll from;

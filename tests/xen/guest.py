@@ -13,12 +13,14 @@ from lab.xenstored import Dom0Connection
 HOOKS = '/usr/libexec/xsisolate'
 CONSOLE = '/var/log/xen/console/guest-%s.log'
 BACKEND = '/local/domain/0/backend/vif/%d/0'
+GATEWAY = ('10.99.0.254', 'fd99::fe')
+GO_ON = '[ -z "$(xenstore-read test-cmd/stop 2>/dev/null)" ]'
 # An emulated machine that shares its cores.
 PATIENCE_S = 60.0
 CONFIG = '''\
 name="{name}"
 uuid="{uuid}"
-type="pv"
+type="{kind}"
 kernel="/root/domu/vmlinux"
 ramdisk="/root/domu/initrd.gz"
 extra="console=hvc0 loglevel=3 net.ifnames=0"
@@ -61,14 +63,28 @@ def wait(what: str, condition: Callable[[], object], patience: float = PATIENCE_
     return time.monotonic() - began
 
 
-class Guest:
+class Sender:
+    """Who can send whole Ethernet frames."""
+
+    name = ipv4 = ipv6 = ''
+    vif: VifRecord
+
+    def load(self, frames: Mapping[str, bytes]) -> None:
+        """Prepare to send frames; they go by the word that each carries."""
+
+    def send(self, frames: Mapping[str, bytes]) -> str:
+        """Send frames that have been loaded; return what came of it."""
+        raise NotImplementedError
+
+
+class Guest(Sender):
     """A VM that starts, and starts again; its domain id is another one each time."""
 
     said = 0            # commands, over all guests: each has a number of its own
 
     def __init__(self, store: Dom0Connection, name: str, number: int, bridge: str,
-                 policy: Mapping[str, str], script: str = 'vif-noop') -> None:
-        self.store, self.name, self.script = store, name, script
+                 policy: Mapping[str, str], kind: str = 'pv', script: str = 'vif-noop') -> None:
+        self.store, self.name, self.script, self.kind = store, name, script, kind
         self.toolstack = Toolstack(store, HOOKS + '/setup-vif-rules', HOOKS + '/vif')
         self.ipv4, self.ipv6 = '10.99.0.%d' % number, 'fd99::%d' % number
         self.domain = Domain(0, '00000000-0000-4000-8000-%012d' % number, name)
@@ -93,7 +109,7 @@ class Guest:
         """Build the domain, paused and without a VIF, with what xenopsd writes of it."""
         path = '/tmp/%s.cfg' % self.name
         with open(path, 'w') as file:
-            file.write(CONFIG.format(name=self.name, uuid=self.domain.uuid))
+            file.write(CONFIG.format(name=self.name, uuid=self.domain.uuid, kind=self.kind))
         sh('xl', 'create', '-q', '-p', path)
         self.domain = self.domain._replace(domid=int(sh('xl', 'domid', self.name).text))
         self.toolstack.create(self.domain, self.vm_data)
@@ -135,7 +151,8 @@ class Guest:
         self.run('for i in 1 2 3 4 5 6 7 8 9; do [ -e /sys/class/net/eth0 ] && break; sleep 1; '
                  'done; echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad; ip link set eth0 up;'
                  'ip addr flush dev eth0 scope global; ip addr add %s/24 dev eth0;'
-                 'ip -6 addr add %s/64 dev eth0' % (self.ipv4, self.ipv6))
+                 'ip -6 addr add %s/64 dev eth0; ip route add default via %s;'
+                 'ip -6 route add default via %s' % ((self.ipv4, self.ipv6) + GATEWAY))
 
     def start(self) -> float:
         """All of it; return how long the plug took."""
@@ -160,9 +177,14 @@ class Guest:
         """Have the guest begin a command; `end` waits for it."""
         Guest.said += 1
         folder = home_of(self.domain) + '/test-cmd'
+        self.store.rm(folder + '/stop')
         self.store.write(folder + '/cmd', command)
         self.store.write(folder + '/seq', str(Guest.said))
         return Guest.said
+
+    def stop(self) -> None:
+        """Tell what the guest has begun that it is enough, if it asks: see GO_ON."""
+        self.store.write(home_of(self.domain) + '/test-cmd/stop', '1')
 
     def end(self, number: int, patience: float = PATIENCE_S) -> Done:
         """Wait for a command; return how it ended and what it said."""
@@ -172,6 +194,21 @@ class Guest:
         found = pattern.search(self.console())
         assert found
         return Done(int(found.group(2)), found.group(1))
+
+    def load(self, frames: Mapping[str, bytes]) -> None:
+        """Leave frames in a file: a value in xenstore has room for a few only."""
+        self.run('rm -f /tmp/frames')
+        texts = [frame.hex() for frame in frames.values()]
+        for at in range(0, len(texts), 8):
+            self.run('echo %s >> /tmp/frames' % ' '.join(texts[at:at + 8]))
+
+    def send(self, frames: Mapping[str, bytes]) -> str:
+        """Send the frames that have been loaded; return what came of it."""
+        return self.run('frames send $(cat /tmp/frames)').text
+
+    def pings(self, address: str) -> bool:
+        """Tell whether an address answers."""
+        return self.run('ping -c 2 -W 2 ' + address).code == 0
 
     def unplug(self) -> float:
         """Have the VIF unplugged; return after how long its port is gone from the bridge."""

@@ -45,7 +45,7 @@ modules() {
     depmod -b rootfs "$kernel"
 }
 modules virtio_blk virtio_pci ext4 9pnet_virtio 9p xenfs xen-evtchn xen-gntdev xen-gntalloc xen-privcmd \
-    xen-netback openvswitch nf_conntrack nf_conntrack_netlink nf_nat veth dummy 8021q
+    xen-netback openvswitch nf_conntrack nf_conntrack_netlink nf_nat veth bridge
 
 if [ -n "$py36" ]; then
     say "Python 3.6 from $py36"
@@ -73,6 +73,7 @@ cp -L rootfs/usr/lib/x86_64-linux-gnu/libxenstore.so.4 rootfs/usr/lib/x86_64-lin
 cp -L rootfs/lib64/ld-linux-x86-64.so.2 domu/lib64/
 for file in $(files xen-netfront); do cp "$file" domu/mods/; done
 gcc -static -O1 -o domu/bin/frames "$here/frames.c"
+install -m 755 domu/bin/frames rootfs/usr/local/bin/frames        # for machines beyond the uplink
 install -m 755 "$here/domu-init" domu/init
 mkdir -p rootfs/root/domu
 (cd domu && find . | cpio -o -H newc 2>/dev/null | gzip -1) >rootfs/root/domu/initrd.gz

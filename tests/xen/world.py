@@ -3,14 +3,19 @@ import time
 from typing import Dict, List, Sequence, Tuple
 
 from lab.xenstored import Dom0Connection
-from xen.guest import Broken, Done, Guest, hear, ports, sh, wait
+from xen.guest import Broken, Done, Guest, Sender, hear, ports, sh, wait
+from xen.lan import Lan
 
 BRIDGE, NETWORK = 'xenbr0', '00000000-0000-4000-a000-000000000001'
+VLAN, VLAN_BRIDGE, VLAN_NETWORK = 120, 'xapi120', '00000000-0000-4000-a000-000000000120'
 LISTEN_S = 4
+Frames = Dict[str, bytes]       # by the word that each carries
 
 
 class World:
     """The host, its guests, and what has been found out."""
+
+    lan: Lan
 
     def __init__(self) -> None:
         self.began = time.monotonic()
@@ -33,9 +38,24 @@ class World:
         if not held:
             show_dom0()
 
-    def guest(self, name: str, number: int, policy: Dict[str, str]) -> Guest:
+    def tries(self, what: str, heard: bool, should: bool) -> None:
+        """Note whether something that was said has come to where it should, or should not."""
+        self.packets += 1
+        self.leaks += heard and not should
+        self.check('%s: %s' % (what, 'yes' if should else 'no'), heard is should)
+
+    def hears_none(self, on: Guest, by: Sender, frames: Frames, how: str = 'forged') -> None:
+        """Check that a guest hears none of these frames of another."""
+        heard = listen(self, on, by, frames)
+        leaks = sorted(word for word in frames if heard.get(word))
+        self.leaks += len(leaks)
+        self.check('%s hears none of %d %s frames of %s' % (on.name, len(frames), how, by.name),
+                   not leaks and len(heard) == len(frames), ', '.join(leaks))
+
+    def guest(self, name: str, number: int, policy: Dict[str, str], bridge: str = BRIDGE,
+              kind: str = 'pv') -> Guest:
         """Start a guest, and see that its hook has let it in."""
-        guest = Guest(self.store, name, number, BRIDGE, policy)
+        guest = Guest(self.store, name, number, bridge, policy, kind)
         self.start(guest)
         self.guests.append(guest)
         return guest
@@ -51,7 +71,7 @@ class World:
         """Tell whether the hook has told xenopsd that all is well."""
         return (self.store.get(guest.backend + '/hotplug-status') == 'connected'
                 and not self.store.get(guest.backend + '/hotplug-error')
-                and guest.device in ports(BRIDGE))
+                and guest.device in ports(guest.vif.bridge))
 
     def refusal(self, guest: Guest) -> str:
         """Return what the hook had to complain of."""
@@ -91,26 +111,18 @@ def reach(world: World, members: Sequence[Tuple[str, str]]) -> None:
             not wrong, '; '.join(wrong))
 
 
-def listen(world: World, on: Guest, by: Guest, frames: Dict[str, bytes]) -> Dict[str, int]:
-    """Have one guest send frames and another listen; return how many came, by word."""
+def listen(world: World, on: Guest, by: Sender, frames: Frames) -> Dict[str, int]:
+    """Have one send frames and a guest listen; return how many came, by word."""
+    by.load(frames)
     number = on.begin('frames hear %d %s' % (LISTEN_S, ' '.join(frames)))
     wait('%s listens' % on.name,
          lambda: 'LISTENING' in on.console().split('@@U begin %d:' % number)[-1])
-    load(by, frames)
-    sent = by.run('frames send $(cat /tmp/frames)').text
+    sent = by.send(frames)
     if 'SENT %d' % len(frames) not in sent or 'send:' in sent:
         raise Broken('%s could not send: %s' % (by.name, sent))
     world.packets += len(frames)
     return {line.split()[1]: int(line.split()[2]) for line in on.end(number).text.splitlines()
             if line.startswith('HEARD ')}
-
-
-def load(guest: Guest, frames: Dict[str, bytes]) -> None:
-    """Leave frames in a guest's file: a value in xenstore has room for a few only."""
-    guest.run('rm -f /tmp/frames')
-    texts = [frame.hex() for frame in frames.values()]
-    for at in range(0, len(texts), 8):
-        guest.run('echo %s >> /tmp/frames' % ' '.join(texts[at:at + 8]))
 
 
 def call_rules(world: World, guest: Guest) -> Done:

@@ -1,0 +1,138 @@
+"""Open vSwitch itself: restarted, killed, and asked when it has forgotten old verdicts."""
+import os
+import signal
+import subprocess
+import time
+
+from typing import List, Tuple
+
+from xen.forge import attacks
+from xen.guest import GO_ON, sh, wait
+from xen.world import BRIDGE, World, in_order, reach
+from xsisolate.core.flow import Flow
+from xsisolate.dom0 import openflow
+
+OVS_CTL = ('/usr/share/openvswitch/scripts/ovs-ctl', '--no-monitor',
+           '--system-id=dom0')
+AFTERWARDS_S = 8
+VERDICTS = 5
+
+
+def planned(world: World) -> None:
+    """Open vSwitch is restarted as systemd does it, in the middle of an attack."""
+    red1, red2, _, free1 = world.guests
+    world.say('with nothing else to do: hold %.1f s, release %.1f s' % (
+        timed('xsisolate', 'hold'), timed('xsisolate', 'release')))
+    frames = attacks(free1, red1, red2)
+    free1.load(frames)
+    listener = red1.begin('frames hear 300 %s & while %s; do sleep 1; done; kill $!; wait $!' % (
+        ' '.join(frames), GO_ON))
+    attacker = free1.begin('n=0; while %s; do frames send $(cat /tmp/frames) >/dev/null; '
+                           'n=$((n + 1)); done; echo ROUNDS $n' % GO_ON)
+    time.sleep(4)
+    for step in (OVS_CTL + ('stop',), ('xsisolate', 'hold'), OVS_CTL + ('start',),
+                 ('xsisolate', 'release')):
+        began = time.monotonic()
+        done = sh(*step, check=False)
+        world.check('%s, in %.1f s' % (step[-1], time.monotonic() - began), done.code == 0,
+                    done.text)
+    in_order(world)
+    time.sleep(AFTERWARDS_S)
+    free1.stop()
+    rounds = int(free1.end(attacker).text.split('ROUNDS')[-1])
+    red1.stop()
+    heard = red1.end(listener).text
+    leaks = [line for line in heard.splitlines()
+             if line.startswith('HEARD ') and not line.endswith(' 0')]
+    world.packets += rounds * len(frames)
+    world.leaks += sum(int(line.split()[-1]) for line in leaks)
+    world.check('red1 has heard none of %d forged frames, to %d s after the release' % (
+        rounds * len(frames), AFTERWARDS_S),
+        not leaks and heard.count('HEARD ') == len(frames), heard)
+    reach(world, [('red1', 'red2')])
+
+
+def timed(*argv: str) -> float:
+    """Run a program; return how long it took."""
+    began = time.monotonic()
+    sh(*argv)
+    return time.monotonic() - began
+
+
+def crash(world: World) -> None:
+    """ovs-vswitchd is killed; the daemon mends what the new one lacks."""
+    with open('/share/watch', 'w') as output:
+        daemon = subprocess.Popen(['xsisolate', 'watch'], stdout=output, stderr=output)
+    try:
+        time.sleep(8)
+        with open('/run/openvswitch/ovs-vswitchd.pid') as file:
+            os.kill(int(file.read()), signal.SIGKILL)
+        sh(*OVS_CTL, 'start')
+        time.sleep(8)       # the emulated machine's; the daemon's own line says what it took
+        in_order(world)
+        with open('/share/watch') as file:
+            said = file.read().strip()
+        world.check('the daemon has mended it', 'reconciled' in said, said)
+        world.say(said.splitlines()[-1])
+        reach(world, [('red1', 'red2')])
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
+def verdicts(world: World) -> None:
+    """What the kernel has cached is gone when a plug has waited for it; how long that takes."""
+    free1 = world.guests[3]
+    flow = min(openflow.read_headers(BRIDGE), key=str)
+    free1.load({'STRANGER': attacks(free1, world.guests[0], free1)['STRANGER']})
+    cached, left, times = let_through(world, flow)
+    world.check('the kernel has cached %d of %d verdicts, after the wait it has none of them' % (
+        cached, VERDICTS), cached == VERDICTS and not left, '%d are left' % left)
+    world.say('with one guest that sends without a pause: waited %s s' % listed(times))
+    world.say('with nothing else to do: waited %s s' % listed(
+        [timed_call(flow) for _ in range(VERDICTS)]))
+    alone = [timed('ovs-appctl', 'revalidator/wait') for _ in range(VERDICTS)]
+    purges = [timed('ovs-appctl', 'revalidator/purge') for _ in range(VERDICTS)]
+    world.say('ovs-appctl revalidator/wait %s s, revalidator/purge %s s'
+              % (listed(alone), listed(purges)))
+
+
+def let_through(world: World, flow: Flow) -> Tuple[int, int, List[float]]:
+    """Let a stranger's frames pass, stop that, and look what the kernel would still let pass.
+
+    Returns how often it had them cached, how often it still had after the wait, and the waits.
+    """
+    red1, _, _, free1 = world.guests
+    match = 'in_port=%s,dl_dst=%s' % (free1.device, red1.vif.mac)
+    attacker = free1.begin('while %s; do frames send $(cat /tmp/frames) >/dev/null; done' % GO_ON)
+    cached, left, times = 0, 0, []
+    for _ in range(VERDICTS):
+        sh('ovs-ofctl', 'add-flow', BRIDGE, 'priority=65535,%s,actions=output:%s' % (
+            match, red1.device))
+        wait('the kernel caches what passes', lambda: in_kernel(free1.device, red1.device), 20)
+        cached += 1
+        sh('ovs-ofctl', '--strict', 'del-flows', BRIDGE, 'priority=65535,' + match)
+        times.append(timed_call(flow))
+        left += in_kernel(free1.device, red1.device)
+    free1.stop()
+    free1.end(attacker)
+    return cached, left, times
+
+
+def in_kernel(source: str, target: str) -> bool:
+    """Tell whether the kernel has cached that frames go from one netdev to another."""
+    found = sh('ovs-appctl', 'dpctl/dump-flows', '--names').text
+    return any('in_port(%s)' % source in line and target in line.split('actions:')[-1].split(',')
+               for line in found.splitlines())
+
+
+def timed_call(flow: Flow) -> float:
+    """Wait as a plug does; return how long it took."""
+    began = time.monotonic()
+    openflow.wait_for_verdicts(BRIDGE, flow)
+    return time.monotonic() - began
+
+
+def listed(times: List[float]) -> str:
+    """Return times in order."""
+    return ', '.join('%.2f' % seconds for seconds in sorted(times))
