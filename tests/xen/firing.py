@@ -46,11 +46,11 @@ def firing(world: World) -> None:
         with open(path, 'w') as file:
             file.write(GATE)
         os.chmod(path, 0o755)
-    write_rule(takeover.UDEV_TEXT.replace(HOOKS + '/vif', SCRIPTS + 'gate-udev'))
     red2, before = world.guests[1], len(flows(BRIDGE))
-    red2.script = 'gate-libxl'
     red2.unplug()
     world.events += 1
+    red2.script = 'gate-libxl'
+    write_rule(takeover.UDEV_TEXT.replace(HOOKS + '/vif', SCRIPTS + 'gate-udev'))
     for first in ('both',) + CALLERS:
         with open(ORDER, 'w') as file:
             file.write(first)
