@@ -2,7 +2,7 @@
 import re
 import subprocess
 import time
-from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
 from lab import metadata, seals
 from lab.metadata import VifRecord
@@ -186,6 +186,10 @@ class Guest(Sender):
         """Tell what the guest has begun that it is enough, if it asks: see GO_ON."""
         self.store.write(home_of(self.domain) + '/test-cmd/stop', '1')
 
+    def so_far(self, number: int) -> str:
+        """Return what a command has said that the guest has begun."""
+        return self.console().partition('@@U begin %d:' % number)[2]
+
     def end(self, number: int, patience: float = PATIENCE_S) -> Done:
         """Wait for a command; return how it ended and what it said."""
         pattern = re.compile(r'@@U begin %d: .*?\n(.*)@@U end %d rc=(\d+)' % (number, number),
@@ -205,6 +209,11 @@ class Guest(Sender):
     def send(self, frames: Mapping[str, bytes]) -> str:
         """Send the frames that have been loaded; return what came of it."""
         return self.run('frames send $(cat /tmp/frames)').text
+
+    def hear(self, words: Iterable[str]) -> int:
+        """Begin to listen for frames that carry these words, until told to stop."""
+        return self.begin('frames hear 300 %s & while %s; do sleep 0.5; done; kill $!; wait $!' % (
+            ' '.join(words), GO_ON))
 
     def pings(self, address: str) -> bool:
         """Tell whether an address answers."""

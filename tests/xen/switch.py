@@ -27,8 +27,8 @@ def planned(world: World) -> None:
               % idle)
     frames = attacks(free1, red1, red2)
     free1.load(frames)
-    listener = red1.begin('frames hear 300 %s & while %s; do sleep 1; done; kill $!; wait $!' % (
-        ' '.join(frames), GO_ON))
+    listener = red1.hear(frames)
+    wait('red1 listens', lambda: 'LISTENING' in red1.so_far(listener))
     attacker = free1.begin('n=0; while %s; do frames send $(cat /tmp/frames) >/dev/null; '
                            'n=$((n + 1)); done; echo ROUNDS $n' % GO_ON)
     time.sleep(4)

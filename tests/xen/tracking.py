@@ -100,8 +100,9 @@ def ask(world: World, by: Sender, mac: str) -> None:
     world.packets += 1
     answers = dict(datagrams(red1, mac, by.ipv4, 'ANSWERED', ASKED),
                    **datagrams(red1, mac, by.ipv4, 'UNASKED4', UNASKED))
+    followed = sh('ovs-appctl', 'dpctl/dump-conntrack', 'system@ovs-system').text
     heard = listen(world, red1, by, answers)
-    world.check('red1 hears the answer of %s' % by.name, bool(heard['ANSWERED']))
+    world.check('red1 hears the answer of %s' % by.name, bool(heard['ANSWERED']), followed)
     world.leaks += bool(heard['UNASKED4'])
     world.check('red1 does not hear what it has not asked %s for' % by.name,
                 not heard['UNASKED4'])

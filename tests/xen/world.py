@@ -8,7 +8,7 @@ from xen.lan import Lan
 
 BRIDGE, NETWORK = 'xenbr0', '00000000-0000-4000-a000-000000000001'
 VLAN, VLAN_BRIDGE, VLAN_NETWORK = 120, 'xapi120', '00000000-0000-4000-a000-000000000120'
-LISTEN_S = 4
+LATE_S = 1.5            # for frames to arrive that are on their way
 Frames = Dict[str, bytes]       # by the word that each carries
 
 
@@ -114,10 +114,11 @@ def reach(world: World, members: Sequence[Tuple[str, str]]) -> None:
 def listen(world: World, on: Guest, by: Sender, frames: Frames) -> Dict[str, int]:
     """Have one send frames and a guest listen; return how many came, by word."""
     by.load(frames)
-    number = on.begin('frames hear %d %s' % (LISTEN_S, ' '.join(frames)))
-    wait('%s listens' % on.name,
-         lambda: 'LISTENING' in on.console().split('@@U begin %d:' % number)[-1])
+    number = on.hear(frames)
+    wait('%s listens' % on.name, lambda: 'LISTENING' in on.so_far(number))
     sent = by.send(frames)
+    time.sleep(LATE_S)
+    on.stop()
     if 'SENT %d' % len(frames) not in sent or 'send:' in sent:
         raise Broken('%s could not send: %s' % (by.name, sent))
     world.packets += len(frames)
