@@ -10,6 +10,7 @@ import glob
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ TIME_LIMIT_S = 1500
 RESTARTS = 20
 DAEMONS = ('oxenstored', 'xenstored')
 PASSED = 'ALL PASSED'
+TERMINATED = 143
 # Runs in Dom0: the package's files and its udev rule, then the checks.
 START = '''\
 set -e
@@ -44,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
     if not set(daemons) <= set(DAEMONS):
         print(__doc__, file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))      # QEMU does not outlive us
     image = build()
     return max(boot(image, daemon) for daemon in daemons)
 
