@@ -38,12 +38,15 @@ def main() -> int:
     story: Sequence[Callable[[World], None]] = (
         speak, forge, answer, tracking, uplink, vlan, pvh, refresh, rewrite, replug, firing,
         verdicts, planned, crash, restart)
-    only = os.environ.get('ONLY', '').split(',')
+    only = list(filter(None, os.environ.get('ONLY', '').split(',')))
+    unknown = set(only) - {part.__name__ for part in story}
+    if unknown:
+        print('no such checks: ' + ', '.join(sorted(unknown)), flush=True)
+        return 2
     world = World()
     try:
-        for part in (prepare, boot_guests, *[part for part in story
-                                             if only == [''] or part.__name__ in only],
-                     sabotage, end):
+        for part in (prepare, boot_guests, *[part for part in story if not only
+                                             or part.__name__ in only], sabotage, end):
             world.say('-- ' + (part.__doc__ or '').strip())
             part(world)
     except Exception:
