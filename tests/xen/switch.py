@@ -124,7 +124,7 @@ def let_through(world: World, flow: Flow) -> None:
 
 def in_kernel(source: str, target: str) -> bool:
     """Tell whether the kernel has cached that frames go from one netdev to another."""
-    found = sh('ovs-appctl', 'dpctl/dump-flows', 'system@ovs-system', '--names').text
+    found = sh('ovs-appctl', 'dpctl/dump-flows', '--names', 'system@ovs-system').text
     return any('in_port(%s)' % source in line and target in line.split('actions:')[-1].split(',')
                for line in found.splitlines())
 
