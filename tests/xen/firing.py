@@ -57,7 +57,8 @@ def firing(world: World) -> None:
         with open(LOG, 'w'):
             pass
         red2.plug()
-        world.check('plugged, %s first' % first, world.is_let_in(red2), world.refusal(red2))
+        world.check('plugged, %s' % (first + ' first' if first in CALLERS else 'both at once'),
+                    world.is_let_in(red2), world.refusal(red2))
         prove(world, first, 'online')
         red2.configure()
         in_order(world)
