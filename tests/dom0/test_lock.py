@@ -1,4 +1,5 @@
 """One lock per bridge, between real processes."""
+import fcntl
 import os
 import resource
 import signal
@@ -56,6 +57,26 @@ def test_dead_holder_lets_go(hold, end):
     holder.send_signal(end)
     with bridge_lock('xenbr0', deadline=2):
         pass
+
+
+def test_one_who_waits_and_hangs_keeps_nobody_else_out(hold, root):
+    holder = hold('xenbr0')
+    waiter = subprocess.Popen([sys.executable, '-c', HOLD, 'xenbr0'], stdout=subprocess.DEVNULL,
+                              env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
+    line = root / 'run/xsisolate/lock/xenbr0+line'
+    try:
+        while not line.exists():
+            time.sleep(0.01)
+        time.sleep(0.1)
+        with open(str(line)) as file, pytest.raises(BlockingIOError):    # it is the next one
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        waiter.send_signal(signal.SIGSTOP)
+        holder.kill()
+        with bridge_lock('xenbr0', deadline=2):
+            pass
+    finally:
+        waiter.kill()
+        waiter.wait()
 
 
 def test_lock_is_free_after_use_and_after_an_error(root):

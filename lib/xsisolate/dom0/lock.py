@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 FOLDER = '/run/xsisolate/lock'
 BRIDGE = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,63}')
-# Seconds between two tries; a hook holds the lock for some tens of milliseconds. Who has to
-# wait for many others asks less often: sixty hooks that ask all the time hinder the one that works.
+# Seconds between two tries; a hook holds the lock for some tens of milliseconds. Sixty that ask all
+# the time hinder the one that works, and if all asked seldom the lock would lie idle: so one of
+# those who wait asks often, who has a second lock. If it hangs the others still ask, if seldom.
+LINE = '+line'                      # of the second file's name; no bridge's has a plus
+ASK_S = 0.001
 PAUSE, PAUSE_MOST, GROWTH = 0.005, 0.05, 1.2
 
 
@@ -31,7 +34,8 @@ class bridge_lock:  # noqa: N801
     def __enter__(self) -> None:
         self._file = _open(self._bridge)
         try:
-            _wait(self._file, self._bridge, self._deadline)
+            if not _try(self._file, self._bridge):
+                self._wait()
             _write_holder(self._file)
         except BaseException:
             os.close(self._file)
@@ -41,8 +45,23 @@ class bridge_lock:  # noqa: N801
                  trace: Optional['TracebackType']) -> None:
         os.close(self._file)
 
+    def _wait(self) -> None:
+        """Ask again and again: flock itself knows no deadline."""
+        end, pause, is_next = monotonic() + self._deadline, PAUSE, False
+        line = _open(self._bridge, LINE)
+        try:
+            while not _try(self._file, self._bridge):
+                if monotonic() >= end:
+                    raise HostError('bridge %s is still locked after %g s, by process %s' % (
+                        self._bridge, self._deadline, _read_holder(self._file)))
+                is_next = is_next or _try(line, self._bridge)
+                sleep(ASK_S if is_next else pause)
+                pause = min(pause * GROWTH, PAUSE_MOST)
+        finally:
+            os.close(line)
 
-def _open(bridge: str) -> int:
+
+def _open(bridge: str, suffix: str = '') -> int:
     """Return the open file that is locked."""
     if not BRIDGE.fullmatch(bridge):
         raise HostError('not a bridge name: %.80r' % bridge)
@@ -50,25 +69,21 @@ def _open(bridge: str) -> int:
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
         # os.open: programs that we start do not inherit it, and so not the lock
-        return os.open(os.path.join(folder, bridge), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        return os.open(os.path.join(folder, bridge + suffix),
+                       os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise HostError('cannot lock bridge %s: %s' % (bridge, error)) from error
 
 
-def _wait(lock: int, bridge: str, deadline: float) -> None:
-    """Take the lock, asking again and again: flock itself knows no deadline."""
-    end, pause = monotonic() + deadline, PAUSE
-    while True:
-        try:
-            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if monotonic() >= end:
-                raise HostError('bridge %s is still locked after %g s, by process %s'
-                                % (bridge, deadline, _read_holder(lock))) from None
-        except OSError as error:
-            raise HostError('cannot lock bridge %s: %s' % (bridge, error)) from error
-        sleep(pause)
-        pause = min(pause * GROWTH, PAUSE_MOST)
+def _try(file: int, bridge: str) -> bool:
+    """Lock a file unless somebody else has; tell whether we have."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise HostError('cannot lock bridge %s: %s' % (bridge, error)) from error
+    return True
 
 
 def _write_holder(lock: int) -> None:
