@@ -47,7 +47,8 @@ DEFAULT_PRIORITY = 32768
 
 def make_flow(table: int, priority: int, fields: Iterable[str], *actions: str) -> Flow:
     """Return a flow from match fields and actions, cookie still unset."""
-    return Flow(table, priority, sort_match(','.join(fields)), ','.join(actions) or 'drop', 0)
+    return tuple.__new__(Flow, (table, priority, sort_match(','.join(fields)),
+                                ','.join(actions) or 'drop', 0))
 
 
 def sort_match(match: str) -> str:

@@ -61,7 +61,7 @@ def make_item(key: Key, name: str, flows: Iterable[Flow], refs: Iterable[Key] = 
 
 def digest_flows(flows: Iterable[Flow]) -> str:
     """Return a digest under which equal sets of flows are equal."""
-    text = '\n'.join('%d %d %s %s' % flow[:4] for flow in sorted(flows))
+    text = '\n'.join(sorted(['%d %d %s %s' % flow[:4] for flow in flows]))
     return sha256(text.encode()).hexdigest()[:32]
 
 

@@ -7,6 +7,8 @@ policy admits the receiver (EGRESS) and the receiver's policy the sender
 and NORMAL act as they would without us; only what must not be flooded is
 delivered by our own flow of the lowest priority.
 """
+from functools import lru_cache
+
 from xsisolate.core.address import format_prefix
 from xsisolate.core.model import Prefix
 from xsisolate.hints import Iterable, Iterator, NamedTuple, Tuple
@@ -137,16 +139,21 @@ def unknown_priority(network: int) -> int:
 
 def mac_match(first: int, mac: str) -> Tuple[str, str]:
     """Return the match for a MAC address in a pair of registers."""
-    value = mac_number(mac)
-    return ('reg%d=%s' % (first, number(value >> 32)),
-            'reg%d=%s' % (first + 1, number(value & 0xffffffff)))
+    high, low = _mac_words(mac)
+    return 'reg%d=%s' % (first, high), 'reg%d=%s' % (first + 1, low)
 
 
 def load_mac(first: int, mac: str) -> str:
     """Return the actions that put a MAC address into a pair of registers."""
+    high, low = _mac_words(mac)
+    return 'load:%s->NXM_NX_REG%d[],load:%s->NXM_NX_REG%d[]' % (high, first, low, first + 1)
+
+
+@lru_cache(maxsize=4)       # of a member elsewhere it is asked three times
+def _mac_words(mac: str) -> Tuple[str, str]:
+    """Return the words that a pair of registers holds for a MAC address."""
     value = mac_number(mac)
-    return 'load:%s->NXM_NX_REG%d[],load:%s->NXM_NX_REG%d[]' % (
-        number(value >> 32), first, number(value & 0xffffffff), first + 1)
+    return number(value >> 32), number(value & 0xffffffff)
 
 
 def mac_number(mac: str) -> int:
