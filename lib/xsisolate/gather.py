@@ -7,7 +7,7 @@ from xsisolate.core.vmdata import check_keys, parse_vmdata, undo_migration
 from xsisolate.dom0.xenopsd import VifMetadata, read_metadata
 from xsisolate.dom0.xenstore import TooLarge, Xenstore
 from xsisolate.errors import ConfigError, PolicyError, UnknownVif, UnprovenPolicy
-from xsisolate.hints import NamedTuple, Optional, Sequence, Tuple
+from xsisolate.hints import NamedTuple, Optional, Tuple
 
 # Children of vm-data/xsisolate that are still read: all numbered keys of all
 # lists, and room for mistakes. Beyond that it is no policy but an attack.
@@ -115,16 +115,12 @@ def read_policy(store: Xenstore, domid: int, vif: Identity) -> Optional[VifPolic
     root = '/local/domain/%d/vm-data/xsisolate' % domid
     own = '%s/vif/%s' % (root, vif.devid)
     try:
-        common_keys = [key for key in _read_keys(store, root) if key != 'vif']
-        own_keys = _read_keys(store, own)
+        found, own_found = store.directories((root, own), POLICY_KEYS_MAX)
+        common_keys, own_keys = [key for key in found or () if key != 'vif'], own_found or ()
         check_keys(common_keys, own_keys, vif.devid)        # before a byte of a value is read
         common_values, own_values = (
-            undo_migration(store.read_named(folder, keys), vif.vm_uuid)
-            for folder, keys in ((root, common_keys), (own, own_keys)))
+            undo_migration(values, vif.vm_uuid)
+            for values in store.read_folders(((root, common_keys), (own, own_keys))))
         return parse_vmdata(common_values, own_values, vif.devid)
     except (PolicyError, TooLarge) as error:
         raise UnprovenPolicy(str(error)) from None
-
-
-def _read_keys(store: Xenstore, folder: str) -> Sequence[str]:
-    return store.directory(folder, POLICY_KEYS_MAX) or ()

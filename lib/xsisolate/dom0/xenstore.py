@@ -69,18 +69,24 @@ class Xenstore:
 
     def directory(self, path: str, limit: int = NAMES_MAX) -> Optional[List[str]]:
         """Return the names of a node's children; None if there is no such node."""
-        names = self._ask(DIRECTORY, [path])[0]
-        if names is None:
-            return None
-        count = names.count(b'\0')
-        if count > limit:
-            raise TooLarge('xenstore %s: %d children, more than %d' % (path, count, limit))
-        return [name.decode('utf-8', 'replace') for name in names.split(b'\0') if name]
+        return self.directories([path], limit)[0]
+
+    def directories(self, paths: Sequence[str],
+                    limit: int = NAMES_MAX) -> List[Optional[List[str]]]:
+        """Return the same of several nodes, in one conversation."""
+        return [None if names is None else _split(path, names, limit)
+                for path, names in zip(paths, self._ask(DIRECTORY, paths))]
 
     def read_named(self, path: str, names: Sequence[str]) -> Dict[str, bytes]:
         """Return the values of those of a node's children that are there, by name."""
-        values = self._ask(READ, [path + '/' + name for name in names])
-        return {name: value for name, value in zip(names, values) if value is not None}
+        return self.read_folders([(path, names)])[0]
+
+    def read_folders(self, wanted: Sequence[Tuple[str, Sequence[str]]]) -> List[Dict[str, bytes]]:
+        """Return the same of several nodes, each with names, in one conversation."""
+        values = iter(self._ask(READ, ['%s/%s' % (path, name)
+                                       for path, names in wanted for name in names]))
+        return [{name: value for name, value in zip(names, values) if value is not None}
+                for _, names in wanted]
 
     def read_children(self, path: str, limit: int = NAMES_MAX) -> Dict[str, bytes]:
         """Return the values of a node's children by name; none if there is no such node."""
@@ -151,6 +157,14 @@ class Xenstore:
         if left <= 0:
             raise SocketTimeout
         self._socket.settimeout(left)
+
+
+def _split(path: str, names: bytes, limit: int) -> List[str]:
+    """Return the names in a directory's reply, if they are not too many."""
+    count = names.count(b'\0')
+    if count > limit:
+        raise TooLarge('xenstore %s: %d children, more than %d' % (path, count, limit))
+    return [name.decode('utf-8', 'replace') for name in names.split(b'\0') if name]
 
 
 def _request(kind: int, request_id: int, path: str, value: Optional[bytes]) -> bytes:
