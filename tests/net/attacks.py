@@ -476,6 +476,11 @@ def isolation(w: Parties) -> Iterator[Case]:
                      typed(me, ALL, 0x8035, bytes(28)), eth(me, '33:33:00:00:00:16') / IPv6(
                          src='::', dst='ff02::16', hlim=1) / ICMPv6MLReport2(),
                      typed(me, '01:80:c2:00:00:0e', 0x88cc), tagged(discover(me), 120))
+        yield attack(sender + ' says it with a MAC address of its own making', sender,
+                     eth(NOBODY, w['un']) / ping(me, w['un'])[IP],
+                     eth(NOBODY, w['gw']) / udp(me, w['gw'], dst=OUTSIDE)[IP],
+                     eth(NOBODY, ALL) / IP(src=me.ip, dst='255.255.255.255') / UDP(),
+                     eth(NOBODY, w['un']) / ping6(me, w['un'])[IPv6])
     for victim in ('quar', 'off'):
         you = w[victim]
         for sender in ('un', 'lan', 'gw', 'red1', 'locked'):
