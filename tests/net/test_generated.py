@@ -274,6 +274,6 @@ def test_sabotage_is_found(field: Range, what: str, table: int, priority: int, p
     with broken(ovs, 'xenbr0', find_flows(ovs, 'xenbr0', table, priority, part), actions):
         tried = field.tried
         # Chance decides: what one run misses another must find.
-        numbers = [random.SystemRandom().randrange(1 << 32) for _ in range(2)]
+        numbers = [random.SystemRandom().randrange(1 << 32) for _ in range(5)]
         assert any(generate(field, number, enough=1) for number in numbers), numbers
         print('%s: found among %d frames' % (what, field.tried - tried))
