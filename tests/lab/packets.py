@@ -20,6 +20,7 @@ ETH_P_8021Q = 0x8100
 
 SIOCETHTOOL = 0x8946
 SET_TX_CHECKSUM, SET_TSO, SET_GSO, SET_GRO = 0x17, 0x1f, 0x24, 0x2c
+COMPANY_S, COMPANY_MOST_S = 0.005, 0.1
 
 
 class Sniffer:
@@ -47,8 +48,23 @@ class Sniffer:
             except socket.timeout:
                 if left <= 0:
                     break
+        else:
+            self._take_company()
         self._socket.close()
         return self._frames
+
+    def _take_company(self) -> None:
+        """Collect what the switch took up together with the last frame.
+
+        It looks at its ports in an order of its own, so what was sent before may come after.
+        """
+        end = time.monotonic() + COMPANY_MOST_S
+        self._socket.settimeout(COMPANY_S)
+        try:
+            while time.monotonic() < end:
+                self._collect()
+        except socket.timeout:
+            pass
 
     def _collect(self) -> None:
         data, notes, _, address = self._socket.recvmsg(

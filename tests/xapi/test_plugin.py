@@ -85,7 +85,10 @@ def test_status_and_explain_say_what_the_commands_say(pool: Pool, admin: Admin) 
         admin.fine('set', name, '--groups', 'red', '--ipv4', vm.ipv4)
     told = ask(pool, 'status', 1)
     assert {vif['name'] for vif in told['vifs']} == {'web', 'db'}
-    assert told == admin.fine('status', '--json', host=pool.hosts[1]).json
+    said = admin.fine('status', '--json', host=pool.hosts[1]).json
+    for vif in told['vifs'] + said['vifs']:     # which go up while a guest looks for its neighbours
+        assert vif.pop('spoofed') + vif.pop('isolated') >= 0
+    assert told == said
     assert [vif['name'] for vif in ask(pool, 'status', 1, vm='web')['vifs']] == ['web']
     told = ask(pool, 'explain', 1, source='web', destination='db', service='tcp/22')
     assert told['reaches'] and told == admin.fine('explain', 'web', 'db', 'tcp/22', '--json',
