@@ -53,8 +53,7 @@ def look_at(bridge: str) -> Seen:
 
 def read_registry(bridge: str) -> Registry:
     """Return the items that are programmed on a bridge."""
-    with openflow.Glance(bridge) as glance:
-        return parse_record(*glance.read_notes()).items
+    return parse_record(*openflow.read_notes(bridge)).items
 
 
 def reconcile(bridge: str, record: Record, plan: Plan, ofports: Mapping[str, int]) -> FlowDiff:

@@ -11,31 +11,28 @@ from xsisolate.core.flows.stages import Attachment
 from xsisolate.core.items import Item, make_item
 from xsisolate.core.model import EffectivePolicy, Group, Peer, Prefix
 from xsisolate.core.vif import Surroundings
-from xsisolate.hints import (Dict, FrozenSet, Iterable, Iterator, List, Mapping, Optional, Set,
-                             Tuple)
+from xsisolate.hints import Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
 
 GROUP, SPREAD = 'group ', 'spread '
 
 Items = Dict[Key, Item]
 
 
-def free_key(items: Mapping[Key, Item], kind: Kind, wanted: int) -> Key:
-    """Return a key that no item has, if possible the wanted one."""
-    key = Key(kind, wanted)
-    while key in items:
-        key = Key(kind, key.id + 1)
-    return key
+def find_or_add(items: Items, kind: Kind, name: str, likely: int) -> Key:
+    """Return the key of the item of a kind that has a name, added if there is none.
 
-
-def find_key(items: Items, kind: Kind, name: str, likely: int) -> Optional[Key]:
-    """Return the key of the item of a kind that has a name; it is looked for at `likely` first."""
+    It is looked for, and added, at `likely` if possible.
+    """
     key = Key(kind, likely)
     if key in items and items[key].name == name:
         return key
-    for key, item in items.items():
-        if key.kind is kind and item.name == name:
-            return key
-    return None
+    for other, item in items.items():
+        if other.kind is kind and item.name == name:
+            return other
+    while key in items:
+        key = Key(kind, key.id + 1)
+    items[key] = Item(key, name)
+    return key
 
 
 def group_name(group: str) -> str:
@@ -86,11 +83,7 @@ def spread_keys(asked: Mapping[str, Key]) -> List[Key]:
 
 
 def _find(items: Items, name: str) -> Key:
-    key = find_key(items, Kind.PEERS, name, 1)
-    if key is None:
-        key = free_key(items, Kind.PEERS, 1)
-        items[key] = Item(key, name)
-    return key
+    return find_or_add(items, Kind.PEERS, name, 1)
 
 
 def refresh_group(item: Item, networks: Mapping[str, int], around: Surroundings,

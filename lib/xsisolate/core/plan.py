@@ -25,7 +25,7 @@ from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.items import Item, Registry, make_item, reachable
 from xsisolate.core.model import Mode, Network
 from xsisolate.core.owners import Conflict, assign_owners, check_mac
-from xsisolate.core.peersets import (GROUP, Items, add_peers, find_key, free_key, group_name,
+from xsisolate.core.peersets import (GROUP, Items, add_peers, find_or_add, group_name,
                                      group_spread_flows, refresh_group, spread_keys)
 from xsisolate.core.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
 from xsisolate.hints import (AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
@@ -166,13 +166,9 @@ def _add_endpoints(items: Items, vif: Vif, around: Surroundings) -> None:
 
 def _find_endpoint(items: Items, vif: Vif, network: int) -> Key:
     """Return the key of a VIF's endpoint on a network, a free one if there is none yet."""
-    name, likely = endpoint_name(network, vif.mac), port_id(vif.domid, vif.devid, False)
-    key = find_key(items, Kind.ENDPOINT, name, likely)
-    if key is None:
-        key = free_key(items, Kind.ENDPOINT, likely)
-        items[key] = Item(key, name)
-    else:
-        check_mac(items, key, vif.mac, vif.vm_uuid)
+    key = find_or_add(items, Kind.ENDPOINT, endpoint_name(network, vif.mac),
+                      port_id(vif.domid, vif.devid, False))
+    check_mac(items, key, vif.mac, vif.vm_uuid)
     return key
 
 

@@ -13,8 +13,8 @@ from xsisolate.core.wire.message import ALL_TABLES, EXACT, FlowCodec, question
 from xsisolate.dom0.ofchannel import OPENFLOW10, OPENFLOW14, Channel, Refused
 from xsisolate.dom0.unixctl import Vswitchd
 from xsisolate.errors import HostError
-from xsisolate.hints import (TYPE_CHECKING, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple,
-                             Optional, Sequence, Tuple, Type)
+from xsisolate.hints import (TYPE_CHECKING, Dict, FrozenSet, Iterable, Iterator, List, Mapping,
+                             NamedTuple, Optional, Sequence, Tuple, Type)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,6 +28,10 @@ PORT = Struct('!H6s16sI20x')            # number, MAC address, name, settings, .
 PORT_CHANGE = Struct('!H6sIII4x')       # number, MAC address, settings, which of them, ...
 NO_FLOOD = 1 << 4
 PORTS_MAX = 0xff00                      # above are ports with names, such as LOCAL
+
+
+# (cookie, note) of flows that record our items, and flows that should, but do not
+Notes = Tuple[List[Tuple[int, bytes]], List[Flow]]
 
 
 class PortSettings(NamedTuple):
@@ -47,6 +51,12 @@ def read_headers(bridge: str) -> FrozenSet[Flow]:
     return _read(bridge, [question(REGISTRY, OWNER | HEADER, HEADER_MASK)])
 
 
+def read_notes(bridge: str) -> Notes:
+    """Return what read_headers returns, as it comes, for those who are in a hurry."""
+    with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
+        return _parse_notes(_ask_headers(channel))
+
+
 class Glance:
     """What a hook asks a bridge before all else; meanwhile it looks elsewhere.
 
@@ -57,7 +67,7 @@ class Glance:
         self._channels = [Channel(bridge, version, TIMEOUT_S)
                           for version in (OPENFLOW14, OPENFLOW10)]
         flows, ports = self._channels
-        self._headers = flows.ask(FLOWS, question(REGISTRY, OWNER | HEADER, HEADER_MASK))
+        self._headers = _ask_headers(flows)
         self._ports = ports.ask(PORTS, b'')
 
     def __enter__(self) -> 'Glance':
@@ -68,23 +78,28 @@ class Glance:
         for channel in self._channels:
             channel.close()
 
-    def read_notes(self) -> Tuple[List[Tuple[int, bytes]], List[Flow]]:
-        """Return (cookie, note) of flows that record our items, and flows that should, but do not.
-
-        What read_headers returns, for those who are in a hurry.
-        """
-        codec = FlowCodec()
-        notes: List[Tuple[int, bytes]] = []
-        strays: List[Flow] = []
-        for part in self._headers:
-            more, odd = codec.read_headers(part)
-            notes += more
-            strays += odd
-        return notes, strays
+    def read_notes(self) -> Notes:
+        """Return what read_headers returns, as it comes."""
+        return _parse_notes(self._headers)
 
     def read_no_flood(self) -> Mapping[int, bool]:
         """Return, per port, whether the switch leaves it out when it floods."""
         return _no_flood(_parse_ports(self._ports))
+
+
+def _ask_headers(channel: Channel) -> Iterator[bytes]:
+    return channel.ask(FLOWS, question(REGISTRY, OWNER | HEADER, HEADER_MASK))
+
+
+def _parse_notes(parts: Iterable[bytes]) -> Notes:
+    codec = FlowCodec()
+    notes: List[Tuple[int, bytes]] = []
+    strays: List[Flow] = []
+    for part in parts:
+        more, odd = codec.read_headers(part)
+        notes += more
+        strays += odd
+    return notes, strays
 
 
 def read_items(bridge: str, cookies: Iterable[int]) -> FrozenSet[Flow]:
