@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsisolate.core.flow import Flow, FlowDiff, diff_flows, make_flow, parse_line, sort_match
+from xsisolate.core.dump import parse_line
+from xsisolate.core.flow import Flow, FlowDiff, diff_flows, make_flow, sort_match
 from xsisolate.errors import HostError
 
 FLOW = Flow(5, 10, 'arp,in_port=1', 'resubmit(,6)', 0x5849534f40000a00)

@@ -9,7 +9,8 @@ import re
 from typing import Dict, Iterable, Iterator, NamedTuple, Tuple
 
 from xsisolate.core.cookie import HEADER, OWNER, OWNER_MASK, Key, Kind, parse_key
-from xsisolate.core.flow import Flow, parse_line
+from xsisolate.core.dump import parse_line
+from xsisolate.core.flow import Flow
 from xsisolate.core.flows.stages import ISOLATED_DROP, SPOOFED
 from xsisolate.core.items import Item, parse_registry
 from xsisolate.core.vif import split_port

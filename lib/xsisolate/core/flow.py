@@ -1,13 +1,10 @@
-"""A flow as a value, and how ovs-ofctl(8) prints it.
+"""A flow as a value.
 
 ovs-ofctl silently widens what it does not like: a match without its
 prerequisite loses a field, 10.0.0.300 becomes 10.0.0.44. So flows are written
 in the one form in which the switch reads them back, and every flow that was
 written is compared with what the switch says it has.
 """
-import re
-
-from xsisolate.errors import HostError
 from xsisolate.hints import AbstractSet, Iterable, Iterator, NamedTuple, Tuple
 
 
@@ -37,14 +34,6 @@ class FlowDiff(NamedTuple):
         return (flow for flow in self.delete if flow[:3] not in replaced)
 
 
-DUMP_LINE = re.compile(
-    r'^ *(?:cookie=(?P<cookie>0x[0-9a-f]+), )?(?:table=(?P<table>\d+), )?'
-    r'(?:(?:idle_timeout|hard_timeout|importance)=\d+, '
-    r'|(?:send_flow_rem|check_overlap|reset_counts|no_packet_counts|no_byte_counts) )*'
-    r'(?:priority=(?P<priority>\d+),?)?(?P<match>\S*) ?actions=(?P<actions>.*)$')
-DEFAULT_PRIORITY = 32768
-
-
 def make_flow(table: int, priority: int, fields: Iterable[str], *actions: str) -> Flow:
     """Return a flow from match fields and actions, cookie still unset."""
     return tuple.__new__(Flow, (table, priority, sort_match(','.join(fields)),
@@ -56,19 +45,6 @@ def sort_match(match: str) -> str:
     words = match.split(',')
     words.sort()
     return ','.join(words).lstrip(',')      # what is empty sorts first
-
-
-def parse_line(line: str) -> Iterator[Flow]:
-    """Yield the flow of one line of a dump, nothing for a heading."""
-    found = DUMP_LINE.match(line)
-    if not found and 'actions=' in line:
-        raise HostError('ovs-ofctl prints a flow that we cannot read: %.200s' % line)
-    if found:
-        yield Flow(int(found.group('table') or 0),
-                   int(found.group('priority') or DEFAULT_PRIORITY),
-                   sort_match(found.group('match')),
-                   found.group('actions').strip(),
-                   int(found.group('cookie') or '0', 16))
 
 
 def diff_flows(desired: AbstractSet[Flow], actual: AbstractSet[Flow]) -> FlowDiff:
