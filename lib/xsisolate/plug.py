@@ -1,13 +1,14 @@
 """Plug, refresh and unplug a VIF on its bridge, in the order that fails closed.
 
-A VIF's link comes up last, when its flows have been read back. A refresh
-touches neither port nor link, so it loses no packet. Whatever goes wrong
-leaves the link down.
+A VIF's link comes up last, when its flows have been read back and the switch judges
+by them. A refresh touches neither port nor link, so it loses no packet. Whatever goes
+wrong leaves the link down.
 """
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
 from xsisolate.core.model import EffectivePolicy
 from xsisolate.core.plan import port_key
+from xsisolate.core.topology import vif_ofports
 from xsisolate.dom0 import netdev
 from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.openflow import Glance
@@ -16,7 +17,7 @@ from xsisolate.errors import HostError, XsisolateError
 from xsisolate.gather import VifFacts, read_vif
 from xsisolate.hints import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
                              Tuple)
-from xsisolate.program import program_port, program_remaining
+from xsisolate.program import Planned, program_port, program_remaining, wait_until_judged
 from xsisolate.reconcile import look_at, read_registry, see
 from xsisolate.settings import deviating, settle, why_open
 from xsisolate.survey import Dom0, netdevs, survey_of
@@ -37,6 +38,14 @@ class Outcome(NamedTuple):
     fresh: bool                     # the port is new on this bridge
     diff: FlowDiff                  # what changed on the switch
     exposed: str                    # why the bridge may forward what our flows forbid
+
+
+class Prepared(NamedTuple):
+    """A VIF that has its flows, and waits until it may speak."""
+
+    outcome: Outcome
+    planned: Planned
+    ofports: Mapping[str, int]      # of the netdevs that are to be set up
 
 
 def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[int]]) -> Outcome:
@@ -60,7 +69,8 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
             before = _find_ports(bridges, event)
             if not netdev.exists(event.device):
                 raise HostError('there is no netdev %s' % event.device)
-            outcome = _plug(dom0, event, facts, target, trunks, before, glance)
+            done = _plug(dom0, event, facts, target, trunks, before, glance)
+        _let_pass(dom0, event, parent, done)
     except Exception:
         try:
             _leave(dom0, event, before, parent)
@@ -68,11 +78,11 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
             pass        # the failure that led here is the one to report
         raise
     _leave(dom0, event, before, parent)
-    return outcome
+    return done.outcome
 
 
 def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
-          trunks: Optional[Sequence[int]], before: Places, glance: Glance) -> Outcome:
+          trunks: Optional[Sequence[int]], before: Places, glance: Glance) -> Prepared:
     fresh = _misplaced(before.get(event.device), target) or not netdev.is_up(event.device)
     try:
         if fresh:
@@ -91,14 +101,39 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
         along = _bring_along(dom0, event, facts, target, before)
         there = [name for name, (bridge, _) in before.items() if bridge.name == target.bridge.name]
         # Now ovs-vswitchd has done all that it was asked for: the numbers are the last ones.
-        bridge = dom0.ovsdb.look_again(target.bridge, {event.device, *along, *there})
-        policy, diff = program_port(dom0, event, facts, survey_of(bridge), seen, not before)
-        for name in [event.device] + along:
-            netdev.set_up(name)
+        survey = survey_of(dom0.ovsdb.look_again(target.bridge, {event.device, *along, *there}))
+        planned = program_port(dom0, event, facts, survey, seen, not before)
+        outcome = Outcome(facts, planned.policy, ofport, fresh, planned.diff,
+                          why_open(dom0, target.bridge))
     except Exception:
         _shut(dom0, event, target.bridge.name, fresh)
         raise
-    return Outcome(facts, policy, ofport, fresh, diff, why_open(dom0, target.bridge))
+    ofports = vif_ofports(survey.links)
+    return Prepared(outcome, planned, {name: ofports.get(name, 0)
+                                       for name in [event.device] * fresh + along})
+
+
+def _let_pass(dom0: Dom0, event: Event, bridge: str, done: Prepared) -> None:
+    """Let frames pass, as soon as the switch judges none of them by what was there before.
+
+    A port that has just come may have the number of one that has gone. The bridge is others'
+    meanwhile, who may have taken the port off it again.
+    """
+    if not (done.ofports or done.planned.stale):
+        return
+    try:
+        wait_until_judged(dom0, bridge, done.planned.plan)
+        if not done.ofports:
+            return
+        with bridge_lock(bridge, LOCK_DEADLINE_S):
+            if not dom0.ovsdb.are_on(bridge, done.ofports):
+                raise HostError('somebody took VIF %s off bridge %s while it was being plugged'
+                                % (event.device, bridge))
+            for name in done.ofports:
+                netdev.set_up(name)
+    except Exception:
+        _shut_again(dom0, event, bridge, done.outcome.fresh)
+        raise
 
 
 def unplug(dom0: Dom0, event: Event) -> FlowDiff:
@@ -164,6 +199,14 @@ def _shut(dom0: Dom0, event: Event, bridge: str, fresh: bool) -> None:
             program_remaining(dom0, event, bridge)
     except XsisolateError:
         pass        # the failure that led here is the one to report; the link is down
+
+
+def _shut_again(dom0: Dom0, event: Event, bridge: str, fresh: bool) -> None:
+    try:
+        with bridge_lock(bridge, LOCK_DEADLINE_S):
+            _shut(dom0, event, bridge, fresh)
+    except XsisolateError:
+        pass        # whoever has the lock does not end; the link has never been up
 
 
 # --- finding the VIF's place ---------------------------------------------------------------

@@ -3,7 +3,7 @@
 The caller holds the bridge's lock. What must not be flooded to is hidden from
 floods before its flows come, and shown after.
 """
-from xsisolate.core.cookie import Kind
+from xsisolate.core.cookie import BASE, Kind
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
 from xsisolate.core.grace import is_intact
@@ -35,35 +35,54 @@ class Programmed(NamedTuple):
     settings: Tuple[Setting, ...] = ()
 
 
+class Planned(NamedTuple):
+    """What a bridge carries now for the VIFs of an event."""
+
+    plan: Plan
+    diff: FlowDiff
+    stale: bool         # the switch may still know verdicts that are not right any more
+
+    @property
+    def policy(self) -> EffectivePolicy:
+        """The policy of the VIF whose event it was."""
+        return self.plan.vifs[0].policy
+
+
 def program(dom0: Dom0, event: Event, facts: VifFacts,
             bridge: str) -> Tuple[EffectivePolicy, FlowDiff]:
     """Program a VIF whose netdev has been on the bridge for some time."""
     with openflow.Glance(bridge) as glance:
         survey = survey_vif(dom0, bridge, event.domid, event.devid)
         seen = see(glance)
-    return program_port(dom0, event, facts, survey, seen, new=False)
+    done = program_port(dom0, event, facts, survey, seen, new=False)
+    if done.stale:
+        wait_until_judged(dom0, bridge, done.plan)
+    return done.policy, done.diff
 
 
 def program_port(dom0: Dom0, event: Event, facts: VifFacts, survey: Survey, seen: Seen,
-                 new: bool) -> Tuple[EffectivePolicy, FlowDiff]:
+                 new: bool) -> Planned:
     """Program a VIF whose netdev is on the bridge, which was `seen` a moment ago.
 
     A `new` VIF had no port before, so the switch still floods to it.
     """
     vif = vif_from_facts(facts, survey, event.domid, event.devid)
     done = _program_vif(dom0, survey, seen, vif, new)
-    if len(done.vifs) > 1:
+    if len(done.plan.vifs) > 1:
         survey = survey_bridge(dom0, survey.bridge.name)
-    for vif in done.vifs:
+    for vif in done.plan.vifs:
         _show_reason(dom0, survey, vif)
-    return done.vifs[0].policy, done.diff
+    return done
 
 
 def program_remaining(dom0: Dom0, event: Event, bridge: str) -> FlowDiff:
     """Program a bridge for those of the VIF's netdevs that are still on it."""
     survey = survey_vif(dom0, bridge, event.domid, event.devid)
     vif = make_vif(dom0, survey, event.domid, event.devid)
-    return _program_vif(dom0, survey, look_at(bridge), vif, False).diff
+    done = _program_vif(dom0, survey, look_at(bridge), vif, False)
+    if done.stale:
+        wait_until_judged(dom0, bridge, done.plan)
+    return done.diff
 
 
 def nobody(registry: Registry, vif: Vif) -> bool:
@@ -89,7 +108,7 @@ def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     diff = reconcile_all(bridge, plan)
     if hidden or _is_any_closed(registry, plan):
         openflow.forget_addresses(bridge, survey.bridge.mcast_snooping)
-        _wait_for_verdicts(dom0, bridge, plan)
+        wait_until_judged(dom0, bridge, plan)
     openflow.set_no_flood(bridge, _ports(plan.vifs, hidden=False), False)
     for vif in plan.vifs:
         _show_reason(dom0, survey, vif)
@@ -117,7 +136,7 @@ def _plan_all(dom0: Dom0, survey: Survey, registry: Registry, spare: Spare) -> P
     return plan_bridge(registry, vifs, surroundings(dom0, survey, thorough=True))
 
 
-def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) -> Programmed:
+def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) -> Planned:
     """Program a VIF and those that its event concerns, so that no frame slips through."""
     bridge = survey.bridge
     hidden: Set[int] = set()
@@ -137,11 +156,9 @@ def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) ->
         # What such a VIF has been learned to own, a MAC address not its own or a
         # multicast group, would be sent to it for minutes.
         openflow.forget_addresses(bridge.name, bridge.mcast_snooping)
-    if closed or hidden:
-        _wait_for_verdicts(dom0, bridge.name, plan)
     if not new:
         _set_no_flood(bridge.name, seen, plan, False)
-    return Programmed(plan.vifs, diff)
+    return Planned(plan, diff, closed or bool(hidden))
 
 
 def _set_no_flood(bridge: str, seen: Seen, plan: Plan, wanted: bool) -> List[int]:
@@ -151,12 +168,13 @@ def _set_no_flood(bridge: str, seen: Seen, plan: Plan, wanted: bool) -> List[int
         if seen.no_flood.get(ofport) is not wanted], wanted)
 
 
-def _wait_for_verdicts(dom0: Dom0, bridge: str, plan: Plan) -> None:
-    """Wait until packets are judged by what the bridge carries now.
+def wait_until_judged(dom0: Dom0, bridge: str, plan: Plan) -> None:
+    """Wait until packets are judged by what the bridge carries now; this needs no lock.
 
-    A switch that forwards nothing yet has no verdicts, and would not answer.
+    A bridge without anything of ours has no verdicts that matter; a switch that forwards
+    nothing yet has none at all, and would not answer.
     """
-    if not restorewait.is_held(dom0.ovsdb):
+    if BASE in plan.items and not restorewait.is_held(dom0.ovsdb):
         wait_for_verdicts(bridge, plan)
 
 

@@ -123,6 +123,18 @@ class Ovsdb(Connection):
         others = [port for port in bridge.ports if port.name not in names]
         return bridge._replace(ports=tuple(sorted(others + found, key=by_name)))
 
+    def are_on(self, bridge: str, ofports: Mapping[str, int]) -> bool:
+        """Tell whether these VIFs' netdevs are on a bridge now, with these numbers."""
+        rows = self._select(
+            wire.select('Bridge', ('ports',), ['name', '==', bridge]),
+            *[operation for name in ofports for operation in (
+                wire.select('Port', ('_uuid',), ['name', '==', name]),
+                wire.select('Interface', ('ofport',), ['name', '==', name]))])
+        there = {port[1] for row in rows[0] for port in wire.atoms(row['ports'])}
+        return all(ports and interfaces and wire.uuid(ports[0]) in there
+                   and wire.as_optional(interfaces[0]['ofport']) == ofport
+                   for ports, interfaces, ofport in zip(rows[1::2], rows[2::2], ofports.values()))
+
     def delete_port(self, port: str) -> bool:
         """Take a port off its bridge; False if there was none.
 
