@@ -1,4 +1,4 @@
-"""Installs the library, and the hooks as <prefix>/libexec/xsisolate/{vif,setup-vif-rules}."""
+"""Installs the library, and the hooks as <prefix>/libexec/xsisolate/{vif,setup-vif-rules,serve}."""
 import os
 import re
 import sys
@@ -57,7 +57,7 @@ setup(
     # the last ovs for Python 3.6 is the one that XCP-ng 8.3 ships
     install_requires=['ovs<3; python_version < "3.7"', 'ovs; python_version >= "3.7"',
                       'XenAPI', 'PyYAML'],
-    data_files=[('libexec/xsisolate', ['hooks/setup-vif-rules', 'hooks/vif'])],
+    data_files=[('libexec/xsisolate', ['hooks/serve', 'hooks/setup-vif-rules', 'hooks/vif'])],
     entry_points=COMMAND if 'def main(' in read('lib', 'xsisolate', 'cli', '__init__.py') else {},
     cmdclass={'install_data': InstallHooks},
     zip_safe=False,

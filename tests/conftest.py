@@ -7,4 +7,4 @@ for folder in (TESTS, os.path.join(os.path.dirname(TESTS), 'lib')):
     if folder not in sys.path:
         sys.path.insert(0, folder)
 
-from lab.fixtures import dom0, hooks, hotplug, namespaces, sealer  # noqa: E402,F401
+from lab.fixtures import dom0, hooks, hotplug, namespaces, sealer, served  # noqa: E402,F401

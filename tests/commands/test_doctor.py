@@ -16,6 +16,8 @@ from lab.sandbox import Sandbox
 from lab.uplink import GatewayAddresses
 from lab.vm import Vm
 
+from xsisolate.look.toolstack import DAEMON, SERVER
+
 from commanding import BROKEN, DIFFERENT, DONE, FAILED, xsisolate
 
 pytestmark = pytest.mark.any_python
@@ -24,6 +26,7 @@ OURS, STOCK = os.path.join(REPOSITORY, 'hooks'), '/usr/libexec/xenopsd'
 DROP_IN = '/etc/xenopsd-xc.conf.d/50-xsisolate.conf'
 UDEV = '/etc/udev/rules.d/zz-xsisolate.rules'
 SYSTEMCTL = '/usr/bin/systemctl'
+SAYS = '/run/systemctl-says-'
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
 CONFIG = 'version: 1\ngrace: 1\nunsealed: accept\n'
 FILES = {
@@ -74,7 +77,8 @@ class Patient:
             self.age(path, 999)
         self.dom0.configure(CONFIG)
         os.chmod('/etc/xsisolate/xsisolate.yaml', 0o644)
-        self.unit('active', 'enabled')
+        for unit in (DAEMON, SERVER):
+            self.unit('active', 'enabled', unit)
         self.dom0.toolstack.write_private(self.vm.domain, self.vm.vifs[0])
         self.dom0.ovs.set_bridge('xenbr0', 'protocols=[]', 'fail_mode=standalone')
         self.dom0.ovs.vsctl('del-controller', 'xenbr0')
@@ -84,9 +88,9 @@ class Patient:
         """Set a file's or folder's time."""
         os.utime(str(self.root) + path, (when, when))
 
-    def unit(self, active: str, enabled: str) -> None:
-        """Let systemd say this of the daemon's unit."""
-        with open('/run/systemctl-says', 'w') as file:
+    def unit(self, active: str, enabled: str, unit: str = DAEMON) -> None:
+        """Let systemd say this of a unit."""
+        with open(SAYS + unit, 'w') as file:
             file.write('ActiveState=%s\nUnitFileState=%s\n' % (active, enabled))
 
 
@@ -95,8 +99,7 @@ def patient(dom0: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A host, with a stand-in for systemd, which does not run here."""
     root = tmp_path_factory.mktemp('root')
     with open('/run/systemctl', 'w') as file:
-        file.write('#!/bin/sh\n[ "$1 $6" = "show xsisolate-watch.service" ] || exit 1\n'
-                   'cat /run/systemctl-says\n')
+        file.write('#!/bin/sh\n[ "$1" = show ] || exit 1\ncat %s$6\n' % SAYS)
     os.chmod('/run/systemctl', 0o755)
     mount('/run/systemctl', SYSTEMCTL, None, MS_BIND)
     os.environ['XSISOLATE_ROOT'] = str(root)
@@ -124,14 +127,14 @@ def test_a_host_that_is_well(patient: Patient) -> None:
     assert findings() == []
     found = xsisolate('doctor', '--json').json
     assert {'library ovs', 'library yaml', 'configuration', 'hook setup-vif-rules', 'hook vif',
-            'udev rule', 'xenopsd', 'HA', 'daemon', 'ovs-vswitchd', 'pool', 'bridge xenbr0',
-            'plugged VIFs', 'VIFs', 'flows of xenbr0', 'seals'} == {
+            'udev rule', 'xenopsd', 'HA', 'daemon', 'hook server', 'ovs-vswitchd', 'pool',
+            'bridge xenbr0', 'plugged VIFs', 'VIFs', 'flows of xenbr0', 'seals'} == {
                 one['what'] for one in found['findings']}
     assert (found['problems'], found['warnings']) == (0, 1)
     said = xsisolate('doctor')
     assert 'ok      hook setup-vif-rules   %s/setup-vif-rules (%s:1)' % (
         OURS, DROP_IN) in said.lines
-    assert said.lines[-1] == '15 well, 1 warning, 0 problems'
+    assert said.lines[-1] == '16 well, 1 warning, 0 problems'
     said = xsisolate('doctor', '--quiet')
     assert said.lines[0].startswith('warning seals') and len(said.lines) == 4
 
@@ -195,8 +198,10 @@ SICK: Dict[str, Tuple[Spoil, str, str, int, str]] = {
                        'is inactive and enabled'),
     'daemon disabled': (lambda p: p.unit('active', 'disabled'), 'daemon', 'problem', FAILED,
                         'is active and disabled'),
-    'daemon unknown': (lambda p: os.unlink('/run/systemctl-says'), 'daemon', 'problem', FAILED,
+    'daemon unknown': (lambda p: os.unlink(SAYS + DAEMON), 'daemon', 'problem', FAILED,
                        'systemctl show'),
+    'hook server stopped': (lambda p: p.unit('failed', 'enabled', SERVER), 'hook server', 'warning',
+                            DONE, 'is failed and enabled'),
     'broken configuration': (lambda p: p.dom0.configure('version: 1\nx: 1\n'), 'configuration',
                              'problem', BROKEN, ':2: x: unknown key'),
     'odd configuration': (lambda p: p.dom0.configure(CONFIG + 'groups: {red: {vms: []}}'),

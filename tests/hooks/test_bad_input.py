@@ -37,8 +37,8 @@ def start(host: Sandbox, bystander: Vm) -> Iterator[Callable[..., Vm]]:
         if vm.name not in ('bystander', 'locked', 'witness'):
             end(vm)
     assert ports(host) == [bystander.netdev()] and not our_flows(host)
-    assert os.listdir('/run/xsisolate/lock') and not [
-        name for name in os.listdir('/run/xsisolate') if name not in ('config.json', 'lock')]
+    assert os.listdir('/run/xsisolate/lock') and not set(os.listdir('/run/xsisolate')) - {
+        'config.json', 'lock', 'hooks.sock'}
 
 
 @pytest.fixture(scope='module')

@@ -1,7 +1,7 @@
 """What a hook may cost, in counts: programs, messages, modules. Times are for `make bench`."""
 import os
 from collections import Counter
-from typing import Iterator, List
+from typing import Iterator, List, Set
 
 import pytest
 
@@ -85,13 +85,27 @@ def test_a_refresh_says_as_much_on_a_full_bridge_and_changes_nothing(
     crowd.remove([one])
 
 
-def test_hooks_import_little(host: Sandbox) -> None:
+def modules_of(host: Sandbox, names: str) -> Set[str]:
+    """Return what importing some of our modules imports, of the standard library and ours."""
     folder = os.path.join(os.path.dirname(host.hooks.folder), 'lib')
     start = host.hooks.start_of('vif')[:-1]
     said = run(start + ['-c', 'import sys; sys.path.insert(0, %r); before = set(sys.modules); '
-                        'from xsisolate import hooks; print(*set(sys.modules) - before)'
-                % folder])
-    modules = set(said.split())
+                        'from xsisolate import %s; print(*set(sys.modules) - before)'
+                        % (folder, names)])
+    return set(said.split())
+
+
+def test_hooks_import_little(host: Sandbox) -> None:
+    modules = modules_of(host, 'hooks, hookcall')
     assert not modules & SLOW
     others = {name for name in modules if not name.startswith(('_', 'xsisolate'))}
     assert len(others) <= MODULES_MOST, sorted(others)
+
+
+def test_hooks_that_have_a_server_import_next_to_nothing(host: Sandbox) -> None:
+    modules = modules_of(host, 'hooks')
+    assert {name for name in modules if name.startswith('xsisolate')} == {
+        'xsisolate', 'xsisolate.hooks', 'xsisolate.hookclient', 'xsisolate.hints'}
+    others = {name for name in modules if not name.startswith(('_', 'xsisolate'))}
+    assert others <= {'os', 'os.path', 'posixpath', 'genericpath', 'stat', 'errno', 'abc',
+                      'collections.abc', 'struct'}, sorted(others)

@@ -1,16 +1,18 @@
 """Fixtures for every test that needs a Dom0; tests/conftest.py makes them known.
 
-A test module that wants its Dom0 otherwise defines a fixture `hooks`, `hotplug`
-or `sealer` of its own, with module scope.
+A test module that wants its Dom0 otherwise defines a fixture `hooks`, `hotplug`,
+`sealer` or `served` of its own, with module scope.
 """
 import os
 import sys
+from contextlib import ExitStack
 from typing import Iterator, Optional
 
 import pytest
 
 from lab.enter import enter
 from lab.hooks import Hooks
+from lab.hookserver import HookServer
 from lab.hotplug import Hotplug, UdevHotplug
 from lab.sandbox import Sandbox, Sealer
 
@@ -43,11 +45,19 @@ def sealer() -> Optional[Sealer]:
 
 
 @pytest.fixture(scope='module')
-def dom0(request: pytest.FixtureRequest, namespaces: None, hooks: Hooks,
-         hotplug: Hotplug, sealer: Optional[Sealer]) -> Iterator[Sandbox]:
+def served() -> bool:
+    """With HOOK_SERVER=1 hooks find their server, as on a host; else they work by themselves."""
+    return os.environ.get('HOOK_SERVER') == '1'
+
+
+@pytest.fixture(scope='module')
+def dom0(request: pytest.FixtureRequest, namespaces: None, hooks: Hooks, hotplug: Hotplug,
+         sealer: Optional[Sealer], served: bool) -> Iterator[Sandbox]:
     """A sandbox for all tests of a module; with KEEP_OVS=1 a failure keeps its logs."""
     failed_before = request.session.testsfailed
-    with Sandbox(hooks, hotplug, sealer) as sandbox:
+    with Sandbox(hooks, hotplug, sealer) as sandbox, ExitStack() as stack:
+        if served:
+            stack.enter_context(HookServer(hooks))
         yield sandbox
         if request.session.testsfailed > failed_before:
             sandbox.keep_logs()

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from lab.metadata import VifRecord
 from lab.process import POLL_S
@@ -166,12 +166,10 @@ class Running:
             self._process.send_signal(number)
 
     def has_open(self, path: str) -> bool:
-        """Tell whether the hook has a file open: a lock that it waits for."""
-        folder = '/proc/%d/fd' % self._process.pid
-        try:
-            return path in {os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
-        except OSError:     # a descriptor, or the hook, has gone in this very moment
-            return False
+        """Tell whether the hook has a file open, or who works for it: a lock that it waits for."""
+        later = [pid for pid in os.listdir('/proc') if pid.isdigit()
+                 and int(pid) >= self._process.pid]
+        return any(path in open_files(pid) for pid in later)
 
     def said_so_far(self) -> str:
         """Return what the hook has written to stderr by now."""
@@ -191,3 +189,12 @@ class Running:
                 texts.append(file.read().decode('utf-8', 'replace'))
         return HookRun(self.name, self._process.returncode, texts[0], texts[1],
                        self._seconds)
+
+
+def open_files(pid: str) -> Set[str]:
+    """Return the files that a process has open, none if it has ended."""
+    folder = '/proc/%s/fd' % pid
+    try:
+        return {os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
+    except OSError:     # a descriptor, or the process, has gone in this very moment
+        return set()

@@ -139,6 +139,7 @@ OUTSIDE = '''\
 /etc/xsisolate
 /etc/xsisolate/xsisolate.yaml
 /usr/bin/xsisolate
+/usr/lib/systemd/system/xsisolate-hooks.service
 /usr/lib/systemd/system/xsisolate-watch.service
 /usr/libexec/xsisolate
 /usr/libexec/xsisolate/setup-vif-rules

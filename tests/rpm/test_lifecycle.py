@@ -12,7 +12,7 @@ from lab.process import run, wait_until
 from root import build_spec, read
 
 ONE, TWO = '/packages/xsisolate-0.1.0-1.noarch.rpm', '/packages/xsisolate-0.1.0-2.noarch.rpm'
-UNITS = ('xsisolate-watch.service',)
+UNITS = ('xsisolate-hooks.service', 'xsisolate-watch.service')
 STOCK_COOKIE = 'cookie=1/-1'
 SOON = 0.4          # so long is waited for an answer that must not come
 
@@ -157,7 +157,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(dom0: Dom0) -> None:
     assert 'QUARANTINE' not in said
     for words in ('write /etc/xenopsd.conf.d/50-xsisolate.conf', 'bridge xenbr0, 4 VIFs: add ',
                   'write /etc/udev/rules.d/zz-xsisolate.rules', 'the keys of 4 plugged VIFs',
-                  'remove the stock flows of vif4.0', 'start xsisolate-watch.service'):
+                  'remove the stock flows of vif4.0', 'start ' + ', '.join(UNITS)):
         assert words in said
     check_stock(dom0, installed=True)
 
@@ -261,7 +261,7 @@ def test_an_activation_that_fails_is_taken_back(dom0: Dom0) -> None:
     dom0.xsisolate('deactivate')
     with changed('/usr/bin/systemctl', '#!/bin/sh\n[ "$1" != start ] && [ "$2" != is-active ]\n'):
         said = dom0.xsisolate('activate', code=1)
-    assert 'could not start xsisolate-watch.service' in said and 'nothing has changed' in said
+    assert 'could not start %s' % ', '.join(UNITS) in said and 'nothing has changed' in said
     check_stock(dom0, installed=True, this_xenopsd=OURS)
     dom0.xsisolate('activate')
     check_ours(dom0)

@@ -103,6 +103,31 @@ def test_the_daemon_runs_with_what_the_package_brings(dom0: Dom0) -> None:
     assert process.returncode == 0 and 'Traceback' not in output, output
 
 
+def test_the_hooks_server_runs_with_what_the_package_brings(dom0: Dom0) -> None:
+    unit = read('/usr/lib/systemd/system/xsisolate-hooks.service')
+    command = unit.split('ExecStart=')[1].splitlines()[0].split()
+    call = '/usr/share/xsisolate/current/lib/xsisolate/hookcall.py'
+
+    def hook() -> str:
+        done = subprocess.run([OURS + '/vif'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              encoding='utf-8', env={})
+        return done.stdout
+
+    with subprocess.Popen(command, cwd='/', stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          env={'LC_ALL': 'C'}) as server:
+        try:
+            assert server.stderr and b'serving' in server.stderr.readline()
+            os.rename(call, call + '.away')
+            assert 'usage: vif' in hook()
+        finally:
+            server.terminate()
+    try:
+        assert 'hookcall' in hook()     # nobody serves it any more
+    finally:
+        os.rename(call + '.away', call)
+    assert 'usage: vif' in hook()
+
+
 def test_bugtools_commands_run(dom0: Dom0) -> None:
     stuff = ElementTree.parse('/etc/xensource/bugtool/xsisolate/stuff.xml').getroot()
     said = {}

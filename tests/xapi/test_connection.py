@@ -190,7 +190,7 @@ def test_hooks_never_load_it() -> None:
     import subprocess
     import sys
     from lab.hooks import REPOSITORY
-    code = ('import sys; sys.path.insert(0, %r); from xsisolate import hooks; '
+    code = ('import sys; sys.path.insert(0, %r); from xsisolate import hooks, hookcall; '
             'print([name for name in ("XenAPI", "ssl", "xmlrpc", "http", "xsisolate.dom0.xapi") '
             'if name in sys.modules])' % os.path.join(REPOSITORY, 'lib'))
     out = subprocess.check_output([os.environ.get('HOOK_PYTHON') or sys.executable, '-c', code])

@@ -1,6 +1,6 @@
 """Is xapi's toolstack set up so that our hooks run: xenopsd, udev, units, plugged VIFs' keys?"""
 import os
-from typing import Dict, Iterator, List
+from typing import Callable, Dict, Iterator, List
 
 from xsisolate.dom0.localdb import read_local
 from xsisolate.dom0.run import CommandFailed, run
@@ -11,7 +11,7 @@ from xsisolate.look.finding import Finding, ok, problem, warning
 from xsisolate.look.inventory import Inventory
 from xsisolate.survey import Dom0
 
-UNIT = 'xsisolate-watch.service'
+DAEMON, SERVER = 'xsisolate-watch.service', 'xsisolate-hooks.service'
 MARK = 'xsisolate'          # it is in each of our hooks, and in none of the stock ones
 MARK_WITHIN = 4096          # bytes
 RULES_KEY = 'setup-vif-rules'
@@ -86,23 +86,25 @@ def examine_ha() -> Iterator[Finding]:
 
 
 def examine_units() -> Iterator[Finding]:
-    """Yield whether the daemon runs, and will after a boot."""
+    """Yield whether the daemon and the hooks' server run, and will after a boot."""
+    yield _examine_unit('daemon', DAEMON, problem,
+                        'without it a restart of Open vSwitch leaves VIFs without flows')
+    yield _examine_unit('hook server', SERVER, warning,
+                        'without it hooks do the same, but take longer')
+
+
+def _examine_unit(what: str, unit: str, judge: Callable[..., Finding], why: str) -> Finding:
     try:
-        text = run(('systemctl', 'show', '-p', 'ActiveState', '-p', 'UnitFileState', UNIT))
+        text = run(('systemctl', 'show', '-p', 'ActiveState', '-p', 'UnitFileState', unit))
     except CommandFailed as error:
-        yield problem('daemon', str(error), UNIT + ' active and enabled',
-                      'look at systemd; without the daemon a restart of Open vSwitch leaves VIFs '
-                      'without flows')
-        return
+        return judge(what, str(error), unit + ' active and enabled', 'look at systemd; ' + why)
     values = {key: value for key, _, value in (
         line.partition('=') for line in text.splitlines())}
     state, enabled = values.get('ActiveState', ''), values.get('UnitFileState', '')
     if (state, enabled) == ('active', 'enabled'):
-        yield ok('daemon', UNIT + ' is active and enabled')
-    else:
-        yield problem('daemon', '%s is %s and %s' % (UNIT, state or 'unknown',
-                                                     enabled or 'not installed'),
-                      'active and enabled', 'systemctl enable --now ' + UNIT)
+        return ok(what, unit + ' is active and enabled')
+    return judge(what, '%s is %s and %s' % (unit, state or 'unknown', enabled or 'not installed'),
+                 'active and enabled', 'systemctl enable --now %s; %s' % (unit, why))
 
 
 def examine_keys(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:

@@ -1,0 +1,159 @@
+"""The hooks' server: a process that has imported everything, forked for each call of a hook.
+
+    vif, setup-vif-rules ──► hookclient ──socket──► hookserver ──fork──► hookcall
+                                 └── no server: hookcall, in the hook's own process
+
+A child is what the hook's process would have been: with its arguments, environment and
+streams, it does one call and ends. So nothing is remembered from call to call, and one that
+fails takes nobody along.
+"""
+import os
+import signal
+import socket
+import subprocess  # noqa: F401
+import sys
+import time
+from array import array
+from typing import List, NamedTuple, NoReturn
+
+from xsisolate import hookcall
+from xsisolate.config import parse_config
+from xsisolate.core import labels  # noqa: F401
+from xsisolate.dom0 import networks  # noqa: F401
+from xsisolate.dom0.sdnotify import notify
+from xsisolate.dom0.syslog import Log
+from xsisolate.errors import EXIT_HOST, ConfigError
+from xsisolate.hookclient import GO, LIBRARY, PATIENCE_S, READY, SOCKET
+
+OTHER = b'other'            # it is of another release
+BACKLOG = 256               # calls that wait to be taken
+REQUEST_MAX = 1 << 16       # bytes; who has more to say does it alone
+STREAMS = (0, 1, 2)
+BEAT_S = 20.0               # how often systemd hears from us at least
+PAUSE_S = 0.1               # when there are no more descriptors
+
+
+class Call(NamedTuple):
+    """A call that was handed over."""
+
+    library: str
+    argv: List[str]
+    environ: List[bytes]        # NAME=value
+    streams: List[int]
+
+
+def main() -> int:
+    """Serve until a signal ends us; calls that are under way are not ours any more."""
+    log = Log('xsisolate-hooks')
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)       # nobody waits for the children
+    _import_the_rest()
+    try:
+        listener = _listen(os.environ.get('XSISOLATE_ROOT', '') + SOCKET)
+    except OSError as error:
+        log.error('failed', task='listening for hooks', error=error)
+        return EXIT_HOST
+    log.info('serving')
+    notify('READY=1')
+    while True:
+        _serve(listener, log)
+        notify('WATCHDOG=1')
+
+
+def _import_the_rest() -> None:
+    """Import what a call imports only when it needs it, as `subprocess` above.
+
+    Each child would do so again; and after an upgrade it would not be found any more.
+    """
+    try:
+        parse_config('version: 1', '')
+    except ConfigError:
+        pass        # there is no PyYAML: whoever needs it says so
+
+
+def _listen(path: str) -> socket.socket:
+    """Return a socket at this path that root can connect to; it takes an old one's place."""
+    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    new, before = '%s.%d' % (path, os.getpid()), os.umask(0o177)
+    try:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(new)
+        listener.listen(BACKLOG)
+        os.rename(new, path)
+    finally:
+        os.umask(before)
+    listener.settimeout(BEAT_S)
+    return listener
+
+
+def _serve(listener: socket.socket, log: Log) -> None:
+    """Wait for a call, and have a child take it; if there can be none the caller is on his own."""
+    try:
+        connection, _ = listener.accept()
+    except socket.timeout:
+        return
+    except OSError as error:
+        log.warning('accept', error=error)
+        time.sleep(PAUSE_S)
+        return
+    try:
+        if not os.fork():
+            _be_the_hook(listener, connection)
+    except OSError as error:
+        log.warning('fork', error=error)
+    finally:
+        connection.close()
+
+
+# --- in the child --------------------------------------------------------------------------
+
+
+def _be_the_hook(listener: socket.socket, connection: socket.socket) -> NoReturn:
+    """Do one call and end, whatever happens."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        listener.close()
+        connection.settimeout(PATIENCE_S)
+        _answer(connection)
+    except OSError:
+        pass        # the caller has gone, or does it himself
+    finally:
+        os._exit(0)
+
+
+def _answer(connection: socket.socket) -> None:
+    call = _receive(connection)
+    if call.library != LIBRARY or len(call.streams) != len(STREAMS):
+        connection.send(OTHER)
+        return
+    connection.send(READY)
+    if connection.recv(len(GO)) != GO:
+        return
+    for stream, received in zip(STREAMS, call.streams):
+        os.dup2(received, stream)
+        os.close(received)
+    os.environb.clear()
+    for setting in call.environ:
+        name, _, value = setting.partition(b'=')
+        os.environb[name] = value
+    code = hookcall.run(call.argv)
+    for output in (sys.stdout, sys.stderr):
+        if output:
+            output.flush()
+    connection.send(b'%d' % code)
+
+
+def _receive(connection: socket.socket) -> Call:
+    """Return the call; see hookclient. One that is too long is nobody's."""
+    streams = array('i')
+    data, extra, flags, _ = connection.recvmsg(REQUEST_MAX, socket.CMSG_SPACE(
+        len(STREAMS) * streams.itemsize))
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        return Call('', [], [], [])
+    for level, kind, rights in extra:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            streams.frombytes(rights)
+    library, count, *words = data.split(b'\0')
+    arguments = int(count)
+    return Call(os.fsdecode(library), [os.fsdecode(word) for word in words[:arguments]],
+                words[arguments:], list(streams))
