@@ -43,6 +43,7 @@ class Step(NamedTuple):
     argv: Tuple[str, ...]
     hook_python: str = CURRENT
     report: str = ''
+    served: bool = False        # hooks find their server
 
 
 class Count(NamedTuple):
@@ -94,9 +95,10 @@ def plan(part: str) -> List[Step]:
     if part == 'measure':
         return [tests('watch', hook_python=DOM0S if has_dom0s() else '', marks='scale', loud=True)]
     # the longest first: they run side by side
-    steps = [tests('net'), tests('ovs'), tests('hooks')]
+    steps = [tests('net', served=True), tests('ovs'), tests('hooks')]
     if has_dom0s():
-        steps.append(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python'))
+        steps.append(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python',
+                           served=True))
     steps += [tests(part, hook_python=DOM0S if has_dom0s() else '')
               for part in ('watch', 'reliability', 'commands', 'xapi', 'rpm')]
     return steps + on_dom0s(*LIBRARY) + [tests(*LIBRARY), tests('lab', 'demo', loose=True)] + lint()
@@ -129,11 +131,12 @@ def lint() -> List[Step]:
 
 
 def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
-          loose: bool = False, marks: str = '', loud: bool = False) -> Step:
+          loose: bool = False, marks: str = '', loud: bool = False,
+          served: bool = False) -> Step:
     """Return a run of pytest over folders; `loose`: and the files beside them.
 
     `marks` selects tests by their marks, otherwise than setup.cfg does; `loud`: what they print
-    is shown.
+    is shown; `served`: hooks find their server, which does their work.
     """
     folders = [os.path.join('tests', part) for part in parts]
     paths = [folder for folder in folders if has_tests(folder)]
@@ -145,10 +148,12 @@ def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
     title = 'tests %s, %s' % (' '.join(parts), version(python))
     if hook_python:
         title += ', hooks run by ' + version(hook_python)
+    title += ', served' * served
     report = os.path.join(RESULTS, title.replace(' ', '-').replace(',', '') + '.xml')
     chosen = ('-m', marks) * bool(marks) + ('-s',) * loud
     return Step(title, (python, '-m', 'pytest', '-q', '--hypothesis-seed=%d' % SEED,
-                        '--junitxml=' + report, *chosen, *paths), hook_python or python, report)
+                        '--junitxml=' + report, *chosen, *paths),
+                hook_python or python, report, served)
 
 
 def has_tests(folder: str) -> bool:
@@ -219,7 +224,7 @@ def environment(step: Step) -> Dict[str, str]:
             if name not in ('PYTHONPATH', 'PYTHONHOME', 'PYTEST_ADDOPTS')
             and not name.startswith('LC_')}
     kept.update(LC_ALL='C', PYTHONDEVMODE='yes', HOOK_PYTHON=step.hook_python,
-                SUITE_SEED=str(SEED))
+                HOOK_SERVER=str(int(step.served)), SUITE_SEED=str(SEED))
     for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME'):      # scapy writes there
         kept[name] = os.path.join(ROOT, '.cache')
     return kept

@@ -21,6 +21,7 @@ from bench.table import Row, Section, json_of, text_of
 from demo.scene import GATEWAY
 from demo.stopwatch import version_of
 from lab.hooks import Hooks
+from lab.hookserver import HookServer
 from lab.process import LabError, run
 from lab.sandbox import Sandbox
 from lab.seals import seal
@@ -73,7 +74,7 @@ def bench(options: argparse.Namespace) -> int:
     stock = StockHooks(options.hook_python, os.path.abspath(options.stock)) \
         if options.stock else None
     began = time.monotonic()
-    with Sandbox(hooks, sealer=seal) as dom0:
+    with Sandbox(hooks, sealer=seal) as dom0, HookServer(hooks):
         if stock:
             stock.install()
         result, points = measure(dom0, hooks, stock, options.rounds or (

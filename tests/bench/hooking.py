@@ -2,7 +2,7 @@
 import os
 import subprocess
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from bench.crowd import (Crowd, Resident, isolated, plug_call, refresh_call, unplug_call,
                          write_members)
@@ -18,6 +18,11 @@ BRIDGE = 'xenbr0'
 FIRST = 300         # addresses of the VIFs that are measured; the crowd's come before
 BARE, ONLINE, FILTER = 'interpreter', 'vif online', 'setup-vif-rules filter'
 STOCK = 'stock '
+ALONE = ', without server'
+SOCKET = '/run/xsisolate/hooks.sock'
+
+
+T = TypeVar('T')
 
 
 class Point(NamedTuple):
@@ -30,7 +35,8 @@ class Point(NamedTuple):
     @property
     def rows(self) -> List[Row]:
         """The same, ours and theirs side by side."""
-        return [Row(label, 'ms', times, self.times.get(STOCK + label, ()), self.times[BARE])
+        return [Row(label, 'ms', times, self.times.get(STOCK + label.replace(ALONE, ''), ()),
+                    self.times[BARE])
                 for label, times in self.times.items() if not label.startswith(STOCK)]
 
 
@@ -89,8 +95,14 @@ class Stage:
     def _point(self, title: str, x: int, count: int) -> Point:
         plugged, guest = self.crowd.add([isolated(FIRST, count), isolated(FIRST + 1, count)])
         call(self.hooks, plug_call(self.hooks, guest))
-        works = {BARE: self._bare(), ONLINE: lambda: self._plug(plugged),
-                 FILTER: lambda: call(self.hooks, refresh_call(self.hooks, guest)),
+
+        def refresh() -> float:
+            return call(self.hooks, refresh_call(self.hooks, guest))
+
+        works = {BARE: self._bare(),
+                 ONLINE: lambda: self._plug(plugged), FILTER: refresh,
+                 ONLINE + ALONE: lambda: alone(lambda: self._plug(plugged)),
+                 FILTER + ALONE: lambda: alone(refresh),
                  'ovs-vsctl add-port alone': lambda: self._add_port(plugged)}
         theirs: List[Resident] = []
         if self.stock:
@@ -151,7 +163,7 @@ class Stage:
 
     def programs(self) -> List[Row]:
         """Count the programs that each hook starts."""
-        ours = self._programs(self.hooks, *self.crowd.add([isolated(FIRST)]))
+        ours = alone(lambda: self._programs(self.hooks, *self.crowd.add([isolated(FIRST)])))
         theirs = self._programs(self.stock, *self._stock_residents(FIRST, 1)) \
             if self.stock else {}
         return [Row(label + ' starts', 'execs', [count], [theirs[label]] if theirs else ())
@@ -171,25 +183,30 @@ class Stage:
 
         What comes of it is ms for each plug that succeeded; and words about those that did not.
         """
-        ours: List[float] = []
+        ours: Dict[str, List[float]] = {'': [], ALONE: []}
         theirs: List[float] = []
         interpreter: List[float] = []
         fine = 0
         for _ in range(rounds):
             interpreter.append(self._bare()())
-            took, plugged = self._at_once(self.hooks, self.crowd.add(
-                [isolated(FIRST + number) for number in range(count)]))
-            if plugged != count:
-                raise LabError('%d of %d plugs succeeded' % (plugged, count))
-            ours.append(took / count)
+            ours[''].append(self._all_at_once(count))
+            ours[ALONE].append(alone(lambda: self._all_at_once(count)))
             if self.stock:
                 took, plugged = self._at_once(self.stock, self._stock_residents(FIRST, count))
                 theirs.append(took / max(plugged, 1))
                 fine += plugged
         words = 'of %d plugs by the stock scripts %d succeeded, with all flows' % (
             count * rounds, fine) if self.stock else ''
-        return [Row('%d plugs at once, for each that succeeds' % count, 'ms', ours, theirs,
-                    interpreter)], words
+        return [Row('%d plugs at once, for each that succeeds%s' % (count, how), 'ms', times,
+                    theirs, interpreter) for how, times in ours.items()], words
+
+    def _all_at_once(self, count: int) -> float:
+        """Return the milliseconds for each of our plugs, of which none may fail."""
+        took, plugged = self._at_once(self.hooks, self.crowd.add(
+            [isolated(FIRST + number) for number in range(count)]))
+        if plugged != count:
+            raise LabError('%d of %d plugs succeeded' % (plugged, count))
+        return took / count
 
     def _at_once(self, hooks: Hooks, residents: List[Resident]) -> Tuple[float, int]:
         """Return the milliseconds until all plugs have ended, and how many succeeded."""
@@ -214,6 +231,15 @@ class Stage:
         dump = self.dom0.ovs.ofctl('-O', 'OpenFlow14', '--no-stats', 'dump-flows', BRIDGE,
                                    'cookie=0x5849534f00000000/0xffffffff00000000')
         return sum('actions=' in line for line in dump.splitlines())
+
+
+def alone(work: Callable[[], T]) -> T:
+    """Do something while the hooks do not find their server."""
+    os.rename(SOCKET, SOCKET + '.away')
+    try:
+        return work()
+    finally:
+        os.rename(SOCKET + '.away', SOCKET)
 
 
 def calm() -> None:

@@ -2,8 +2,8 @@
 from math import log10
 from typing import List, Mapping, Sequence, Tuple
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 360, 64, 48, 40, 200
-COLOURS = ('#1f6feb', '#2da44e', '#8250df', '#cf222e', '#9a6700', '#57606a')
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 700, 360, 64, 48, 40, 260
+COLOURS = ('#1f6feb', '#2da44e', '#8250df', '#cf222e', '#9a6700', '#57606a', '#1b7c83', '#bf3989')
 Line = Sequence[Tuple[float, float]]
 
 

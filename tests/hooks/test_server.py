@@ -1,4 +1,4 @@
-"""The hooks' server: what it does is what the hook would have done, and without it the hook does it.
+"""The hooks' server does what the hook would have done, and without it the hook does it.
 
 Most of this needs no switch: the stub in place of the library's hookcall notes who ran what.
 """
@@ -43,7 +43,8 @@ def run(argv):
         time.sleep(0.002)
     return 42
 '''
-CALL = Call('vif', ('online', 'type_if=vif'), {'XENBUS_PATH': 'backend/vif/1/0', 'ODD': 'a=b\udcff'})
+CALL = Call('vif', ('online', 'type_if=vif'),
+            {'XENBUS_PATH': 'backend/vif/1/0', 'ODD': 'a=b\udcff'})
 
 
 class Release:
