@@ -1,5 +1,6 @@
 """A private, real Open vSwitch: database and user-space switch at their default paths."""
 import os
+import socket
 import signal
 import subprocess
 from typing import List, Optional
@@ -37,7 +38,7 @@ class Ovs:
         self.database = start(
             ['ovsdb-server', DATABASE, '--remote=punix:' + SOCKET, '--pidfile',
              '--log-file', '-vconsole:off', '-vsyslog:off'], LOGS + '/ovsdb-server.out')
-        wait_until(lambda: os.path.exists(SOCKET), 'ovsdb-server')
+        wait_until(is_listening, 'ovsdb-server')
 
     def start_vswitchd(self) -> None:
         """Start ovs-vswitchd and wait until it has made the bridges of its database."""
@@ -145,3 +146,9 @@ class Ovs:
         """Return the OpenFlow port number of an interface, -1 when it has none."""
         return int(self.vsctl('--if-exists', 'get', 'Interface', interface, 'ofport')
                    .strip('[]') or -1)
+
+
+def is_listening() -> bool:
+    """Tell whether the database answers; one that was killed has left its socket behind."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(SOCKET) == 0
