@@ -1,7 +1,7 @@
 """A private, real Open vSwitch: database and user-space switch at their default paths."""
 import os
-import socket
 import signal
+import socket
 import subprocess
 from typing import List, Optional
 
