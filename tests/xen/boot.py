@@ -26,7 +26,7 @@ RESTARTS = 20
 DAEMONS = ('oxenstored', 'xenstored')
 PASSED = 'ALL PASSED'
 TERMINATED = 143
-# Runs in Dom0: the package's files and its udev rule, then the checks.
+# Runs in Dom0: the package's files, its udev rule and the hooks' server, then the checks.
 START = '''\
 set -e
 cp -r --no-dereference /share/package/. /
@@ -36,6 +36,7 @@ python3 -c 'from xsisolate.core import takeover
 open(takeover.UDEV_FILE, "w").write(takeover.UDEV_TEXT)'
 udevadm control --reload
 cd /
+/usr/share/xsisolate/current/hooks/serve 2>/share/serve &
 RESTARTS=%d ONLY=%s exec python3 -m xen.checks
 '''
 

@@ -9,7 +9,7 @@ from typing import Callable, Sequence, Set, Tuple
 
 from xen.firing import firing
 from xen.forge import attacks
-from xen.guest import Broken, flows, hear, sh, wait
+from xen.guest import HOOKS, Broken, flows, hear, sh, wait
 from xen.lan import Lan
 from xen.lifecycle import refresh, replug, restart, rewrite
 from xen.pvh import pvh
@@ -20,6 +20,8 @@ from xen.uplink import uplink
 from xen.vlan import vlan
 from xen.world import BRIDGE, NETWORK, World, in_order, listen, reach
 
+SOCKET = '/run/xsisolate/hooks.sock'
+HOOK_CALL = '/usr/share/xsisolate/current/lib/xsisolate/hookcall.py'
 CONFIG = '''\
 version: 1
 networks:
@@ -72,7 +74,18 @@ def prepare(world: World) -> None:
         sh('python3', '-V').text.strip(), os.uname().release,
         sh('xl', 'info', 'xen_version').text.strip(),
         sh('ovs-vswitchd', '--version').text.splitlines()[0]))
+    wait('the hooks\' server', lambda: os.path.exists(SOCKET))
+    world.check('it runs what a hook is called for', is_served())
     world.check('the datapath is the kernel\'s', 'system@' in sh('ovs-appctl', 'dpif/show').text)
+
+
+def is_served() -> bool:
+    """Tell whether a hook's call ends well although the hook itself could not run it."""
+    os.rename(HOOK_CALL, HOOK_CALL + '.away')
+    try:
+        return 'usage' in sh(HOOKS + '/vif', check=False).text
+    finally:
+        os.rename(HOOK_CALL + '.away', HOOK_CALL)
 
 
 def boot_guests(world: World) -> None:
