@@ -19,7 +19,7 @@ DOM0_FROM_CORE = {'core.model', 'core.cookie', 'core.flow', 'core.address', 'cor
                   'core.wire.message', 'core.flows.stages'}
 DOM0_SHARED = {'dom0.run', 'dom0.unixsocket', 'dom0.rfc7047', 'dom0.jsonrpc', 'dom0.ovsdb',
                'dom0.ovsport', 'dom0.ovsrows', 'dom0.ovsrundir', 'dom0.xenstore',
-               'dom0.ofchannel', 'dom0.unixctl'}
+               'dom0.ofchannel', 'dom0.unixctl', 'dom0.textfile'}
 DOORS = ('hooks', 'cli')        # nobody imports these
 
 
@@ -101,6 +101,15 @@ def test_only_reconcile_compares_core_with_the_switch():
     users = {name for name, path in MODULES.items() if name.split('.')[0] != 'dom0'
              and 'apply_diff' in read(path)}
     assert users == {'reconcile'}
+
+
+def test_files_are_written_in_one_way():
+    """But a hook's is for the next one, an admin's page may go anywhere; netdev's are switches."""
+    writers = {name for name, path in MODULES.items() for node in ast.walk(parse(path))
+               if isinstance(node, ast.Call) and len(node.args) > 1
+               and getattr(node.func, 'id', getattr(node.func, 'attr', '')) in ('open', 'fdopen')
+               and getattr(node.args[1], 's', '') in ('w', 'wb', 'a', 'ab', 'x', 'xb')}
+    assert writers == {'dom0.textfile', 'config', 'cli.matrix', 'dom0.netdev'}
 
 
 @pytest.mark.parametrize('name', sorted(SCRIPTS))

@@ -11,7 +11,7 @@ from xsisolate.core.model import Config
 from xsisolate.core.takeover import (OURS, OVS_TEXT_FILE, RULES, STOCK, UNITS, VIF, Pending, Step,
                                      desired_files, must_restart, switch)
 from xsisolate.dom0 import systemd
-from xsisolate.dom0.etcfile import leftovers, put_file, read_file
+from xsisolate.dom0.textfile import leftovers, put_file, read_file
 from xsisolate.dom0.xenopsdconf import PROCESS, find_process, read_xenopsd_config
 from xsisolate.errors import HostError
 from xsisolate.gather import Configuration
@@ -92,7 +92,7 @@ def _read_ovs_text() -> str:
     return text
 
 
-def _putter(path: str, text: Optional[str]) -> Callable[[], None]:
+def _putter(path: str, text: Optional[str]) -> Callable[[], object]:
     return lambda: put_file(path, text)
 
 

@@ -40,7 +40,7 @@ class Step(NamedTuple):
     """Something to be changed: what, in words, and how."""
 
     text: str
-    act: Callable[[], None]
+    act: Callable[[], object]
 
 
 class Pending(NamedTuple):

@@ -74,7 +74,11 @@ def _path(group: str) -> str:
     """Return where a group's members are written."""
     if not GROUP_NAME.fullmatch(group):
         raise ConfigError('not a group name: %.80r' % group)
-    return '%s%s/%s%s' % (os.environ.get('XSISOLATE_ROOT', ''), FOLDER, group, SUFFIX)
+    return _folder() + '/' + group + SUFFIX
+
+
+def _folder() -> str:
+    return os.environ.get('XSISOLATE_ROOT', '') + FOLDER
 
 
 def _parse(content: object) -> Tuple[RemoteMember, ...]:
@@ -111,49 +115,31 @@ def write_members(members: Mapping[str, Iterable[RemoteMember]]) -> Tuple[str, .
 
     A file that says what it said is not touched: who follows it would look at every bridge.
     """
-    folder = os.environ.get('XSISOLATE_ROOT', '') + FOLDER
-    os.makedirs(folder, 0o755, exist_ok=True)
+    from xsisolate.dom0.textfile import put_file        # hooks only read, and do without it
     changed = [group for group, found in sorted(members.items())
-               if _write(folder, group, format_members(found))]
-    gone = [name[:-len(SUFFIX)] for name in sorted(os.listdir(folder))
-            if name.endswith(SUFFIX) and name[:-len(SUFFIX)] not in members]
+               if put_file(_path(group), format_members(group, found))]
+    gone = [group for group in list_groups() if group not in members]
     for group in gone:
-        os.unlink(os.path.join(folder, group + SUFFIX))
+        put_file(_folder() + '/' + group + SUFFIX, None)
     return tuple(changed + gone)
 
 
-def format_members(members: Iterable[RemoteMember]) -> str:
-    """Return a group file's content, a line for each member."""
+def format_members(group: str, members: Iterable[RemoteMember]) -> str:
+    """Return a group file's content, a line for each member; ConfigError if it is too large."""
     lines = [json.dumps({'network': member.network, 'mac': member.mac,
                          'addresses': [format_prefix(a) for a in sorted(member.addresses)]},
                         sort_keys=True) for member in members]
-    return '{"version": %d, "members": [\n%s\n]}\n' % (VERSION, ',\n'.join(lines))
+    text = '{"version": %d, "members": [\n%s\n]}\n' % (VERSION, ',\n'.join(lines))
+    if len(text) > SIZE_LIMIT:
+        raise ConfigError('group %s: %d bytes of members, the limit is %d'
+                          % (group, len(text), SIZE_LIMIT))
+    return text
 
 
 def list_groups() -> Tuple[str, ...]:
     """Return the groups that have a file."""
     try:
-        names = os.listdir(os.environ.get('XSISOLATE_ROOT', '') + FOLDER)
+        names = os.listdir(_folder())
     except FileNotFoundError:
         return ()
     return tuple(sorted(name[:-len(SUFFIX)] for name in names if name.endswith(SUFFIX)))
-
-
-def _write(folder: str, group: str, text: str) -> bool:
-    """Write a group's file all at once, if it says something else."""
-    if not GROUP_NAME.fullmatch(group):
-        raise ConfigError('not a group name: %.80r' % group)
-    target = os.path.join(folder, group + SUFFIX)
-    if len(text) > SIZE_LIMIT:
-        raise ConfigError('group %s: %d bytes of members, the limit is %d'
-                          % (group, len(text), SIZE_LIMIT))
-    try:
-        with open(target, encoding='utf-8', errors='replace') as file:
-            if file.read() == text:
-                return False
-    except FileNotFoundError:
-        pass
-    with open(target + '.new', 'w', encoding='utf-8') as file:
-        file.write(text)
-    os.rename(target + '.new', target)
-    return True

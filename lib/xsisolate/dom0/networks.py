@@ -34,20 +34,11 @@ def read_networks() -> Optional[Tuple[PoolNetwork, ...]]:
 
 
 def write_networks(networks: Iterable[PoolNetwork]) -> bool:
-    """Write the networks all at once, if the file says something else; return whether it did."""
-    path = _path()
+    """Write the networks, if the file says something else; return whether it did."""
+    from xsisolate.dom0.textfile import put_file        # whoever only reads does without it
     text = '{"version": %d, "networks": [\n%s\n]}\n' % (
         VERSION, ',\n'.join(json.dumps(network) for network in sorted(networks)))
-    try:
-        with open(path, encoding='utf-8', errors='replace') as file:
-            if file.read() == text:
-                return False
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-    with open(path + '.new', 'w', encoding='utf-8') as file:
-        file.write(text)
-    os.rename(path + '.new', path)
-    return True
+    return put_file(_path(), text)
 
 
 def may_be_bridge(name: str) -> bool:

@@ -4,6 +4,8 @@ import os
 from time import monotonic
 from typing import Any, Dict, NamedTuple, Optional
 
+from xsisolate.dom0.textfile import put_file
+
 FILE = '/run/xsisolate/pool.json'
 VERSION = 1
 
@@ -40,12 +42,8 @@ def path() -> str:
 
 
 def write_state(state: PoolState) -> None:
-    """Write the state all at once."""
-    target = path()
-    os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
-    with open(target + '.new', 'w', encoding='utf-8') as file:
-        json.dump(dict(state._asdict(), version=VERSION), file)
-    os.rename(target + '.new', target)
+    """Write the state."""
+    put_file(path(), json.dumps(dict(state._asdict(), version=VERSION)))
 
 
 def read_state() -> Optional[PoolState]:

@@ -66,12 +66,10 @@ class Follower:
             try:
                 with connect() as xapi:
                     self._follow(xapi, read_host_uuid())
-            except XsisolateError as error:
+            except (XsisolateError, OSError) as error:
                 self._complain(str(error))
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 self._complain('XAPI\'s events make no sense: %r' % error)
-            except OSError as error:
-                self._complain('cannot write what it says: %s' % error)
             sleep(self._pause)
             self._pause = min(self._pause * 2, RETRY_MOST_S)
 
@@ -127,7 +125,7 @@ class Follower:
         self._state = self._state._replace(connected=False, error=text)
         try:
             write_state(self._state)
-        except OSError:
+        except HostError:
             pass        # that is what the complaint is about, perhaps
 
 

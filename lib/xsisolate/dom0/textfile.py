@@ -1,11 +1,11 @@
-"""Small text files in /etc and /run that are there whole or not at all."""
+"""Text files in /etc and /run that are there whole or not at all."""
 import os
 from contextlib import suppress
 from typing import List, Optional
 
 from xsisolate.errors import HostError
 
-SIZE_LIMIT = 1 << 16
+SIZE_LIMIT = 8 << 20     # the members of a group may have 4 MB
 
 
 def read_file(path: str) -> Optional[str]:
@@ -19,18 +19,19 @@ def read_file(path: str) -> Optional[str]:
         raise HostError('%s: cannot be read: %s' % (path, error.strerror)) from error
 
 
-def put_file(path: str, text: Optional[str]) -> None:
-    """Have a file with this text, or none.
+def put_file(path: str, text: Optional[str]) -> bool:
+    """Have a file with this text, or none; return whether that was not so before.
 
     The new text is written beside the file's folder, for xenopsd reads whatever is inside.
     """
+    if read_file(path) == text:
+        return False
     folder, name = os.path.split(path)
     partial = '%s.%s.new' % (folder, name)
     try:
         if text is None:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-            return
+            os.unlink(path)
+            return True
         os.makedirs(folder, 0o755, exist_ok=True)
         number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
         with os.fdopen(number, 'w', encoding='utf-8') as file:
@@ -39,6 +40,7 @@ def put_file(path: str, text: Optional[str]) -> None:
             os.fchmod(number, 0o644)
             os.fsync(number)
         os.rename(partial, path)
+        return True
     except OSError as error:
         with suppress(OSError):
             os.unlink(partial)
