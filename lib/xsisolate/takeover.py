@@ -12,7 +12,8 @@ from xsisolate.core.takeover import (OURS, OVS_TEXT_FILE, RULES, STOCK, UNITS, V
                                      desired_files, must_restart, switch)
 from xsisolate.dom0 import systemd
 from xsisolate.dom0.textfile import leftovers, put_file, read_file
-from xsisolate.dom0.xenopsdconf import PROCESS, find_process, read_xenopsd_config
+from xsisolate.dom0.xenopsdconf import (PROCESS, find_process, read_start,
+                                        read_xenopsd_config)
 from xsisolate.errors import HostError
 from xsisolate.gather import Configuration
 from xsisolate.survey import Dom0
@@ -129,8 +130,8 @@ def _read_pending() -> Pending:
 def _name_xenopsd() -> str:
     """Return pid and start time of the xenopsd that runs, '' if none does."""
     pid = find_process(PROCESS)
-    status = read_file('/proc/%d/stat' % pid) if pid else None
-    return '%s %s' % (pid, status.rsplit(')', 1)[1].split()[19]) if status else ''
+    start = read_start(pid) if pid else None
+    return '' if start is None else '%s %s' % (pid, start)
 
 
 def _rooted(path: str) -> str:

@@ -25,6 +25,7 @@ MS_BIND = 0x1000
 OURS, STOCK = os.path.join(REPOSITORY, 'hooks'), '/usr/libexec/xenopsd'
 DROP_IN = '/etc/xenopsd-xc.conf.d/50-xsisolate.conf'
 UDEV = '/etc/udev/rules.d/zz-xsisolate.rules'
+NOTE = '/run/xsisolate/taken-over'
 SYSTEMCTL = '/usr/bin/systemctl'
 SAYS = '/run/systemctl-says-'
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
@@ -39,6 +40,7 @@ FILES = {
     'RUN="%s/vif $env{ACTION} type_if=vif"\n' % OURS,
     '/var/lib/xcp/local.db': '<?xml version="1.0"?><config><row key="host" value="x"/>'
     '<row value="false" key="ha.armed"/></config>',
+    '/proc/77/stat': '77 (a) b) S' + ' 0' * 18 + ' 4711 0\n',
     '/proc/77/cmdline': '/usr/sbin/xenopsd-xc\0--config\0/etc/xenopsd.conf\0',
     STOCK + '/vif': '#!/bin/bash\n', STOCK + '/setup-vif-rules': '#!/usr/bin/python3\n'}
 
@@ -72,7 +74,6 @@ class Patient:
         """Put everything back as it was."""
         for path, text in FILES.items():
             self.write(path, text)
-        self.age('/proc/77', 1000)
         for path in ('/etc/xenopsd.conf', DROP_IN):
             self.age(path, 999)
         self.dom0.configure(CONFIG)
@@ -84,9 +85,14 @@ class Patient:
         self.dom0.ovs.vsctl('del-controller', 'xenbr0')
         xsisolate('sync')
 
-    def age(self, path: str, when: int) -> None:
+    def age(self, path: str, when: float) -> None:
         """Set a file's or folder's time."""
         os.utime(str(self.root) + path, (when, when))
+
+    def note(self, xenopsd: str) -> None:
+        """Note as `activate` does that this xenopsd does not know yet."""
+        with open(NOTE, 'w') as file:
+            file.write(xenopsd)
 
     def unit(self, active: str, enabled: str, unit: str = DAEMON) -> None:
         """Let systemd say this of a unit."""
@@ -184,8 +190,11 @@ SICK: Dict[str, Tuple[Spoil, str, str, int, str]] = {
     'leftovers count': (lambda p: (p.write(DROP_IN + '.rpmsave', 'setup-vif-rules=/gone\n'), p.age(
         DROP_IN + '.rpmsave', 999)), 'hook setup-vif-rules', 'problem', FAILED,
         '/gone (%s.rpmsave:1) is not there' % DROP_IN),
-    'younger than xenopsd': (lambda p: p.age(DROP_IN, 2000), 'xenopsd', 'problem', FAILED,
-                             'since before %s changed' % DROP_IN),
+    'younger than xenopsd': (lambda p: p.age('/etc/xenopsd.conf', time.time()), 'xenopsd',
+                             'problem', FAILED, 'since before /etc/xenopsd.conf changed'),
+    'not read yet': (lambda p: p.note('77 4711'), 'xenopsd', 'problem', FAILED,
+                     'process 77 does not know yet that the hooks have changed hands, and calls '
+                     'the stock ones'),
     'no xenopsd': (lambda p: p.remove('/proc/77/cmdline'), 'xenopsd', 'warning', DONE,
                    'it does not run'),
     'no udev rule of ours': (lambda p: p.remove(UDEV), 'udev rule', 'problem', FAILED,
@@ -227,9 +236,19 @@ def test_what_is_wrong(patient: Patient, what: str) -> None:
         assert seen and seen[0]['state'] == state and found in seen[0]['found'], seen
         assert seen[0]['expected'] and seen[0]['do']
     finally:
-        for path in (str(patient.root) + DROP_IN + '.rpmsave', '/run/xsisolate/pool.json'):
+        for path in (str(patient.root) + DROP_IN + '.rpmsave', '/run/xsisolate/pool.json', NOTE):
             if os.path.exists(path):
                 os.unlink(path)
+
+
+def test_our_file_written_once_more_needs_no_restart(patient: Patient) -> None:
+    """As when somebody deactivates, changes their mind, and activates."""
+    patient.age(DROP_IN, time.time())
+    patient.note('77 4710')         # one that had this pid before
+    try:
+        assert findings() == []
+    finally:
+        os.unlink(NOTE)
 
 
 def test_a_vif_in_quarantine_and_one_without_an_address(patient: Patient) -> None:

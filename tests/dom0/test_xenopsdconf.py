@@ -1,9 +1,12 @@
 """Which hooks xenopsd will run: every way in which its configuration can say so."""
 import os
+import subprocess
+import time
 from typing import Callable, Mapping
 
 import pytest
-from xsisolate.dom0.xenopsdconf import XenopsdConfig, read_xenopsd_config
+from xsisolate.dom0.xenopsdconf import (XenopsdConfig, _start_time, read_start,
+                                        read_xenopsd_config)
 
 STOCK = {'/usr/libexec/xenopsd/setup-vif-rules': '', '/usr/libexec/xenopsd/vif': '',
          '/etc/xenopsd.conf': 'run_hotplug_scripts=false\n'
@@ -98,15 +101,31 @@ def test_a_drop_in_of_the_unit(read: Read) -> None:
 def test_the_process_that_runs_knows_best(read: Read, root) -> None:
     """Its arguments count, and files that are younger than it does not know."""
     argv = '/usr/sbin/xenopsd-xc\0--config\0/etc/x.conf\0--config-dir\0/d\0'
-    found = read({'/etc/x.conf': '', '/proc/77/cmdline': argv, '/proc/9/cmdline': 'sh\0'})
-    os.utime(str(root / 'proc/77'), (1000, 1000))
+    with open('/proc/self/stat') as file:
+        mine = file.read()
+    found = read({'/etc/x.conf': '', '/proc/77/cmdline': argv, '/proc/77/stat': mine,
+                  '/proc/9/cmdline': 'sh\0'})
     os.utime(str(root / 'etc/x.conf'), (999, 999))
     assert (found.pid, found.folder) == (77, '/d')
     found = read({'/d/50': 'setup-vif-rules=' + OURS})
-    os.utime(str(root / 'proc/77'), (1000, 1000))
-    os.utime(str(root / 'etc/x.conf'), (999, 999))
-    found = read_xenopsd_config()
     assert found.changed == ('/d/50',) and found.setup_vif_rules.path == OURS
+
+
+def test_when_a_process_started(root, monkeypatch) -> None:
+    """Not when somebody first looked at its folder, which is what the folder's time says."""
+    monkeypatch.delenv('XSISOLATE_ROOT')
+    before = time.time()
+    child = subprocess.Popen(['sleep', '60'])
+    try:
+        between = time.time()
+        time.sleep(0.3)
+        os.stat('/proc/%d' % child.pid)
+        assert before - 0.02 <= _start_time(child.pid) <= between + 0.02
+        assert _start_time(os.getpid()) < before
+    finally:
+        child.kill()
+        child.wait()
+    assert _start_time(child.pid) is None and read_start(child.pid) is None
 
 
 def test_a_host_without_anything(read: Read) -> None:

@@ -9,6 +9,7 @@ xenopsd reads all this once, when it starts.
 """
 import os
 import re
+from time import clock_gettime, time
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 MAIN_FILE = '/etc/xenopsd.conf'
@@ -21,6 +22,7 @@ SETUP_VIF_RULES, VIF_SCRIPT, SEARCH_PATH = 'setup-vif-rules', 'vif-script', 'sea
 HOOKS = (SETUP_VIF_RULES, VIF_SCRIPT)
 BUILT_IN, ON_COMMAND_LINE = 'built in', 'command line'
 SIZE_LIMIT = 1 << 20
+CLOCK_BOOTTIME = 7      # Python 3.6 has no name for it
 OPTION = re.compile(r'--?([a-z0-9-]+)(?:=(.*))?')
 
 
@@ -85,6 +87,12 @@ def find_process(name: str) -> Optional[int]:
     return None
 
 
+def read_start(pid: int) -> Optional[int]:
+    """Return when a process started, in clock ticks since boot; None if it has ended."""
+    status = _read('%s/%d/stat' % (root_path('/proc'), pid))
+    return int(status.rsplit(')', 1)[1].split()[19]) if status else None
+
+
 def _resolve(options: Dict[str, str], files: Sequence[str]) -> Dict[str, Hook]:
     """Return the hooks: built in, then the command line's, then the files'."""
     search: List[str] = options.get(SEARCH_PATH, '').split(':')
@@ -141,10 +149,10 @@ def _read_argv(pid: int) -> List[str]:
 
 
 def _start_time(pid: int) -> Optional[float]:
-    try:
-        return os.stat('%s/%d' % (root_path('/proc'), pid)).st_mtime
-    except OSError:
-        return None         # it has ended meanwhile
+    """Return it as files' times are; that of /proc/PID itself is when somebody first looked."""
+    ticks = read_start(pid)
+    boot = time() - clock_gettime(CLOCK_BOOTTIME)
+    return None if ticks is None else boot + ticks / os.sysconf('SC_CLK_TCK')
 
 
 def _list_folder(folder: str) -> List[str]:

@@ -2,14 +2,16 @@
 import os
 from typing import Callable, Dict, Iterator, List
 
+from xsisolate.core.takeover import DROP_IN, DROP_IN_FOLDERS
 from xsisolate.dom0.localdb import read_local
 from xsisolate.dom0.run import CommandFailed, run
 from xsisolate.dom0.udevrules import find_vif_programs
-from xsisolate.dom0.xenopsdconf import (BUILT_IN, PROCESS, Hook, read_xenopsd_config,
-                                        root_path)
+from xsisolate.dom0.xenopsdconf import (BUILT_IN, PROCESS, Hook, XenopsdConfig,
+                                        read_xenopsd_config, root_path)
 from xsisolate.look.finding import Finding, ok, problem, warning
 from xsisolate.look.inventory import Inventory
 from xsisolate.survey import Dom0
+from xsisolate.takeover import needs_restart
 
 DAEMON, SERVER = 'xsisolate-watch.service', 'xsisolate-hooks.service'
 MARK = 'xsisolate'          # it is in each of our hooks, and in none of the stock ones
@@ -35,16 +37,27 @@ def examine_xenopsd() -> Iterator[Finding]:
     yield _examine_hook('hook setup-vif-rules', config.setup_vif_rules, True)
     yield _examine_hook('hook vif', config.vif_script, rules and vif)
     yield _examine_udev(vif)
+    yield _examine_process(config, rules)
+
+
+def _examine_process(config: XenopsdConfig, rules_are_ours: bool) -> Finding:
+    """Return whether the xenopsd that runs has read what it would read now."""
+    ours = ['%s/%s' % (folder, DROP_IN) for folder in DROP_IN_FOLDERS]
+    # Of our own file `activate` notes who has not read it; it may be written anew to no effect.
+    changed = [path for path in config.changed if path not in ours]
     if config.pid is None:
-        yield warning('xenopsd', 'it does not run', PROCESS, 'start the toolstack '
-                      '(xe-toolstack-restart); no VM can be started or stopped without it')
-    elif config.changed:
-        yield problem('xenopsd', 'it runs since before %s changed, and reads that only when it '
-                      'starts' % ', '.join(config.changed), 'a start after the last change',
-                      RESTART)
-    else:
-        yield ok('xenopsd', 'process %d, with %s' % (config.pid, ', '.join(config.files)
-                                                     or 'no configuration file'))
+        return warning('xenopsd', 'it does not run', PROCESS, 'start the toolstack '
+                       '(xe-toolstack-restart); no VM can be started or stopped without it')
+    if needs_restart():
+        return problem('xenopsd', 'process %d does not know yet that the hooks have changed hands, '
+                       'and calls %s' % (config.pid, 'the stock ones' if rules_are_ours else
+                                         'ours, which hand over to the stock ones'),
+                       'a start after that', RESTART)
+    if changed:
+        return problem('xenopsd', 'it runs since before %s changed, and reads that only when it '
+                       'starts' % ', '.join(changed), 'a start after the last change', RESTART)
+    return ok('xenopsd', 'process %d, with %s' % (config.pid, ', '.join(config.files)
+                                                  or 'no configuration file'))
 
 
 def _examine_hook(what: str, hook: Hook, wanted: bool) -> Finding:
