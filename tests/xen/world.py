@@ -19,7 +19,7 @@ class World:
 
     def __init__(self) -> None:
         self.began = time.monotonic()
-        self.passed = self.failed = self.events = self.booted = 0
+        self.passed = self.failed = self.events = self.booted = self.fallen = 0
         self.packets = self.leaks = 0
         self.store = Dom0Connection()
         self.store.connect()
@@ -115,10 +115,12 @@ def listen(world: World, on: Guest, by: Sender, frames: Frames) -> Dict[str, int
     """Have one send frames and a guest listen; return how many came, by word."""
     by.load(frames)
     number = on.hear(frames)
-    wait('%s listens' % on.name, lambda: 'LISTENING' in on.so_far(number))
-    sent = by.send(frames)
-    time.sleep(LATE_S)
-    on.stop()
+    try:
+        wait('%s listens' % on.name, lambda: 'LISTENING' in on.so_far(number))
+        sent = by.send(frames)
+        time.sleep(LATE_S)
+    finally:
+        on.stop()
     if 'SENT %d' % len(frames) not in sent or 'send:' in sent:
         raise Broken('%s could not send: %s' % (by.name, sent))
     world.packets += len(frames)
