@@ -15,7 +15,7 @@ from lab.sandbox import SEAL, Sandbox
 from lab.vm import Vm, policy_keys
 
 from evidence import (can_talk, external_ids, foreign_flows, is_cut_off, our_flows, policy_flows,
-                      port_settings, ports)
+                      port_settings, ports, refresh)
 from sealed import (CHANGED, CONFIG, RED, Around, is_fine, own, passed, shown_error)
 
 from conftest import LONG_S, SHORT_S, Watch
@@ -357,6 +357,31 @@ def test_a_bridge_comes_and_goes(host: Sandbox, around: Around, start: Any, watc
     time.sleep(0.3)
     settled()
     assert watch.lines('failed') == watch.lines('failed', "couldn't find port")
+
+
+@pytest.mark.parametrize('who', ['daemon', 'sync', 'hook'])
+def test_a_vlan_network_goes(host: Sandbox, around: Around, start: Any, command: Any,
+                             new_watch: Any, who: str) -> None:
+    """No hook runs for it; the fake bridge's own port had a flow."""
+    command('sync')
+    before = policy_flows(host)
+    host.add_bridge('xapi7', parent='xenbr0', vlan=7)
+    start(13, RED, bridge='xapi7').shutdown()
+    command('sync')
+    assert len(policy_flows(host) - before) == 1 and before <= policy_flows(host)
+    daemon = new_watch().start() if who == 'daemon' else None
+    time.sleep(0.5)         # until it has looked at every VIF
+    host.ovs.vsctl('del-br', 'xapi7')
+    if daemon:
+        comes_back(host, before)
+        daemon.wait_for('bridge=xenbr0', 'deleted=2')       # one is the header that had it
+        return
+    assert len(policy_flows(host) - before) == 1 and before <= policy_flows(host)
+    if who == 'sync':
+        command('sync')
+    else:
+        refresh(around.friend)
+    assert policy_flows(host) == before
 
 
 def test_it_leaves_hooks_alone(host: Sandbox, around: Around, start: Any, watch: Watch,
