@@ -91,8 +91,15 @@ class Watch:
 
     def memory(self) -> int:
         """Return its resident memory in KiB."""
+        return self._status('VmRSS:')
+
+    def wakes(self) -> int:
+        """Return how often its loop has gone to sleep."""
+        return self._status('voluntary_ctxt_switches:')
+
+    def _status(self, word: str) -> int:
         with open('/proc/%d/status' % self.pid) as status:
-            return int(next(line.split()[1] for line in status if line.startswith('VmRSS:')))
+            return int(next(line.split()[1] for line in status if line.startswith(word)))
 
     def stop(self) -> None:
         """End it as systemd does; it must have lived until now, and end well."""

@@ -127,11 +127,12 @@ def test_it_costs_next_to_nothing(host: Sandbox, around: Around, crowd: List[str
         if watch.cpu() - cpu < 0.05:
             break
         assert time.monotonic() - began < 60
-    cpu, memory = watch.cpu(), watch.memory()
+    cpu, memory, wakes = watch.cpu(), watch.memory(), watch.wakes()
     time.sleep(IDLE_S)
     used = watch.cpu() - cpu
     print('\nPython %s, %d VIFs: ready after %.1f s, %.1f MiB, %.2f s of CPU time in %.0f s'
           % (name, PORTS + 2, ready, memory / 1024, used, IDLE_S))
     assert all(any(netdev in flow for flow in policy_flows(host)) for netdev in crowd)
     assert watch.memory() < 40 << 10 and used < 0.01 * IDLE_S
+    assert watch.wakes() - wakes < 5 * IDLE_S       # files are looked at once a second
     assert not watch.lines('quarantined') and not watch.lines('failed'), watch.said()

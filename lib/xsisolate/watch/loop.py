@@ -22,7 +22,7 @@ RECONNECT_S = 0.02          # to a bridge whose ovs-vswitchd is being started
 RECONNECT_LATER_S = 1.0     # to one that is away for longer
 PATIENCE_S = 15.0
 SWITCH_S = 0.001            # how long the thread that listens to xenstore waits for its turn
-STORE_S = 0.05              # how often xenstore's events are taken in: guests write without end
+STORE_S = 0.05              # so long xenstore's events are collected: guests write without end
 FILES_S = 1.0               # how often files are looked at
 CHECK_S = 300.0             # how often every bridge is compared although nothing was heard
 SETTLE_S = 0.1              # after a change: a hook that made it is still at work
@@ -99,9 +99,9 @@ class Loop:
         if self._store.fileno() < 0 and self._store.connect():
             self._ask_vifs(now)
         if now >= self._next_store:
-            self._next_store = now + STORE_S
             for token in self._store.read():
-                self._ask_domain(int(token), now)
+                self._next_store = now + STORE_S
+                self._ask_domain(int(token), self._next_store)
         if now >= self._next_files:
             self._next_files = now + FILES_S
             self._follow_files(now)
