@@ -1,4 +1,7 @@
-"""The two questions to XAPI that decide whether the toolstack may be restarted now."""
+"""The two questions to XAPI that decide whether the toolstack may be restarted now.
+
+By `xe`, not by our own session: so whoever activates needs no XenAPI module in the host's Python.
+"""
 from typing import List
 
 from xsisolate.dom0.run import run
