@@ -145,9 +145,12 @@ class Dom0:
         with open(path, 'w'):
             return lines
 
-    def answer(self, ha: str = 'false', tasks: str = '') -> None:
+    def answer(self, ha: str = 'false', tasks: Sequence[str] = ()) -> None:
         """Say what XAPI says."""
-        for name, text in (('ha', ha), ('tasks', tasks)):
+        names = ','.join(task.replace(',', '\\,') for task in tasks)
+        uuids = ','.join('%08d-0000-0000-0000-000000000000' % number
+                         for number, _ in enumerate(tasks))
+        for name, text in (('ha', ha), ('names', names), ('uuids', uuids)):
             with open('%s/%s' % (STANDIN, name), 'w') as file:
                 file.write(text + '\n')
 

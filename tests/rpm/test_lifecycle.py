@@ -3,7 +3,7 @@ import os
 import re
 import subprocess
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, NamedTuple, Set
+from typing import Dict, Iterator, List, NamedTuple, Sequence, Set
 
 import pytest
 
@@ -163,10 +163,13 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(dom0: Dom0) -> None:
 
 
 @pytest.mark.parametrize('ha, tasks, words', [
-    ('true', '', 'HA is enabled'),
-    ('false', 'VM.start,Async.VM.migrate_send', '2 tasks are pending'),
-    ('', '', '')], ids=['HA', 'tasks', 'no XAPI'])
-def test_a_host_that_is_not_ready_is_left_alone(dom0: Dom0, ha: str, tasks: str,
+    ('true', [], 'HA is enabled'),
+    ('false', ['VM.start', 'Async.VM.migrate_send'], '2 tasks are pending'),
+    ('false', ['export of a, b and c'], '1 tasks are pending: wait until they have ended '
+     '(xe task-list): export of a, b and c'),
+    ('false', [''], '1 tasks are pending: wait until they have ended (xe task-list): 00000000-'),
+    ('', [], '')], ids=['HA', 'tasks', 'task with commas', 'task without name', 'no XAPI'])
+def test_a_host_that_is_not_ready_is_left_alone(dom0: Dom0, ha: str, tasks: Sequence[str],
                                                words: str) -> None:
     dom0.answer(ha, tasks)
     if not words:

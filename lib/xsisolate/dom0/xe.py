@@ -2,6 +2,7 @@
 
 By `xe`, not by our own session: so whoever activates needs no XenAPI module in the host's Python.
 """
+import re
 from typing import List
 
 from xsisolate.dom0.run import run
@@ -17,7 +18,19 @@ def is_ha_enabled() -> bool:
 
 
 def read_pending_tasks() -> List[str]:
-    """Return the names of the pool's tasks that have not ended; a restart would lose them."""
-    names = run((XE, 'task-list', 'status=pending', 'params=name-label', '--minimal'),
-                timeout=TIMEOUT_S).strip()
-    return [name.strip() for name in names.split(',') if name.strip()]
+    """Return the names of the pool's tasks that have not ended; a restart would lose them.
+
+    A task need not have a name, and a name may have commas: what counts is the uuids.
+    """
+    uuids, names = _ask_tasks('uuid'), _ask_tasks('name-label')
+    if len(uuids) != len(names):        # one has ended between the questions
+        return uuids
+    return [name or uuid for uuid, name in zip(uuids, names)]
+
+
+def _ask_tasks(what: str) -> List[str]:
+    """Return a field of each pending task; `xe --minimal` writes a comma in one with a backslash."""
+    text = run((XE, 'task-list', 'status=pending', 'params=' + what, '--minimal'),
+               timeout=TIMEOUT_S).rstrip('\n')
+    fields = re.split(r'(?<!\\),', text)
+    return [field.replace('\\,', ',').strip() for field in fields] if text else []
