@@ -6,7 +6,7 @@ from typing import Iterator, List, Set
 import pytest
 
 from bench.crowd import Crowd, isolated, plug_call, refresh_call, unplug_call, write_members
-from bench.measure import count_programs
+from bench.measure import count_programs, timed
 from lab.hooks import Call
 from lab.process import run
 from lab.sandbox import Sandbox
@@ -43,6 +43,32 @@ def test_hooks_start_no_program(host: Sandbox, crowd: Crowd) -> None:
         assert count_programs(argv, call.environment) == 0, call
     made(host, unplug_call(host.hooks, other))
     crowd.remove([one, other])
+
+
+def questions(host: Sandbox, call: Call) -> int:
+    """Return how often a hook asks ovs-vswitchd to go through its cached verdicts."""
+    log = '/run/costs-strace'
+    timed(['strace', '-qq', '-s', '200', '-e', 'trace=sendto', '-o', log]
+          + host.hooks.start_of(call.hook) + list(call.args), call.environment)
+    with open(log) as file:
+        return file.read().count('revalidator/wait')
+
+
+@pytest.mark.parametrize('mode', ['isolated', 'locked', 'unlocked'])
+def test_a_port_that_comes_is_not_judged_as_one_that_has_gone(
+        host: Sandbox, crowd: Crowd, mode: str) -> None:
+    """It may have that one's number. A refresh that changes nothing has nothing to wait for."""
+    one, = crowd.add([isolated(1)])
+    made(host, plug_call(host.hooks, one))
+    policy = {'mode': mode, 'vif/0/ipv4': '10.9.0.77'}
+    vm = host.start_vm('comes', ipv4='10.9.0.77/24', plug=False,
+                       policy=None if mode == 'unlocked' else policy)
+    vm.cable(0)
+    assert questions(host, host.hooks.udev_vif('online', vm.domid, 0)) == 2
+    assert questions(host, host.hooks.locking_changed(vm.domain, vm.vifs[0])[0]) == 0
+    vm.shutdown()
+    made(host, unplug_call(host.hooks, one))
+    crowd.remove([one])
 
 
 def kinds(host: Sandbox, call: Call) -> Counter:
