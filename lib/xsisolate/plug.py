@@ -117,7 +117,7 @@ def _let_pass(dom0: Dom0, event: Event, bridge: str, done: Prepared) -> None:
     """Let frames pass, as soon as the switch judges none of them by what was there before.
 
     A port that has just come may have the number of one that has gone. The bridge is others'
-    meanwhile, who may have taken the port off it again.
+    meanwhile. If one of them has plugged the same VIF anew it is for him to let it speak.
     """
     if not (done.ofports or done.planned.stale):
         return
@@ -126,11 +126,13 @@ def _let_pass(dom0: Dom0, event: Event, bridge: str, done: Prepared) -> None:
         if not done.ofports:
             return
         with bridge_lock(bridge, LOCK_DEADLINE_S):
-            if not dom0.ovsdb.are_on(bridge, done.ofports):
-                raise HostError('somebody took VIF %s off bridge %s while it was being plugged'
-                                % (event.device, bridge))
-            for name in done.ofports:
-                netdev.set_up(name)
+            there = dom0.ovsdb.ofports_on(bridge, done.ofports)
+            for name, ofport in done.ofports.items():
+                if name not in there:
+                    raise HostError('somebody took %s off bridge %s while it was being plugged'
+                                    % (name, bridge))
+                if there[name] == ofport:
+                    netdev.set_up(name)
     except Exception:
         _shut_again(dom0, event, bridge, done.outcome.fresh)
         raise

@@ -18,6 +18,8 @@ from lab.hooks import Call, HookRun
 from lab.injection import list_calls, stopped_at
 from lab.process import run, wait_until
 
+from xsisolate.dom0.netdev import is_up
+
 from scene import CONFIG, RED, SUBJECT, Scene, command, run_here
 from suite import SEED
 from test_killed import moved, plugged, subject
@@ -160,6 +162,7 @@ def test_the_switch_hangs_while_a_move_is_cut_short(calm: Scene) -> None:
 
 def test_a_lock_that_is_held(calm: Scene) -> None:
     """A hook that hangs holds its bridge's lock: others wait, and go on when it is dead."""
+    calm.synced()
     vm = calm.begin(RED)
     names = list_calls(calm.host.hooks, calm.refresh(calm.town.residents['red1'].vm))
     locked = next(number for number, name in enumerate(names, 1) if name.startswith('fcntl.flock'))
@@ -175,6 +178,36 @@ def test_a_lock_that_is_held(calm: Scene) -> None:
     calm.host.hooks.wait(hanging)
     calm.as_desired()
     calm.nothing_forbidden()
+
+
+@pytest.mark.parametrize('again', [False, True], ids=['taken away', 'plugged anew'])
+def test_others_have_the_bridge_while_a_plug_waits_for_verdicts(calm: Scene, again: bool) -> None:
+    """A port that is gone is an error; one that has been plugged anew is not ours any more."""
+    vm = calm.begin(RED)
+    names = list_calls(calm.host.hooks, calm.online(vm))
+    waits = next(number for number, name in enumerate(names, 1) if 'unixctl.py' in name)
+    calm.end(vm)
+    vm = calm.begin(RED)
+    online, device = calm.online(vm), vm.netdev()
+    with stopped_at(calm.host.hooks, online, waits) as running:
+        assert device in calm.host.ovs.vsctl('list-ports', 'xenbr0').split()
+        before = calm.host.ovs.ofport(device)
+        calm.nothing_forbidden()
+        calm.host.ovs.vsctl('del-port', device, '--', 'add-port', 'xenbr0', 'taken', '--', 'set',
+                            'Interface', 'taken', 'type=internal', 'ofport_request=%d' % before)
+        if again:
+            assert calm.host.hooks.run(online)[0].code == DONE
+        calm.nothing_forbidden()
+    result, = calm.host.hooks.wait(running)
+    calm.host.ovs.vsctl('del-port', 'taken')
+    if again:
+        assert result.code == DONE and calm.host.ovs.ofport(device) != before, result
+        assert is_up(device)
+    else:
+        assert result.code == FAILED and 'somebody took %s off' % device in result.stderr, result
+        assert not is_up(device)
+    calm.nothing_forbidden()
+    calm.synced()
 
 
 @contextmanager

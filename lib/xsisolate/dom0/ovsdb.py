@@ -123,17 +123,17 @@ class Ovsdb(Connection):
         others = [port for port in bridge.ports if port.name not in names]
         return bridge._replace(ports=tuple(sorted(others + found, key=by_name)))
 
-    def are_on(self, bridge: str, ofports: Mapping[str, int]) -> bool:
-        """Tell whether these VIFs' netdevs are on a bridge now, with these numbers."""
-        rows = self._select(
+    def ofports_on(self, bridge: str, names: Collection[str]) -> Mapping[str, Optional[int]]:
+        """Return the OpenFlow numbers of those of these VIFs' netdevs that are on a bridge now."""
+        bridges, *rows = self._select(
             wire.select('Bridge', ('ports',), ['name', '==', bridge]),
-            *[operation for name in ofports for operation in (
-                wire.select('Port', ('_uuid',), ['name', '==', name]),
+            *[operation for name in names for operation in (
+                wire.select('Port', ('_uuid', 'name'), ['name', '==', name]),
                 wire.select('Interface', ('ofport',), ['name', '==', name]))])
-        there = {port[1] for row in rows[0] for port in wire.atoms(row['ports'])}
-        return all(ports and interfaces and wire.uuid(ports[0]) in there
-                   and wire.as_optional(interfaces[0]['ofport']) == ofport
-                   for ports, interfaces, ofport in zip(rows[1::2], rows[2::2], ofports.values()))
+        there = {port[1] for row in bridges for port in wire.atoms(row['ports'])}
+        return {port['name']: wire.as_optional(interface['ofport'])
+                for ports, interfaces in zip(rows[::2], rows[1::2])
+                for port, interface in zip(ports, interfaces) if wire.uuid(port) in there}
 
     def delete_port(self, port: str) -> bool:
         """Take a port off its bridge; False if there was none.
