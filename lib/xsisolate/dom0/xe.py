@@ -29,7 +29,7 @@ def read_pending_tasks() -> List[str]:
 
 
 def _ask_tasks(what: str) -> List[str]:
-    """Return a field of each pending task; `xe --minimal` writes a comma in one with a backslash."""
+    """Return a field of each pending task; `xe --minimal` puts a backslash before its commas."""
     text = run((XE, 'task-list', 'status=pending', 'params=' + what, '--minimal'),
                timeout=TIMEOUT_S).rstrip('\n')
     fields = re.split(r'(?<!\\),', text)
