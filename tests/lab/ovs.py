@@ -1,4 +1,4 @@
-"""A private, real Open vSwitch: database and user-space switch at their default paths."""
+"""A private, real Open vSwitch: database and switch at their default paths."""
 import os
 import signal
 import socket
@@ -11,14 +11,15 @@ RUN = '/run/openvswitch'
 LOGS = '/var/log/openvswitch'
 DATABASE = '/etc/openvswitch/conf.db'
 SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema'
-DATAPATH = 'netdev@ovs-netdev'
+USER_SPACE, KERNEL = 'netdev', 'system'     # datapath_type
 SOCKET = RUN + '/db.sock'
 
 
 class Ovs:
     """ovsdb-server and ovs-vswitchd of one sandbox, with the tools that speak to them."""
 
-    def __init__(self) -> None:
+    def __init__(self, datapath: str = USER_SPACE) -> None:
+        self.datapath = datapath
         self.database: Optional['subprocess.Popen[bytes]'] = None
         self.vswitchd: Optional['subprocess.Popen[bytes]'] = None
 
@@ -44,7 +45,7 @@ class Ovs:
         """Start ovs-vswitchd and wait until it has made the bridges of its database."""
         self.vswitchd = start(
             ['ovs-vswitchd', 'unix:' + SOCKET, '--pidfile', '--log-file',
-             '--disable-system', '-vconsole:off', '-vsyslog:off'],
+             '-vconsole:off', '-vsyslog:off'] + ['--disable-system'] * (self.datapath != KERNEL),
             LOGS + '/ovs-vswitchd.out')
         # ovs-vsctl waits until the switch has taken a change in, if it is one
         self.vsctl('set', 'Open_vSwitch', '.',
@@ -92,9 +93,9 @@ class Ovs:
         return run(['ovs-appctl'] + list(args))
 
     def add_bridge(self, bridge: str, *settings: str) -> None:
-        """Add a bridge on the user-space datapath, with settings like fail_mode=secure."""
+        """Add a bridge, with settings like fail_mode=secure."""
         self.vsctl('add-br', bridge, '--', 'set', 'Bridge', bridge,
-                   'datapath_type=netdev', 'fail_mode=standalone', *settings)
+                   'datapath_type=' + self.datapath, 'fail_mode=standalone', *settings)
 
     def add_vlan_bridge(self, bridge: str, parent: str, vlan: int) -> None:
         """Add a fake bridge, as xcp-networkd does for a VLAN network."""
@@ -130,7 +131,7 @@ class Ovs:
         ovs-vswitchd look at all ports again. The user-space one keeps it.
         """
         if self.vswitchd and self.ofport(netdev) > 0:
-            self.appctl('dpctl/del-if', DATAPATH, netdev)
+            self.appctl('dpctl/del-if', '%s@ovs-%s' % (self.datapath, self.datapath), netdev)
             self.vsctl('set', 'Open_vSwitch', '.', 'external_ids:lab-lost=' + netdev)
 
     def dump_flows(self, bridge: str, *args: str) -> List[str]:

@@ -22,7 +22,7 @@ from lab.hooks import Hooks
 from lab.hotplug import Hotplug, UdevHotplug
 from lab.host import REPLY_TIMEOUT_S, Host
 from lab.metadata import VifRecord
-from lab.ovs import LOGS, Ovs
+from lab.ovs import LOGS, USER_SPACE, Ovs
 from lab.process import LabError, ip
 from lab.toolstack import Domain, Toolstack, temporary_uuid
 from lab.uplink import GatewayAddresses, Uplink
@@ -39,15 +39,16 @@ class Sandbox:
     """A host of its own: Open vSwitch, xenstore, toolstack, bridges and VMs.
 
     `hotplug` says how VIFs get onto bridges, `hooks` which interpreter runs the
-    hooks, `sealer` how policies given to start_vm and set_policy are sealed.
+    hooks, `sealer` how policies given to start_vm and set_policy are sealed;
+    the kernel's `datapath` needs a kernel with the module openvswitch.
     """
 
     def __init__(self, hooks: Optional[Hooks] = None, hotplug: Optional[Hotplug] = None,
-                 sealer: Optional[Sealer] = None) -> None:
+                 sealer: Optional[Sealer] = None, datapath: str = USER_SPACE) -> None:
         self.hooks = hooks or Hooks()
         self.hotplug = hotplug or UdevHotplug()
         self.sealer = sealer
-        self.ovs = Ovs()
+        self.ovs = Ovs(datapath)
         self.xenstored = Xenstored()
         self.store = Dom0Connection()
         self.toolstack: Toolstack
