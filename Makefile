@@ -14,7 +14,7 @@ BENCH = PYTHONPATH=lib:tests LC_ALL=C $(PYTHON) -m bench --hook-python $(VENV36)
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
 	test-reliability test-kills soak test-commands test-xapi test-browser test-lab test-demo \
 	test-rpm test-xen measure test-mutants \
-	bench bench-quick lint golden completion rpm repo clean packages root
+	bench bench-quick bench-kernel lint golden completion rpm repo clean packages root
 
 help:
 	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
@@ -106,6 +106,10 @@ bench: root packages $(VENV)/ready $(VENV36)/ready ## what hooks, sync and packe
 
 bench-quick: root packages $(VENV)/ready $(VENV36)/ready ## the same in about a minute
 	@$(BENCH) --quick
+
+bench-kernel: root packages $(VENV)/ready $(VENV36)/ready ## ROUNDS=9: the hooks with the kernel's datapath, in QEMU, by the bridge's size (about 8 min)
+	@$(SETUP) xen
+	@PYTHONPATH=lib:tests LC_ALL=C $(PYTHON) -m bench.kernel $(ROUNDS)
 
 golden: $(VENV)/ready ## write the golden files of tests/core anew; look at the diff
 	@$(PYTHON) -m pytest -q tests/core --golden

@@ -12,7 +12,7 @@ import time
 from statistics import median
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from bench.hooking import BRIDGE, Point, Stage
+from bench.hooking import BRIDGE, CONFIGURATION, Point, Stage
 from bench.loss import measure_loss
 from bench.plane import Pair, count_megaflows, measure_plane
 from bench.plot import draw
@@ -26,13 +26,6 @@ from lab.process import LabError, run
 from lab.sandbox import Sandbox
 from lab.seals import seal
 
-CONFIGURATION = '''\
-version: 1
-networks:
-  %s:
-    subnets: ["10.0.0.0/8", "fd00:9::/32"]
-    gateways: [{mac: "%s", ipv4: "10.9.0.254", ipv6: "fd00:9::1"}]
-''' % (BRIDGE, GATEWAY.mac)
 PLAIN_BRIDGE = 'xenbr1'
 STOCK_BRIDGE = 'xenbr2'     # of the VMs that the stock scripts plug
 PLUGS_AT_ONCE = 64

@@ -9,12 +9,20 @@ from bench.crowd import (Crowd, Resident, isolated, plug_call, refresh_call, unp
 from bench.measure import bare, call, count_programs, in_turns, timed
 from bench.stock import StockHooks, is_locked
 from bench.table import Row
+from demo.scene import GATEWAY
 from lab.hooks import Hooks
 from lab.process import LabError, run
 from lab.sandbox import Sandbox
 
 ADDRESSES = (1, 10, 100)
 BRIDGE = 'xenbr0'
+CONFIGURATION = '''\
+version: 1
+networks:
+  %s:
+    subnets: ["10.0.0.0/8", "fd00:9::/32"]
+    gateways: [{mac: "%s", ipv4: "10.9.0.254", ipv6: "fd00:9::1"}]
+''' % (BRIDGE, GATEWAY.mac)
 FIRST = 300         # addresses of the VIFs that are measured; the crowd's come before
 BARE, ONLINE, FILTER = 'interpreter', 'vif online', 'setup-vif-rules filter'
 STOCK = 'stock '
@@ -94,16 +102,7 @@ class Stage:
 
     def _point(self, title: str, x: int, count: int) -> Point:
         plugged, guest = self.crowd.add([isolated(FIRST, count), isolated(FIRST + 1, count)])
-        call(self.hooks, plug_call(self.hooks, guest))
-
-        def refresh() -> float:
-            return call(self.hooks, refresh_call(self.hooks, guest))
-
-        works = {BARE: self._bare(),
-                 ONLINE: lambda: self._plug(plugged), FILTER: refresh,
-                 ONLINE + ALONE: lambda: alone(lambda: self._plug(plugged)),
-                 FILTER + ALONE: lambda: alone(refresh),
-                 'ovs-vsctl add-port alone': lambda: self._add_port(plugged)}
+        works = self.works(plugged, guest)
         theirs: List[Resident] = []
         if self.stock:
             theirs = self._stock_residents(FIRST + 2, 2, count)
@@ -115,6 +114,17 @@ class Stage:
         if self.stock:      # which forget the flows of a port that has gone
             self.dom0.ovs.ofctl('del-flows', BRIDGE, 'cookie=1/-1')
         return Point(title, x, times)
+
+    def works(self, plugged: Resident, guest: Resident) -> Dict[str, Callable[[], float]]:
+        """Return what is measured: with a VIF that comes and goes, and one that stays."""
+        def refresh() -> float:
+            return call(self.hooks, refresh_call(self.hooks, guest))
+
+        call(self.hooks, plug_call(self.hooks, guest))
+        return {BARE: self._bare(), ONLINE: lambda: self._plug(plugged), FILTER: refresh,
+                ONLINE + ALONE: lambda: alone(lambda: self._plug(plugged)),
+                FILTER + ALONE: lambda: alone(refresh),
+                'ovs-vsctl add-port alone': lambda: self._add_port(plugged)}
 
     def _plug(self, one: Resident) -> float:
         took = call(self.hooks, plug_call(self.hooks, one))

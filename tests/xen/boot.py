@@ -138,8 +138,9 @@ def command(image: str, share: str, daemon: str) -> List[str]:
                 files['vmlinuz'], daemon, files['initrd.img'])]
 
 
-def follow(machine: 'subprocess.Popen[bytes]', out: str, deadline: float) -> bool:
-    """Show what is written to a file until the machine is off; tell whether all has passed."""
+def follow(machine: 'subprocess.Popen[bytes]', out: str, deadline: float,
+           good: str = PASSED) -> bool:
+    """Show what is written to a file until the machine is off; tell whether the good line came."""
     shown = 0
     while True:
         running = machine.poll() is None
@@ -151,7 +152,7 @@ def follow(machine: 'subprocess.Popen[bytes]', out: str, deadline: float) -> boo
         sys.stdout.flush()
         shown = len(text)
         if not running:
-            return PASSED in text.splitlines()
+            return good in text.splitlines()
         if time.monotonic() > deadline:
             print('\n!!! the time is over')
             return False
