@@ -9,7 +9,6 @@ from time import monotonic, sleep
 
 from xsisolate.core.event import Event
 from xsisolate.core.grace import keeps_policy
-from xsisolate.core.topology import vif_ofports
 from xsisolate.dom0.ovsdb import find_bridge
 from xsisolate.dom0.syslog import Log
 from xsisolate.errors import HostError
@@ -38,7 +37,7 @@ def wait_for_proof(dom0: Dom0, event: Event, facts: VifFacts, log: Log) -> VifFa
         assert dom0.store is not None
         facts = read_vif(dom0.store, event.domid, facts.metadata.vm_uuid, event.devid,
                          dom0.configuration)
-    if not any(event.device in vif_ofports(survey_of(bridge).links)
+    if not any(event.device in survey_of(bridge).ofports
                for bridge in dom0.ovsdb.read_bridges()):
         raise HostError('VIF %s was unplugged while its policy was in doubt' % event.device)
     return facts

@@ -8,7 +8,6 @@ from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
 from xsisolate.core.model import EffectivePolicy
 from xsisolate.core.plan import port_key
-from xsisolate.core.topology import vif_ofports
 from xsisolate.dom0 import netdev
 from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.openflow import Glance
@@ -108,8 +107,7 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
     except Exception:
         _shut(dom0, event, target.bridge.name, fresh)
         raise
-    ofports = vif_ofports(survey.links)
-    return Prepared(outcome, planned, {name: ofports.get(name, 0)
+    return Prepared(outcome, planned, {name: survey.ofports.get(name, 0)
                                        for name in [event.device] * fresh + along})
 
 

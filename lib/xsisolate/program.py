@@ -10,7 +10,6 @@ from xsisolate.core.grace import is_intact
 from xsisolate.core.items import Registry
 from xsisolate.core.model import EffectivePolicy, Mode
 from xsisolate.core.plan import Plan, disturbed, plan_bridge
-from xsisolate.core.topology import vif_ofports
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow, restorewait
 from xsisolate.gather import VifFacts
@@ -145,7 +144,7 @@ def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) ->
         plan = plan_bridge(seen.record.items, vifs, surroundings(dom0, survey))
         hidden.update(_set_no_flood(bridge.name, seen, plan, True))
         try:
-            diff = reconcile(bridge.name, seen.record, plan, vif_ofports(survey.links))
+            diff = reconcile(bridge.name, seen.record, plan, survey.ofports)
             break
         except Outdated:
             if last:
@@ -232,7 +231,7 @@ def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif) -> List[Vi
     A bridge that carries nothing of ours may have lost it, when ovs-vswitchd
     restarted or a controller came or went: then every VIF on it.
     """
-    found = disturbed(registry, vif, vif_ofports(survey.links))
+    found = disturbed(registry, vif, survey.ofports)
     if not registry and vif.policy.mode is not Mode.UNLOCKED:
         found = [number for number in find_vifs(survey) if number != vif.number]
     if found:

@@ -5,14 +5,13 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 from xsisolate.core.event import Event
 from xsisolate.core.model import EffectivePolicy, Identity, Mode, VifPolicy
 from xsisolate.core.seal import SEAL_KEY, Sealing, judge
-from xsisolate.core.topology import VIF_NETDEV, vif_ofports
 from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.ovsdb import find_bridge
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, PolicyError, UnknownVif
 from xsisolate.gather import read_identity, read_policy
 from xsisolate.program import program
-from xsisolate.survey import Dom0, read_facts, survey_of
+from xsisolate.survey import Dom0, netdevs, read_facts, survey_of
 
 POLL_S = 0.1
 LATE_S = 0.5                # vm-data may be so much later than the seal
@@ -135,6 +134,5 @@ def _refresh(dom0: Dom0, domid: int, devid: int) -> Refreshed:
 
 def _has_port(network: Any, domid: int, devid: int) -> bool:
     """Tell whether a VIF has a netdev on the bridge; one that is just being plugged has none."""
-    names = ('vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid))
-    return any(name in names for name in vif_ofports(survey_of(network.bridge).links)
-               if VIF_NETDEV.fullmatch(name))
+    ofports = survey_of(network.bridge).ofports
+    return any(name in ofports for name in netdevs(domid, devid))

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any, Iterator, NamedTuple, Optional
 
-from xsisolate.core.topology import vif_ofports
 from xsisolate.dom0 import openflow, restorewait
 from xsisolate.dom0.ovsdb import Ovsdb
 from xsisolate.dom0.xenstore import Xenstore
@@ -66,7 +65,7 @@ def _release_bridge(dom0: Dom0, name: str, seconds: float) -> Released:
 
 def close_vifs(dom0: Dom0, name: str) -> None:
     """Let no frame pass from or to a bridge's VIFs."""
-    ofports = vif_ofports(survey_bridge(dom0, name).links)
+    ofports = survey_bridge(dom0, name).ofports
     openflow.set_no_flood(name, ofports.values(), True)
     close_ports(name, ofports)
 

@@ -10,7 +10,7 @@ from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Ovsdb, Port, fin
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, MetadataError, UnknownVif
 from xsisolate.gather import Configuration, VifFacts, read_vif, read_vm_uuid
-from xsisolate.hints import Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from xsisolate.hints import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 # xenopsd renames a VM in xenstore and in its metadata one after the other.
 RENAME_PAUSE_S = 0.3
@@ -32,6 +32,7 @@ class Survey(NamedTuple):
 
     bridge: Bridge
     links: Tuple[Link, ...]
+    ofports: Mapping[str, int]      # of the VIFs' netdevs
 
 
 def survey_bridge(dom0: Dom0, name: str) -> Survey:
@@ -57,7 +58,8 @@ def netdevs(domid: int, devid: int) -> Tuple[str, str]:
 
 def survey_of(bridge: Bridge) -> Survey:
     """Return a bridge with its links."""
-    return Survey(bridge, tuple(link for port in bridge.ports for link in _links(port)))
+    links = tuple(link for port in bridge.ports for link in _links(port))
+    return Survey(bridge, links, vif_ofports(links))
 
 
 def survey_vifs(dom0: Dom0, survey: Survey) -> List[Vif]:
@@ -80,7 +82,7 @@ def _find_vif(dom0: Dom0, survey: Survey, number: Tuple[int, int]) -> Optional[V
 
 def find_vifs(survey: Survey) -> List[Tuple[int, int]]:
     """Return (domid, devid) of all VIFs that have a netdev on the bridge."""
-    return sorted({split_port(name) for name in vif_ofports(survey.links)})
+    return sorted({split_port(name) for name in survey.ofports})
 
 
 def make_vif(dom0: Dom0, survey: Survey, domid: int, devid: int) -> Vif:
@@ -111,7 +113,7 @@ def read_facts(dom0: Dom0, domid: int, devid: int) -> VifFacts:
 
 def vif_from_facts(facts: VifFacts, survey: Survey, domid: int, devid: int) -> Vif:
     """Return a VIF as planning sees it; one that belongs to another bridge is closed."""
-    bridge, links = survey
+    bridge, links, _ = survey
     found = find_bridge([bridge], facts.metadata.bridge)
     if found is None:
         vif = Vif(domid, devid, ports=_vif_ports(survey.links, domid, devid))
@@ -156,8 +158,8 @@ def _links(port: Port) -> Iterable[Link]:
 
 def surroundings(dom0: Dom0, survey: Survey, thorough: bool = False) -> Surroundings:
     """Return what planning depends on beside the VIFs."""
-    bridge, links = survey
+    bridge, links, ofports = survey
     secure = bridge.fail_mode == SECURE and FAIL_MODE_KEY in bridge.external_ids
     return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping, secure),
-                        vif_ofports(links), dom0.configuration.config,
+                        ofports, dom0.configuration.config,
                         dom0.configuration.find_network, read_members, stamp_members, thorough)

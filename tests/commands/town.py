@@ -67,7 +67,8 @@ def make_inventory(named: Sequence[Tuple[str, EffectivePolicy]]) -> Inventory:
                           lambda bridge, uuid: NETWORK_FACTS, lambda group: ())
     bridge = Bridge(BRIDGE, UUID, None, (), 'system', False, {}, {}, ())
     views = [view(at + 1, name, policy) for at, (name, policy) in enumerate(named)]
-    return Inventory(tuple(views), {BRIDGE: BridgeView(bridge, Survey(bridge, ()), around, {}, '')},
+    bare = Survey(bridge, (), {})
+    return Inventory(tuple(views), {BRIDGE: BridgeView(bridge, bare, around, {}, '')},
                      Configuration(config))
 
 

@@ -31,11 +31,12 @@ def make_topology(bridge: str, links: Iterable[Link], snooping: bool,
     physical NICs, bonds, tunnels, patches to other bridges.
     """
     links = sorted(links, key=lambda link: (link.port, not link.active, link.ofport))
+    leading_out = [link for link in links if _is_uplink(link)]
     uplinks = {link.port: tuple(other.ofport for other in links if other.port == link.port)
-               for link in links if _is_uplink(link)}
-    others = tuple(sorted(_others(bridge, links), key=str))
-    balanced = frozenset(uplinks[link.port][0] for link in links
-                         if _is_uplink(link) and link.balanced)
+               for link in leading_out}
+    inside = [link for link in links if link not in leading_out]
+    others = tuple(sorted(_others(bridge, inside), key=str))
+    balanced = frozenset(uplinks[link.port][0] for link in leading_out if link.balanced)
     return Topology(tuple(uplinks[name] for name in sorted(uplinks)), others, snooping, balanced,
                     secure, label_of(bridge))
 
@@ -62,5 +63,5 @@ def _is_uplink(link: Link) -> bool:
 
 def _others(bridge: str, links: Iterable[Link]) -> Iterator[Tuple[str, Optional[int]]]:
     for link in links:
-        if not _is_uplink(link) and not link.odd:
+        if not link.odd:
             yield LOCAL if link.interface == bridge else str(link.ofport), link.tag
