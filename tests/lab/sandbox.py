@@ -179,8 +179,8 @@ class Sandbox:
                 **fields: Any) -> VifRecord:
         """Add a VIF to a VM, on the first bridge unless told; vm.plug() makes it real."""
         bridge, devid = bridge or self.bridges[0], len(vm.vifs)
-        vif = VifRecord(devid, mac or '02:00:00:%02x:%02x:%02x' % (*divmod(vm.domid, 256), devid), bridge,
-                        str(uuids.uuid4()), self.network_uuid(bridge))
+        mac = mac or '02:00:00:%02x:%02x:%02x' % (*divmod(vm.domid, 256), devid)
+        vif = VifRecord(devid, mac, bridge, str(uuids.uuid4()), self.network_uuid(bridge))
         vif = vif._replace(**fields)
         vif = vif._replace(other_config=self.seal(vm.uuid, vif, policy or {}))
         vm.add_vif(vif, self._addresses(bridge, (ipv4 + ' ' + ipv6).split()))
