@@ -191,7 +191,8 @@ class Stage:
     def at_once(self, count: int, rounds: int) -> Tuple[List[Row], str]:
         """Plug many VIFs at the same time, each time on a bridge that is new and empty.
 
-        The host has no others: ovs-vswitchd listens to each netdev that there is. What comes of it is ms for each plug that succeeded; and words about those that did not.
+        The host has no others: ovs-vswitchd listens to each netdev that there is. What comes of
+        it is ms for each plug that succeeded; and words about those that did not.
         """
         self.crowd.remove(self.crowd.residents)
         ours: Dict[str, List[float]] = {'': [], ALONE: []}
