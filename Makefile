@@ -57,7 +57,7 @@ measure: root packages $(VENV)/ready $(VENV36)/ready ## the daemon with 250 VIFs
 test-reliability: root packages $(VENV)/ready $(VENV36)/ready ## killed hooks, dying neighbours, storms, a short soak, in a flood
 	@$(SUITE) reliability
 
-test-kills: root packages $(VENV)/ready $(VENV36)/ready ## hooks killed at each of their calls to the world (about 40 min)
+test-kills: root packages $(VENV)/ready $(VENV36)/ready ## hooks killed at each of their calls to the world (about 15 min)
 	@$(SUITE) kills
 
 soak: root packages $(VENV)/ready $(VENV36)/ready ## MINUTES=10 SEED=...: everything at random, checked after each step
