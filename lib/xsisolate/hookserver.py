@@ -22,14 +22,14 @@ from xsisolate.core import labels  # noqa: F401
 from xsisolate.dom0 import networks  # noqa: F401
 from xsisolate.dom0.sdnotify import notify
 from xsisolate.dom0.syslog import Log
-from xsisolate.errors import EXIT_HOST, ConfigError
+from xsisolate.errors import EXIT_HOST
 from xsisolate.hookclient import GO, LIBRARY, PATIENCE_S, READY, SOCKET
 
 OTHER = b'other'            # it is of another release
 BACKLOG = 256               # calls that wait to be taken
 REQUEST_MAX = 1 << 16       # bytes; who has more to say does it alone
 STREAMS = (0, 1, 2)
-BEAT_S = 20.0               # how often systemd hears from us at least
+BEAT_S = 20.0               # systemd hears from us at least so often, and at most twice as often
 PAUSE_S = 0.1               # when there are no more descriptors
 
 
@@ -47,7 +47,7 @@ def main() -> int:
     log = Log('xsisolate-hooks')
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)       # nobody waits for the children
-    _import_the_rest()
+    _import_the_rest(log)
     try:
         listener = _listen(os.environ.get('XSISOLATE_ROOT', '') + SOCKET)
     except OSError as error:
@@ -55,20 +55,26 @@ def main() -> int:
         return EXIT_HOST
     log.info('serving')
     notify('READY=1')
+    beat = time.monotonic()
     while True:
         _serve(listener, log)
-        notify('WATCHDOG=1')
+        if time.monotonic() - beat > BEAT_S / 2:
+            beat = time.monotonic()
+            notify('WATCHDOG=1')
 
 
-def _import_the_rest() -> None:
+def _import_the_rest(log: Log) -> None:
     """Import what a call imports only when it needs it, as `subprocess` above.
 
-    Each child would do so again; and after an upgrade it would not be found any more.
+    Each child would do so again; and after an upgrade it would not be found any more. PyYAML may
+    be where others' modules are, which nobody else should look at.
     """
+    paths = list(sys.path)
     try:
         parse_config('version: 1', '')
-    except ConfigError:
-        pass        # there is no PyYAML: whoever needs it says so
+    except Exception as error:      # of others' modules too; whoever needs PyYAML says so himself
+        log.warning('without PyYAML', error=error)
+    sys.path[:] = paths
 
 
 def _listen(path: str) -> socket.socket:
@@ -138,8 +144,10 @@ def _answer(connection: socket.socket) -> None:
         os.environb[name] = value
     code = hookcall.run(call.argv)
     for output in (sys.stdout, sys.stderr):
-        if output:
+        try:
             output.flush()
+        except (OSError, ValueError):
+            pass        # whoever listened has gone; the call has been run all the same
     connection.send(b'%d' % code)
 
 

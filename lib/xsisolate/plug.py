@@ -9,7 +9,7 @@ from xsisolate.core.flow import FlowDiff
 from xsisolate.core.model import EffectivePolicy
 from xsisolate.core.plan import port_key
 from xsisolate.dom0 import netdev
-from xsisolate.dom0.lock import bridge_lock
+from xsisolate.dom0.lock import bridge_lock, vif_lock
 from xsisolate.dom0.openflow import Glance
 from xsisolate.dom0.ovsdb import Bridge, NetworkBridge, Port, find_bridge
 from xsisolate.errors import HostError, XsisolateError
@@ -17,7 +17,7 @@ from xsisolate.gather import VifFacts, read_vif
 from xsisolate.hints import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
                              Tuple)
 from xsisolate.program import Planned, program_port, program_remaining, wait_until_judged
-from xsisolate.reconcile import look_at, read_registry, see
+from xsisolate.reconcile import Outdated, check_recorded, look_at, read_registry, see
 from xsisolate.settings import deviating, settle, why_open
 from xsisolate.survey import Dom0, netdevs, survey_of
 
@@ -56,6 +56,15 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
     parent = dom0.ovsdb.find_parent(facts.metadata.bridge)
     if parent is None:
         raise _no_bridge(facts.metadata.bridge)
+    with vif_lock(event.domid, event.devid, LOCK_DEADLINE_S):
+        try:
+            return _plug_on(dom0, event, facts, trunks, parent)
+        except Outdated:        # the switch lost its flows while it was waited for
+            return _plug_on(dom0, event, facts, trunks, parent)
+
+
+def _plug_on(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[int]],
+             parent: str) -> Outcome:
     before: Places = {}
     try:
         with bridge_lock(parent, LOCK_DEADLINE_S), Glance(parent) as glance:
@@ -115,7 +124,8 @@ def _let_pass(dom0: Dom0, event: Event, bridge: str, done: Prepared) -> None:
     """Let frames pass, as soon as the switch judges none of them by what was there before.
 
     A port that has just come may have the number of one that has gone. The bridge is others'
-    meanwhile. If one of them has plugged the same VIF anew it is for him to let it speak.
+    meanwhile, who may have taken the port off again, or the flows; and a guest may have left its
+    emulated NIC.
     """
     if not (done.ofports or done.planned.stale):
         return
@@ -124,13 +134,16 @@ def _let_pass(dom0: Dom0, event: Event, bridge: str, done: Prepared) -> None:
         if not done.ofports:
             return
         with bridge_lock(bridge, LOCK_DEADLINE_S):
-            there = dom0.ovsdb.ofports_on(bridge, done.ofports)
-            for name, ofport in done.ofports.items():
-                if name not in there:
+            names = [name for name in done.ofports
+                     if name == event.device or netdev.exists(name)]
+            there = dom0.ovsdb.ofports_on(bridge, names)
+            for name in names:
+                if there.get(name) != done.ofports[name]:
                     raise HostError('somebody took %s off bridge %s while it was being plugged'
                                     % (name, bridge))
-                if there[name] == ofport:
-                    netdev.set_up(name)
+            check_recorded(bridge, done.planned.plan, names)
+            for name in names:
+                netdev.set_up(name)
     except Exception:
         _shut_again(dom0, event, bridge, done.outcome.fresh)
         raise
@@ -140,6 +153,13 @@ def unplug(dom0: Dom0, event: Event) -> FlowDiff:
     """Take a VIF's netdev off its bridge, with its flows; needs neither xenstore nor metadata."""
     if netdev.exists(event.device):
         netdev.set_down(event.device)
+    with vif_lock(event.domid, event.devid, LOCK_DEADLINE_S):
+        if netdev.exists(event.device):     # a plug that was under way may have set it up
+            netdev.set_down(event.device)
+        return _unplug_all(dom0, event)
+
+
+def _unplug_all(dom0: Dom0, event: Event) -> FlowDiff:
     bridges = dom0.ovsdb.look_for(netdevs(event.domid, event.devid))
     names = _traces(_find_ports(bridges, event))
     homes = [bridge for bridge in bridges
@@ -195,7 +215,7 @@ def _shut(dom0: Dom0, event: Event, bridge: str, fresh: bool) -> None:
     try:
         netdev.set_down(event.device)
         if fresh:
-            dom0.ovsdb.delete_port(event.device)
+            dom0.ovsdb.delete_port(event.device, bridge)
             program_remaining(dom0, event, bridge)
     except XsisolateError:
         pass        # the failure that led here is the one to report; the link is down

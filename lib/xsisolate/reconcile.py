@@ -88,6 +88,15 @@ def _check_witness(bridge: str, items: Registry, found: AbstractSet[Flow]) -> No
         raise Outdated('bridge %s: ovs-vswitchd has lost its flows, more than once' % bridge)
 
 
+def check_recorded(bridge: str, plan: Plan, names: Iterable[str]) -> None:
+    """Raise Outdated if the bridge no longer says that it has flows of netdevs for which it had."""
+    keys = [port_key(name) for name in names if port_key(name) in plan.items]
+    found = {flow.cookie for flow in openflow.read_items(
+        bridge, [key.cookie | HEADER for key in keys])}
+    if any(key.cookie | HEADER not in found for key in keys):
+        raise Outdated('bridge %s: ovs-vswitchd has lost its flows, more than once' % bridge)
+
+
 def wait_for_verdicts(bridge: str, plan: Plan) -> None:
     """Wait until packets are judged by what the bridge carries now."""
     openflow.wait_for_verdicts(bridge, header_flow(plan.items[BASE]))

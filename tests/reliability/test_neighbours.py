@@ -27,7 +27,7 @@ from test_killed import moved, plugged, subject
 HOLDS = 12 if os.environ.get('KILLS') == 'all' else 2     # calls at which something dies
 FAKETIME = next(iter(glob.glob('/usr/lib/*/faketime/libfaketime.so.1')), 'libfaketime.so.1')
 WAITS_S = 0.15
-LOCK = '/run/xsisolate/lock/xenbr0'
+LOCK, VIFS = '/run/xsisolate/lock/xenbr0', '/run/xsisolate/lock/all+vifs'
 DONE, FAILED = 0, 1
 
 
@@ -180,34 +180,61 @@ def test_a_lock_that_is_held(calm: Scene) -> None:
     calm.nothing_forbidden()
 
 
-@pytest.mark.parametrize('again', [False, True], ids=['taken away', 'plugged anew'])
-def test_others_have_the_bridge_while_a_plug_waits_for_verdicts(calm: Scene, again: bool) -> None:
-    """A port that is gone is an error; one that has been plugged anew is not ours any more."""
-    vm = calm.begin(RED)
-    names = list_calls(calm.host.hooks, calm.online(vm))
-    waits = next(number for number, name in enumerate(names, 1) if 'unixctl.py' in name)
-    calm.end(vm)
-    vm = calm.begin(RED)
-    online, device = calm.online(vm), vm.netdev()
-    with stopped_at(calm.host.hooks, online, waits) as running:
-        assert device in calm.host.ovs.vsctl('list-ports', 'xenbr0').split()
+# --- what happens while a plug waits for verdicts, without the bridge's lock ---------------------
+
+
+def waiting(scene: Scene) -> int:
+    """Return the number of a plug's call with which it begins to wait."""
+    vm = scene.begin(RED)
+    names = list_calls(scene.host.hooks, scene.online(vm))
+    scene.end(vm)
+    return next(number for number, name in enumerate(names, 1) if 'unixctl.py' in name)
+
+
+@pytest.mark.parametrize('again', [False, True], ids=['gone', 'another number'])
+def test_somebody_takes_the_port_away(calm: Scene, again: bool) -> None:
+    """The link stays down: nobody has made flows for the port that there is, if there is one."""
+    number, vm = waiting(calm), calm.begin(RED)
+    device = vm.netdev()
+    with stopped_at(calm.host.hooks, calm.online(vm), number) as running:
         before = calm.host.ovs.ofport(device)
-        calm.nothing_forbidden()
-        calm.host.ovs.vsctl('del-port', device, '--', 'add-port', 'xenbr0', 'taken', '--', 'set',
-                            'Interface', 'taken', 'type=internal', 'ofport_request=%d' % before)
+        calm.host.ovs.vsctl('del-port', device)
         if again:
-            assert calm.host.hooks.run(online)[0].code == DONE
+            calm.host.ovs.vsctl('add-port', 'xenbr0', 'taken', '--', 'set', 'Interface', 'taken',
+                                'type=internal', 'ofport_request=%d' % before)
+            calm.host.ovs.vsctl('add-port', 'xenbr0', device)
         calm.nothing_forbidden()
     result, = calm.host.hooks.wait(running)
-    calm.host.ovs.vsctl('del-port', 'taken')
-    if again:
-        assert result.code == DONE and calm.host.ovs.ofport(device) != before, result
-        assert is_up(device)
-    else:
-        assert result.code == FAILED and 'somebody took %s off' % device in result.stderr, result
-        assert not is_up(device)
+    calm.host.ovs.vsctl('--if-exists', 'del-port', 'taken')
+    assert result.code == FAILED and 'somebody took %s off' % device in result.stderr, result
+    assert not is_up(device)
     calm.nothing_forbidden()
     calm.synced()
+
+
+@pytest.mark.parametrize('what', ['move', 'unplug', 'plug'])
+def test_another_hook_of_the_vif_waits(calm: Scene, what: str) -> None:
+    """Neither sets up what the other has set down, and the one that came last has the last word."""
+    number, vm = waiting(calm), calm.begin(RED)
+    with stopped_at(calm.host.hooks, calm.online(vm), number) as running:
+        call = {'move': lambda: moved(calm), 'unplug': lambda: calm.remove(vm),
+                'plug': lambda: calm.online(vm)}[what]()
+        other = calm.host.hooks.start(call)
+        wait_until(lambda: other.has_open(VIFS), 'the other hook to want the lock')
+        time.sleep(WAITS_S)
+        assert not other.is_done()
+        calm.nothing_forbidden()
+    for result in calm.host.hooks.wait(running, other):
+        assert result.code == DONE, result
+    here = 'xenbr1' if what == 'move' else 'xenbr0'
+    assert is_up(vm.netdev()) is (what != 'unplug')
+    assert [bridge for bridge in ('xenbr0', 'xenbr1') if vm.netdev()
+            in calm.host.ovs.vsctl('list-ports', bridge).split()] == [here] * (what != 'unplug')
+    calm.as_desired()
+    calm.nothing_forbidden()
+    if what != 'unplug':
+        calm.town.done('subject', RED._replace(bridge=here))
+    calm.nothing_forbidden()
 
 
 @contextmanager

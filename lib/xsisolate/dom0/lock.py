@@ -1,4 +1,9 @@
-"""One lock per bridge: udev, xenopsd and the daemon may all want to change its flows at once."""
+"""One lock per bridge, and one per VIF.
+
+udev, xenopsd and the daemon may all want to change a bridge's flows at once. Two hooks of the same
+VIF must not meet at all: neither may set up a link that the other has just set down. Whoever needs
+both takes the VIF's first.
+"""
 import fcntl
 import os
 import re
@@ -16,6 +21,8 @@ BRIDGE = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,63}')
 # the time hinder the one that works, and if all asked seldom the lock would lie idle: so one of
 # those who wait asks often, who has a second lock. If it hangs the others still ask, if seldom.
 LINE = '+line'                      # of the second file's name; no bridge's has a plus
+VIFS = ('all', '+vifs')             # the VIFs' file
+DEVID_BITS = 8
 ASK_S = 0.001
 PAUSE, PAUSE_MOST, GROWTH = 0.005, 0.05, 1.2
 
@@ -59,6 +66,44 @@ class bridge_lock:  # noqa: N801
                 pause = min(pause * GROWTH, PAUSE_MOST)
         finally:
             os.close(line)
+
+
+class vif_lock:  # noqa: N801
+    """Hold a VIF's lock; raise HostError if that takes more than `deadline` seconds.
+
+    It is a byte of one file for all: a file for each would stay for each domain that ever ran.
+    """
+
+    def __init__(self, domid: int, devid: int, deadline: float) -> None:
+        self._vif, self._deadline = (domid, devid), deadline
+        self._file = -1
+
+    def __enter__(self) -> None:
+        self._file = _open(*VIFS)
+        end = monotonic() + self._deadline
+        try:
+            while not self._try():
+                if monotonic() >= end:
+                    raise HostError('VIF vif%d.%d is still locked after %g s: another hook of it '
+                                    'has not ended' % (*self._vif, self._deadline))
+                sleep(PAUSE)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 trace: Optional['TracebackType']) -> None:
+        os.close(self._file)
+
+    def _try(self) -> bool:
+        domid, devid = self._vif
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, domid << DEVID_BITS | devid)
+        except (BlockingIOError, PermissionError):
+            return False
+        except OSError as error:
+            raise HostError('cannot lock VIF vif%d.%d: %s' % (*self._vif, error)) from error
+        return True
 
 
 def _open(bridge: str, suffix: str = '') -> int:

@@ -215,8 +215,9 @@ def wait_for_verdicts(bridge: str, flow: Flow) -> None:
     It tells when it has gone through them once more, which may be the end of a pass that was
     under way: so we ask twice. To write again a flow that is there makes it begin a pass, and
     wakes it: it may have overslept the end of the last (udpif_run and run in ofproto-dpif).
+    A flow that is not there any more must not come back: nobody else's are with it.
     """
-    again = FlowCodec().add(flow)
+    again = FlowCodec().touch(flow)
     try:
         with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel, Vswitchd(TIMEOUT_S) as vswitchd:
             for _ in range(2):

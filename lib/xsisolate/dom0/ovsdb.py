@@ -135,15 +135,16 @@ class Ovsdb(Connection):
                 for ports, interfaces in zip(rows[::2], rows[1::2])
                 for port, interface in zip(ports, interfaces) if wire.uuid(port) in there}
 
-    def delete_port(self, port: str) -> bool:
-        """Take a port off its bridge; False if there was none.
+    def delete_port(self, port: str, bridge: str = '') -> bool:
+        """Take a port off its bridge, or off this one only; False if there was none.
 
         Does not wait for ovs-vswitchd: what is gone from the database stays gone.
         """
         rows, = self._select(wire.select('Port', ('_uuid',), ['name', '==', port]))
         for row in rows:
-            self.transact([wire.mutate('Bridge', [['ports', 'includes', row['_uuid']]],
-                                        ['ports', 'delete', row['_uuid']])] + wire.bump())
+            where = [['ports', 'includes', row['_uuid']]] + [['name', '==', bridge]] * bool(bridge)
+            self.transact([wire.mutate('Bridge', where, ['ports', 'delete', row['_uuid']])]
+                          + wire.bump())
         return bool(rows)
 
     def wait_for_link_down(self, interface: str) -> None:

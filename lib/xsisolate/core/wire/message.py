@@ -6,7 +6,7 @@ from xsisolate.core.wire.actions import NICIRA, NOTE, ActionCodec
 from xsisolate.core.wire.match import MatchCodec
 from xsisolate.hints import Dict, Iterator, List, Tuple
 
-ADD, DELETE_STRICT = 0, 4
+ADD, MODIFY_STRICT, DELETE_STRICT = 0, 2, 4
 ANY, NO_BUFFER, ALL_TABLES = 0xffffffff, 0xffffffff, 0xff
 EXACT = 0xffffffffffffffff
 APPLY_ACTIONS = 4
@@ -36,16 +36,24 @@ class FlowCodec:
 
     def add(self, flow: Flow, seconds: int = 0) -> bytes:
         """Return the body of the message that adds or replaces a flow, for so long or for good."""
-        actions = self._actions.encode(flow.actions)
-        if actions:
-            actions = INSTRUCTION.pack(APPLY_ACTIONS, INSTRUCTION.size + len(actions)) + actions
         return FLOW_MOD.pack(flow.cookie, 0, flow.table, ADD, 0, seconds, flow.priority, NO_BUFFER,
-                             ANY, ANY, 0, 0) + self._match(flow.match) + actions
+                             ANY, ANY, 0, 0) + self._match(flow.match) + self._apply(flow.actions)
+
+    def touch(self, flow: Flow) -> bytes:
+        """Return the body of the message that writes a flow once more, if it is still there."""
+        return FLOW_MOD.pack(flow.cookie, EXACT, flow.table, MODIFY_STRICT, 0, 0, flow.priority,
+                             NO_BUFFER, ANY, ANY, 0, 0) + self._match(flow.match) + self._apply(
+                                 flow.actions)
 
     def delete(self, flow: Flow) -> bytes:
         """Return the body of the message that deletes a flow if it is still ours."""
         return FLOW_MOD.pack(flow.cookie, EXACT, flow.table, DELETE_STRICT, 0, 0, flow.priority,
                              NO_BUFFER, ANY, ANY, 0, 0) + self._match(flow.match)
+
+    def _apply(self, text: str) -> bytes:
+        actions = self._actions.encode(text)
+        return actions and INSTRUCTION.pack(
+            APPLY_ACTIONS, INSTRUCTION.size + len(actions)) + actions
 
     def _match(self, text: str) -> bytes:
         fields = self._matches.encode(text)

@@ -1,0 +1,88 @@
+"""What happens on a bridge while a plug waits for verdicts, without the bridge's lock.
+
+A flood at the same time is in tests/reliability/test_neighbours.py.
+"""
+from typing import Iterator
+
+import pytest
+
+from bench.crowd import Crowd, Resident, isolated, plug_call, unplug_call
+from lab.hooks import Call
+from lab.injection import list_calls, stopped_at
+from lab.sandbox import Sandbox
+from lab.vm import Vm
+
+from evidence import end, is_up, our_flows
+from syncing import sync
+
+pytestmark = pytest.mark.any_python
+
+OURS = 'cookie=0x5849534f00000000/0xffffffff00000000'
+
+
+@pytest.fixture(scope='module')
+def served() -> bool:
+    """Hooks are held here in their own process."""
+    return False
+
+
+@pytest.fixture
+def managed(host: Sandbox) -> Iterator[Resident]:
+    """The only managed VIF on its bridge."""
+    crowd = Crowd(host, 'xenbr0')
+    one, = crowd.add([isolated(1)])
+    assert host.hooks.run(plug_call(host.hooks, one))[0].code == 0
+    yield one
+    host.hooks.run(unplug_call(host.hooks, one))
+    crowd.remove([one])
+
+
+def begun(host: Sandbox, mode: str) -> Vm:
+    """Start a VM that no hook has seen yet."""
+    policy = {'mode': mode, 'vif/0/ipv4': '10.9.0.77'}
+    vm = host.start_vm('comes', ipv4='10.9.0.77/24', plug=False,
+                       policy=None if mode == 'unlocked' else policy)
+    vm.cable(0)
+    return vm
+
+
+def online(host: Sandbox, vm: Vm) -> Call:
+    """Return its plug."""
+    return host.hooks.udev_vif('online', vm.domid, 0)
+
+
+def wait_of(host: Sandbox, mode: str) -> int:
+    """Return the number of a plug's call with which its wait begins."""
+    vm = begun(host, mode)
+    names = list_calls(host.hooks, online(host, vm))
+    vm.plugged = [0]
+    end(vm)
+    return next(number for number, name in enumerate(names, 1) if 'unixctl.py' in name)
+
+
+@pytest.mark.parametrize('mode', ['isolated', 'locked'])
+def test_the_switch_loses_its_flows(host: Sandbox, managed: Resident, mode: str) -> None:
+    """They are all there again before the link comes up."""
+    number, vm = wait_of(host, mode), begun(host, mode)
+    with stopped_at(host.hooks, online(host, vm), number) as running:
+        host.ovs.del_flows('xenbr0', OURS, '-O', 'OpenFlow14')
+        assert not our_flows(host) and not is_up(vm.netdev())
+    done, = host.hooks.wait(running)
+    assert done.code == 0, done
+    assert is_up(vm.netdev())
+    sync('--dry-run')
+    vm.plugged = [0]
+    end(vm)
+
+
+def test_the_last_managed_vif_goes(host: Sandbox, managed: Resident) -> None:
+    """What an unmanaged VIF's plug writes once more, to wake the switch, does not come back."""
+    number, vm = wait_of(host, 'unlocked'), begun(host, 'unlocked')
+    with stopped_at(host.hooks, online(host, vm), number) as running:
+        assert host.hooks.run(unplug_call(host.hooks, managed))[0].code == 0
+        assert not our_flows(host)
+    done, = host.hooks.wait(running)
+    assert done.code == 0 and is_up(vm.netdev()), done
+    assert not our_flows(host)
+    vm.plugged = [0]
+    end(vm)
