@@ -9,7 +9,7 @@ import time
 
 import pytest
 from lab.process import run
-from xsisolate.dom0.lock import bridge_lock
+from xsisolate.dom0.lock import bridge_lock, vif_lock
 from xsisolate.errors import HostError
 
 HOLD = '''
@@ -164,3 +164,44 @@ def test_waiting_does_not_burn_the_processor(hold):
             pass
     assert time.monotonic() - began < 0.7
     assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < 0.1
+
+
+# --- VIFs ----------------------------------------------------------------------------------
+
+HOLD_VIF = HOLD.replace('bridge_lock(sys.argv[1])', 'vif_lock(*map(int, sys.argv[1].split(".")), 0)'
+                        ).replace('bridge_lock', 'vif_lock')
+
+
+@pytest.fixture
+def held_vif(root):
+    """Let another process hold vif7.1."""
+    holder = subprocess.Popen([sys.executable, '-c', HOLD_VIF, '7.1'], stdout=subprocess.PIPE,
+                              env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
+    assert holder.stdout.readline() == b'held\n'
+    yield holder
+    holder.kill()
+    holder.communicate()
+
+
+def test_hooks_of_a_vif_take_turns(held_vif):
+    with pytest.raises(HostError, match='vif7.1 is still locked after 0.1 s'):
+        with vif_lock(7, 1, 0.1):
+            pass
+    held_vif.kill()
+    with vif_lock(7, 1, 2):
+        pass
+
+
+def test_other_vifs_and_bridges_are_free(held_vif, root):
+    for domid, devid in ((7, 0), (7, 2), (6, 1), (8, 1), (7 << 8, 1), (32767, 255)):
+        with vif_lock(domid, devid, 0), bridge_lock('all', 0):
+            pass
+    assert sorted(os.listdir(os.path.join(root, 'run/xsisolate/lock'))) == ['all', 'all+vifs']
+
+
+def test_a_vif_is_free_after_an_error(root):
+    with pytest.raises(ZeroDivisionError):
+        with vif_lock(1, 0, 0):
+            raise ZeroDivisionError
+    with vif_lock(1, 0, 0):
+        pass

@@ -342,6 +342,14 @@ def test_delete_port(ovs, db):
     assert 'vif1.0' not in ovs.ofctl('show', 'xenbr0')
 
 
+def test_delete_port_of_one_bridge_only(ovs, db):
+    db.ensure_port('xapi3', 'vif1.0', IDS)
+    db.delete_port('vif1.0', 'xenbr1')
+    assert place(db, 'vif1.0')
+    db.delete_port('vif1.0', 'xenbr0')
+    assert place(db, 'vif1.0') is None
+
+
 def test_delete_port_that_is_not_there(ovs, db):
     before = written(ovs)
     assert db.delete_port('vif1.0') is False

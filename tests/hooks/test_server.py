@@ -184,6 +184,23 @@ def test_what_is_too_much_for_a_message_the_hook_does(stub: Release, server: Hoo
         assert len(stub.notes()[-1]['environ']['LONG']) == size
 
 
+@pytest.mark.parametrize('stream', ['stdout', 'stderr'])
+def test_nobody_needs_to_listen_to_what_is_said(stub: Release, server: HookServer,
+                                                stream: str) -> None:
+    """A reader that has gone is no reason to run a call again."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open('/dev/full', 'w') as full:
+        for broken in (writer, full):
+            streams = dict({'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL},
+                           **{stream: broken})
+            code = subprocess.call(stub.hooks.start_of('vif') + list(CALL.args), cwd='/',
+                                   env=dict(CALL.environment), **streams)
+            assert code == 42
+    os.close(writer)
+    assert [note['parent'] for note in stub.notes()] == [server.pid] * 2
+
+
 def test_a_worker_that_dies_is_replaced_by_the_hook(stub: Release, server: HookServer) -> None:
     stub.hold(True)
     running = stub.hooks.start(CALL)
