@@ -5,6 +5,7 @@ done once. All else stays as if there were no server: whenever it is not there, 
 release or not quick to answer, and also when it breaks off, the hook does the work itself.
 """
 import os
+import sys
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket  # see unixsocket.py
 from struct import pack
 
@@ -38,6 +39,15 @@ def ask_server(argv: Sequence[str]) -> Optional[int]:
         return None
     finally:
         server.close()
+
+
+def flush_streams() -> None:
+    """Write what is left to be said; whoever listened may have gone, which changes nothing."""
+    for output in (sys.stdout, sys.stderr):
+        try:
+            output.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
 
 
 def _request(argv: Sequence[str]) -> bytes:

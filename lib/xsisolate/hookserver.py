@@ -23,7 +23,7 @@ from xsisolate.dom0 import networks  # noqa: F401
 from xsisolate.dom0.sdnotify import notify
 from xsisolate.dom0.syslog import Log
 from xsisolate.errors import EXIT_HOST
-from xsisolate.hookclient import GO, LIBRARY, PATIENCE_S, READY, SOCKET
+from xsisolate.hookclient import GO, LIBRARY, PATIENCE_S, READY, SOCKET, flush_streams
 
 OTHER = b'other'            # it is of another release
 BACKLOG = 256               # calls that wait to be taken
@@ -143,11 +143,7 @@ def _answer(connection: socket.socket) -> None:
         name, _, value = setting.partition(b'=')
         os.environb[name] = value
     code = hookcall.run(call.argv)
-    for output in (sys.stdout, sys.stderr):
-        try:
-            output.flush()
-        except (OSError, ValueError):
-            pass        # whoever listened has gone; the call has been run all the same
+    flush_streams()
     connection.send(b'%d' % code)
 
 
