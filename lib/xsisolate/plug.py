@@ -226,7 +226,7 @@ def _shut_again(dom0: Dom0, event: Event, bridge: str, fresh: bool) -> None:
         with bridge_lock(bridge, LOCK_DEADLINE_S):
             _shut(dom0, event, bridge, fresh)
     except XsisolateError:
-        pass        # whoever has the lock does not end; the link has never been up
+        pass        # whoever has the lock does not end; the hook itself closes the netdev
 
 
 # --- finding the VIF's place ---------------------------------------------------------------

@@ -66,7 +66,7 @@ def survey_vifs(dom0: Dom0, survey: Survey) -> List[Vif]:
     """Return all VIFs that have a netdev on the bridge; the unknown are looked for twice."""
     numbers = find_vifs(survey)
     if dom0.released:
-        return [Vif(*number, ports=_vif_ports(survey.links, *number)) for number in numbers]
+        return [Vif(*number, ports=_vif_ports(survey, *number)) for number in numbers]
     found = [_find_vif(dom0, survey, number) for number in numbers]
     if None in found:
         sleep(RENAME_PAUSE_S)
@@ -87,7 +87,7 @@ def find_vifs(survey: Survey) -> List[Tuple[int, int]]:
 
 def make_vif(dom0: Dom0, survey: Survey, domid: int, devid: int) -> Vif:
     """Return a VIF of which only the number is known; one that nobody knows is closed."""
-    vif = Vif(domid, devid, ports=_vif_ports(survey.links, domid, devid))
+    vif = Vif(domid, devid, ports=_vif_ports(survey, domid, devid))
     if not vif.ports:
         return vif
     try:
@@ -113,12 +113,11 @@ def read_facts(dom0: Dom0, domid: int, devid: int) -> VifFacts:
 
 def vif_from_facts(facts: VifFacts, survey: Survey, domid: int, devid: int) -> Vif:
     """Return a VIF as planning sees it; one that belongs to another bridge is closed."""
-    bridge, links, _ = survey
+    bridge, ports = survey.bridge, _vif_ports(survey, domid, devid)
     found = find_bridge([bridge], facts.metadata.bridge)
     if found is None:
-        vif = Vif(domid, devid, ports=_vif_ports(survey.links, domid, devid))
+        vif = Vif(domid, devid, ports=ports)
         return vif.closed('its network is not on this bridge but on ' + facts.metadata.bridge)
-    ports = _vif_ports(links, domid, devid)
     own = Attached(NETWORK | (found.tag or 0), facts.metadata.bridge,
                    facts.metadata.network_uuid or UNNAMED)
     trunks = [] if found.tag else _trunks(bridge, ports)
@@ -141,10 +140,9 @@ def _attached(bridge: Bridge, own: Attached, vlan: int) -> Attached:
     return Attached(NETWORK | vlan, (names or [UNNAMED])[0])
 
 
-def _vif_ports(links: Sequence[Link], domid: int, devid: int) -> Tuple[VifPort, ...]:
-    names = netdevs(domid, devid)
-    return tuple(VifPort(link.interface, link.ofport) for link in links
-                 if link.interface in names)
+def _vif_ports(survey: Survey, domid: int, devid: int) -> Tuple[VifPort, ...]:
+    return tuple(VifPort(name, survey.ofports[name]) for name in sorted(netdevs(domid, devid))
+                 if name in survey.ofports)
 
 
 def _links(port: Port) -> Iterable[Link]:

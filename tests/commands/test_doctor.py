@@ -16,7 +16,7 @@ from lab.sandbox import Sandbox
 from lab.uplink import GatewayAddresses
 from lab.vm import Vm
 
-from xsisolate.look.toolstack import DAEMON, SERVER
+from xsisolate.core.takeover import DAEMON, SERVER
 
 from commanding import BROKEN, DIFFERENT, DONE, FAILED, xsisolate
 

@@ -13,7 +13,8 @@ UDEV_FILE = '/etc/udev/rules.d/zz-xsisolate.rules'
 # Planned restarts of Open vSwitch: the package brings the text, for it is systemd's language.
 OVS_FILE = '/etc/systemd/system/openvswitch.service.d/50-xsisolate.conf'
 OVS_TEXT_FILE = 'rpm/systemd/openvswitch.service.d/50-xsisolate.conf'
-UNITS = ('xsisolate-hooks.service', 'xsisolate-watch.service')
+SERVER, DAEMON = 'xsisolate-hooks.service', 'xsisolate-watch.service'
+UNITS = (SERVER, DAEMON)
 
 DROP_IN_TEXT = '''\
 # Written by `xsisolate activate`, removed by `xsisolate deactivate`: xenopsd calls these.

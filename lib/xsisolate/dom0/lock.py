@@ -10,7 +10,7 @@ import re
 from time import monotonic, sleep
 
 from xsisolate.errors import HostError
-from xsisolate.hints import TYPE_CHECKING, Optional, Type
+from xsisolate.hints import TYPE_CHECKING, Callable, Optional, Tuple, Type
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,23 +27,21 @@ ASK_S = 0.001
 PAUSE, PAUSE_MOST, GROWTH = 0.005, 0.05, 1.2
 
 
-class bridge_lock:  # noqa: N801
-    """Hold the bridge's lock; raise HostError if that takes more than `deadline` seconds.
+class _Lock:
+    """What every lock does: its file is open as long as it is held.
 
-    The kernel gives the lock back when its holder dies, however it dies. The
-    file stays: whoever removed it would let two in.
+    The kernel gives it back when its holder dies, however it dies. The file
+    stays: whoever removed it would let two in.
     """
 
-    def __init__(self, bridge: str, deadline: float = 30.0) -> None:
-        self._bridge, self._deadline = bridge, deadline
+    def __init__(self, what: str, place: Tuple[str, str], deadline: float) -> None:
+        self._what, self._place, self._deadline = what, place, deadline
         self._file = -1
 
     def __enter__(self) -> None:
-        self._file = _open(self._bridge)
+        self._file = _open(*self._place)
         try:
-            if not _try(self._file, self._bridge):
-                self._wait()
-            _write_holder(self._file)
+            self._take()
         except BaseException:
             os.close(self._file)
             raise
@@ -52,58 +50,58 @@ class bridge_lock:  # noqa: N801
                  trace: Optional['TracebackType']) -> None:
         os.close(self._file)
 
+    def _take(self) -> None:
+        """Lock the open file, or raise HostError when the deadline has passed."""
+        raise NotImplementedError
+
+
+class bridge_lock(_Lock):  # noqa: N801
+    """Hold the bridge's lock; raise HostError if that takes more than `deadline` seconds."""
+
+    def __init__(self, bridge: str, deadline: float = 30.0) -> None:
+        super().__init__('bridge ' + bridge, (bridge, ''), deadline)
+
+    def _take(self) -> None:
+        if not self._try(self._file):
+            self._wait()
+        _write_holder(self._file)
+
     def _wait(self) -> None:
         """Ask again and again: flock itself knows no deadline."""
         end, pause, is_next = monotonic() + self._deadline, PAUSE, False
-        line = _open(self._bridge, LINE)
+        line = _open(self._place[0], LINE)
         try:
-            while not _try(self._file, self._bridge):
+            while not self._try(self._file):
                 if monotonic() >= end:
-                    raise HostError('bridge %s is still locked after %g s, by process %s' % (
-                        self._bridge, self._deadline, _read_holder(self._file)))
-                is_next = is_next or _try(line, self._bridge)
+                    raise HostError('%s is still locked after %g s, by process %s' % (
+                        self._what, self._deadline, _read_holder(self._file)))
+                is_next = is_next or self._try(line)
                 sleep(ASK_S if is_next else pause)
                 pause = min(pause * GROWTH, PAUSE_MOST)
         finally:
             os.close(line)
 
+    def _try(self, file: int) -> bool:
+        return _is_granted(self._what, fcntl.flock, file)
 
-class vif_lock:  # noqa: N801
+
+class vif_lock(_Lock):  # noqa: N801
     """Hold a VIF's lock; raise HostError if that takes more than `deadline` seconds.
 
     It is a byte of one file for all: a file for each would stay for each domain that ever ran.
     """
 
     def __init__(self, domid: int, devid: int, deadline: float) -> None:
-        self._vif, self._deadline = (domid, devid), deadline
-        self._file = -1
+        super().__init__('VIF vif%d.%d' % (domid, devid), VIFS, deadline)
+        self._byte = domid << DEVID_BITS | devid
 
-    def __enter__(self) -> None:
-        self._file = _open(*VIFS)
+    def _take(self) -> None:
         end = monotonic() + self._deadline
-        try:
-            while not self._try():
-                if monotonic() >= end:
-                    raise HostError('VIF vif%d.%d is still locked after %g s: another hook of it '
-                                    'has not ended' % (*self._vif, self._deadline))
-                sleep(PAUSE)
-        except BaseException:
-            os.close(self._file)
-            raise
-
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
-                 trace: Optional['TracebackType']) -> None:
-        os.close(self._file)
-
-    def _try(self) -> bool:
-        domid, devid = self._vif
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, domid << DEVID_BITS | devid)
-        except (BlockingIOError, PermissionError):
-            return False
-        except OSError as error:
-            raise HostError('cannot lock VIF vif%d.%d: %s' % (*self._vif, error)) from error
-        return True
+        while not _is_granted(self._what, fcntl.lockf, self._file, 1, self._byte):
+            if monotonic() >= end:
+                raise HostError('%s is still locked after %g s: another hook of it has not ended'
+                                % (self._what, self._deadline))
+            sleep(PAUSE)
 
 
 def _open(bridge: str, suffix: str = '') -> int:
@@ -120,14 +118,14 @@ def _open(bridge: str, suffix: str = '') -> int:
         raise HostError('cannot lock bridge %s: %s' % (bridge, error)) from error
 
 
-def _try(file: int, bridge: str) -> bool:
-    """Lock a file unless somebody else has; tell whether we have."""
+def _is_granted(what: str, ask: Callable[..., object], file: int, *place: int) -> bool:
+    """Lock a file, or a place in it, unless somebody else has; tell whether we have."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        ask(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *place)
+    except BlockingIOError:     # Linux says so of either kind
         return False
     except OSError as error:
-        raise HostError('cannot lock bridge %s: %s' % (bridge, error)) from error
+        raise HostError('cannot lock %s: %s' % (what, error)) from error
     return True
 
 

@@ -2,7 +2,7 @@
 import os
 from typing import Callable, Dict, Iterator, List
 
-from xsisolate.core.takeover import DROP_IN, DROP_IN_FOLDERS
+from xsisolate.core.takeover import DAEMON, DROP_IN, DROP_IN_FOLDERS, SERVER
 from xsisolate.dom0.localdb import read_local
 from xsisolate.dom0.run import CommandFailed, run
 from xsisolate.dom0.udevrules import find_vif_programs
@@ -13,7 +13,6 @@ from xsisolate.look.inventory import Inventory
 from xsisolate.survey import Dom0
 from xsisolate.takeover import needs_restart
 
-DAEMON, SERVER = 'xsisolate-watch.service', 'xsisolate-hooks.service'
 MARK = 'xsisolate'          # it is in each of our hooks, and in none of the stock ones
 MARK_WITHIN = 4096          # bytes
 RULES_KEY = 'setup-vif-rules'
