@@ -11,6 +11,7 @@ from bench.stock import StockHooks, is_locked
 from bench.table import Row
 from demo.scene import GATEWAY
 from lab.hooks import Hooks
+from lab.hookserver import hidden
 from lab.process import LabError, run
 from lab.sandbox import Sandbox
 
@@ -27,9 +28,6 @@ FIRST = 300         # addresses of the VIFs that are measured; the crowd's come 
 BARE, ONLINE, FILTER = 'interpreter', 'vif online', 'setup-vif-rules filter'
 STOCK = 'stock '
 ALONE = ', without server'
-SOCKET = '/run/xsisolate/hooks.sock'
-
-
 T = TypeVar('T')
 
 
@@ -247,11 +245,8 @@ class Stage:
 
 def alone(work: Callable[[], T]) -> T:
     """Do something while the hooks do not find their server."""
-    os.rename(SOCKET, SOCKET + '.away')
-    try:
+    with hidden():
         return work()
-    finally:
-        os.rename(SOCKET + '.away', SOCKET)
 
 
 def calm() -> None:

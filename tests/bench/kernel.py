@@ -61,15 +61,9 @@ def fill(rounds: str) -> None:
 
 def command(image: str) -> List[str]:
     """Return QEMU's command line."""
-    disk, kernel, initrd = [os.path.join(image, name)
-                            for name in ('rootfs.ext4', 'vmlinuz', 'initrd.img')]
-    return ['qemu-system-x86_64', '-accel', 'tcg,thread=multi', '-M', 'q35', '-cpu', 'qemu64',
-            '-smp', '2', '-m', '3072', '-nic', 'none', '-display', 'none', '-monitor', 'none',
-            '-no-reboot', '-serial', 'file:' + os.path.join(SHARE, 'serial.log'),
-            '-drive', 'file=%s,format=raw,if=virtio,snapshot=on' % disk,
-            '-virtfs', 'local,path=%s,mount_tag=share,security_model=none' % SHARE,
-            '-kernel', kernel, '-initrd', initrd,
-            '-append', 'console=ttyS0 loglevel=4 net.ifnames=0']
+    return boot.emulator(image, SHARE, 'qemu64') + [
+        '-kernel', os.path.join(image, 'vmlinuz'), '-initrd', os.path.join(image, 'initrd.img'),
+        '-append', 'console=ttyS0 loglevel=4 net.ifnames=0']
 
 
 if __name__ == '__main__':

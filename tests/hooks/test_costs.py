@@ -6,7 +6,7 @@ from typing import Iterator, List, Set
 import pytest
 
 from bench.crowd import Crowd, isolated, plug_call, refresh_call, unplug_call, write_members
-from bench.measure import count_programs, timed
+from bench.measure import count_programs, trace
 from lab.hooks import Call
 from lab.process import run
 from lab.sandbox import Sandbox
@@ -47,11 +47,8 @@ def test_hooks_start_no_program(host: Sandbox, crowd: Crowd) -> None:
 
 def questions(host: Sandbox, call: Call) -> int:
     """Return how often a hook asks ovs-vswitchd to go through its cached verdicts."""
-    log = '/run/costs-strace'
-    timed(['strace', '-qq', '-s', '200', '-e', 'trace=sendto', '-o', log]
-          + host.hooks.start_of(call.hook) + list(call.args), call.environment)
-    with open(log) as file:
-        return file.read().count('revalidator/wait')
+    return sum('revalidator/wait' in line for line in trace(
+        host.hooks.start_of(call.hook) + list(call.args), call.environment, 'sendto'))
 
 
 @pytest.mark.parametrize('mode', ['isolated', 'locked', 'unlocked'])

@@ -17,16 +17,15 @@ import pytest
 
 from bench.crowd import Crowd, isolated, plug_call, refresh_call, unplug_call
 from lab.hooks import REPOSITORY, Call, Hooks
-from lab.hookserver import HookServer
+from lab.hookserver import HookServer, hidden
 from lab.process import has_ended, wait_until
 from lab.sandbox import Sandbox
 from lab.toolstack import private
-from xsisolate.hookclient import PATIENCE_S
+from xsisolate.hookclient import PATIENCE_S, SOCKET
 
 from evidence import our_flows, ports
 from syncing import sync
 
-SOCKET = '/run/xsisolate/hooks.sock'
 STUB = '''
 import json, os, subprocess, sys, time
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -200,12 +199,9 @@ def test_nobody_needs_to_listen_to_what_is_said(stub: Release, server: HookServe
             code = subprocess.call(stub.hooks.start_of('vif') + list(CALL.args), cwd='/',
                                    env=dict(CALL.environment), **streams)
             assert code == 42
-            os.rename(SOCKET, SOCKET + '.away')     # and without a server
-            try:
+            with hidden():      # and without a server
                 assert subprocess.call(stub.hooks.start_of('vif') + list(CALL.args), cwd='/',
                                        env=dict(CALL.environment), **streams) == 42
-            finally:
-                os.rename(SOCKET + '.away', SOCKET)
     os.close(writer)
     assert [note['parent'] == server.pid for note in stub.notes()] == [True, False] * 2
 

@@ -8,16 +8,15 @@ import pytest
 
 from bench.crowd import Crowd, Resident, isolated, plug_call, unplug_call
 from lab.hooks import Call
-from lab.injection import list_calls, stopped_at
+from lab.injection import call_of, list_calls, stopped_at
 from lab.sandbox import Sandbox
 from lab.vm import Vm
 
 from evidence import end, is_up, our_flows
+from net.topology import OURS
 from syncing import sync
 
 pytestmark = pytest.mark.any_python
-
-OURS = 'cookie=0x5849534f00000000/0xffffffff00000000'
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +56,7 @@ def wait_of(host: Sandbox, mode: str) -> int:
     names = list_calls(host.hooks, online(host, vm))
     vm.plugged = [0]
     end(vm)
-    return next(number for number, name in enumerate(names, 1) if 'unixctl.py' in name)
+    return call_of(names, 'unixctl.py')
 
 
 @pytest.mark.parametrize('mode', ['isolated', 'locked'])

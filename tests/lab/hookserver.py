@@ -3,13 +3,25 @@ import os
 import signal
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from types import TracebackType
-from typing import List, Optional, Type
+from typing import Iterator, List, Optional, Type
 
 from lab.hooks import Hooks
 from lab.process import die_with_parent, has_ended, wait_until
+from xsisolate.hookclient import SOCKET
 
 START_S = 10
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Let hooks not find their server for a while."""
+    os.rename(SOCKET, SOCKET + '.away')
+    try:
+        yield
+    finally:
+        os.rename(SOCKET + '.away', SOCKET)
 
 
 class HookServer:

@@ -29,6 +29,11 @@ def list_calls(hooks: Hooks, call: Call, log: str = '/run/injector.log') -> List
         return file.read().splitlines()
 
 
+def call_of(names: List[str], words: str) -> int:
+    """Return the number of the first of a hook's calls that has these words."""
+    return next(number for number, name in enumerate(names, 1) if words in name)
+
+
 def killed_at(hooks: Hooks, call: Call, number: int) -> HookRun:
     """Make a hook's call, and kill it instead of one of its calls; code 0: it had fewer."""
     return hooks.wait(start(hooks, call, 'kill:%d' % number))[0]

@@ -15,7 +15,7 @@ import pytest
 
 from lab.daemon import PATH
 from lab.hooks import Call, HookRun
-from lab.injection import list_calls, stopped_at
+from lab.injection import call_of, list_calls, stopped_at
 from lab.process import run, wait_until
 
 from xsisolate.dom0.netdev import is_up
@@ -165,7 +165,7 @@ def test_a_lock_that_is_held(calm: Scene) -> None:
     calm.synced()
     vm = calm.begin(RED)
     names = list_calls(calm.host.hooks, calm.refresh(calm.town.residents['red1'].vm))
-    locked = next(number for number, name in enumerate(names, 1) if name.startswith('fcntl.flock'))
+    locked = call_of(names, 'fcntl.flock')
     call = calm.refresh(calm.town.residents['red1'].vm)
     with stopped_at(calm.host.hooks, call, locked + 3) as hanging:
         running = calm.host.hooks.start(calm.online(vm))
@@ -188,7 +188,7 @@ def waiting(scene: Scene) -> int:
     vm = scene.begin(RED)
     names = list_calls(scene.host.hooks, scene.online(vm))
     scene.end(vm)
-    return next(number for number, name in enumerate(names, 1) if 'unixctl.py' in name)
+    return call_of(names, 'unixctl.py')
 
 
 @pytest.mark.parametrize('again', [False, True], ids=['gone', 'another number'])

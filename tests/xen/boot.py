@@ -124,18 +124,23 @@ def command(image: str, share: str, daemon: str) -> List[str]:
 
     With `-cpu max` Dom0 crashes, or computes wrongly. PVH guests need nested paging.
     """
-    files = {name: os.path.join(image, name)
-             for name in ('xen', 'vmlinuz', 'initrd.img', 'rootfs.ext4')}
-    return ['qemu-system-x86_64', '-accel', 'tcg,thread=multi', '-M', 'q35', '-cpu', 'qemu64,+npt',
+    files = {name: os.path.join(image, name) for name in ('xen', 'vmlinuz', 'initrd.img')}
+    return emulator(image, share, 'qemu64,+npt') + [
+        '-kernel', files['xen'],
+        '-append', 'console=com1 com1=115200 dom0_mem=1536M,max:1536M dom0_max_vcpus=2 '
+                   'loglvl=warning guest_loglvl=warning',
+        '-initrd', '%s console=hvc0 loglevel=4 net.ifnames=0 xsd=%s,%s' % (
+            files['vmlinuz'], daemon, files['initrd.img'])]
+
+
+def emulator(image: str, share: str, cpu: str) -> List[str]:
+    """Return the part of the command line that is true of whatever it boots."""
+    return ['qemu-system-x86_64', '-accel', 'tcg,thread=multi', '-M', 'q35', '-cpu', cpu,
             '-smp', '2', '-m', '3072', '-nic', 'none', '-display', 'none', '-monitor', 'none',
             '-no-reboot', '-serial', 'file:' + os.path.join(share, 'serial.log'),
-            '-drive', 'file=%s,format=raw,if=virtio,snapshot=on' % files['rootfs.ext4'],
-            '-virtfs', 'local,path=%s,mount_tag=share,security_model=none' % share,
-            '-kernel', files['xen'],
-            '-append', 'console=com1 com1=115200 dom0_mem=1536M,max:1536M dom0_max_vcpus=2 '
-                       'loglvl=warning guest_loglvl=warning',
-            '-initrd', '%s console=hvc0 loglevel=4 net.ifnames=0 xsd=%s,%s' % (
-                files['vmlinuz'], daemon, files['initrd.img'])]
+            '-drive', 'file=%s,format=raw,if=virtio,snapshot=on' % os.path.join(
+                image, 'rootfs.ext4'),
+            '-virtfs', 'local,path=%s,mount_tag=share,security_model=none' % share]
 
 
 def follow(machine: 'subprocess.Popen[bytes]', out: str, deadline: float,

@@ -19,8 +19,8 @@ from xen.traffic import answer, forge, speak
 from xen.uplink import uplink
 from xen.vlan import vlan
 from xen.world import BRIDGE, NETWORK, World, in_order, listen, reach
+from xsisolate.hookclient import SOCKET
 
-SOCKET = '/run/xsisolate/hooks.sock'
 HOOK_CALL = '/usr/share/xsisolate/current/lib/xsisolate/hookcall.py'
 CONFIG = '''\
 version: 1
