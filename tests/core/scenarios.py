@@ -142,8 +142,8 @@ SCENARIOS = {
         make_vif(15, own='10.9.0.15', groups='red blue')]),
     'allow': make_scenario([
         make_vif(11, own='10.9.0.11 fd00:9::11',
-                 allow='10.9.0.12 10.9.0.0/28;tcp/5432 fd00:9::12;udp/53 10.9.0.12;icmp '
-                       'external;tcp/8000-8100 external;icmp6 10.8.0.0/16;udp'),
+                 allow='10.9.0.12 tcp/5432@10.9.0.0/28 udp/53@fd00:9::12 icmp@10.9.0.12 '
+                       'tcp/8000-8100@external icmp6@external udp@10.8.0.0/16'),
         make_vif(12, own='10.9.0.12 fd00:9::12', allow='external'),
         make_vif(13, own='10.9.0.13', allow='external')], networks={BRIDGE: subnets()}),
     'disabled': make_scenario([make_vif(11, DISABLED)]),

@@ -66,9 +66,9 @@ def test_services(service: str, talk: Talk, how: How) -> None:
     (policy('north'), party(groups='east'), How.NOT, 'other is in group east, not in group north, '
      'and neither reaches the other; no allow entry covers 10.0.0.2'),
     (policy('out'), party('10.1.2.3'), How.PLAIN, '10.1.2.3 is one of the addresses of group out'),
-    (policy(allow='10.0.0.0/24;tcp/443'), party(), How.PLAIN, 'allow entry 10.0.0.0/24;tcp/443 '
+    (policy(allow='tcp/443@10.0.0.0/24'), party(), How.PLAIN, 'allow entry tcp/443@10.0.0.0/24 '
      'covers it'),
-    (policy(allow='10.0.0.0/24;tcp/80'), party(), How.NOT, 'allow entry 10.0.0.0/24;tcp/80 says '
+    (policy(allow='tcp/80@10.0.0.0/24'), party(), How.NOT, 'allow entry tcp/80@10.0.0.0/24 says '
      'nothing of tcp/443; it is in no group'),
     (policy(allow='external'), party(external=True), How.PLAIN, 'allow entry external covers it'),
     (policy(allow='external'), party(), How.NOT, 'it is in no group; allow entry external does not '
@@ -80,7 +80,7 @@ def test_answers(mine: EffectivePolicy, other: Party, how: How, because: str) ->
 
 def test_the_best_answer_counts() -> None:
     """Whoever may say everything is not found by the narrowest of his services."""
-    mine = policy('web', 'external;udp/53 10.0.0.2')
+    mine = policy('web', 'udp/53@external 10.0.0.2')
     other = party(groups='web', external=True)
     assert admit(mine, GROUPS, other, Talk('udp', 40000, 53)).how is How.PLAIN
     assert admitted_services(mine, GROUPS, other) == frozenset((EVERYTHING,))
@@ -177,8 +177,8 @@ def test_a_udp_answer_needs_a_request() -> None:
 
 NODES = st.lists(st.builds(
     policy, st.sampled_from(['', 'red', 'blue', 'red blue', 'web', 'north', 'south', 'out']),
-    st.sampled_from(['', 'external', '10.0.0.0/29', '10.0.0.1;tcp/443 fd00::/64;udp/53',
-                     '10.0.0.2 10.0.0.3;icmp']),
+    st.sampled_from(['', 'external', '10.0.0.0/29', 'tcp/443@10.0.0.1 udp/53@fd00::/64',
+                     '10.0.0.2 icmp@10.0.0.3']),
     st.sampled_from([Mode.ISOLATED] * 4 + [Mode.LOCKED, Mode.UNLOCKED, Mode.DISABLED])),
     min_size=1, max_size=7)
 TALKS = {4: (Talk('icmp'), Talk('tcp', 40000, 443), Talk('tcp', 40000, 80),
@@ -246,7 +246,7 @@ def test_common_services() -> None:
     six = Node('m', policy('web'), (parse_prefix('fd00::1'),))
     assert between(node, six, GROUPS) == frozenset()        # they share no IP version
     assert between(node, node, GROUPS) == GROUPS['web'].rules
-    assert outside(Node('n', policy('out', 'external;udp/53'), ()), GROUPS) == services('udp/53')
+    assert outside(Node('n', policy('out', 'udp/53@external'), ()), GROUPS) == services('udp/53')
 
 
 # --- ofproto/trace -----------------------------------------------------------------------------

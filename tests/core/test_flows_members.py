@@ -82,11 +82,11 @@ HOST4, HOST6 = 'reg14=0x4,reg7=0xa000001', 'reg14=0x6,reg4=0xfd000000,reg5=0,reg
     ('0.0.0.0/0', {'reg14=0x4'}),
     ('::/0', {'reg14=0x6'}),
     ('10.0.0.0/9', {'reg14=0x4,reg7=0xa000000/0xff800000'}),
-    ('10.0.0.1;tcp/22', {HOST4 + ',' + CONTROLLED, HOST4 + ',tcp,tp_dst=22',
+    ('tcp/22@10.0.0.1', {HOST4 + ',' + CONTROLLED, HOST4 + ',tcp,tp_dst=22',
                          HOST4 + ',tcp,tcp_flags=+ack,tp_src=22'}),
-    ('fd00::1;udp', {HOST6 + ',' + CONTROLLED, HOST6 + ',udp6'}),
-    ('10.0.0.1;icmp', {HOST4 + ',' + CONTROLLED, HOST4 + ',icmp'}),
-    ('external;udp/53', {flags(EXTERNAL, CONTROL)} | {
+    ('udp@fd00::1', {HOST6 + ',' + CONTROLLED, HOST6 + ',udp6'}),
+    ('icmp@10.0.0.1', {HOST4 + ',' + CONTROLLED, HOST4 + ',icmp'}),
+    ('udp/53@external', {flags(EXTERNAL, CONTROL)} | {
         '%s,%s,%s=53' % (flags(EXTERNAL), protocol, port)
         for protocol in ('udp', 'udp6') for port in ('tp_src', 'tp_dst')}),
 ])

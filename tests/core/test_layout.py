@@ -76,6 +76,8 @@ def test_long_lists_are_split(count):
      {'groups': 'a b'}),
     ({'0': VifPolicy(groups=frozenset({'a'})), '1': None}, {'vif/0/groups': 'a'}),
     ({'0': VifPolicy(ipv4=frozenset({Prefix(4, 0x0a000001, 32)}))}, {'vif/0/ipv4': '10.0.0.1'}),
+    ({'0': VifPolicy(allow=frozenset({Peer(None, Service('tcp', 443, 443)), Peer(None)}))},
+     {'allow': 'external tcp/443@external'}),
     ({'0': None}, {}), ({}, {})])
 def test_where_keys_stand(policies, keys):
     assert lay_out(policies) == keys
@@ -87,7 +89,10 @@ def test_an_entry_that_fits_nowhere():
 
 
 @pytest.mark.parametrize('words, said', [
-    ({'groups': 'red,  blue\n'}, 'groups=blue,red'), ({'groups': ''}, 'groups='),
+    ({'groups': 'red,  blue\n'}, 'groups=blue,red'),
+    ({'groups': '\tred\r\nblue', 'mode': ' isolated\r\n'}, 'mode=isolated groups=blue,red'),
+    ({'allow': 'external;tcp/443 udp/53-53@fd00:0::7'}, 'allow=tcp/443@external,udp/53@fd00::7'),
+    ({'groups': ''}, 'groups='),
     ({'mode': 'locked', 'ipv4': '10.0.0.1/32'}, 'mode=locked ipv4=10.0.0.1'), ({}, 'none')])
 def test_words(words, said):
     assert as_words(parse_words(words, '0')) == said
@@ -97,7 +102,8 @@ def test_words(words, said):
 @pytest.mark.parametrize('words', [
     {'mode': 'open'}, {'mode': ''}, {'groups': 'R'}, {'ipv4': 'fd00::1'}, {'ipv6': '10.0.0.1'},
     {'allow': '10.0.0.1/8'}, {'groups': ' '.join('g%d' % n for n in range(65))},
-    {'allow': 'x' * 3000}, {'groups': '\udce4'}, {'mode': 'lo\0cked'}])
+    {'allow': 'x' * 3000}, {'groups': '\udce4'}, {'mode': 'lo\0cked'},
+    {'groups': 'red\xa0blue'}, {'groups': 'red\vblue'}, {'mode': 'locked\f'}])
 def test_words_that_are_no_policy(words):
     with pytest.raises(PolicyError) as found:
         parse_words(words, '0')

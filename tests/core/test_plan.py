@@ -162,7 +162,7 @@ def test_endpoint_of_a_reused_domid_gets_another_id():
 
 def test_equal_allow_lists_are_one_set():
     vifs = [make_vif(number, own='10.9.0.%d' % number, allow=text) for number, text in (
-        (11, '10.9.0.1 10.9.0.2;tcp/22'), (12, '10.9.0.2;tcp/22 10.9.0.1'), (13, '10.9.0.1'))]
+        (11, '10.9.0.1 tcp/22@10.9.0.2'), (12, 'tcp/22@10.9.0.2 10.9.0.1'), (13, '10.9.0.1'))]
     items = make_scenario(vifs).plan()
     assert len([key for key in items if key.kind is Kind.PEERS]) == 2
 

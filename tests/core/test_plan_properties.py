@@ -194,7 +194,7 @@ def test_flow_count(isolated, locked, closed, addresses, groups, members, outsid
     assume(lists or not entries + tcp)
     names = ' '.join('g%d' % number for number in range(groups))
     allow = ' '.join(['10.1.%d.7' % entry for entry in range(entries)]
-                     + ['10.2.%d.7;tcp/22' % entry for entry in range(tcp)])
+                     + ['tcp/22@10.2.%d.7' % entry for entry in range(tcp)])
     lists = 1 if allow else 0
 
     def own(number):

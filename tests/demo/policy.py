@@ -59,7 +59,7 @@ def words(machine: Machine, key: str) -> FrozenSet[str]:
 
 def is_meant(entry: str, address: str, probe: Probe) -> bool:
     """Tell whether an entry of an allow list covers a probe to an address."""
-    peer, _, service = entry.partition(';')
+    service, _, peer = entry.rpartition('@')
     if service and probe.kind + '/7' != service:
         return False
     if peer == 'external':      # a gateway's own addresses count as outside

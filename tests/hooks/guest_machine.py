@@ -29,7 +29,7 @@ XSISOLATE = 'xsisolate/'
 OWN = ['10.9.0.11', '10.9.0.11 10.9.0.12', '10.9.0.8/29', '10.9.0.66']
 VALUES = {'mode': ['unlocked', 'locked', 'isolated', 'disabled'],
           'groups': ['', 'red', 'blue', 'red,blue', 'blue\nred'],
-          'allow': ['', '10.9.0.99', '10.9.0.0/24', 'external', '10.9.0.99;tcp/22', 'fd00:9::/64'],
+          'allow': ['', '10.9.0.99', '10.9.0.0/24', 'external', 'tcp/22@10.9.0.99', 'fd00:9::/64'],
           'ipv4': OWN, 'ipv6': ['fd00:9::11', 'fd00:9::/64']}
 NAMES = ['mode', 'groups', 'allow', 'vif/0/mode', 'vif/0/groups', 'vif/0/allow', 'vif/0/ipv4',
          'vif/0/ipv6', 'vif/1/mode', 'vif/1/groups', 'vif/1/ipv4']

@@ -214,7 +214,7 @@ TOWN: Sequence[Tuple[str, int, object, str, Dict[str, object]]] = (
     ('red2', 12, dict(RED, allow='external'), 'xenbr0', {}),
     ('red1', 11, RED, 'xenbr0', {'hvm': True}),
     ('blue', 13, BLUE, 'xenbr0', {}),
-    ('green', 14, {'groups': 'green, blue', 'allow': '10.9.0.11;tcp/22 10.9.0.0/28'}, 'xenbr0', {}),
+    ('green', 14, {'groups': 'green, blue', 'allow': 'tcp/22@10.9.0.11 10.9.0.0/28'}, 'xenbr0', {}),
     ('vlan', 15, RED, 'xapi120', {}), ('twin', 11, RED, 'xapi121', {'mac': '02:00:00:00:00:77'}),
     ('trunk', 16, dict(BLUE, allow='external'), 'xenbr0', {'trunks': (120, 121)}),
     ('locked', 17, {'mode': 'locked'}, 'xenbr0', {}),

@@ -25,8 +25,9 @@ from xsisolate.core.cookie import Kind
 from xsisolate.core.flows.delivery import Topology
 from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.items import Registry
+from xsisolate.core.model import VifPolicy
 from xsisolate.core.plan import plan_bridge, port_key
-from xsisolate.core.seal import format_peer
+from xsisolate.core.seal import canonical_policy
 from xsisolate.core.vif import Attached, Surroundings, Vif, VifPort
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.gather import Configuration, read_vif
@@ -94,7 +95,7 @@ class PlannedMachine(GuestMachine):
             (Attached(NETWORK, bridge, facts.metadata.network_uuid),), False, facts.policy,
             (VifPort('vif%d.%d' % (domid, devid), ofport(domid, devid)),), facts.arriving), bridge)
         return Outcome(vif.policy.mode.word, vif.policy.groups,
-                       frozenset(map(format_peer, vif.policy.allow)),
+                       frozenset(canonical_policy(VifPolicy(allow=vif.policy.allow))['allow']),
                        frozenset(map(format_prefix, vif.policy.addresses)),
                        'already' in vif.policy.reason)
 

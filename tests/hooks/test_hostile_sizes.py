@@ -67,7 +67,7 @@ def largest() -> Tree:
     keys: Dict[str, str] = {}
     for folder in ('', 'vif/0/'):
         keys.update(padded(['g%d' % n for n in range(64)], folder + 'groups'))
-        keys.update(padded(['10.%d.%d.0/24;tcp/%d' % (n >> 8, n & 255, n) for n in range(1024)],
+        keys.update(padded(['tcp/%d@10.%d.%d.0/24' % (n, n >> 8, n & 255) for n in range(1024)],
                            folder + 'allow'))
     keys.update(padded(['10.9.0.%d' % n for n in range(256)], 'vif/0/ipv4'))
     keys.update(padded(['fd00:9::%x' % n for n in range(256)], 'vif/0/ipv6'))

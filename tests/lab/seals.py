@@ -10,6 +10,7 @@ from typing import Dict, List, Mapping, Union
 
 from lab.metadata import VifRecord
 
+BLANKS = ' \t\r\n'
 LISTS = ('groups', 'allow', 'ipv4', 'ipv6')
 Keys = Dict[str, Union[str, List[str]]]
 
@@ -27,12 +28,12 @@ def effective(policy: Mapping[str, str], devid: int) -> Keys:
     found: Keys = {}
     for where in ('', 'vif/%d/' % devid):       # the VIF's own replace the VM's
         if where + 'mode' in policy:
-            found['mode'] = policy[where + 'mode'].strip()
+            found['mode'] = policy[where + 'mode'].strip(BLANKS)
         for name in LISTS:
             parts = [value for key, value in sorted(policy.items())
                      if re.fullmatch(re.escape(where + name) + r'(-\d+)?', key)]
             if parts:
-                words = re.split('[, \n]+', ' '.join(parts))
+                words = re.split('[,%s]+' % BLANKS, ' '.join(parts))
                 found[name] = sorted({normal(name, word) for word in words if word})
     return found
 
@@ -41,7 +42,9 @@ def normal(name: str, word: str) -> str:
     """Return one entry of a list in its only spelling."""
     if name == 'groups':
         return word
-    where, semicolon, what = word.partition(';')
+    what, at, where = word.rpartition('@')
+    if not at:
+        where, _, what = word.partition(';')
     if where != 'external':
         network = ipaddress.ip_network(where)
         where = str(network.network_address if network.prefixlen == network.max_prefixlen
@@ -49,4 +52,4 @@ def normal(name: str, word: str) -> str:
     first, dash, last = what.partition('-')
     if dash and first.partition('/')[2] == last:
         what = first
-    return where + semicolon + what
+    return where + ';' + what if what else where

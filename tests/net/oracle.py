@@ -63,7 +63,7 @@ def service(text: str) -> Service:
 def allowed(text: str) -> Iterator[Tuple[Optional[Network], Optional[Service]]]:
     """Yield an allow list's entries; no network: external."""
     for word in text.replace(',', ' ').split():
-        where, _, what = word.partition(';')
+        what, _, where = word.rpartition('@')
         yield (None if where == 'external' else ipaddress.ip_network(where),
                service(what) if what else None)
 

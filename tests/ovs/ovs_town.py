@@ -33,12 +33,12 @@ def vif(number, mode=ISOLATED, groups='', allow='', tag=0):
 VIFS = [
     vif(11, groups='red'), vif(12, groups='red'), vif(13, groups='blue'), vif(14, groups='blue'),
     vif(15, groups='red blue'),
-    vif(16, allow='10.9.0.17;tcp/80 10.9.0.17;udp/53 10.9.0.18 fd00:9::17;tcp/80 fd00:9::18 '
+    vif(16, allow='tcp/80@10.9.0.17 udp/53@10.9.0.17 10.9.0.18 tcp/80@fd00:9::17 fd00:9::18 '
                   'external'),
-    vif(17, allow='10.9.0.16 fd00:9::16 10.9.0.0/27;icmp'),
+    vif(17, allow='10.9.0.16 fd00:9::16 icmp@10.9.0.0/27'),
     vif(18, LOCKED), vif(20, DISABLED), vif(21, QUARANTINED),
     vif(22, groups='web'), vif(23, groups='db'), vif(24),
-    vif(25, allow='10.9.0.19 fd00:9::19 10.9.0.60 fd00:9::60;tcp/22 10.9.0.61;udp/53'),
+    vif(25, allow='10.9.0.19 fd00:9::19 10.9.0.60 tcp/22@fd00:9::60 udp/53@10.9.0.61'),
     vif(26, allow='10.9.0.13 fd00:9::13'),
     vif(31, groups='red', tag=VLAN), vif(32, groups='red', tag=VLAN),
     vif(33, allow='external', tag=VLAN)] + [

@@ -139,7 +139,7 @@ def own_flows(items, vif):
 
 @pytest.mark.parametrize('vif', [
     RED[0], make_vif(11, LOCKED, '10.9.0.11 fd00:9::11', tap=True), make_vif(11, DISABLED),
-    make_vif(11, own='10.9.0.11', groups='red', allow='10.9.0.0/28;tcp/22')])
+    make_vif(11, own='10.9.0.11', groups='red', allow='tcp/22@10.9.0.0/28')])
 def test_any_lost_or_altered_flow_of_a_vif_comes_back(switch, bridge, vif):
     scenario = make_scenario([vif, RED[1]])
     settle(bridge, scenario)

@@ -102,8 +102,8 @@ def test_what_a_guest_wrote_is_not_blessed(pool: Pool, admin: Admin, key: str,
 def test_a_key_that_no_seal_covers_goes(pool: Pool, admin: Admin) -> None:
     """A guest adds a VM-wide key that each VIF's own key replaces: sealed, and yet the guest's."""
     web = pool.add_vm('web', 11, vifs=2)
-    admin.fine('set', 'web/0', '--allow', '10.9.0.1')
-    admin.fine('set', 'web/1', '--allow', '10.9.0.2')
+    admin.fine('set', '--allow', '10.9.0.1', 'web/0')
+    admin.fine('set', '--allow', '10.9.0.2', 'web/1')
     pool.start(web, pool.hosts[0])
     pool.guest_writes(web, 'vm-data/xsisolate/allow', '0.0.0.0/0')
     pool.guest_writes(web, 'vm-data/xsisolate/vif/7/mode', 'unlocked')
@@ -115,14 +115,46 @@ def test_a_key_that_no_seal_covers_goes(pool: Pool, admin: Admin) -> None:
 def test_keys_that_are_not_named_stay(pool: Pool, admin: Admin) -> None:
     web = pool.add_vm('web', 11)
     admin.fine('set', 'web', '--groups', 'red', *OWN)
-    admin.fine('set', 'web', '--allow', 'external;tcp/443, 10.0.0.0/8')
+    admin.fine('set', 'web', '--allow', 'tcp/443@external, 10.0.0.0/8')
     admin.fine('set', 'web', '--groups', '')
     assert state(pool, web)['data'] == data(
-        groups=',', allow='10.0.0.0/8 external;tcp/443', vif_0_ipv4='10.9.0.11',
+        groups=',', allow='10.0.0.0/8 tcp/443@external', vif_0_ipv4='10.9.0.11',
         vif_0_ipv6='fd00:9::11')
     admin.fine('unset', 'web', '--groups', '--allow')
     assert state(pool, web)['data'] == data(vif_0_ipv4='10.9.0.11', vif_0_ipv6='fd00:9::11')
     assert admin('seal', 'web', '--check').code == 0
+
+
+@pytest.mark.parametrize('words, named', [
+    (['web', '--allow', 'external'], ['external']), (['web', '--allow=external'], ['external']),
+    (['--allow', 'external, 10.0.0.0/8', 'web'], ['external']),
+    (['web', '--allow', 'tcp/80@external external'], ['external']),
+    (['web', '--allow', '10.0.0.7'], ['10.0.0.7']),
+    (['web', '--allow', 'tcp/22@10.0.0.1,10.0.0.0/8'], ['10.0.0.0/8']),
+    (['web', '--allow', 'tcp/22@10.0.0.1, 10.0.0.0/8'], []),
+    (['--allow', '10.0.0.7', 'web'], []), (['web', '--allow', '10.0.0.7 tcp/22@10.0.0.1'], []),
+    (['web', '--allow', 'tcp/443@external'], []), (['web', '--allow', 'external;tcp/443'], []),
+    (['web', '--allow', ''], []), (['web', '--groups', 'external'], [])])
+def test_what_a_shell_may_have_cut_is_named(pool: Pool, admin: Admin, words: Any,
+                                            named: Any) -> None:
+    web = pool.add_vm('web', 11)
+    ran = admin('set', *words)
+    assert ran.code == 0 and state(pool, web)['data']
+    assert [line.split()[2] for line in ran.err.splitlines()] == named
+    assert ran.err.count('tcp/443@') == len(named)
+
+
+def test_the_older_spelling_is_read_and_the_newer_one_written(pool: Pool, admin: Admin) -> None:
+    web = pool.add_vm('web', 11)
+    old = data(allow='external;tcp/443 fd00::7;udp/53')
+    pool.db.set('VM', web.ref, xenstore_data=old)
+    assert 'policy: allow=tcp/443@external,udp/53@fd00::7' in admin('seal', 'web', '--dry-run').out
+    admin.fine('seal', 'web', '--yes')
+    assert state(pool, web)['data'] == old
+    seal = pool.vif(web)['other_config'][SEAL]
+    admin.fine('set', '--allow', 'external;tcp/443 fd00::7;udp/53', 'web')
+    assert state(pool, web)['data'] == data(allow='tcp/443@external udp/53@fd00::7')
+    assert pool.vif(web)['other_config'][SEAL] == seal
 
 
 def test_nobody_stays_nobody_after_a_reboot(pool: Pool, admin: Admin) -> None:
@@ -150,7 +182,7 @@ def test_one_vif_of_several(pool: Pool, admin: Admin) -> None:
 
 def test_a_list_that_is_too_long_for_one_key(pool: Pool, admin: Admin) -> None:
     web = pool.start_vm('web', pool.hosts[0], 11)
-    peers = ['10.%d.%d.1;tcp/%d' % (n // 200, n % 200, 1000 + n) for n in range(600)]
+    peers = ['tcp/%d@10.%d.%d.1' % (1000 + n, n // 200, n % 200) for n in range(600)]
     admin.fine('set', 'web', '--allow', ' '.join(peers), *OWN)
     values = {key: value for key, value in state(pool, web)['data'].items() if '/allow' in key}
     assert len(values) == 6 and all(len(value) <= 2048 for value in values.values())
@@ -237,7 +269,7 @@ def test_a_vm_without_vifs(pool: Pool, admin: Admin) -> None:
 @pytest.mark.parametrize('words, said', [
     (['--mode', 'open'], "'open' is no mode"), (['--groups', 'Red'], "'Red' is no group name"),
     (['--ipv4', '10.0.0.300'], 'more than 255'), (['--ipv4', 'fd00::1'], 'ipv6'),
-    (['--allow', '10.0.0.1/8'], 'host bits'), (['--allow', 'external;tcp/0'], 'ports'),
+    (['--allow', '10.0.0.1/8'], 'host bits'), (['--allow', 'tcp/0@external'], 'ports'),
     (['--groups', 'a\nb', '--mode', 'lo\ncked'], 'mode'), (['--ipv6', '\u0661'], 'ipv6')])
 def test_a_policy_that_is_wrong(pool: Pool, admin: Admin, words: Any, said: str) -> None:
     web = pool.add_vm('web', 11)

@@ -92,7 +92,7 @@ def is_served() -> bool:
 def boot_guests(world: World) -> None:
     """Two guests of red, one of blue, one that is nobody's; udev alone fires the hooks."""
     for number, (name, policy) in enumerate((
-            ('red1', {'groups': 'red', 'allow': '10.99.0.1;udp/4444 10.99.0.98;udp/4444'}),
+            ('red1', {'groups': 'red', 'allow': 'udp/4444@10.99.0.1 udp/4444@10.99.0.98'}),
             ('red2', {'groups': 'red'}), ('blue1', {'groups': 'blue', 'allow': 'external'}),
             ('free1', {})), 11):
         world.guest(name, number, policy)

@@ -30,6 +30,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run a command; the exit code is the contract's (errors.py)."""
     words = sys.argv[1:] if argv is None else argv
     arguments = build_parser(words[0] if words else '').parse_args(words)
+    arguments.last_word = words[-1]
     try:
         return int(arguments.run(arguments))
     except XsisolateError as error:

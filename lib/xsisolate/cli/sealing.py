@@ -9,7 +9,7 @@ from xsisolate.cli.output import Cell, Progress, printable, say, say_json, table
 from xsisolate.cli.written import describe, exit_code, name_of, show_step
 from xsisolate.core.layout import as_words
 from xsisolate.core.model import VifPolicy
-from xsisolate.core.seal import (Sealing, canonical_policy, explain, format_canonical,
+from xsisolate.core.seal import (Sealing, format_policy, explain, format_canonical,
                                  make_seal)
 from xsisolate.core.xapivm import XapiVif, XapiVm, identify, judge_vif
 from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, HostError,
@@ -42,7 +42,7 @@ class Found(NamedTuple):
         """Return it as JSON has it."""
         return {'vm': self.vm.uuid, 'name': self.vm.name, 'device': self.vif.devid,
                 'carries': self.vif.seal, 'seal': self.seal, 'state': self.state.name.lower(),
-                'policy': canonical_policy(self.policy) if self.policy else None,
+                'policy': format_policy(self.policy) if self.policy else None,
                 'error': None if self.state in GOOD else self.complaint}
 
 

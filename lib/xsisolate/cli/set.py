@@ -1,5 +1,6 @@
 """`xsisolate set` and `unset`: a policy, written through XAPI with its seal, applied at once."""
 import argparse
+import sys
 from typing import Any, Dict, List, Optional
 
 from xsisolate.cli.common import text_of
@@ -11,11 +12,12 @@ OPTIONS = (
     ('ipv4', 'A', 'the VIF\'s own IPv4 addresses or CIDRs'),
     ('ipv6', 'A', 'the VIF\'s own IPv6 addresses or CIDRs'),
     ('allow', 'P', 'peers: addresses, CIDRs, external; each may carry a service: '
-                   '10.0.0.7;tcp/5432'))
+                   'tcp/5432@10.0.0.7'))
 
 EXAMPLES = '''
 examples:
   xsisolate set web1 --groups red --allow external --ipv4 10.9.0.11 --ipv6 fd00:9::11
+  xsisolate set web1 --allow "tcp/443@external udp/53@10.9.0.53"
   xsisolate set web1/1 --mode disabled            its second VIF only
   xsisolate set web1 --allow "" --dry-run         show what would be written; exit code 4
   xsisolate set web1 --replace --groups blue      whatever is there now, this is the policy
@@ -77,6 +79,29 @@ def run_set(arguments: argparse.Namespace) -> int:
     return _run(arguments, words, [], arguments.replace)
 
 
+def warn_of_cuts(allow: str, last_word: str) -> None:
+    """Name the entries that open more than their writer may have meant."""
+    from xsisolate.cli.output import say
+    for entry in perhaps_cut(allow, last_word):
+        say('xsisolate: --allow: %s has no service, so it admits every protocol and port; if you '
+            'wrote ;SERVICE behind it, the shell has cut that off: write SERVICE@%s, such as '
+            'tcp/443@%s' % (entry, entry, entry), file=sys.stderr)
+
+
+def perhaps_cut(allow: str, last_word: str) -> List[str]:
+    """Return the entries that may be what a shell has left of `external;tcp/443`.
+
+    What is left ends the command line, and had no quotes around it: it has no blank.
+    `external` is named wherever it stands, for it opens the most.
+    """
+    from xsisolate.core.vmdata import EXTERNAL, SEPARATORS
+    entries = [entry for entry in SEPARATORS.split(allow) if entry]
+    bare = last_word.endswith(allow) and len(allow.split()) == 1
+    last = entries[-1:] if bare else []
+    return [entry for entry in dict.fromkeys(entries)
+            if (entry == EXTERNAL or entry in last) and '@' not in entry and ';' not in entry]
+
+
 def run_unset(arguments: argparse.Namespace) -> int:
     """Run `unset`."""
     names = [name for name, _, _ in OPTIONS if getattr(arguments, name)]
@@ -95,6 +120,7 @@ def _run(arguments: argparse.Namespace, words: Dict[str, str], removed: List[str
     with connect() as xapi:
         target = find_target(xapi, text_of(arguments.vm))
         policies = decide(target, words, removed, anew)
+        warn_of_cuts(words.get('allow', ''), text_of(arguments.last_word))
         if arguments.dry_run:
             done = plan_only(target.vm, policies, plan_policies(target.vm, policies, now()))
         else:

@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Optional
 from xsisolate.change import Written, seals_of
 from xsisolate.cli.output import Cell, printable, say, table
 from xsisolate.core.layout import as_words, natural
-from xsisolate.core.seal import canonical_policy
+from xsisolate.core.seal import format_policy
 from xsisolate.core.xapiplan import Step, short
 from xsisolate.core.xapivm import XapiVm
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY
@@ -50,7 +50,7 @@ def describe(written: Written, dry_run: bool) -> Dict[str, Any]:
     vm = written.vm
     seals, now = seals_of(vm, written.policies), {str(vif['device']): vif for vif in written.hosts}
     vifs: List[Dict[str, Any]] = [
-        {'device': devid, 'policy': canonical_policy(policy) if policy else None,
+        {'device': devid, 'policy': format_policy(policy) if policy else None,
          'seal': seals.get(devid), 'host': now.get(devid)}
         for devid, policy in sorted(written.policies.items(), key=lambda item: natural(item[0]))]
     return {'vm': vm.uuid, 'name': vm.name, 'power_state': vm.power_state, 'dry_run': dry_run,

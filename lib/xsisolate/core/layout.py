@@ -8,7 +8,7 @@ from typing import Dict, Iterable, List, Mapping, Optional
 
 from xsisolate.core.address import quoted
 from xsisolate.core.model import VifPolicy
-from xsisolate.core.seal import canonical_policy
+from xsisolate.core.seal import format_policy
 from xsisolate.core.vmdata import COMMON_KEYS, ROOT, SEPARATORS, VIF_KEYS, parse_vmdata
 from xsisolate.errors import PolicyError
 
@@ -24,7 +24,7 @@ def lay_out(policies: Policies) -> Dict[str, str]:
 
     What all VIFs have in common is written for the VM.
     """
-    written = {devid: canonical_policy(policy or VifPolicy())
+    written = {devid: format_policy(policy or VifPolicy())
                for devid, policy in policies.items()}
     keys: Dict[str, str] = {}
     for name in VIF_KEYS:
@@ -91,9 +91,9 @@ def parse_words(words: Mapping[str, str], devid: str) -> VifPolicy:
 
 def as_words(policy: Optional[VifPolicy]) -> str:
     """Return a policy in one line: `mode=isolated groups=red,blue`."""
-    canonical = canonical_policy(policy or VifPolicy())
+    keys = format_policy(policy or VifPolicy())
     return ' '.join('%s=%s' % (name, value if isinstance(value, str) else ','.join(value))
-                    for name, value in sorted(canonical.items(),
+                    for name, value in sorted(keys.items(),
                                               key=lambda item: VIF_KEYS.index(item[0]))) or 'none'
 
 

@@ -12,7 +12,8 @@ from enum import Enum
 from xsisolate.core.address import format_prefix, quoted
 from xsisolate.core.digest import sha256
 from xsisolate.core.model import Identity, Peer, Service, VifPolicy
-from xsisolate.hints import Dict, List, Optional, Union
+from xsisolate.core.vmdata import EXTERNAL, WHITE
+from xsisolate.hints import Callable, Dict, List, Optional, Union
 
 SEAL_KEY = 'xsisolate-seal'     # in VIF.other_config
 SEAL_VERSION = '1'
@@ -48,12 +49,21 @@ def format_canonical(vif: Identity, policy: VifPolicy) -> str:
 
 
 def canonical_policy(policy: VifPolicy) -> Canonical:
-    """Return a policy's keys as every tool must write them; absent ones are left out."""
+    """Return a policy's keys as every tool must seal them; absent ones are left out."""
+    return _format_policy(policy, _canonical_peer)
+
+
+def format_policy(policy: VifPolicy) -> Canonical:
+    """Return a policy's keys as vm-data has them; absent ones are left out."""
+    return _format_policy(policy, format_peer)
+
+
+def _format_policy(policy: VifPolicy, peer: Callable[[Peer], str]) -> Canonical:
     out: Canonical = {} if policy.mode is None else {'mode': policy.mode.word}
     if policy.groups is not None:
         out['groups'] = sorted(policy.groups)
     if policy.allow is not None:
-        out['allow'] = sorted(map(format_peer, policy.allow))
+        out['allow'] = sorted(map(peer, policy.allow))
     for key, own in (('ipv4', policy.ipv4), ('ipv6', policy.ipv6)):
         if own is not None:
             out[key] = sorted(map(format_prefix, own))
@@ -64,28 +74,30 @@ def judge(vif: Identity, seal: Optional[str], policy: Optional[VifPolicy]) -> Se
     """Return how a seal and a VIF's policy go together; None where there is none."""
     if seal is None:
         return Sealing.NONE if policy is None else Sealing.UNSEALED
-    match = SEAL.fullmatch(seal.lower())
+    seal = seal.strip(WHITE).lower()
+    match = SEAL.fullmatch(seal)
     if not match:
         return Sealing.UNREADABLE
     if match.group(1) != SEAL_VERSION:
         return Sealing.VERSION
     if policy is None:
         return Sealing.MISSING
-    return Sealing.SEALED if make_seal(vif, policy) == seal.lower() else Sealing.CHANGED
+    return Sealing.SEALED if make_seal(vif, policy) == seal else Sealing.CHANGED
 
 
 def explain(state: Sealing, vif: Identity, seal: Optional[str],
             policy: Optional[VifPolicy]) -> str:
     """Return what is wrong with a VIF's seal and what to do, for an admin's eyes."""
     return '%s of device %s: %s: %s' % (SEAL_KEY, vif.devid, state.value,
-                                        _advise(state, vif, seal, policy))
+                                        _advise(state, vif, seal and seal.strip(WHITE), policy))
 
 
 def _advise(state: Sealing, vif: Identity, seal: Optional[str],
             policy: Optional[VifPolicy]) -> str:
     if state is Sealing.UNSEALED:
-        return ('the guest may have written it. Run `xsisolate seal` for VM %s if an admin meant '
-                'it, or set `unsealed: accept` in xsisolate.yaml to trust every guest'
+        return ('the guest may have written it, or the VM is a copy without seals. Run '
+                '`xsisolate seal` for VM %s if an admin meant it, or set `unsealed: accept` in '
+                'xsisolate.yaml to trust every guest'
                 % vif.vm_uuid)
     if state is Sealing.MISSING:
         return ('the guest may have removed it. Write it again (`xsisolate set`), or take the '
@@ -93,15 +105,32 @@ def _advise(state: Sealing, vif: Identity, seal: Optional[str],
     if state in (Sealing.UNREADABLE, Sealing.VERSION):
         return ('read %s, expected %s: and 64 hex digits. Run `xsisolate seal` for VM %s'
                 % (quoted(seal or ''), SEAL_VERSION, vif.vm_uuid))
-    return ('read %.18s..., expected %.18s... for VM %s, MAC %s. If an admin meant what is in '
-            'vm-data now, run `xsisolate seal`; else write the policy again (`xsisolate set`)'
-            % (seal, make_seal(vif, policy or VifPolicy()), vif.vm_uuid, vif.mac))
+    return ('read %.18s..., expected %.18s... for VM %s, MAC %s. A copy of a VM (clone, restore, '
+            'import, disaster recovery) has another uuid or MAC address; else the policy was '
+            'changed. If an admin meant what is in vm-data now, run `xsisolate seal %s`; else '
+            'write the policy again (`xsisolate set`)'
+            % (seal, make_seal(vif, policy or VifPolicy()), vif.vm_uuid, vif.mac,
+               vif.vm_uuid))
 
 
 def format_peer(peer: Peer) -> str:
-    """Return an entry of an allow list as vm-data writes it."""
-    where = 'external' if peer.prefix is None else format_prefix(peer.prefix)
+    """Return an entry of an allow list as vm-data has it.
+
+    >>> format_peer(Peer(None, Service('tcp', 443, 443)))
+    'tcp/443@external'
+    """
+    where = _format_where(peer)
+    return where if peer.service is None else '%s@%s' % (format_service(peer.service), where)
+
+
+def _canonical_peer(peer: Peer) -> str:
+    """Return an entry as it is sealed: a spelling that stays, so that seals go on fitting."""
+    where = _format_where(peer)
     return where if peer.service is None else '%s;%s' % (where, format_service(peer.service))
+
+
+def _format_where(peer: Peer) -> str:
+    return EXTERNAL if peer.prefix is None else format_prefix(peer.prefix)
 
 
 def format_service(service: Service) -> str:

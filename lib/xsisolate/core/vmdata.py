@@ -27,8 +27,10 @@ MAX_ALLOW = 1024            # each one costs up to four flows
 MAX_PORT = 65535
 
 KEY = re.compile('([a-z0-9]+)(?:-([1-9][0-9]{0,3}))?')
-FORBIDDEN = re.compile(rb'[^\n\x20-\x7e]')
-SEPARATORS = re.compile('[, \n]+')
+# White space as tools leave it around what they write; no other control character, no other blank.
+WHITE = ' \t\r\n'
+FORBIDDEN = re.compile(rb'[^\t\r\n\x20-\x7e]')
+SEPARATORS = re.compile('[,%s]+' % WHITE)
 GROUP_NAME = re.compile('[a-z0-9][a-z0-9_.-]{0,62}')
 SERVICE = re.compile('(tcp|udp)(?:/([0-9]{1,5})(?:-([0-9]{1,5}))?)?|(icmp6?)')
 
@@ -119,12 +121,14 @@ def parse_service(text: str) -> Service:
 def parse_peer(text: str) -> Peer:
     """Return an entry of an allow list: an address, a network or `external`.
 
-    >>> parse_peer('external;tcp/443').service
+    >>> parse_peer('tcp/443@external').service
     Service(protocol='tcp', first=443, last=443)
     """
-    who, semicolon, what = text.partition(';')
+    what, at, who = text.partition('@')
+    if not at:      # the older spelling, which shells cut
+        who, at, what = text.partition(';')
     prefix = None if who == EXTERNAL else _parse_peer_prefix(who)
-    service = parse_service(what) if semicolon else None
+    service = parse_service(what) if at else None
     if service and prefix:
         _check_family(service, prefix, text)
     return Peer(prefix, service)
@@ -220,7 +224,8 @@ def _parse_own6(text: str) -> Prefix:
 def _read_mode(source: Source) -> Optional[Mode]:
     if 'mode' not in source.keys:
         return None
-    return _parse_at(source.where + 'mode', parse_mode, _read_text(source, 'mode'))
+    return _parse_at(source.where + 'mode', parse_mode,
+                     _read_text(source, 'mode').strip(WHITE))
 
 
 def _read_list(source: Source, name: str, parse: Callable[[str], T],
@@ -247,8 +252,8 @@ def _read_text(source: Source, key: str) -> str:
                           % (source.where, key, len(value), MAX_VALUE))
     bad = FORBIDDEN.search(value)
     if bad:
-        raise PolicyError('%s%s: %s has %s as byte %d: only printable ASCII and '
-                          'newlines are allowed'
+        raise PolicyError('%s%s: %s has %s as byte %d: only printable ASCII, '
+                          'tabs and line ends are allowed'
                           % (source.where, key, quoted(value.decode('latin-1')),
                              quoted(bad.group().decode('latin-1')), bad.start() + 1))
     return value.decode('ascii')
