@@ -1,21 +1,38 @@
 """May the hooks change hands on this host now? Every reason against it, a line each."""
 import os
-from typing import Iterator
+from typing import Iterator, NamedTuple, Tuple
 
 from xsisolate.core.takeover import OURS, RULES, STOCK, VIF
+from xsisolate.dom0.inventory import read_host_uuid
 from xsisolate.dom0.run import CommandFailed, run
-from xsisolate.dom0.xe import is_ha_enabled, read_pending_tasks
+from xsisolate.dom0.xe import is_ha_enabled, read_ended_tasks
 from xsisolate.dom0.xenopsdconf import read_xenopsd_config
 from xsisolate.errors import HostError
 
 TASKS_SHOWN = 5
+CONSOLE = 'Connection to VM console'        # what xapi calls such a task
+HA_DANGER = ('HA is enabled: a restart of the toolstack would fence this host; disable it first '
+             '(xe pool-ha-disable), enable it again afterwards')
+
+
+class Restart(NamedTuple):
+    """What a restart of the toolstack would do now."""
+
+    danger: str                     # why it must not be, '' if nothing speaks against it
+    lost: Tuple[str, ...] = ()      # tasks that would end undone
+    consoles: int = 0               # connections to consoles that it would cut
+
+    def name_lost(self) -> str:
+        """Return how many tasks would be lost, and the first of them."""
+        return '%d tasks (xe task-list): %s%s' % (
+            len(self.lost), ', '.join(self.lost[:TASKS_SHOWN]),
+            ', ...' if len(self.lost) > TASKS_SHOWN else '')
 
 
 def against_activating() -> Iterator[str]:
     """Yield what speaks against taking the hooks over."""
     yield from _unusable_hooks()
     yield from _strangers()
-    yield from against_restarting()
 
 
 def against_deactivating() -> Iterator[str]:
@@ -26,20 +43,17 @@ def against_deactivating() -> Iterator[str]:
             yield '%s is missing or cannot be executed: reinstall the package xenopsd' % path
 
 
-def against_restarting() -> Iterator[str]:
-    """Yield what speaks against restarting the toolstack."""
+def examine_restart() -> Restart:
+    """Return what a restart of this host's toolstack would do."""
     try:
-        if is_ha_enabled():
-            yield ('HA is enabled: a restart of the toolstack would fence this host; '
-                   'disable it first (xe pool-ha-disable), enable it again afterwards')
-        tasks = read_pending_tasks()
+        danger = HA_DANGER if is_ha_enabled() else ''
+        tasks = read_ended_tasks(read_host_uuid())
     except HostError as error:
-        yield 'XAPI does not say whether HA is on or tasks are pending: %s' % error
-        return
-    if tasks:
-        yield ('%d tasks are pending: wait until they have ended (xe task-list): %s%s' % (
-            len(tasks), ', '.join(tasks[:TASKS_SHOWN]),
-            ', ...' if len(tasks) > TASKS_SHOWN else ''))
+        return Restart('XAPI does not say whether HA is on or which tasks a restart of the '
+                       'toolstack would end: %s' % error)
+    # Whoever looks at a console connects again, and the VM does not notice.
+    lost = [task for task in tasks if task != CONSOLE]
+    return Restart(danger, tuple(lost), len(tasks) - len(lost))
 
 
 def _unusable_hooks() -> Iterator[str]:

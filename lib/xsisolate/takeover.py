@@ -38,6 +38,14 @@ def needs_restart() -> bool:
     return must_restart(_read_pending(), _name_xenopsd())
 
 
+def will_need_restart(active: bool) -> bool:
+    """Tell whether that will be so once the hooks are ours, or are not."""
+    pending, xenopsd = _read_pending(), _name_xenopsd()
+    if is_active() is not active:
+        pending = switch(pending, xenopsd, active)
+    return must_restart(pending, xenopsd)
+
+
 def plan_steps(dom0: Dom0, active: bool) -> List[Step]:
     """Return what must be done until the hooks are ours, or are not, in this order."""
     switch_over = list(_file_steps(active))

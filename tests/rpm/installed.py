@@ -19,6 +19,7 @@ from root import PACKAGES, STANDIN, Rpm, read, written
 OURS, STOCK = '/usr/libexec/xsisolate', '/usr/libexec/xenopsd'
 RULES_FOLDER = '/etc/udev/rules.d'
 PRIVATE_FOLDERS = ('/etc/xsisolate', '/etc/xapi.d')     # of the sandbox; here the root is private
+HOST_UUID = '5f2c09d1-0a1b-4c2d-8e3f-4a5b6c7d8e9f'      # standin/xensource-inventory
 RESTART = '/opt/xensource/bin/xe-toolstack-restart'
 # what Dom0's own Python compiles: no package can know its version
 COMPILED = re.compile(r'/usr/share/xsisolate/[0-9.]+-[0-9]+/.*__pycache__')
@@ -145,12 +146,15 @@ class Dom0:
         with open(path, 'w'):
             return lines
 
-    def answer(self, ha: str = 'false', tasks: Sequence[str] = ()) -> None:
-        """Say what XAPI says."""
-        names = ','.join(task.replace(',', '\\,') for task in tasks)
-        uuids = ','.join('%08d-0000-0000-0000-000000000000' % number
-                         for number, _ in enumerate(tasks))
-        for name, text in (('ha', ha), ('names', names), ('uuids', uuids)):
+    def answer(self, ha: str = 'false', tasks: Sequence[str] = (),
+               elsewhere: Sequence[str] = (), master: str = HOST_UUID) -> None:
+        """Say what XAPI says: of tasks on this host, and of those on other members."""
+        answers = {'ha': ha, 'master': master}
+        for suffix, found in (('.here', tasks), ('', [*tasks, *elsewhere])):
+            answers['names' + suffix] = ','.join(task.replace(',', '\\,') for task in found)
+            answers['uuids' + suffix] = ','.join('%08d-0000-0000-0000-000000000000' % number
+                                                 for number, _ in enumerate(found))
+        for name, text in answers.items():
             with open('%s/%s' % (STANDIN, name), 'w') as file:
                 file.write(text + '\n')
 

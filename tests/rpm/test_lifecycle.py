@@ -7,7 +7,7 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence, Set
 
 import pytest
 
-from installed import OUR_COOKIE, OURS, STANDIN, STOCK, Answering, Dom0, start_vm
+from installed import HOST_UUID, OUR_COOKIE, OURS, STANDIN, STOCK, Answering, Dom0, start_vm
 from lab.process import run, wait_until
 from root import build_spec, read
 
@@ -164,21 +164,64 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(dom0: Dom0) -> None:
 
 @pytest.mark.parametrize('ha, tasks, words', [
     ('true', [], 'HA is enabled'),
-    ('false', ['VM.start', 'Async.VM.migrate_send'], '2 tasks are pending'),
-    ('false', ['export of a, b and c'], '1 tasks are pending: wait until they have ended '
-     '(xe task-list): export of a, b and c'),
-    ('false', [''], '1 tasks are pending: wait until they have ended (xe task-list): 00000000-'),
+    ('false', ['VM.start', 'Async.VM.migrate_send'], 'would lose 2 tasks (xe task-list): VM.start, '),
+    ('false', ['export of a, b and c'], 'would lose 1 tasks (xe task-list): export '
+     'of a, b and c; wait until they have ended'),
+    ('false', [''], 'would lose 1 tasks (xe task-list): 00000000-'),
     ('', [], '')], ids=['HA', 'tasks', 'task with commas', 'task without name', 'no XAPI'])
-def test_a_host_that_is_not_ready_is_left_alone(dom0: Dom0, ha: str, tasks: Sequence[str],
-                                               words: str) -> None:
+def test_what_a_restart_would_do_forbids_only_a_restart(dom0: Dom0, ha: str, tasks: Sequence[str],
+                                                        words: str) -> None:
     dom0.answer(ha, tasks)
     if not words:
         os.unlink(STANDIN + '/ha')
     try:
-        said = dom0.xsisolate('activate', code=1)
+        said = dom0.xsisolate('activate', '--restart-toolstack', code=1)
+        warned = dom0.xsisolate('activate', '--dry-run', code=4)
     finally:
         dom0.answer()
     assert (words or 'XAPI does not say') in said and 'nothing was changed' in said
+    assert 'xsisolate: warning: ' in warned and (words or 'XAPI does not say') in warned
+    assert '--force' in said if tasks else '--force' not in said
+    check_stock(dom0, installed=True)
+
+
+OTHER = '11111111-2222-3333-4444-555555555555'
+
+
+@pytest.mark.parametrize('tasks, elsewhere, master, words', [
+    (['Connection to VM console'] * 2, [], HOST_UUID, 'may cut 2 connections to consoles'),
+    ([], ['Export VM'], OTHER, ''), (['Connection to VM console'], ['Export VM'], OTHER,
+                                     'may cut 1 connections to consoles')],
+    ids=['consoles', 'tasks of another member', 'a console here, a task there'])
+def test_what_a_restart_loses_not_forbids_nothing(
+        dom0: Dom0, tasks: Sequence[str], elsewhere: Sequence[str], master: str,
+        words: str) -> None:
+    dom0.answer('false', tasks, elsewhere, master)
+    try:
+        said = dom0.xsisolate('activate', '--restart-toolstack', '--dry-run', code=4)
+    finally:
+        dom0.answer()
+    assert words in said and 'lose' not in said and 'Export' not in said
+
+
+def test_the_masters_restart_loses_the_tasks_of_all_members(dom0: Dom0) -> None:
+    dom0.answer('false', [], ['Export VM'])
+    try:
+        said = dom0.xsisolate('activate', '--restart-toolstack', '--dry-run', code=1)
+    finally:
+        dom0.answer()
+    assert 'would lose 1 tasks' in said and 'Export VM' in said
+    check_stock(dom0, installed=True)
+
+
+def test_force_is_for_a_restart_only_and_not_against_ha(dom0: Dom0) -> None:
+    assert '--restart-toolstack' in dom0.xsisolate('activate', '--force', code=2)
+    dom0.answer('true')
+    try:
+        said = dom0.xsisolate('activate', '--restart-toolstack', '--force', code=1)
+    finally:
+        dom0.answer()
+    assert 'HA is enabled' in said
     check_stock(dom0, installed=True)
 
 
@@ -205,7 +248,10 @@ def test_somebody_elses_hook_is_not_pushed_aside(dom0: Dom0) -> None:
 def test_activating_switches_plugged_vifs_over_without_a_blip(dom0: Dom0) -> None:
     links = blips(dom0)
     dom0.calls()
+    dom0.answer(tasks=['Export VM'])
     said = dom0.xsisolate('activate')
+    dom0.answer()
+    assert 'warning: a restart of the toolstack would lose 1 tasks' in said
     assert 'The toolstack must be restarted' in said and 'xe-toolstack-restart' in said
     assert blips(dom0) == links
     calls = dom0.calls()
@@ -214,10 +260,14 @@ def test_activating_switches_plugged_vifs_over_without_a_blip(dom0: Dom0) -> Non
 
 
 def test_activating_twice_does_nothing_more(dom0: Dom0) -> None:
-    dom0.answer(ha='true')      # it need not even ask
+    dom0.answer(ha='true')
     said = dom0.xsisolate('activate')
-    dom0.answer()
     assert 'nothing to do' in said and 'must be restarted' in said
+    assert 'warning: HA is enabled' in said
+    dom0.calls()
+    assert 'HA is enabled' in dom0.xsisolate('activate', '--restart-toolstack', code=1)
+    assert 'xe-toolstack-restart' not in dom0.calls()
+    dom0.answer()
     assert dom0.xsisolate('activate', '--dry-run') == 'nothing to do: the hooks are taken over\n'
 
 
@@ -338,7 +388,13 @@ def test_removing_what_is_not_active(dom0: Dom0) -> None:
 
 def test_a_restart_that_is_asked_for(dom0: Dom0) -> None:
     dom0.rpm('-i', TWO)
-    dom0.xsisolate('activate', '--restart-toolstack')
+    dom0.answer(tasks=['Export VM'])
+    dom0.xsisolate('activate')
+    assert 'or say --force' in dom0.xsisolate('activate', '--restart-toolstack', code=1)
+    said = dom0.xsisolate('activate', '--restart-toolstack', '--force')
+    dom0.answer()
+    assert '--force: the restart of the toolstack loses 1 tasks (xe task-list): Export VM' in said
+    assert 'Export VM' in said
     dom0.remember()
     check_ours(dom0)
 

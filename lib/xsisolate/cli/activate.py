@@ -2,7 +2,7 @@
 import argparse
 import os
 import sys
-from typing import Any, Iterator, Optional, Sequence, TextIO
+from typing import Any, List, Optional, Sequence, TextIO
 
 from xsisolate.core.takeover import Step
 from xsisolate.dom0.ovsdb import Ovsdb
@@ -10,11 +10,12 @@ from xsisolate.dom0.run import run as run_program
 from xsisolate.dom0.syslog import Log, escape
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, ConfigError, HostError,
-                              XsisolateError)
+                              UsageError, XsisolateError)
 from xsisolate.gather import read_configuration
-from xsisolate.readiness import against_activating, against_deactivating, against_restarting
+from xsisolate.readiness import against_activating, against_deactivating, examine_restart
 from xsisolate.survey import Dom0
-from xsisolate.takeover import forget_ended, is_active, is_untouched, needs_restart, plan_steps
+from xsisolate.takeover import (forget_ended, is_active, is_untouched, needs_restart, plan_steps,
+                                will_need_restart)
 
 RESTART = '/opt/xensource/bin/xe-toolstack-restart'
 RESTART_TIMEOUT_S = 300.0
@@ -26,8 +27,8 @@ examples:
   xsisolate {0} --restart-toolstack
 
 xenopsd calls other hooks only after a restart of the toolstack. {0} says when one is needed and
-restarts it only when told to. VMs keep running meanwhile; tasks would be lost, and a host with HA
-would be fenced, so neither may be there.
+restarts it only when told to, and when no task would be lost; --force loses them.
+VMs keep running meanwhile. A host with HA would be fenced: disable HA before.
 '''
 
 
@@ -43,12 +44,17 @@ def add_parser(commands: Any) -> None:
                             help='change nothing; print what would be done')
         parser.add_argument('--restart-toolstack', action='store_true',
                             help='restart the toolstack at the end, if that is needed')
+        parser.add_argument('--force', action='store_true',
+                            help='restart it although tasks will be lost')
         parser.set_defaults(run=run, active=active)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run either command."""
     active: bool = arguments.active
+    if arguments.force and not arguments.restart_toolstack:
+        raise UsageError('%s: --force is about tasks that --restart-toolstack would end: name both'
+                         % COMMAND[active])
     configuration = read_configuration()
     if active and configuration.error:
         raise ConfigError('%s; nothing was changed' % configuration.error)
@@ -60,7 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     with connect_switch() as ovsdb, Xenstore() as store:
         dom0 = Dom0(ovsdb, store, configuration)
         steps = plan_steps(dom0, active)
-        problems = list(find_problems(active, arguments.restart_toolstack)) if steps else []
+        problems = list(against_activating() if active else against_deactivating()
+                        ) if steps else []
+        if will_need_restart(active):
+            problems += weigh_restart(arguments)
         if problems:
             return refuse(problems)
         if not steps:
@@ -101,14 +110,27 @@ def is_within_reach() -> bool:
         return False
 
 
-def find_problems(active: bool, restart_wanted: bool) -> Iterator[str]:
-    """Yield what speaks against it."""
-    if active:
-        yield from against_activating()
-        return
-    yield from against_deactivating()
-    if restart_wanted:
-        yield from against_restarting()
+def weigh_restart(arguments: argparse.Namespace) -> List[str]:
+    """Say what a restart of the toolstack would do; return why it may not be done as asked."""
+    wanted: bool = arguments.restart_toolstack
+    if not wanted and not arguments.active:
+        return []       # rpm calls this: XAPI may be away
+    restart = examine_restart()
+    reasons = [restart.danger] if restart.danger else []
+    if restart.lost and not arguments.force:
+        reasons.append('a restart of the toolstack would lose %s; wait until they have ended%s' % (
+            restart.name_lost(), ', or say --force' if wanted else ''))
+    elif restart.lost:
+        say('xsisolate: --force: the restart of the toolstack loses ' + restart.name_lost(),
+            sys.stderr)
+    if restart.consoles:
+        say('xsisolate: a restart of the toolstack may cut %d connections to consoles: open them '
+            'again afterwards' % restart.consoles, sys.stderr)
+    if wanted:
+        return reasons
+    for reason in reasons:
+        say('xsisolate: warning: ' + reason, sys.stderr)
+    return []
 
 
 def refuse(problems: Sequence[str]) -> int:
