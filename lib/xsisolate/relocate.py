@@ -10,7 +10,6 @@ from xsisolate.admin import (PLUGIN, Target, carry_out, check_written, need_vifs
 from xsisolate.change import Seals, Writer, Written, seals_of
 from xsisolate.core.layout import Policies, parse_words, replace_policy
 from xsisolate.core.model import VifPolicy
-from xsisolate.core.seal import canonical_policy
 from xsisolate.core.xapiplan import (Step, is_relocatable, plan_relocation, plan_return,
                                      read_note, release_locking, restore_locking)
 from xsisolate.core.xapivm import XapiVm
@@ -68,18 +67,18 @@ def plan_undo(target: Target, now: str) -> Move:
 def _check_unchanged(vm: XapiVm, devid: str, policy: Optional[VifPolicy],
                      note: Mapping[str, Any]) -> None:
     """Raise PolicyError if somebody has set another policy since: an undo would lose it."""
-    if canonical_policy(policy or VifPolicy()) != note['after']:
+    if (policy or VifPolicy()) != _policy_of(note['after'], devid):
         raise PolicyError('VM %s device %s: its policy was changed since it was relocated, and an '
                           'undo would lose that: set locking_mode in XAPI, or write the '
                           'policy as it was' % (vm.uuid, devid))
 
 
-def _policy_of(canonical: Optional[Mapping[str, Any]], devid: str) -> Optional[VifPolicy]:
+def _policy_of(keys: Optional[Mapping[str, Any]], devid: str) -> Optional[VifPolicy]:
     """Return the policy in a note of ours."""
-    if canonical is None:
+    if keys is None:
         return None
     return parse_words({name: value if isinstance(value, str) else ' '.join(value)
-                        for name, value in canonical.items()}, devid)
+                        for name, value in keys.items()}, devid)
 
 
 def check_hosts(xapi: Xapi) -> None:

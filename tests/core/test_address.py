@@ -1,7 +1,7 @@
 """Every spelling of an address has one meaning or is refused with the reason."""
 import pytest
 
-from xsisolate.core.address import (contains, eui64_link_local, format_prefix,
+from xsisolate.core.address import (contains, eui64_link_local, format_own, format_prefix,
                                     parse_address, parse_mac, parse_own, parse_prefix,
                                     quoted)
 from xsisolate.core.model import Prefix
@@ -121,6 +121,9 @@ def test_contains(outer, inner, answer):
     pytest.param('ff02::1', 6, 'multicast', id='v6 multicast'),
     pytest.param('fd00::7', 4, 'belongs into ipv6', id='v6 under ipv4'),
     pytest.param('10.0.0.7', 6, 'belongs into ipv4', id='v4 under ipv6'),
+    pytest.param('0.0.0.0/0', 4, 'the word any if it may', id='every address'),
+    pytest.param('::/0', 6, 'the word any if it may', id='v6 every address'),
+    pytest.param('Any', 4, 'is no IPv4 or IPv6 address', id='any in capitals'),
 ])
 def test_own_address_is_refused(text, version, reason):
     with pytest.raises(PolicyError) as refused:
@@ -131,12 +134,18 @@ def test_own_address_is_refused(text, version, reason):
 @pytest.mark.parametrize('text, version', [
     pytest.param('10.0.0.7', 4, id='address'),
     pytest.param('169.254.1.1', 4, id='link-local'),
-    pytest.param('0.0.0.0/0', 4, id='router'),
+    pytest.param('0.0.0.0/1', 4, id='half of all'),
     pytest.param('fe80::7', 6, id='v6 link-local'),
     pytest.param('fd00:9::/64', 6, id='v6 network'),
 ])
 def test_own_address_is_understood(text, version):
     assert parse_own(text, version) == parse_prefix(text)
+
+
+@pytest.mark.parametrize('version, text', [(4, '0.0.0.0/0'), (6, '::/0')])
+def test_every_address_is_owned_by_a_word_only(version, text):
+    assert parse_own('any', version) == parse_prefix(text)
+    assert format_own(parse_prefix(text)) == 'any'
 
 
 @pytest.mark.parametrize('text, version, reason', [

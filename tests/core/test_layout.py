@@ -92,7 +92,7 @@ def test_an_entry_that_fits_nowhere():
     ({'groups': 'red,  blue\n'}, 'groups=blue,red'),
     ({'groups': '\tred\r\nblue', 'mode': ' isolated\r\n'}, 'mode=isolated groups=blue,red'),
     ({'allow': 'external;tcp/443 udp/53-53@fd00:0::7'}, 'allow=tcp/443@external,udp/53@fd00::7'),
-    ({'groups': ''}, 'groups='),
+    ({'groups': ''}, 'groups='), ({'ipv4': 'any', 'ipv6': 'any'}, 'ipv4=any ipv6=any'),
     ({'mode': 'locked', 'ipv4': '10.0.0.1/32'}, 'mode=locked ipv4=10.0.0.1'), ({}, 'none')])
 def test_words(words, said):
     assert as_words(parse_words(words, '0')) == said
@@ -103,6 +103,7 @@ def test_words(words, said):
     {'mode': 'open'}, {'mode': ''}, {'groups': 'R'}, {'ipv4': 'fd00::1'}, {'ipv6': '10.0.0.1'},
     {'allow': '10.0.0.1/8'}, {'groups': ' '.join('g%d' % n for n in range(65))},
     {'allow': 'x' * 3000}, {'groups': '\udce4'}, {'mode': 'lo\0cked'},
+    {'ipv4': '0.0.0.0/0'}, {'ipv6': '::/0'}, {'allow': 'any'},
     {'groups': 'red\xa0blue'}, {'groups': 'red\vblue'}, {'mode': 'locked\f'}])
 def test_words_that_are_no_policy(words):
     with pytest.raises(PolicyError) as found:

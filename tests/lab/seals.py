@@ -42,6 +42,8 @@ def normal(name: str, word: str) -> str:
     """Return one entry of a list in its only spelling."""
     if name == 'groups':
         return word
+    if word == 'any':
+        return '0.0.0.0/0' if name == 'ipv4' else '::/0'
     what, at, where = word.rpartition('@')
     if not at:
         where, _, what = word.partition(';')

@@ -164,7 +164,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(dom0: Dom0) -> None:
 
 @pytest.mark.parametrize('ha, tasks, words', [
     ('true', [], 'HA is enabled'),
-    ('false', ['VM.start', 'Async.VM.migrate_send'], 'would lose 2 tasks (xe task-list): VM.start, '),
+    ('false', ['VM.start', 'Async.VM.migrate_send'], 'would lose 2 tasks (xe task-list)'),
     ('false', ['export of a, b and c'], 'would lose 1 tasks (xe task-list): export '
      'of a, b and c; wait until they have ended'),
     ('false', [''], 'would lose 1 tasks (xe task-list): 00000000-'),

@@ -144,6 +144,34 @@ def test_what_a_shell_may_have_cut_is_named(pool: Pool, admin: Admin, words: Any
     assert ran.err.count('tcp/443@') == len(named)
 
 
+@pytest.mark.parametrize('words, mute', [
+    (['--groups', 'red'], True), (['--mode', 'locked'], True), (['--allow', '', *OWN[:2]], False),
+    (['--groups', 'red', '--ipv6', 'fd00::7'], False), (['--mode', 'disabled'], False),
+    (['--ipv4', '', '--groups', 'red'], True)])
+def test_a_vif_that_nothing_will_pass_is_named(pool: Pool, admin: Admin, words: Any,
+                                               mute: bool) -> None:
+    web = pool.add_vm('web', 11)
+    advice = '! VIF 0 has no own address, so nothing but DHCP passes: give it its addresses ' \
+             '(xsisolate set %s/0 --ipv4 A --ipv6 A)' % web.uuid
+    assert (advice in admin('set', 'web', '--dry-run', *words).out) is mute
+    assert (advice in admin.fine('set', 'web', *words).out) is mute
+    assert [advice[2:]] * mute == admin.fine('set', 'web', *words, '--json').json['warnings']
+
+
+def test_addresses_that_xapi_knows_are_addresses(pool: Pool, admin: Admin) -> None:
+    pool.add_vm('web', 11, locking_mode='locked', ipv4_allowed=['10.9.0.11'])
+    assert 'no own address' not in admin.fine('set', 'web', '--groups', 'red').out
+
+
+def test_every_address_is_owned_by_a_word_only(pool: Pool, admin: Admin) -> None:
+    web = pool.add_vm('web', 11)
+    line = admin.refused(3, 'set', 'web', '--ipv4', '0.0.0.0/0')
+    assert 'vif/0/ipv4' in line and 'the word any' in line and not writes(pool)
+    admin.fine('set', 'web', '--ipv4', 'any', '--ipv6', 'any')
+    assert state(pool, web)['data'] == data(vif_0_ipv4='any', vif_0_ipv6='any')
+    assert admin('seal', 'web', '--check').code == 0
+
+
 def test_the_older_spelling_is_read_and_the_newer_one_written(pool: Pool, admin: Admin) -> None:
     web = pool.add_vm('web', 11)
     old = data(allow='external;tcp/443 fd00::7;udp/53')

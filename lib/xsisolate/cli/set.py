@@ -9,8 +9,8 @@ from xsisolate.errors import UsageError
 OPTIONS = (
     ('mode', 'M', 'unlocked, locked, isolated or disabled'),
     ('groups', 'G', 'isolation groups, as in "red, backup"; "" means none'),
-    ('ipv4', 'A', 'the VIF\'s own IPv4 addresses or CIDRs'),
-    ('ipv6', 'A', 'the VIF\'s own IPv6 addresses or CIDRs'),
+    ('ipv4', 'A', 'the VIF\'s own IPv4 addresses or CIDRs; any: all of them, for a router'),
+    ('ipv6', 'A', 'the VIF\'s own IPv6 addresses or CIDRs, or any'),
     ('allow', 'P', 'peers: addresses, CIDRs, external; each may carry a service: '
                    'tcp/5432@10.0.0.7'))
 

@@ -5,7 +5,7 @@ from xsisolate.change import Written, seals_of
 from xsisolate.cli.output import Cell, printable, say, table
 from xsisolate.core.layout import as_words, natural
 from xsisolate.core.seal import format_policy
-from xsisolate.core.xapiplan import Step, short
+from xsisolate.core.xapiplan import Step, find_mute, short
 from xsisolate.core.xapivm import XapiVm
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY
 
@@ -33,7 +33,15 @@ def show(written: Written, dry_run: bool) -> None:
              _state(vm, bool(now), now.get(devid))]
             for devid, policy in sorted(written.policies.items(),
                                         key=lambda item: natural(item[0]))]
-    say(*table(TITLES, rows))
+    say(*table(TITLES, rows), *('! ' + warning for warning in warnings(written)))
+
+
+def warnings(written: Written) -> List[str]:
+    """Return what is legal but probably not meant."""
+    vm = written.vm
+    return ['VIF %s has no own address, so nothing but DHCP passes: give it its addresses '
+            '(xsisolate set %s/%s --ipv4 A --ipv6 A)' % (devid, vm.uuid, devid)
+            for devid in find_mute(vm, written.policies)]
 
 
 def _state(vm: XapiVm, asked: bool, vif: Optional[Dict[str, Any]]) -> Cell:
@@ -54,7 +62,7 @@ def describe(written: Written, dry_run: bool) -> Dict[str, Any]:
          'seal': seals.get(devid), 'host': now.get(devid)}
         for devid, policy in sorted(written.policies.items(), key=lambda item: natural(item[0]))]
     return {'vm': vm.uuid, 'name': vm.name, 'power_state': vm.power_state, 'dry_run': dry_run,
-            'written': list(written.steps), 'vifs': vifs}
+            'written': list(written.steps), 'vifs': vifs, 'warnings': warnings(written)}
 
 
 def exit_code(written: Written, dry_run: bool) -> int:

@@ -12,6 +12,7 @@ from xsisolate.errors import PolicyError
 from xsisolate.hints import Iterable, List, Tuple
 
 BITS = {4: 32, 6: 128}
+ANY = 'any'         # all of them as own ones: a word that no slip of a number makes
 HEXTETS = 8
 
 QUOTE_LIMIT = 64    # of a hostile value, this much goes into a log line
@@ -33,7 +34,7 @@ MAPPED = Prefix(6, 0xffff << 32, 96)
 COMPATIBLE = Prefix(6, 0, 96)       # the switch prints these in a form of its own
 
 # No VM can own these, so in an own address they are a slip. A wider network that
-# merely covers one of them, 0.0.0.0/0 for a router, is legal.
+# merely covers one of them, 126.0.0.0/7 for a router, is legal.
 NOT_OWNABLE = (
     (Prefix(4, 0, 8), 'an unspecified address'),
     (Prefix(4, 127 << 24, 8), 'a loopback address'),
@@ -84,11 +85,20 @@ def parse_address(text: str, version: int) -> Prefix:
 
 
 def parse_own(text: str, version: int) -> Prefix:
-    """Return an own address or network of a VIF, in the IP version of its key."""
+    """Return an own address or network of a VIF, in the IP version of its key.
+
+    >>> parse_own('any', 4)
+    Prefix(version=4, value=0, length=0)
+    """
+    if text == ANY:
+        return Prefix(version, 0, 0)
     prefix = parse_prefix(text)
     if prefix.version != version:
         raise _wrong(text, 'is an IPv%d address: it belongs into ipv%d'
                      % (prefix.version, prefix.version))
+    if not prefix.length:
+        raise _wrong(text, 'is every address there is: write the VIF\'s own addresses, or the word '
+                           '%s if it may send in the name of all, as a router does' % ANY)
     return check_own(prefix)
 
 
@@ -119,6 +129,11 @@ def format_prefix(prefix: Prefix) -> str:
     text = _format_value(prefix)
     return text if prefix.length == BITS[prefix.version] else (
         '%s/%d' % (text, prefix.length))
+
+
+def format_own(prefix: Prefix) -> str:
+    """Return an own address or network as vm-data has it."""
+    return format_prefix(prefix) if prefix.length else ANY
 
 
 def contains(outer: Prefix, inner: Prefix) -> bool:

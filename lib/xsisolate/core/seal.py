@@ -9,9 +9,9 @@ import json
 import re
 from enum import Enum
 
-from xsisolate.core.address import format_prefix, quoted
+from xsisolate.core.address import format_own, format_prefix, quoted
 from xsisolate.core.digest import sha256
-from xsisolate.core.model import Identity, Peer, Service, VifPolicy
+from xsisolate.core.model import Identity, Peer, Prefix, Service, VifPolicy
 from xsisolate.core.vmdata import EXTERNAL, WHITE
 from xsisolate.hints import Callable, Dict, List, Optional, Union
 
@@ -50,23 +50,24 @@ def format_canonical(vif: Identity, policy: VifPolicy) -> str:
 
 def canonical_policy(policy: VifPolicy) -> Canonical:
     """Return a policy's keys as every tool must seal them; absent ones are left out."""
-    return _format_policy(policy, _canonical_peer)
+    return _format_policy(policy, _canonical_peer, format_prefix)
 
 
 def format_policy(policy: VifPolicy) -> Canonical:
     """Return a policy's keys as vm-data has them; absent ones are left out."""
-    return _format_policy(policy, format_peer)
+    return _format_policy(policy, format_peer, format_own)
 
 
-def _format_policy(policy: VifPolicy, peer: Callable[[Peer], str]) -> Canonical:
+def _format_policy(policy: VifPolicy, peer: Callable[[Peer], str],
+                   own: Callable[[Prefix], str]) -> Canonical:
     out: Canonical = {} if policy.mode is None else {'mode': policy.mode.word}
     if policy.groups is not None:
         out['groups'] = sorted(policy.groups)
     if policy.allow is not None:
         out['allow'] = sorted(map(peer, policy.allow))
-    for key, own in (('ipv4', policy.ipv4), ('ipv6', policy.ipv6)):
-        if own is not None:
-            out[key] = sorted(map(format_prefix, own))
+    for key, addresses in (('ipv4', policy.ipv4), ('ipv6', policy.ipv6)):
+        if addresses is not None:
+            out[key] = sorted(map(own, addresses))
     return out
 
 

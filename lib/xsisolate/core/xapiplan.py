@@ -9,9 +9,9 @@ import json
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.core.layout import Policies, replace_policy
-from xsisolate.core.model import Config, Mode, Network, VifPolicy
+from xsisolate.core.model import Config, EffectivePolicy, Mode, Network, VifPolicy
 from xsisolate.core.policy import resolve_policy
-from xsisolate.core.seal import SEAL_KEY, canonical_policy, make_seal
+from xsisolate.core.seal import SEAL_KEY, format_policy, make_seal
 from xsisolate.core.xapivm import (LOCKED, MODES, UNLOCKED, XapiVif, XapiVm, identify,
                                    read_policy)
 from xsisolate.errors import PolicyError
@@ -116,12 +116,23 @@ def check_policies(vm: XapiVm, policies: Policies) -> None:
         _check(vm, vif, policies[vif.devid])
 
 
-def _check(vm: XapiVm, vif: XapiVif, policy: Optional[VifPolicy]) -> None:
-    """Raise PolicyError if the host would refuse a policy, as far as XAPI can tell."""
+def find_mute(vm: XapiVm, policies: Policies) -> List[str]:
+    """Return the devices whose VIFs will pass nothing but DHCP, for they own no address."""
+    effective = {vif.devid: _check(vm, vif, policies[vif.devid])
+                 for vif in vm.vifs if policies.get(vif.devid)}
+    return [devid for devid, policy in effective.items()
+            if policy.mode in (Mode.LOCKED, Mode.ISOLATED) and not policy.addresses]
+
+
+def _check(vm: XapiVm, vif: XapiVif, policy: Optional[VifPolicy]) -> EffectivePolicy:
+    """Return what a policy comes to; raise PolicyError if the host would refuse it.
+
+    That is as far as XAPI can tell: it knows nothing of the host's configuration.
+    """
     identity = identify(vm, vif)
     try:
-        resolve_policy(identity, make_seal(identity, policy) if policy else None, vif.locking,
-                       policy, Config(), Network())
+        return resolve_policy(identity, make_seal(identity, policy) if policy else None,
+                              vif.locking, policy, Config(), Network())
     except PolicyError as error:
         raise PolicyError('VM %s device %s: %s' % (vm.uuid, vif.devid, error)) from None
 
@@ -167,8 +178,8 @@ def _remember(vif: XapiVif, before: Optional[VifPolicy], after: VifPolicy) -> st
     return json.dumps({'version': 1, 'locking_mode': vif.locking_mode,
                        'ipv4_allowed': list(vif.ipv4_allowed),
                        'ipv6_allowed': list(vif.ipv6_allowed),
-                       'before': None if before is None else canonical_policy(before),
-                       'after': canonical_policy(after)}, sort_keys=True)
+                       'before': None if before is None else format_policy(before),
+                       'after': format_policy(after)}, sort_keys=True)
 
 
 def release_locking(vifs: Sequence[XapiVif]) -> Iterator[Step]:
