@@ -10,6 +10,7 @@ from xsisolate.admin import (PLUGIN, Target, carry_out, check_written, need_vifs
 from xsisolate.change import Seals, Writer, Written, seals_of
 from xsisolate.core.layout import Policies, parse_words, replace_policy
 from xsisolate.core.model import VifPolicy
+from xsisolate.core.seal import format_policy
 from xsisolate.core.xapiplan import (Step, is_relocatable, plan_relocation, plan_return,
                                      read_note, release_locking, restore_locking)
 from xsisolate.core.xapivm import XapiVm
@@ -67,7 +68,7 @@ def plan_undo(target: Target, now: str) -> Move:
 def _check_unchanged(vm: XapiVm, devid: str, policy: Optional[VifPolicy],
                      note: Mapping[str, Any]) -> None:
     """Raise PolicyError if somebody has set another policy since: an undo would lose it."""
-    if (policy or VifPolicy()) != _policy_of(note['after'], devid):
+    if format_policy(policy or VifPolicy()) != note['after']:
         raise PolicyError('VM %s device %s: its policy was changed since it was relocated, and an '
                           'undo would lose that: set locking_mode in XAPI, or write the '
                           'policy as it was' % (vm.uuid, devid))

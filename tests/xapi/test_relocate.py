@@ -41,6 +41,19 @@ def test_there_and_back(pool: Pool, admin: Admin) -> None:
     assert pool.ask(web, 'ping', '10.9.0.254')
 
 
+def test_every_address_and_a_service_go_there_and_back(pool: Pool, admin: Admin) -> None:
+    """XAPI says 0.0.0.0/0 where vm-data says `any`."""
+    web = pool.add_vm('web', 11, locking_mode='locked', ipv4_allowed=['0.0.0.0/0'])
+    admin.fine('set', 'web', '--allow', 'tcp/443@external')
+    before = state(pool, web)
+    admin.fine('relocate', 'web')
+    assert state(pool, web)['data'] == data(mode='isolated', allow='tcp/443@external',
+                                            vif_0_ipv4='any', vif_0_ipv6=',')
+    assert admin('seal', 'web', '--check').code == 0
+    admin.fine('relocate', 'web', '--undo')
+    assert state(pool, web) == before
+
+
 def test_a_spoofed_address_is_stopped_all_the_way(pool: Pool, admin: Admin) -> None:
     """Before, meanwhile and after; the guest takes another address than it may use."""
     web = start(pool)
