@@ -18,9 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from xml.etree import ElementTree
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-CURRENT = os.path.join(ROOT, '.venv', 'bin', 'python')
-DOM0S = os.path.join(ROOT, '.venv36', 'bin', 'python')      # Dom0's Python, 3.6
+from lab.pythons import CURRENT, DOM0S, ROOT, has_dom0s
+
 RESULTS = os.path.join(ROOT, '.cache', 'results')
 STEP_TIMEOUT_S = 1500
 INTERRUPTED = 130
@@ -102,11 +101,6 @@ def plan(part: str) -> List[Step]:
     steps += [tests(part, hook_python=DOM0S if has_dom0s() else '')
               for part in ('watch', 'reliability', 'commands', 'xapi', 'rpm')]
     return steps + on_dom0s(*LIBRARY) + [tests(*LIBRARY), tests('lab', 'demo', loose=True)] + lint()
-
-
-def has_dom0s() -> bool:
-    """Tell whether there is a Python 3.6."""
-    return os.path.exists(DOM0S)
 
 
 def on_dom0s(*parts: str) -> List[Step]:
