@@ -138,10 +138,8 @@ venv36)
     fi ;;
 demo)
     python=.venv/bin/python
-    hooks=$PWD/$python
-    [ ! -x .venv36/bin/python ] || hooks=$PWD/.venv36/bin/python
     export XDG_CACHE_HOME="$PWD/.cache" XDG_CONFIG_HOME="$PWD/.cache"      # scapy writes there
-    PYTHONPATH=$PWD/tests:$PWD/lib HOOK_PYTHON=${HOOK_PYTHON:-$hooks} exec "$python" -m demo ;;
+    PYTHONPATH=$PWD/tests:$PWD/lib exec "$python" -m demo ;;
 *)
     die "unknown command: ${1:-}" ;;
 esac

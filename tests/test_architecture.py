@@ -192,3 +192,14 @@ def test_docstrings(name):
 def test_doctests(name):
     result = doctest.testmod(importlib.import_module('xsisolate.' + name))
     assert result.attempted and not result.failed
+
+
+def test_each_part_of_the_suite_makes_both_pythons_first():
+    """A part that is run alone must not do without the 3.6 that `make test` has."""
+    lines = read(os.path.join(ROOT, 'Makefile')).splitlines()
+    targets = {line.partition(':')[0]: line.partition(':')[2].split()
+               for line, recipe in zip(lines, lines[1:] + ['']) if '##' in line
+               and '$(SUITE)' in recipe or line.startswith(('demo:', 'soak:', 'bench', 'test-'))}
+    assert {'test', 'test-hooks', 'test-watch', 'test-net', 'test-ovs', 'lint'} <= set(targets)
+    assert not {name for name, needs in targets.items()
+                if not {'$(SANDBOX)', '$(PYTHONS)'} & set(needs)}

@@ -23,6 +23,7 @@ from demo.stopwatch import version_of
 from lab.hooks import Hooks
 from lab.hookserver import HookServer
 from lab.process import LabError, run
+from lab.pythons import for_hooks
 from lab.sandbox import Sandbox
 from lab.seals import seal
 
@@ -35,7 +36,7 @@ MEGAFLOW_PEERS = 1000
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog='bench', description=__doc__.splitlines()[0])
-    parser.add_argument('--hook-python', default=os.environ.get('HOOK_PYTHON') or sys.executable,
+    parser.add_argument('--hook-python', default=for_hooks(),
                         help='the interpreter that runs the hooks')
     parser.add_argument('--quick', action='store_true', help='in about a minute: fewer rounds')
     parser.add_argument('--rounds', type=int, metavar='N',
@@ -59,9 +60,6 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     """Measure in a sandbox, write JSON and plots."""
-    if not os.path.exists(options.hook_python):
-        say('no %s: the current Python runs the hooks' % options.hook_python)
-        options.hook_python = sys.executable
     options.hook_python = os.path.abspath(options.hook_python)
     hooks = Hooks(options.hook_python)
     stock = StockHooks(options.hook_python, os.path.abspath(options.stock)) \

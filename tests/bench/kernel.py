@@ -13,6 +13,7 @@ import sys
 import time
 from typing import List, Sequence
 
+from lab.pythons import ROOT, for_hooks
 from lab.xenstored import build_stub
 from xen import boot
 
@@ -49,10 +50,10 @@ def main(argv: Sequence[str]) -> int:
 def fill(rounds: str) -> None:
     """Make the folder that the guest mounts; it has neither a compiler nor PyYAML."""
     for name in ('lib', 'hooks', 'tests/bench', 'tests/demo', 'tests/lab'):
-        shutil.copytree(os.path.join(boot.ROOT, name), os.path.join(SHARE, 'xsisolate', name),
+        shutil.copytree(os.path.join(ROOT, name), os.path.join(SHARE, 'xsisolate', name),
                         ignore=shutil.ignore_patterns('__pycache__'))
     shutil.copy(build_stub(), SHARE)
-    yaml = subprocess.check_output([boot.DOM0S, '-c', 'import yaml; print(yaml.__file__)'],
+    yaml = subprocess.check_output([for_hooks(), '-c', 'import yaml; print(yaml.__file__)'],
                                    encoding='utf-8')
     shutil.copytree(os.path.dirname(yaml), os.path.join(SHARE, 'xsisolate', 'lib', 'yaml'))
     with open(os.path.join(SHARE, 'start'), 'w') as file:

@@ -12,6 +12,7 @@ import pytest
 from lab.enter import check, mount
 from lab.hooks import REPOSITORY
 from lab.process import LIBC, ip
+from lab.pythons import for_hooks
 from lab.sandbox import Sandbox
 from lab.uplink import GatewayAddresses
 from lab.vm import Vm
@@ -146,7 +147,7 @@ def test_a_host_that_is_well(patient: Patient) -> None:
 
 
 def test_on_dom0s_python(patient: Patient) -> None:
-    python = os.environ.get('HOOK_PYTHON') or 'python3'
+    python = for_hooks()
     for command in ('doctor', 'check'):
         done = subprocess.run(
             [python, '-m', 'xsisolate', command, '--json'], encoding='ascii', timeout=60,

@@ -8,6 +8,7 @@ from typing import Dict, Iterator, Tuple
 
 import pytest
 from lab.hooks import REPOSITORY
+from lab.pythons import for_hooks
 from xsisolate import cli
 from xsisolate.cli.completion import find_commands, make_completion
 
@@ -104,7 +105,7 @@ def test_the_completion_is_current() -> None:
 
 
 def test_the_completion_is_the_same_on_dom0s_python() -> None:
-    python = os.environ.get('HOOK_PYTHON') or sys.executable
+    python = for_hooks()
     said = subprocess.check_output([python, '-m', 'xsisolate.cli.completion'], encoding='utf-8',
                                    env={'PYTHONPATH': os.path.join(REPOSITORY, 'lib')})
     assert said == make_completion()

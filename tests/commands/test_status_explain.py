@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 import pytest
 from lab import seals
 from lab.hooks import REPOSITORY
+from lab.pythons import for_hooks
 from lab.sandbox import Sandbox, Sealer
 from lab.uplink import GatewayAddresses
 from lab.vm import Vm
@@ -287,7 +288,7 @@ def test_hostile_names(town: Town) -> None:
 
 def test_on_dom0s_python_with_the_poorest_of_locales(town: Town) -> None:
     """LC_ALL=C, where names cannot even be encoded."""
-    python = os.environ.get('HOOK_PYTHON') or 'python3'
+    python = for_hooks()
     for command in (['status'], ['status', HOSTILE], ['matrix'], ['explain', HOSTILE, 'red1']):
         done = subprocess.run(
             [python, '-m', 'xsisolate', *command], encoding='ascii', timeout=60,

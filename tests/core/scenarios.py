@@ -192,10 +192,10 @@ def registry_of(items: Items) -> Registry:
     return parse_registry(header_flow(item) for item in items.values())
 
 
-def golden_text(scenario: Scenario) -> str:
-    """Return a scenario's flows as a file: an item's header, then its flows."""
+def golden_text(items: Items) -> str:
+    """Return the flows of items as a file: an item's header, then its flows."""
     lines = []
-    for key, item in sorted(scenario.plan().items()):
+    for key, item in sorted(items.items()):
         refs = ' '.join('%s:%x' % (ref.kind.name.lower(), ref.id) for ref in item.refs)
         lines += ['', '# %s:%x | %s | %s | %s' % (key.kind.name.lower(), key.id, item.name,
                                                   refs, item.facts)]

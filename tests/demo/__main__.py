@@ -3,7 +3,6 @@
 Exit codes: 0 all is as it should be, 1 it is not, 130 interrupted.
 """
 import argparse
-import os
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ from demo.stopwatch import UNMANAGED, TimedHooks, version_of
 from demo.tables import (show_attacks, show_complaints, show_coups, show_matrix, show_policies,
                          show_steps, show_timings)
 from lab.process import LabError, run
+from lab.pythons import for_hooks
 from lab.sandbox import Sandbox
 from lab.seals import seal
 from lab.vm import PlugFailed
@@ -52,7 +52,7 @@ def main(argv: Optional[List[str]] = None) -> int:
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog='demo', description=__doc__.splitlines()[0])
-    parser.add_argument('--hook-python', default=os.environ.get('HOOK_PYTHON') or sys.executable,
+    parser.add_argument('--hook-python', default=for_hooks(),
                         help='the interpreter that runs the hooks')
     parser.add_argument('--sabotage', action='store_true',
                         help='open the switch behind the hooks: the demo must notice')

@@ -12,6 +12,7 @@ import pytest
 from lab import metadata
 from commands.commanding import BROKEN, DIFFERENT, DONE, FAILED, USAGE
 from lab.process import ip
+from lab.pythons import by_name
 from lab.sandbox import Sandbox
 from lab.vm import Vm
 
@@ -25,7 +26,6 @@ from xsisolate.dom0 import openflow
 
 pytestmark = pytest.mark.any_python
 
-PYTHON36 = os.path.join(os.path.dirname(__file__), '..', '..', '.venv36', 'bin', 'python')
 
 
 @pytest.fixture
@@ -326,10 +326,10 @@ def test_json(host: Sandbox) -> None:
     assert all(not one['missing'] and not one['surplus'] and not one['settings'] for one in after)
 
 
-@pytest.mark.parametrize('python', ['', PYTHON36], ids=['current', '3.6'])
-def test_as_a_program(host: Sandbox, python: str) -> None:
+@pytest.mark.parametrize('name', sorted(by_name()))
+def test_as_a_program(host: Sandbox, name: str) -> None:
     """In the C locale, on Dom0's Python too: exit codes, help, usage."""
-    options = {'python': python} if python else {}
+    options = {'python': by_name()[name]}
     helped = program('sync', '--help', **options)
     assert helped.code == DONE and '--dry-run' in helped.out and 'exit code 4' in helped.out
     for wrong in (['sync', '--dryrun'], ['sync', 'xenbr0'], ['sync', '--bridge'], ['snyc'], []):

@@ -8,7 +8,7 @@ import pytest
 
 from bench.crowd import Crowd, Resident, isolated, plug_call, unplug_call
 from lab.hooks import Call
-from lab.injection import call_of, list_calls, stopped_at
+from lab.injection import stopped_at
 from lab.sandbox import Sandbox
 from lab.vm import Vm
 
@@ -17,6 +17,7 @@ from net.topology import OURS
 from syncing import sync
 
 pytestmark = pytest.mark.any_python
+THE_WAIT = 'unixctl.py'            # a call with which a plug begins to wait
 
 
 @pytest.fixture(scope='module')
@@ -50,20 +51,11 @@ def online(host: Sandbox, vm: Vm) -> Call:
     return host.hooks.udev_vif('online', vm.domid, 0)
 
 
-def wait_of(host: Sandbox, mode: str) -> int:
-    """Return the number of a plug's call with which its wait begins."""
-    vm = begun(host, mode)
-    names = list_calls(host.hooks, online(host, vm))
-    vm.plugged = [0]
-    end(vm)
-    return call_of(names, 'unixctl.py')
-
-
 @pytest.mark.parametrize('mode', ['isolated', 'locked'])
 def test_the_switch_loses_its_flows(host: Sandbox, managed: Resident, mode: str) -> None:
     """They are all there again before the link comes up."""
-    number, vm = wait_of(host, mode), begun(host, mode)
-    with stopped_at(host.hooks, online(host, vm), number) as running:
+    vm = begun(host, mode)
+    with stopped_at(host.hooks, online(host, vm), THE_WAIT) as running:
         host.ovs.del_flows('xenbr0', OURS, '-O', 'OpenFlow14')
         assert not our_flows(host) and not is_up(vm.netdev())
     done, = host.hooks.wait(running)
@@ -76,8 +68,8 @@ def test_the_switch_loses_its_flows(host: Sandbox, managed: Resident, mode: str)
 
 def test_the_last_managed_vif_goes(host: Sandbox, managed: Resident) -> None:
     """What an unmanaged VIF's plug writes once more, to wake the switch, does not come back."""
-    number, vm = wait_of(host, 'unlocked'), begun(host, 'unlocked')
-    with stopped_at(host.hooks, online(host, vm), number) as running:
+    vm = begun(host, 'unlocked')
+    with stopped_at(host.hooks, online(host, vm), THE_WAIT) as running:
         assert host.hooks.run(unplug_call(host.hooks, managed))[0].code == 0
         assert not our_flows(host)
     done, = host.hooks.wait(running)

@@ -2,7 +2,7 @@
 import os
 import signal
 from contextlib import contextmanager
-from typing import Iterator, List
+from typing import Iterator, List, Union
 
 from lab.hooks import Call, HookRun, Hooks, Running
 from lab.process import LabError, wait_until
@@ -29,22 +29,22 @@ def list_calls(hooks: Hooks, call: Call, log: str = '/run/injector.log') -> List
         return file.read().splitlines()
 
 
-def call_of(names: List[str], words: str) -> int:
-    """Return the number of the first of a hook's calls that has these words."""
-    return next(number for number, name in enumerate(names, 1) if words in name)
-
-
 def killed_at(hooks: Hooks, call: Call, number: int) -> HookRun:
     """Make a hook's call, and kill it instead of one of its calls; code 0: it had fewer."""
     return hooks.wait(start(hooks, call, 'kill:%d' % number))[0]
 
 
 @contextmanager
-def stopped_at(hooks: Hooks, call: Call, number: int) -> Iterator[Running]:
-    """Hold a hook before one of its calls; it goes on when the block ends."""
-    running = start(hooks, call, 'stop:%d' % number)
+def stopped_at(hooks: Hooks, call: Call, where: Union[int, str]) -> Iterator[Running]:
+    """Hold a hook before one of its calls; it goes on when the block ends.
+
+    A call that has these words in its line must come; one of a high number need not.
+    """
+    running = start(hooks, call, 'stop:%s' % where)
     try:
         wait_until(lambda: running.is_done() or running.state() == 'T', 'the hook to stop', STOP_S)
+        if isinstance(where, str) and running.is_done():
+            raise LabError('%s ended without a call of %r' % (call.hook, where))
         yield running
     finally:
         running.signal(signal.SIGCONT)

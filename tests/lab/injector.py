@@ -1,8 +1,11 @@
-"""Runs a hook, and ends or stops it at one of its calls to the world, chosen by its number.
+"""Runs a hook, and ends or stops it at one of its calls to the world.
 
     injector.py kill:17 HOOK ...    SIGKILL instead of the 17th call
     injector.py stop:17 HOOK ...    SIGSTOP before it: the test does something, then SIGCONT
+    injector.py stop:WORDS HOOK ... SIGSTOP before the first call that has these words in the list
     injector.py list:FILE HOOK ...  write down every call: what is called, and from where
+
+The number of a call varies from run to run: a reply may come in one piece or in two.
 
 The product has no line for this, and what is tested is what is shipped: calls are seen by
 Python's own profiler, so none can be forgotten when the hooks change.
@@ -27,7 +30,8 @@ class Injector:
     def __init__(self, order: str) -> None:
         word, _, argument = order.partition(':')
         self._signal = {'kill': signal.SIGKILL, 'stop': signal.SIGSTOP}.get(word, signal.SIGABRT)
-        self._number = int(argument) if word != 'list' else 0
+        self._number = int(argument) if argument.isdigit() else 0
+        self._words = '' if self._number or word == 'list' else argument
         self._log = -1 if word != 'list' else os.open(argument, os.O_WRONLY | os.O_CREAT
                                                       | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._count = 0
@@ -38,11 +42,12 @@ class Injector:
         if event != 'c_call' or place.co_filename.startswith('<frozen') or not is_io(function):
             return      # an import is no step of the hook's
         self._count += 1
+        line = '%s %s:%d' % (name_of(function), os.path.basename(place.co_filename),
+                             frame.f_lineno)
         if self._log >= 0:
-            os.write(self._log, ('%s %s:%d\n' % (
-                name_of(function), os.path.basename(place.co_filename),
-                frame.f_lineno)).encode())
-        elif self._count == self._number:
+            os.write(self._log, (line + '\n').encode())
+        elif self._count == self._number or self._words and self._words in line:
+            self._words = ''
             os.kill(os.getpid(), self._signal)
 
 

@@ -25,6 +25,7 @@ from lab.flood import Flood  # noqa: E402
 from lab.hooks import Call, Hooks  # noqa: E402
 from lab.injection import killed_at  # noqa: E402
 from lab.process import LabError, wait_until  # noqa: E402
+from lab.pythons import for_hooks  # noqa: E402
 from lab.sandbox import Sandbox  # noqa: E402
 from lab.vm import Vm  # noqa: E402
 from lab.wire import XenstoreError  # noqa: E402
@@ -388,7 +389,7 @@ def main(argv: List[str]) -> int:
     seed = int(argv[2]) if len(argv) > 2 else random.SystemRandom().randrange(1 << 32)
     print('soak: %g minutes, seed %d' % (minutes, seed), flush=True)
     end, number = time.monotonic() + minutes * 60, 0
-    with soaking(seed, os.environ.get('HOOK_PYTHON')) as soak:
+    with soaking(seed, for_hooks()) as soak:
         while time.monotonic() < end:
             began, number = time.monotonic(), number + 1
             said = soak.step()

@@ -103,11 +103,19 @@ def chosen(count: int) -> List[int]:
     return sorted(random.Random(SEED).sample(range(1, count + 1), min(SOME, count)))
 
 
+def calls_of(scene: Scene, scenario: Scenario) -> List[str]:
+    """Return the calls of a hook that nobody kills: of two runs, of which the longer has waited."""
+    runs = []
+    for _ in range(2):
+        runs.append(list_calls(scene.host.hooks, scenario.prepare(scene)))
+        scene.as_desired()
+        scenario.settle(scene)
+    return min(runs, key=len)
+
+
 def test_killed_at_any_call(calm: Scene, scenario: Scenario) -> None:
     """A flood of forbidden frames runs; one sync, or the same hook again, puts all right."""
-    names = list_calls(calm.host.hooks, scenario.prepare(calm))
-    calm.as_desired()
-    scenario.settle(calm)
+    names = calls_of(calm, scenario)
     numbers, killed = chosen(len(names)), 0
     for number in numbers:
         call = scenario.prepare(calm)
@@ -126,4 +134,4 @@ def test_killed_at_any_call(calm: Scene, scenario: Scenario) -> None:
         scenario.settle(calm)
     print('%s: %d calls to the world, killed at %d of them; %d frames in all'
           % (scenario.name, len(names), killed, calm.town.frames))
-    assert killed >= len(numbers) * 0.9      # the length of some loops varies
+    assert killed >= len(numbers) * 0.9      # the length of some loops varies still

@@ -15,7 +15,7 @@ import pytest
 
 from lab.daemon import PATH
 from lab.hooks import Call, HookRun
-from lab.injection import call_of, list_calls, stopped_at
+from lab.injection import list_calls, stopped_at
 from lab.process import run, wait_until
 
 from xsisolate.dom0.netdev import is_up
@@ -27,6 +27,7 @@ from test_killed import moved, plugged, subject
 HOLDS = 12 if os.environ.get('KILLS') == 'all' else 2     # calls at which something dies
 FAKETIME = next(iter(glob.glob('/usr/lib/*/faketime/libfaketime.so.1')), 'libfaketime.so.1')
 WAITS_S = 0.15
+HAS_THE_LOCK, THE_WAIT = 'posix.pwrite lock.py', 'unixctl.py'      # calls of a hook
 LOCK, VIFS = '/run/xsisolate/lock/xenbr0', '/run/xsisolate/lock/all+vifs'
 DONE, FAILED = 0, 1
 
@@ -164,10 +165,8 @@ def test_a_lock_that_is_held(calm: Scene) -> None:
     """A hook that hangs holds its bridge's lock: others wait, and go on when it is dead."""
     calm.synced()
     vm = calm.begin(RED)
-    names = list_calls(calm.host.hooks, calm.refresh(calm.town.residents['red1'].vm))
-    locked = call_of(names, 'fcntl.flock')
     call = calm.refresh(calm.town.residents['red1'].vm)
-    with stopped_at(calm.host.hooks, call, locked + 3) as hanging:
+    with stopped_at(calm.host.hooks, call, HAS_THE_LOCK) as hanging:
         running = calm.host.hooks.start(calm.online(vm))
         wait_until(lambda: running.has_open(LOCK), 'the other hook to want the lock')
         assert not running.is_done()
@@ -183,20 +182,12 @@ def test_a_lock_that_is_held(calm: Scene) -> None:
 # --- what happens while a plug waits for verdicts, without the bridge's lock ---------------------
 
 
-def waiting(scene: Scene) -> int:
-    """Return the number of a plug's call with which it begins to wait."""
-    vm = scene.begin(RED)
-    names = list_calls(scene.host.hooks, scene.online(vm))
-    scene.end(vm)
-    return call_of(names, 'unixctl.py')
-
-
 @pytest.mark.parametrize('again', [False, True], ids=['gone', 'another number'])
 def test_somebody_takes_the_port_away(calm: Scene, again: bool) -> None:
     """The link stays down: nobody has made flows for the port that there is, if there is one."""
-    number, vm = waiting(calm), calm.begin(RED)
+    vm = calm.begin(RED)
     device = vm.netdev()
-    with stopped_at(calm.host.hooks, calm.online(vm), number) as running:
+    with stopped_at(calm.host.hooks, calm.online(vm), THE_WAIT) as running:
         before = calm.host.ovs.ofport(device)
         calm.host.ovs.vsctl('del-port', device)
         if again:
@@ -215,8 +206,8 @@ def test_somebody_takes_the_port_away(calm: Scene, again: bool) -> None:
 @pytest.mark.parametrize('what', ['move', 'unplug', 'plug'])
 def test_another_hook_of_the_vif_waits(calm: Scene, what: str) -> None:
     """Neither sets up what the other has set down, and the one that came last has the last word."""
-    number, vm = waiting(calm), calm.begin(RED)
-    with stopped_at(calm.host.hooks, calm.online(vm), number) as running:
+    vm = calm.begin(RED)
+    with stopped_at(calm.host.hooks, calm.online(vm), THE_WAIT) as running:
         call = {'move': lambda: moved(calm), 'unplug': lambda: calm.remove(vm),
                 'plug': lambda: calm.online(vm)}[what]()
         other = calm.host.hooks.start(call)

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 from lab.process import run
+from lab.pythons import by_name
 from root import read
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ RPMLIB_OF_4_11 = {
     'PartialHardlinkSets': '4.0.4-1', 'ConcurrentAccess': '4.1-1', 'BuiltinLuaScripts': '4.2.2-1',
     'FileDigests': '4.6.0-1', 'FileCaps': '4.6.1-1', 'ScriptletExpansion': '4.9.0-1',
     'TildeInVersions': '4.10.0-1'}
-PYTHONS = [sys.executable, str(REPOSITORY / '.venv36' / 'bin' / 'python')] + sorted(
+PYTHONS = list(by_name().values()) + sorted(
     glob.glob('/usr/bin/python3.12')
     + glob.glob(os.path.expanduser('~/.pyenv/versions/3.12.*/bin/python3.12')))
 
@@ -187,7 +188,7 @@ def test_rpmlint(built: str) -> None:
         done.stdout)
 
 
-@pytest.mark.parametrize('python', [path for path in PYTHONS if os.path.exists(path)])
+@pytest.mark.parametrize('python', PYTHONS)
 def test_it_runs_on_a_bare_python(unpacked: str, python: str) -> None:
     """What no Dom0 has, or has elsewhere, comes from the package; -S: nobody's site-packages."""
     command = [python, '-I', '-S', unpacked + '/usr/share/xsisolate/current/rpm/bin/xsisolate']

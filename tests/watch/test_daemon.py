@@ -1,25 +1,23 @@
 """The daemon as a service: what it tells systemd, and what it costs when nothing happens."""
-import os
 import signal
-import sys
 import time
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
 from lab.process import wait_until
+from lab.pythons import by_name
 from lab.sandbox import Sandbox
 
 from crowd import crowded
 from evidence import our_flows, policy_flows
 from sealed import RED, Around
 
-from conftest import TESTS, Watch
+from conftest import Watch
 
 PORTS = 40
 BEAT_S = 0.6
-DOM0S = os.path.join(os.path.dirname(TESTS), '.venv36', 'bin', 'python')
-PYTHONS = {'current': sys.executable, '3.6': DOM0S}
+PYTHONS = by_name()
 
 
 def test_it_is_ready_when_every_bridge_is_as_it_should_be(
@@ -116,8 +114,6 @@ IDLE_S = 5.0
 @pytest.mark.parametrize('name', sorted(PYTHONS))
 def test_it_costs_next_to_nothing(host: Sandbox, around: Around, crowd: List[str], name: str,
                                   new_watch: Callable[..., Watch]) -> None:
-    if not os.path.exists(PYTHONS[name]):
-        pytest.skip('no Python ' + name)
     began = time.monotonic()
     watch = new_watch(PYTHONS[name]).start()
     ready = time.monotonic() - began

@@ -5,6 +5,7 @@ from typing import Any, Iterator, List
 import pytest
 
 from lab.pool import Pool
+from lab.pythons import for_hooks
 from lab.xapidb import PASSWORD
 
 from conftest import Admin
@@ -188,10 +189,9 @@ def test_what_xml_rpc_cannot_carry(session: xapi.Xapi, value: Any) -> None:
 def test_hooks_never_load_it() -> None:
     """Neither the module nor TLS nor XML: they would cost each plug a tenth of a second."""
     import subprocess
-    import sys
     from lab.hooks import REPOSITORY
     code = ('import sys; sys.path.insert(0, %r); from xsisolate import hooks, hookcall; '
             'print([name for name in ("XenAPI", "ssl", "xmlrpc", "http", "xsisolate.dom0.xapi") '
             'if name in sys.modules])' % os.path.join(REPOSITORY, 'lib'))
-    out = subprocess.check_output([os.environ.get('HOOK_PYTHON') or sys.executable, '-c', code])
+    out = subprocess.check_output([for_hooks(), '-c', code])
     assert out.decode().strip() == '[]'

@@ -1,6 +1,6 @@
 """Boots a real Xen in QEMU and has the checks run in its Dom0.
 
-    boot.py [oxenstored|xenstored]...      by default both, one after the other
+    python -m xen.boot [oxenstored|xenstored]...       by default both, one after the other
 
 No KVM: QEMU emulates the processor, so everything takes ten times as long. What
 a failed run has left is named; the image is built once, in .cache/xen. While one works
@@ -16,11 +16,11 @@ import sys
 import time
 from typing import List, Sequence
 
+from lab.pythons import DOM0S, ROOT
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
 CACHE = os.path.join(ROOT, '.cache', 'xen')
 IMAGE_PARTS = ('image.sh', 'dom0-init', 'domu-init', 'initrd-init', 'frames.c')
-DOM0S = os.path.join(ROOT, '.venv36', 'bin', 'python')
 TIME_LIMIT_S = 1500
 RESTARTS = 20
 DAEMONS = ('oxenstored', 'xenstored')
