@@ -7,6 +7,7 @@ from xsisolate.dom0.ovsdb import SECURE
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_HOST, HostError
 from xsisolate.look.finding import Finding, ok, problem, warning
 from xsisolate.look.inventory import BridgeView, Inventory
+from xsisolate.remotes import name_all
 from xsisolate.settings import is_wanted, speaks_ours
 from xsisolate.survey import Dom0
 from xsisolate.sync import sync_bridges
@@ -44,8 +45,8 @@ def examine_bridges(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
 def _examine_bridge(dom0: Dom0, view: BridgeView, managed: int) -> Iterator[Finding]:
     bridge, what = view.bridge, 'bridge ' + view.bridge.name
     facts = 'protocols %s, %s, fail mode %s, %d VIFs with a policy' % (
-        ','.join(bridge.protocols) or 'default', 'with a controller' if bridge.has_controller
-        else 'no controller', bridge.fail_mode or 'standalone', managed)
+        ','.join(bridge.protocols) or 'default', name_all(bridge.controllers + bridge.managers)
+        or 'no controller', bridge.fail_mode or 'standalone', managed)
     if not speaks_ours(bridge) and managed:
         yield problem(what, facts, 'OpenFlow10 and OpenFlow14 among the protocols',
                       'xsisolate sync', EXIT_DIFFERENT)
