@@ -4,8 +4,10 @@ Facts of its source: ofproto/in-band.c, connmgr.c, fail-open.c and vswitchd/brid
 """
 import re
 
+from xsisolate.core.address import format_prefix, parse_prefix
 from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Remote
-from xsisolate.hints import Tuple
+from xsisolate.errors import PolicyError
+from xsisolate.hints import Optional, Tuple
 
 IN_BAND_KEY = 'disable-in-band'             # other_config of a bridge
 IN_BAND_NOTE = 'xsisolate-disable-in-band'  # external_ids of a bridge: what that was before us
@@ -74,9 +76,18 @@ def served(bridge: Bridge) -> Tuple[Tuple[str, int], ...]:
     """Return address and port of the remotes that Dom0 reaches by flows of ours, not in-band."""
     if forwards(bridge):
         return ()
-    found = [(remote, PLACE.fullmatch(remote.target)) for remote in in_band_remotes(bridge)]
-    return tuple(sorted({(place.group(1), int(place.group(2) or DEFAULT_PORTS[remote.table]))
-                         for remote, place in found if place}))
+    found = map(place_of, in_band_remotes(bridge))
+    return tuple(sorted({place for place in found if place}))
+
+
+def place_of(remote: Remote) -> Optional[Tuple[str, int]]:
+    """Return a remote's IPv4 address and port, None if it has a name."""
+    found = PLACE.fullmatch(remote.target)
+    try:
+        return (format_prefix(parse_prefix(found.group(1))),
+                int(found.group(2) or DEFAULT_PORTS[remote.table])) if found else None
+    except PolicyError:
+        return None
 
 
 def name_all(remotes: Tuple[Remote, ...]) -> str:

@@ -51,6 +51,7 @@ class Forging:
 
     def __init__(self, *vms: Vm) -> None:
         self._flood = Flood(RATE)
+        self.seconds = 0.0      # between the first and the last that were heard at the last look
         for vm in vms:
             others = [other for other in vms if other is not vm]
             self._flood.set(vm.name, vm.pid, 'eth0', list(forged(vm, others)))
@@ -58,7 +59,10 @@ class Forging:
     def look(self) -> Dict[str, int]:
         """Return how many forged frames were heard since the last look, by their kind."""
         found: Dict[str, int] = {}
-        for echo, times in self._flood.report().items():
+        report = self._flood.report()
+        self.seconds = max((one.last for one in report.values()), default=0) - min(
+            (one.first for one in report.values()), default=0)
+        for echo, times in report.items():
             found[echo.kind] = found.get(echo.kind, 0) + times.number
         assert sum(self._flood.sent.values()) > 50, self._flood.sent
         return found
@@ -68,7 +72,11 @@ class Forging:
         try:
             return self.look()
         finally:
-            self._flood.stop()
+            self.kill()
+
+    def kill(self) -> None:
+        """End it if it still goes on."""
+        self._flood.stop()
 
 
 def connects(attacker: Vm, victim: Vm) -> bool:
