@@ -6,7 +6,7 @@ wrong leaves the link down.
 """
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
-from xsisolate.core.model import EffectivePolicy
+from xsisolate.core.model import EffectivePolicy, Mode
 from xsisolate.core.plan import port_key
 from xsisolate.dom0 import netdev
 from xsisolate.dom0.lock import bridge_lock, vif_lock
@@ -18,6 +18,7 @@ from xsisolate.hints import (AbstractSet, Iterable, List, Mapping, NamedTuple, O
                              Tuple)
 from xsisolate.program import Planned, program_port, program_remaining, wait_until_judged
 from xsisolate.reconcile import Outdated, check_recorded, look_at, read_registry, see
+from xsisolate.remotes import is_noted
 from xsisolate.settings import deviating, settle, why_open
 from xsisolate.survey import Dom0, netdevs, survey_of
 
@@ -37,6 +38,7 @@ class Outcome(NamedTuple):
     fresh: bool                     # the port is new on this bridge
     diff: FlowDiff                  # what changed on the switch
     exposed: str                    # why the bridge may forward what our flows forbid
+    silenced: str                   # whose flows of in-band control had to be switched off
 
 
 class Prepared(NamedTuple):
@@ -97,8 +99,10 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
             _set_down(dom0, event.device)
         # Seen before the port is made: with hundreds of ports ovs-vswitchd answers nobody for
         # some time after it has taken up one more, and there is enough to do until then.
-        if deviating(dom0, target.bridge):
-            settle(dom0, target.bridge)
+        managed = facts.policy.mode is not Mode.UNLOCKED or is_noted(target.bridge)
+        silenced = ''
+        if deviating(dom0, target.bridge, managed):
+            silenced = settle(dom0, target.bridge, managed)
             target = _find_network(dom0.ovsdb.look_for(before), facts.metadata.bridge)
             seen = look_at(target.bridge.name)
         else:
@@ -111,8 +115,9 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
         # Now ovs-vswitchd has done all that it was asked for: the numbers are the last ones.
         survey = survey_of(dom0.ovsdb.look_again(target.bridge, {event.device, *along, *there}))
         planned = program_port(dom0, event, facts, survey, seen, not before)
+        planned = planned._replace(stale=planned.stale or bool(silenced))
         outcome = Outcome(facts, planned.policy, ofport, fresh, planned.diff,
-                          why_open(dom0, target.bridge))
+                          why_open(dom0, target.bridge), silenced)
     except Exception:
         _shut(dom0, event, target.bridge.name, fresh)
         raise
@@ -179,7 +184,7 @@ def _has_flows(bridge: Bridge, event: Event) -> bool:
 def _unplug(dom0: Dom0, event: Event, bridge: Bridge) -> FlowDiff:
     with bridge_lock(bridge.name, LOCK_DEADLINE_S):
         dom0.ovsdb.delete_port(event.device)
-        settle(dom0, bridge)
+        settle(dom0, bridge, is_noted(bridge))
         return program_remaining(dom0, event, bridge.name)
 
 

@@ -17,6 +17,7 @@ from xsisolate.hints import (Callable, Iterable, Iterator, List, Mapping, NamedT
                              Tuple)
 from xsisolate.reconcile import (Outdated, Seen, compare_all, look_at, read_registry, reconcile,
                                  reconcile_all, see, wait_for_verdicts)
+from xsisolate.remotes import is_noted
 from xsisolate.settings import Setting, deviating, settle, speaks_ours
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, surroundings, survey_bridge,
                               survey_vif, survey_vifs, vif_from_facts)
@@ -96,17 +97,23 @@ def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     """
     dom0.ovsdb.wait_for_vswitchd()
     survey = survey_bridge(dom0, bridge)
-    settings = deviating(dom0, survey.bridge)
+    settings = deviating(dom0, survey.bridge, is_noted(survey.bridge))
+    silenced = ''
     if settings:
-        settle(dom0, survey.bridge)
+        silenced = settle(dom0, survey.bridge, is_noted(survey.bridge))
         survey = survey_bridge(dom0, bridge)
     registry = read_registry(bridge)
     plan = _plan_all(dom0, survey, registry, spare)
+    if _is_managed(plan) is not is_noted(survey.bridge):
+        settings += deviating(dom0, survey.bridge, _is_managed(plan))
+        silenced += settle(dom0, survey.bridge, _is_managed(plan))
     settings += _deviations(survey, plan)
     hidden = openflow.set_no_flood(bridge, _ports(plan.vifs, hidden=True), True)
     diff = reconcile_all(bridge, plan)
-    if hidden or _is_any_closed(registry, plan):
+    closed = hidden or _is_any_closed(registry, plan)
+    if closed:
         openflow.forget_addresses(bridge, survey.bridge.mcast_snooping)
+    if closed or silenced:
         wait_until_judged(dom0, bridge, plan)
     openflow.set_no_flood(bridge, _ports(plan.vifs, hidden=False), False)
     for vif in plan.vifs:
@@ -120,12 +127,12 @@ def preview_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     A bridge that does not speak our OpenFlow versions does not show its flows.
     """
     survey = survey_bridge(dom0, bridge)
-    settings = deviating(dom0, survey.bridge)
     if not speaks_ours(survey.bridge):
         plan = plan_bridge({}, survey_vifs(dom0, survey), surroundings(dom0, survey))
-        return Programmed(plan.vifs, settings=settings)
+        return Programmed(plan.vifs, settings=deviating(dom0, survey.bridge, _is_managed(plan)))
     plan = _plan_all(dom0, survey, read_registry(bridge), spare)
-    return Programmed(plan.vifs, compare_all(bridge, plan), settings + _deviations(survey, plan))
+    settings = deviating(dom0, survey.bridge, _is_managed(plan)) + _deviations(survey, plan)
+    return Programmed(plan.vifs, compare_all(bridge, plan), settings)
 
 
 def _plan_all(dom0: Dom0, survey: Survey, registry: Registry, spare: Spare) -> Plan:
@@ -175,6 +182,11 @@ def wait_until_judged(dom0: Dom0, bridge: str, plan: Plan) -> None:
     """
     if BASE in plan.items and not restorewait.is_held(dom0.ovsdb):
         wait_for_verdicts(bridge, plan)
+
+
+def _is_managed(plan: Plan) -> bool:
+    """Tell whether a bridge has managed VIFs."""
+    return any(key.kind is Kind.PORT for key in plan.items)
 
 
 def _is_any_closed(registry: Registry, plan: Plan) -> bool:

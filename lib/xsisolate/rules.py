@@ -14,6 +14,7 @@ from xsisolate.gather import VifFacts, read_configuration, read_vif, read_vm_uui
 from xsisolate.grace import wait_for_proof
 from xsisolate.hints import Mapping, Optional, Sequence
 from xsisolate.plug import Outcome, plug, unplug
+from xsisolate.remotes import SILENCED
 from xsisolate.survey import Dom0
 
 STOCK_RULES = '/usr/libexec/xenopsd/setup-vif-rules'
@@ -79,6 +80,9 @@ def report(event: Event, outcome: Outcome, accept_unsealed: bool, seconds: float
     elif policy.mode is Mode.ISOLATED and not policy.addresses:
         log.warning('no address', vif=event.device, vm=outcome.facts.vm_uuid,
                     reason='an isolated VIF without ipv4 and ipv6 keys passes nothing but DHCP')
+    if outcome.silenced:
+        log.warning('in-band', bridge=outcome.facts.metadata.bridge, reason=SILENCED
+                    % outcome.silenced)
     if outcome.exposed and policy.mode is not Mode.UNLOCKED:
         log.warning('exposed', vif=event.device, bridge=outcome.facts.metadata.bridge,
                     reason=outcome.exposed)

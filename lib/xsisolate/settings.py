@@ -1,4 +1,4 @@
-"""What a bridge must be set to: OpenFlow versions that serve us, and `fail_closed`.
+"""What a bridge must be set to: OpenFlow versions that serve us, `fail_closed`, no in-band flows.
 
 A controller may have restricted the versions; ours are added, none is removed.
 
@@ -9,43 +9,49 @@ What the mode was is kept in the bridge's external_ids, to be put back.
 """
 from xsisolate.core.policy import is_fail_closed
 from xsisolate.dom0 import openflow
-from xsisolate.dom0.addresses import find_addresses
+from xsisolate.dom0.addresses import own_address
 from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, NO_FAIL_MODE, SECURE, Bridge
-from xsisolate.hints import NamedTuple, Optional, Tuple
+from xsisolate.hints import Optional, Tuple
+from xsisolate.inband import Setting as Setting
+from xsisolate.inband import find_changes
+from xsisolate.remotes import failing_open, in_band_remotes, name_all, open_remotes
 from xsisolate.survey import Dom0
 
 UUIDS_KEY = 'xs-network-uuids'      # external_ids: XAPI's networks on the bridge
 
 
-class Setting(NamedTuple):
-    """Something beside the flows that is not as it should be."""
-
-    what: str
-    actual: str
-    desired: str
-
-
-def deviating(dom0: Dom0, bridge: Bridge) -> Tuple[Setting, ...]:
-    """Return what must be set on a bridge, other than it is."""
+def deviating(dom0: Dom0, bridge: Bridge, managed: bool) -> Tuple[Setting, ...]:
+    """Return what must be set on a bridge, with managed VIFs or without, other than it is."""
     found = [] if speaks_ours(bridge) else [Setting(
         'protocols', ','.join(bridge.protocols),
         ','.join(sorted({*bridge.protocols, *openflow.PROTOCOLS})))]
     desired = _desired_fail_mode(dom0, bridge)
     if (bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)) != desired:
         found.append(Setting('fail_mode', bridge.fail_mode or NO_FAIL_MODE, desired[0]))
-    return tuple(found)
+    return (*found, *[change.setting for change in find_changes(dom0.ovsdb, bridge, managed)])
 
 
-def settle(dom0: Dom0, bridge: Bridge) -> None:
-    """Set a bridge as it must be.
+def settle(dom0: Dom0, bridge: Bridge, managed: bool) -> str:
+    """Set a bridge as it must be; return the remotes that have, or would have had, it open.
 
     When the fail mode changes ovs-vswitchd drops all flows: the caller programs it at once.
     """
+    silenced = set_in_band(dom0, bridge, managed)
     if not speaks_ours(bridge):
         dom0.ovsdb.add_protocols(bridge.name, openflow.PROTOCOLS)
     mode, before = _desired_fail_mode(dom0, bridge)
     if (bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)) != (mode, before):
         dom0.ovsdb.set_fail_mode(bridge.name, None if mode == NO_FAIL_MODE else mode, before)
+    return silenced
+
+
+def set_in_band(dom0: Dom0, bridge: Bridge, managed: bool) -> str:
+    """Have no remote open a managed bridge; return those that something was set for."""
+    operations = [operation for change in find_changes(dom0.ovsdb, bridge, managed)
+                  for operation in change.operations]
+    if operations:
+        dom0.ovsdb.change(operations)
+    return name_all(in_band_remotes(bridge)) if operations and managed else ''
 
 
 def speaks_ours(bridge: Bridge) -> bool:
@@ -65,15 +71,21 @@ def _desired_fail_mode(dom0: Dom0, bridge: Bridge) -> Tuple[str, Optional[str]]:
 
 def why_open(dom0: Dom0, bridge: Bridge) -> str:
     """Return why a bridge may forward what our flows forbid, empty if it cannot."""
+    remotes = open_remotes(bridge)
+    if remotes:
+        return ('Open vSwitch lets TCP and ARP in the name of its %s pass, by flows of its own '
+                'above all others: xsisolate sync has it stop that' % name_all(remotes))
     if bridge.fail_mode == SECURE:
         return ''
     address = own_address(bridge)
     if is_wanted(dom0, bridge) and address:
         return ('fail_closed is not possible: the bridge carries Dom0\'s address %s, and without '
                 'flows the host could not be reached' % address)
-    if bridge.has_controller:
-        return ('when its controller does not answer Open vSwitch forwards everything: set '
-                'fail_closed: true for the network, or remove the controller')
+    controllers = failing_open(bridge)
+    if controllers:
+        return ('when its %s does not answer Open vSwitch forwards everything: set '
+                'fail_closed: true for the network, or remove the controller'
+                % name_all(controllers))
     return ''
 
 
@@ -84,11 +96,3 @@ def is_wanted(dom0: Dom0, bridge: Bridge) -> bool:
              for uuid in port.external_ids.get(UUIDS_KEY, '').split(';')]
     uuids += bridge.external_ids.get(UUIDS_KEY, '').split(';')
     return is_fail_closed(dom0.configuration.config, names + uuids)
-
-
-def own_address(bridge: Bridge) -> Optional[str]:
-    """Return an address by which Dom0 is reached through this bridge."""
-    devices = [interface.name for port in bridge.ports for interface in port.interfaces
-               if interface.type == 'internal']
-    found = [address for device in [bridge.name] + devices for address in find_addresses(device)]
-    return found[0] if found else None

@@ -11,6 +11,7 @@ from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, MetadataError, UnknownVif
 from xsisolate.gather import Configuration, VifFacts, read_vif, read_vm_uuid
 from xsisolate.hints import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from xsisolate.remotes import served
 
 # xenopsd renames a VM in xenstore and in its metadata one after the other.
 RENAME_PAUSE_S = 0.3
@@ -158,6 +159,7 @@ def surroundings(dom0: Dom0, survey: Survey, thorough: bool = False) -> Surround
     """Return what planning depends on beside the VIFs."""
     bridge, links, ofports = survey
     secure = bridge.fail_mode == SECURE and FAIL_MODE_KEY in bridge.external_ids
-    return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping, secure),
+    return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping, secure,
+                                      served(bridge)),
                         ofports, dom0.configuration.config,
                         dom0.configuration.find_network, read_members, stamp_members, thorough)

@@ -102,6 +102,17 @@ def test_every_jump_leads_to_a_table_with_a_default():
                 assert table in defaults | asked | {0, stages.SETTLE, stages.SPREAD}, flow
 
 
+def test_whatever_looks_into_neighbour_discovery_names_its_code():
+    """Only what refuses every code does not, and it does not look at the target."""
+    for scenario in SCENARIOS.values():
+        for flow in flows_of(scenario.plan()):
+            fields = flow.match.split(',')
+            if {'icmp_type=135', 'icmp_type=136'} & set(fields) or 'nd_' in flow.match:
+                assert 'icmp_code=0' in fields or (
+                    'nd_' not in flow.match
+                    and flow.actions == 'resubmit(,%d)' % stages.ISOLATED_DROP), flow
+
+
 def test_only_table_0_has_priorities_that_compete_with_others():
     for scenario in SCENARIOS.values():
         for flow in flows_of(scenario.plan()):

@@ -1,4 +1,7 @@
 """Who may reach whom, asked of the switch: a packet-free check of the decision logic."""
+import re
+from itertools import product
+
 import pytest
 
 from ovs_cases import CASES, REPLIES, to
@@ -140,3 +143,28 @@ def tear_down(switch, bridge):
     build(switch)
     switch.bridges = number
     settle(switch, switch.town)
+
+
+SENDERS = (11, 13, 17, 18, UNMANAGED, ETH0)
+TARGETS = (11, 12, 13, 'fd00:9::1', 'fd00:9::101', 'fe80::1', '::')
+
+
+NEIGHBOURS = (('33:33:ff:00:00:01', 'ff02::1:ff00:1'), ('33:33:00:00:00:01', 'ff02::1'),
+              (mac_of(12), address(12, 6)), (mac_of(13), address(13, 6)))
+
+
+@pytest.mark.parametrize('sender', SENDERS)
+def test_no_cached_verdict_looks_into_neighbour_discovery_without_its_code(switch, town, sender):
+    """A kernel without the mend of CVE-2023-5366 would have it fit every target."""
+    seen = 0
+    for kind, target, (dst, ipv6_dst), link, source, code in product(
+            (135, 136), TARGETS, NEIGHBOURS, (mac_of(12), None), (None, '::'), (0, 1)):
+        packet = nd(sender, kind, target, dst, ipv6_dst, link=link, code=code, ipv6_src=source,
+                    src=REMOTE if sender == ETH0 else None)
+        if code:        # then Open vSwitch does not look for a target
+            packet = re.sub(',nd_.*', '', packet)
+        text = switch.trace(town, packet)
+        verdict, = re.findall('^Megaflow: (.*)$', text, re.MULTILINE)
+        seen += 'nd_' in verdict
+        assert 'nd_' not in verdict or re.search('icmp(v6)?_code=0', verdict), text
+    assert seen > 50

@@ -23,8 +23,8 @@ class Link(NamedTuple):
     balanced: bool = False          # of a bond: all members carry traffic
 
 
-def make_topology(bridge: str, links: Iterable[Link], snooping: bool,
-                  secure: bool = False) -> Topology:
+def make_topology(bridge: str, links: Iterable[Link], snooping: bool, secure: bool = False,
+                  served: Tuple[Tuple[str, int], ...] = ()) -> Topology:
     """Return the uplinks and the other ports of a bridge.
 
     What is neither a VIF's netdev nor Dom0's own leads out of the host:
@@ -38,7 +38,7 @@ def make_topology(bridge: str, links: Iterable[Link], snooping: bool,
     others = tuple(sorted(_others(bridge, inside), key=str))
     balanced = frozenset(uplinks[link.port][0] for link in leading_out if link.balanced)
     return Topology(tuple(uplinks[name] for name in sorted(uplinks)), others, snooping, balanced,
-                    secure, label_of(bridge))
+                    secure, served, label_of(bridge))
 
 
 def label_of(bridge: str) -> int:

@@ -11,12 +11,15 @@ from time import monotonic
 from xsisolate.dom0 import rfc7047 as wire
 from xsisolate.dom0.jsonrpc import Conflict, Connection
 from xsisolate.dom0.ovsport import PortPlan, look_for_port, plan_port
-from xsisolate.dom0.ovsrows import BRIDGE_COLUMNS, INTERFACE_COLUMNS, PORT_COLUMNS
+from xsisolate.dom0.ovsrows import (BRIDGE_COLUMNS, INTERFACE_COLUMNS, PORT_COLUMNS,
+                                    REMOTE_COLUMNS)
 from xsisolate.dom0.ovsrows import Bridge as Bridge
 from xsisolate.dom0.ovsrows import Interface as Interface
 from xsisolate.dom0.ovsrows import NetworkBridge as NetworkBridge
 from xsisolate.dom0.ovsrows import Port as Port
-from xsisolate.dom0.ovsrows import by_name, make_bridge, make_interface, make_port
+from xsisolate.dom0.ovsrows import Remote as Remote
+from xsisolate.dom0.ovsrows import (by_name, make_bridge, make_interface, make_port,
+                                    make_remotes)
 from xsisolate.dom0.ovsrows import find_bridge as find_bridge
 from xsisolate.dom0.ovsrundir import find_file
 from xsisolate.dom0.rfc7047 import Operation, Row
@@ -29,6 +32,7 @@ VIF_NETDEV = re.compile(r'(vif|tap)[0-9]+\.[0-9]+')
 SECURE = 'secure'               # fail_mode: without flows nothing passes
 FAIL_MODE_KEY = 'xsisolate-fail-mode'   # external_ids: what the mode was before we set it
 NO_FAIL_MODE = 'none'
+SELECT_REMOTES = [wire.select(table, columns) for table, columns in sorted(REMOTE_COLUMNS.items())]
 
 
 class Ovsdb(Connection):
@@ -39,12 +43,13 @@ class Ovsdb(Connection):
 
     def read_bridges(self) -> Tuple[Bridge, ...]:
         """Return every bridge with its ports and interfaces, as of one moment."""
-        bridges, ports, interfaces = self._select(
+        bridges, ports, interfaces, *remotes = self._select(
             wire.select('Bridge', BRIDGE_COLUMNS), wire.select('Port', PORT_COLUMNS),
-            wire.select('Interface', INTERFACE_COLUMNS))
+            wire.select('Interface', INTERFACE_COLUMNS), *SELECT_REMOTES)
         by_uuid = {wire.uuid(row): make_interface(row) for row in interfaces}
         ports_by_uuid = {wire.uuid(row): make_port(row, by_uuid) for row in ports}
-        return tuple(sorted((make_bridge(row, ports_by_uuid) for row in bridges), key=by_name))
+        return tuple(sorted((make_bridge(row, ports_by_uuid, make_remotes(*remotes))
+                             for row in bridges), key=by_name))
 
     def look_for(self, devices: Collection[str]) -> Tuple[Bridge, ...]:
         """Return every bridge with its ports, as a hook for these VIF netdevs needs them.
@@ -52,9 +57,9 @@ class Ovsdb(Connection):
         Of other VIFs' ports there are only name, tag and OpenFlow number: a bridge has hundreds,
         and reading all that is to be known of them takes longer than all else that a hook does.
         """
-        bridges, ports, numbers = self._select(
+        bridges, ports, numbers, *remotes = self._select(
             wire.select('Bridge', BRIDGE_COLUMNS), wire.select('Port', ('_uuid', 'name', 'tag')),
-            wire.select('Interface', ('name', 'ofport')))
+            wire.select('Interface', ('name', 'ofport')), *SELECT_REMOTES)
         known = {row['name']: wire.as_optional(row['ofport']) for row in numbers}
         found: Dict[str, Port] = {}
         whole: List[Row] = []
@@ -69,7 +74,8 @@ class Ovsdb(Connection):
         interfaces = [name for name in known
                       if name in devices or not VIF_NETDEV.fullmatch(name)]
         found.update(self._read_whole(whole, interfaces))
-        return tuple(sorted((make_bridge(row, found) for row in bridges), key=by_name))
+        return tuple(sorted((make_bridge(row, found, make_remotes(*remotes)) for row in bridges),
+                            key=by_name))
 
     def _read_whole(self, ports: Sequence[Row], interfaces: Sequence[str]) -> Dict[str, Port]:
         """Return all that is to be known of some ports, by their uuid."""
@@ -203,6 +209,11 @@ class Ovsdb(Connection):
             wire.merge(where, {FAIL_MODE_KEY: before}, 'Bridge')] + wire.bump())
         if not done[0].get('count'):
             raise HostError('Open vSwitch has no bridge %s' % bridge)
+        self._wait_for_vswitchd(wire.next_cfg(done), monotonic() + self.timeout)
+
+    def change(self, operations: Sequence[Operation]) -> None:
+        """Change rows in one transaction, and wait until ovs-vswitchd has taken that in."""
+        done = self.transact([*operations, *wire.bump()])
         self._wait_for_vswitchd(wire.next_cfg(done), monotonic() + self.timeout)
 
     def _change_port(self, bridge_name: str, port: str, external_ids: Mapping[str, str],

@@ -8,6 +8,10 @@ BRIDGE_COLUMNS = ('_uuid', 'name', 'fail_mode', 'protocols', 'datapath_type',
 PORT_COLUMNS = ('_uuid', 'name', 'tag', 'trunks', 'vlan_mode', 'fake_bridge',
                 'bond_active_slave', 'interfaces', 'external_ids', 'bond_mode')
 INTERFACE_COLUMNS = ('_uuid', 'name', 'ofport', 'type', 'external_ids', 'error', 'mac_in_use')
+REMOTE_COLUMNS = {
+    'Controller': ('_uuid', 'target', 'connection_mode', 'external_ids', 'type',
+                   'inactivity_probe'),
+    'Manager': ('_uuid', 'target', 'connection_mode', 'external_ids')}
 
 
 class Interface(NamedTuple):
@@ -35,6 +39,18 @@ class Port(NamedTuple):
     bond_mode: Optional[str] = None     # None: active-backup, if it is a bond
 
 
+class Remote(NamedTuple):
+    """A controller of a bridge, or a manager of the database; either may be a listener."""
+
+    table: str                          # Controller, Manager
+    uuid: str
+    target: str                         # tcp:10.0.0.1:6653, ptcp:, unix:/run/..., none
+    connection_mode: Optional[str]      # in-band, out-of-band; None: in-band
+    external_ids: Mapping[str, str]
+    type: Optional[str] = None          # primary, service; None: as the target suggests
+    probe: Optional[int] = None         # inactivity_probe, milliseconds
+
+
 class Bridge(NamedTuple):
     """A real bridge; fake ones are among its ports."""
 
@@ -47,7 +63,8 @@ class Bridge(NamedTuple):
     external_ids: Mapping[str, str]
     other_config: Mapping[str, str]
     ports: Tuple[Port, ...]
-    has_controller: bool = False
+    controllers: Tuple[Remote, ...] = ()
+    managers: Tuple[Remote, ...] = ()   # of the database, so of every bridge
 
 
 class NetworkBridge(NamedTuple):
@@ -71,8 +88,9 @@ def find_bridge(bridges: Iterable[Bridge], name: str) -> Optional[NetworkBridge]
     return None
 
 
-def make_bridge(row: Row, ports: Mapping[str, Port]) -> Bridge:
-    """Return a bridge; `ports` by their rows' uuid."""
+def make_bridge(row: Row, ports: Mapping[str, Port], remotes: Iterable[Remote] = ()) -> Bridge:
+    """Return a bridge; `ports` by their rows' uuid, `remotes` are the whole host's."""
+    own = {key for _, key in wire.atoms(row['controller'])}
     return Bridge(name=row['name'], uuid=wire.uuid(row),
                   fail_mode=wire.as_optional(row['fail_mode']),
                   protocols=tuple(sorted(wire.as_set(row['protocols']))),
@@ -80,7 +98,8 @@ def make_bridge(row: Row, ports: Mapping[str, Port]) -> Bridge:
                   external_ids=wire.as_dict(row['external_ids']),
                   other_config=wire.as_dict(row['other_config']),
                   ports=_referred(row['ports'], ports),
-                  has_controller=row['controller'] != wire.EMPTY)
+                  controllers=tuple(one for one in remotes if one.uuid in own),
+                  managers=tuple(one for one in remotes if one.table == 'Manager'))
 
 
 def make_port(row: Row, interfaces: Mapping[str, Interface]) -> Port:
@@ -100,6 +119,17 @@ def make_interface(row: Row) -> Interface:
                      external_ids=wire.as_dict(row['external_ids']),
                      error=wire.as_optional(row['error']),
                      mac_in_use=wire.as_optional(row['mac_in_use']))
+
+
+def make_remotes(controllers: Iterable[Row], managers: Iterable[Row]) -> Tuple[Remote, ...]:
+    """Return all controllers and managers, sorted by target."""
+    found = [Remote(table, wire.uuid(row), row['target'],
+                    wire.as_optional(row['connection_mode']), wire.as_dict(row['external_ids']),
+                    wire.as_optional(row.get('type', wire.EMPTY)),
+                    wire.as_optional(row.get('inactivity_probe', wire.EMPTY)))
+             for table, rows in (('Controller', controllers), ('Manager', managers))
+             for row in rows]
+    return tuple(sorted(found, key=lambda one: (one.table, one.target, one.uuid)))
 
 
 def _referred(value: Any, rows: Mapping[str, Named]) -> Tuple[Named, ...]:

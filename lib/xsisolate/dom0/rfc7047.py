@@ -21,12 +21,12 @@ def mutate(table: str, where: Sequence[Condition], *mutations: Sequence[Any]) ->
 
 
 def merge(where: Sequence[Condition], values: Mapping[str, Optional[str]],
-          table: str = 'Interface') -> Operation:
-    """Return the operation that sets or removes some of a row's external_ids."""
+          table: str = 'Interface', column: str = 'external_ids') -> Operation:
+    """Return the operation that sets or removes some of a row's external_ids, or other keys."""
     # `insert` leaves a key that is there as it is, so it has to go first
     new = [[key, value] for key, value in sorted(values.items()) if value is not None]
-    return mutate(table, where, ['external_ids', 'delete', ['set', sorted(values)]],
-                  ['external_ids', 'insert', ['map', new]])
+    return mutate(table, where, [column, 'delete', ['set', sorted(values)]],
+                  [column, 'insert', ['map', new]])
 
 
 def unchanged(table: str, row: Row, *columns: str, where: Sequence[Condition] = ()) -> Operation:

@@ -83,7 +83,8 @@ def walk(asker: 'Asker', route: Route) -> Explanation:
     talk = Talk(route.talk.protocol, route.talk.destination, route.talk.source, True)
     back = [Hop(place, target, source) for place, source, target in reversed(route.hops)]
     return Explanation(route.hops[0].source.name, route.hops[-1].target.name, str(route.talk),
-                       request, asker.walk(back, talk, asked) if done else (), route.notes)
+                       request, asker.walk(back, talk, asked) if done else (),
+                       route.notes + asker.find_exposed(route.hops))
 
 
 class Asker:
@@ -102,6 +103,13 @@ class Asker:
             if not done[-1].admitted:
                 break
         return tuple(done)
+
+    def find_exposed(self, hops: Iterable[Hop]) -> Tuple[str, ...]:
+        """Return what is to be said of bridges on which more may pass than policies say."""
+        names = sorted({hop.place.bridge for hop in hops})
+        exposed = [(name, self._inventory.bridges[name].exposed) for name in names]
+        return tuple('bridge %s may forward what its flows forbid: %s' % (name, reason)
+                     for name, reason in exposed if reason)
 
     def _ask_switch(self, passage: Passage, asked: bool) -> Passage:
         view = self._inventory.bridges[passage.place.bridge]

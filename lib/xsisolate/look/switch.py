@@ -3,10 +3,13 @@ from typing import Iterator, List
 
 from xsisolate.core.model import Mode
 from xsisolate.dom0 import appctl
-from xsisolate.dom0.ovsdb import SECURE
+from xsisolate.dom0.addresses import own_address
+from xsisolate.dom0.ovsdb import SECURE, Bridge
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_HOST, HostError
+from xsisolate.inband import leans_on_in_band
 from xsisolate.look.finding import Finding, ok, problem, warning
 from xsisolate.look.inventory import BridgeView, Inventory
+from xsisolate.remotes import forwards, in_band_remotes, name_all, open_remotes, place_of
 from xsisolate.settings import is_wanted, speaks_ours
 from xsisolate.survey import Dom0
 from xsisolate.sync import sync_bridges
@@ -44,11 +47,14 @@ def examine_bridges(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
 def _examine_bridge(dom0: Dom0, view: BridgeView, managed: int) -> Iterator[Finding]:
     bridge, what = view.bridge, 'bridge ' + view.bridge.name
     facts = 'protocols %s, %s, fail mode %s, %d VIFs with a policy' % (
-        ','.join(bridge.protocols) or 'default', 'with a controller' if bridge.has_controller
-        else 'no controller', bridge.fail_mode or 'standalone', managed)
+        ','.join(bridge.protocols) or 'default', name_all(bridge.controllers + bridge.managers)
+        or 'no controller', bridge.fail_mode or 'standalone', managed)
     if not speaks_ours(bridge) and managed:
         yield problem(what, facts, 'OpenFlow10 and OpenFlow14 among the protocols',
                       'xsisolate sync', EXIT_DIFFERENT)
+    elif open_remotes(bridge) and managed:
+        yield problem(what, facts + ': ' + view.exposed, 'in-band control switched off',
+                      'xsisolate sync; a running daemon would have done so', EXIT_DIFFERENT)
     elif view.exposed and managed:
         yield warning(what, facts + ': ' + view.exposed, 'fail mode %s' % SECURE
                       if is_wanted(dom0, bridge) else 'no controller, or fail_closed: true',
@@ -57,6 +63,24 @@ def _examine_bridge(dom0: Dom0, view: BridgeView, managed: int) -> Iterator[Find
         yield problem(what, view.error, 'flows that can be read', 'look at ovs-vswitchd\'s log')
     else:
         yield ok(what, facts)
+    yield from _examine_in_band(bridge, managed)
+
+
+def _examine_in_band(bridge: Bridge, managed: int) -> Iterator[Finding]:
+    """Yield where Dom0's way to a controller or manager and isolation are at odds."""
+    what, remotes = 'in-band control on ' + bridge.name, in_band_remotes(bridge)
+    unserved = () if forwards(bridge) else tuple(
+        remote for remote in remotes if place_of(remote) is None)
+    if managed and unserved and own_address(bridge):
+        yield warning(what, 'switched off for %s' % name_all(unserved), 'an IPv4 address',
+                      'Dom0 reaches them over this bridge by flows of xsisolate\'s, which know no '
+                      'names: write the address instead of the name, or have the bridge forward '
+                      'by itself (fail_mode=standalone)')
+    elif remotes and leans_on_in_band(bridge):
+        yield warning(what, 'in use for %s' % name_all(remotes), 'a bridge that forwards by itself',
+                      'other bridges with managed VIFs open for a moment when xcp-networkd '
+                      'resets them: set other_config:vswitch-disable-in-band=true for their '
+                      'networks, or fail_mode=standalone on this bridge')
 
 
 def examine_drift(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:

@@ -10,15 +10,19 @@ import ovs.stream
 from xsisolate.core.topology import VIF_NETDEV
 from xsisolate.dom0.ovsrundir import find_file
 from xsisolate.errors import HostError
+from xsisolate.remotes import IN_BAND_KEY
 
 DATABASE = 'Open_vSwitch'
 COLUMNS = {
-    'Open_vSwitch': ['bridges'],
-    'Bridge': ['name', 'ports', 'controller', 'fail_mode', 'protocols', 'mcast_snooping_enable'],
+    'Open_vSwitch': ['bridges', 'manager_options'],
+    'Bridge': ['name', 'ports', 'controller', 'fail_mode', 'protocols', 'mcast_snooping_enable',
+               'other_config'],
     'Port': ['name', 'interfaces', 'tag', 'trunks', 'vlan_mode', 'fake_bridge',
              'bond_active_slave', 'bond_mode'],
     'Interface': ['name', 'ofport', 'type'],
-    'Controller': ['target'],       # the IDL follows references to tables that it knows only
+    # The IDL follows references to tables that it knows only.
+    'Controller': ['target', 'connection_mode', 'type'],
+    'Manager': ['target', 'connection_mode'],
 }
 
 
@@ -27,6 +31,7 @@ class BridgeState(NamedTuple):
 
     shape: Tuple[Any, ...]              # all but the VIFs' ports
     vifs: Mapping[str, Tuple[Any, ...]]     # by netdev: number and VLANs of its port
+    remotes: Tuple[Any, ...] = ()       # what in-band control depends on
 
 
 class Database:
@@ -59,10 +64,13 @@ class Database:
 
     def bridges(self) -> Dict[str, BridgeState]:
         """Return every bridge's state by name."""
-        return {row.name: _state(row) for row in self._idl.tables['Bridge'].rows.values()}
+        managers = tuple(sorted((row.target, tuple(row.connection_mode))
+                                for row in self._idl.tables['Manager'].rows.values()))
+        return {row.name: _state(row, managers)
+                for row in self._idl.tables['Bridge'].rows.values()}
 
 
-def _state(bridge: Any) -> BridgeState:
+def _state(bridge: Any, managers: Tuple[Any, ...]) -> BridgeState:
     vifs: Dict[str, Tuple[Any, ...]] = {}
     others = []
     for port in bridge.ports:
@@ -74,9 +82,12 @@ def _state(bridge: Any) -> BridgeState:
         else:
             others.append((port.name, links, vlans, bool(port.fake_bridge),
                 tuple(port.bond_active_slave), tuple(port.bond_mode)))
-    shape = (tuple(sorted(others)), len(bridge.controller), tuple(bridge.fail_mode),
+    controllers = tuple(sorted((row.target, tuple(row.connection_mode), tuple(row.type))
+                               for row in bridge.controller))
+    shape = (tuple(sorted(others)), tuple(bridge.fail_mode),
              tuple(sorted(bridge.protocols)), bool(bridge.mcast_snooping_enable))
-    return BridgeState(shape, vifs)
+    remotes = (bridge.other_config.get(IN_BAND_KEY), controllers, managers)
+    return BridgeState(shape, vifs, remotes)
 
 
 def _connect() -> Any:

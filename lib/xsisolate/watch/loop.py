@@ -111,7 +111,10 @@ class Loop:
         found = self._database.bridges()
         for name, state in found.items():
             known = self._bridges.get(name)
-            if known is None or known.shape != state.shape:
+            if known and known.remotes != state.remotes:
+                self._schedule.forget(Task(name))       # this one does not wait
+                self._schedule.ask(Task(name), now)
+            elif known is None or known.shape != state.shape:
                 self._schedule.ask(Task(name), now)
             elif known.vifs.keys() - state.vifs.keys() or any(
                     known.vifs[vif] != ports for vif, ports in state.vifs.items()

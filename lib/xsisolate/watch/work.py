@@ -16,7 +16,8 @@ from xsisolate.errors import UnknownVif, XsisolateError
 from xsisolate.gather import Configuration, read_configuration, read_vm_uuid
 from xsisolate.program import program
 from xsisolate.reconcile import read_registry, shut_bridge
-from xsisolate.settings import speaks_ours, why_open
+from xsisolate.remotes import SILENCED, is_noted
+from xsisolate.settings import set_in_band, speaks_ours, why_open
 from xsisolate.survey import Dom0, read_facts, survey_of, vif_from_facts
 from xsisolate.sync import BridgeSync, find_dead_ports, preview_bridge, sync_bridge
 
@@ -109,6 +110,10 @@ class Work:
         if network is None:
             return None
         self._shut(network.bridge)
+        if is_noted(network.bridge):        # before all that takes longer
+            silenced = set_in_band(dom0, network.bridge, True)
+            if silenced:
+                self._log.warning('in-band', bridge=name, reason=SILENCED % silenced)
         dead, again = self._watch_dead(dom0, name)
         found = preview_bridge(dom0, name, dead, self._spare)
         if found.changed:

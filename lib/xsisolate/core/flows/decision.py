@@ -12,12 +12,12 @@ from xsisolate.core.flows.stages import (ACCEPT, ANSWERS, CHECKED, COMMIT, CONTR
                                          FROM_IPV6_DESTINATION, FROM_IPV6_SOURCE, FROM_ND_TARGET,
                                          INGRESS, INGRESS_ANSWER, INGRESS_SIDE, INGRESS_TARGET,
                                          ISOLATED, ISOLATED_DROP, MISMATCH, MULTICAST,
-                                         MULTICAST_MAC, OWN_DELIVERY, PARTY, PASS, PLAIN, REPLY,
-                                         REPLY_ONLY, REQUEST, RESOLVING, SOLICITED_NODE, SOURCE,
-                                         TO_ISOLATED, TO_LOCAL, TO_REMOTE, TO_UPLINK,
-                                         UNKNOWN_NETWORK, UPLINK, cleared, destination_match,
-                                         flags, goto, icmp6, network_match, raised, source_match,
-                                         unknown_priority)
+                                         MULTICAST_MAC, NEIGHBOUR, OWN_DELIVERY, PARTY, PASS,
+                                         PLAIN, REPLY, REPLY_ONLY, REQUEST, RESOLVING,
+                                         SOLICITED_NODE, SOURCE, TO_ISOLATED, TO_LOCAL, TO_REMOTE,
+                                         TO_UPLINK, UNKNOWN_NETWORK, UPLINK, cleared,
+                                         destination_match, flags, goto, icmp6, network_match,
+                                         raised, source_match, unknown_priority)
 from xsisolate.core.model import Mode, Network
 from xsisolate.hints import Iterator, Tuple
 
@@ -79,6 +79,8 @@ def _ingress_flows() -> Iterator[Flow]:
     # frame above did not let pass. ICMP redirects would lead to strangers.
     for match in ('udp,tp_dst=68', 'udp6,tp_dst=546', icmp6(134), icmp6(137), 'icmp,icmp_type=5'):
         yield make_flow(INGRESS, 180, [match], goto(ISOLATED_DROP))
+    for kind in NEIGHBOUR:      # of another code: receivers must ignore it, not all may
+        yield make_flow(INGRESS, 95, ['icmp6,icmp_type=%d' % kind], goto(ISOLATED_DROP))
     party = ','.join((raised(INGRESS_SIDE), FROM_ETH_SOURCE))
     yield from _questions(INGRESS, party, INGRESS_ANSWER, (
         ('arp', FROM_ARP_SOURCE), (icmp6(135), FROM_IPV6_SOURCE)),

@@ -11,8 +11,9 @@ from xsisolate.core.flow import Flow, make_flow
 from xsisolate.core.flows.decision import answer_flows
 from xsisolate.core.flows.entry import other_port_flow, uplink_flow
 from xsisolate.core.flows.guard import IGMP_REPORTS
-from xsisolate.core.flows.stages import (ANNOUNCE, BIND, DELIVER, FANOUT, GUARD, ISOLATED, LOCAL,
-                                         MANAGED, NETWORK, REMOTELY, TAG, TO_ISOLATED, TO_LOCAL,
+from xsisolate.core.flows.stages import (ANNOUNCE, BIND, CHECKED, DELIVER, FANOUT, GUARD,
+                                         ISOLATED, LOCAL, MANAGED, NETWORK, OWN_DELIVERY,
+                                         PRIORITY_DELIVER, REMOTELY, TAG, TO_ISOLATED, TO_LOCAL,
                                          TO_REMOTE, TO_UPLINK, UNTAG, UPLINK, Attachment, flags,
                                          goto, icmp6, network_match, outputs)
 from xsisolate.hints import FrozenSet, Iterable, Iterator, NamedTuple, Optional, Tuple
@@ -31,6 +32,7 @@ class Topology(NamedTuple):
     snooping: bool = False                      # the bridge follows IGMP and MLD
     balanced: FrozenSet[int] = frozenset()      # first members of the bonds that use all members
     secure: bool = False                        # fail_closed: without flows nothing passes
+    served: Tuple[Tuple[str, int], ...] = ()    # Dom0's controllers and managers: address, port
     label: int = 1                              # of connections that were asked for here: bits
 
 
@@ -70,11 +72,26 @@ def bridge_flows(topology: Topology) -> Iterator[Flow]:
     for port, tag in topology.others:
         yield other_port_flow(port, tag)
     yield from _uplink_output_flows(topology)
+    yield from _serving_flows(topology.served)
     if topology.secure:
         yield make_flow(0, 0, [''], 'NORMAL')   # in this mode the switch has none of its own
     if not topology.snooping:
         for match in IGMP_REPORTS:
             yield make_flow(GUARD, 155, [match, flags(off=[ISOLATED])], goto(BIND))
+
+
+def _serving_flows(served: Iterable[Tuple[str, int]]) -> Iterator[Flow]:
+    """Yield what Dom0 needs to reach those who have not told the switch yet to forward anything.
+
+    Open vSwitch would let the same pass without any question: here it has been judged.
+    """
+    judged = flags(CHECKED, off=[OWN_DELIVERY])
+    matches = ['arp'] if served else []
+    for address, port in served:
+        matches += ['tcp,nw_src=%s,tp_src=%d' % (address, port),
+                    'tcp,nw_dst=%s,tp_dst=%d' % (address, port)]
+    for match in matches:
+        yield make_flow(0, PRIORITY_DELIVER, [match, judged], 'NORMAL')
 
 
 def _uplink_output_flows(topology: Topology) -> Iterator[Flow]:

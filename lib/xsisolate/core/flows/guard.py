@@ -16,7 +16,7 @@ SWITCH_PROTOCOLS = 'dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0'
 ICMP6_ALLOWED = (1, 2, 3, 4, 128, 129, 131, 132, 143)
 # Router and neighbour solicitation, neighbour advertisement: RFC 4861 wants
 # hop limit 255 and code 0 of them.
-ND_ALLOWED = (133, 135, 136)
+ND_ALLOWED = ('icmp6,icmp_type=133,icmp_code=0', icmp6(135), icmp6(136))
 
 # Version 3 reports and version 2 leaves; queries have other destinations.
 # Harmless only where the bridge itself does not follow IGMP (see delivery.py).
@@ -54,7 +54,7 @@ REFUSED = (
 )
 
 ACCEPTED = tuple([(160, icmp6(kind)) for kind in ICMP6_ALLOWED]
-                 + [(160, icmp6(kind, 'icmp_code=0', 'nw_ttl=255')) for kind in ND_ALLOWED]
+                 + [(160, match + ',nw_ttl=255') for match in ND_ALLOWED]
                  + [(100, 'ip'), (100, 'ipv6'), (100, 'arp,arp_op=1'), (100, 'arp,arp_op=2')])
 
 

@@ -207,9 +207,18 @@ DHCP6_QUERY = 'udp6,tp_src=546,tp_dst=547'
 DHCP6_ANSWER = 'udp6,tp_src=547,tp_dst=546'
 
 
+# Neighbour solicitation and advertisement.
+NEIGHBOUR = (135, 136)
+
+
 def icmp6(kind: int, *more: str) -> str:
-    """Return the match for an ICMPv6 type."""
-    return ','.join(('icmp6', 'icmp_type=%d' % kind) + more)
+    """Return the match for an ICMPv6 type; RFC 4861 wants code 0 of neighbour discovery.
+
+    A kernel without the mend of CVE-2023-5366 caches verdicts about the target for every target
+    if they do not look at the code.
+    """
+    code = ('icmp_code=0',) if kind in NEIGHBOUR else ()
+    return ','.join(('icmp6', 'icmp_type=%d' % kind) + code + more)
 
 
 def destination_match(server: Prefix) -> str:
