@@ -22,6 +22,7 @@ from lab.hooks import Hooks
 from lab.hotplug import Hotplug, UdevHotplug
 from lab.host import REPLY_TIMEOUT_S, Host
 from lab.metadata import VifRecord
+from lab.networkd import Networkd
 from lab.ovs import LOGS, USER_SPACE, Ovs
 from lab.process import LabError, ip
 from lab.toolstack import Domain, Toolstack, temporary_uuid
@@ -49,6 +50,7 @@ class Sandbox:
         self.hotplug = hotplug or UdevHotplug()
         self.sealer = sealer
         self.ovs = Ovs(datapath)
+        self.networkd = Networkd(self.ovs)
         self.xenstored = Xenstored()
         self.store = Dom0Connection()
         self.toolstack: Toolstack
