@@ -7,7 +7,7 @@ from xsisolate.core.vmdata import check_keys, parse_vmdata, undo_migration
 from xsisolate.dom0.xenopsd import VifMetadata, read_metadata
 from xsisolate.dom0.xenstore import TooLarge, Xenstore
 from xsisolate.errors import ConfigError, PolicyError, UnknownVif, UnprovenPolicy
-from xsisolate.hints import NamedTuple, Optional, Tuple
+from xsisolate.hints import Mapping, NamedTuple, Optional, Tuple
 
 # Children of vm-data/xsisolate that are still read: all numbered keys of all
 # lists, and room for mistakes. Beyond that it is no policy but an attack.
@@ -26,6 +26,14 @@ class VifFacts(NamedTuple):
     def vm_uuid(self) -> str:
         """The VM's canonical uuid: it survives migration and reboot."""
         return self.identity.vm_uuid
+
+    @property
+    def external_ids(self) -> Mapping[str, str]:
+        """What other programs look for on a VIF's Interface."""
+        metadata = self.metadata
+        values = {'xs-vm-uuid': self.vm_uuid, 'xs-vif-uuid': metadata.vif_uuid,
+                  'xs-network-uuid': metadata.network_uuid, 'attached-mac': metadata.mac}
+        return {key: value for key, value in values.items() if value}
 
 
 class Configuration(NamedTuple):

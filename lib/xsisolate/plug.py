@@ -109,7 +109,7 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
             seen = see(glance)
         ofport = dom0.ovsdb.ensure_port(
             facts.metadata.bridge, event.device,
-            dict(external_ids(facts), **_left(before.get(event.device), target)), trunks)
+            dict(facts.external_ids, **_left(before.get(event.device), target)), trunks)
         along = _bring_along(dom0, event, facts, target, before)
         there = [name for name, (bridge, _) in before.items() if bridge.name == target.bridge.name]
         # Now ovs-vswitchd has done all that it was asked for: the numbers are the last ones.
@@ -288,13 +288,5 @@ def _bring_along(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridg
              and (_misplaced(found, target) or not netdev.is_up(name))]
     for name in names:
         _set_down(dom0, name)
-        dom0.ovsdb.ensure_port(facts.metadata.bridge, name, external_ids(facts))
+        dom0.ovsdb.ensure_port(facts.metadata.bridge, name, facts.external_ids)
     return names
-
-
-def external_ids(facts: VifFacts) -> Mapping[str, str]:
-    """Return what other programs look for on a VIF's Interface."""
-    metadata = facts.metadata
-    values = {'xs-vm-uuid': facts.vm_uuid, 'xs-vif-uuid': metadata.vif_uuid,
-              'xs-network-uuid': metadata.network_uuid, 'attached-mac': metadata.mac}
-    return {key: value for key, value in values.items() if value}

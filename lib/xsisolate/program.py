@@ -13,8 +13,7 @@ from xsisolate.core.plan import Plan, disturbed, plan_bridge
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow, restorewait
 from xsisolate.gather import VifFacts
-from xsisolate.hints import (Callable, Iterable, Iterator, List, Mapping, NamedTuple, Set,
-                             Tuple)
+from xsisolate.hints import Callable, Iterable, Iterator, List, NamedTuple, Set, Tuple
 from xsisolate.reconcile import (Outdated, Seen, compare_all, look_at, read_registry, reconcile,
                                  reconcile_all, see, wait_for_verdicts)
 from xsisolate.remotes import is_noted
@@ -71,7 +70,7 @@ def program_port(dom0: Dom0, event: Event, facts: VifFacts, survey: Survey, seen
     if len(done.plan.vifs) > 1:
         survey = survey_bridge(dom0, survey.bridge.name)
     for vif in done.plan.vifs:
-        _show_reason(dom0, survey, vif)
+        _mark(dom0, survey, vif)
     return done
 
 
@@ -117,7 +116,7 @@ def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
         wait_until_judged(dom0, bridge, plan)
     openflow.set_no_flood(bridge, _ports(plan.vifs, hidden=False), False)
     for vif in plan.vifs:
-        _show_reason(dom0, survey, vif)
+        _mark(dom0, survey, vif)
     return Programmed(plan.vifs, diff, settings)
 
 
@@ -205,16 +204,14 @@ def _deviations(survey: Survey, plan: Plan) -> Tuple[Setting, ...]:
 
 def _port_deviations(survey: Survey, plan: Plan) -> Iterator[Setting]:
     no_flood = openflow.read_no_flood(survey.bridge.name)
-    shown = _shown_reasons(survey)
     for vif in plan.vifs:
+        for name, key, actual, desired in _wrong_marks(survey, vif):
+            yield Setting('%s %s' % (name, key), actual, desired)
         for port in vif.ports:
             hidden = vif.policy.mode > Mode.LOCKED
             if no_flood.get(port.ofport) is not hidden:
                 yield Setting('%s no-flood' % port.name, str(not hidden).lower(),
                               str(hidden).lower())
-            if shown.get(port.name, '') != vif.policy.reason:
-                yield Setting('%s %s' % (port.name, ERROR_KEY), shown.get(port.name, ''),
-                              vif.policy.reason)
 
 
 def _ports(vifs: Iterable[Vif], hidden: bool) -> List[int]:
@@ -223,18 +220,26 @@ def _ports(vifs: Iterable[Vif], hidden: bool) -> List[int]:
                   if (vif.policy.mode > Mode.LOCKED) is hidden)
 
 
-def _show_reason(dom0: Dom0, survey: Survey, vif: Vif) -> None:
-    """Keep xsisolate-error of the VIF's Interfaces equal to the reason for quarantine."""
-    shown = _shown_reasons(survey)
-    for port in vif.ports:
-        if shown.get(port.name, '') != vif.policy.reason:
-            dom0.ovsdb.set_external_ids(port.name, {ERROR_KEY: vif.policy.reason or None})
+def _mark(dom0: Dom0, survey: Survey, vif: Vif) -> None:
+    """Have the VIF's Interfaces say whose they are, and why the VIF is in quarantine."""
+    for port, key, _, desired in _wrong_marks(survey, vif):
+        dom0.ovsdb.set_external_ids(port, {key: desired or None})
 
 
-def _shown_reasons(survey: Survey) -> Mapping[str, str]:
-    """Return xsisolate-error of the bridge's Interfaces."""
-    return {interface.name: interface.external_ids.get(ERROR_KEY, '')
-            for port in survey.bridge.ports for interface in port.interfaces}
+def _wrong_marks(survey: Survey, vif: Vif) -> Iterator[Tuple[str, str, str, str]]:
+    """Yield port, key, actual and desired value of a VIF's external_ids that are not right.
+
+    networkd makes Interfaces anew when a network becomes a VLAN, and brings none of them along.
+    """
+    names = {port.name for port in vif.ports}
+    desired = dict(vif.external_ids, **{ERROR_KEY: vif.policy.reason})
+    for port in survey.bridge.ports:
+        for interface in port.interfaces:
+            if interface.name in names:
+                for key, value in desired.items():
+                    actual = interface.external_ids.get(key, '')
+                    if actual != value:
+                        yield interface.name, key, actual, value
 
 
 def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif) -> List[Vif]:

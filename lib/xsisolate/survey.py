@@ -124,7 +124,8 @@ def vif_from_facts(facts: VifFacts, survey: Survey, domid: int, devid: int) -> V
     trunks = [] if found.tag else _trunks(bridge, ports)
     return Vif(domid, devid, facts.vm_uuid, facts.metadata.mac,
                tuple(_attached(bridge, own, vlan) for vlan in trunks) or (own,), bool(trunks),
-               facts.policy, ports, facts.arriving, facts.metadata.locking)
+               facts.policy, ports, facts.arriving, facts.metadata.locking,
+               external_ids=facts.external_ids)
 
 
 def _trunks(bridge: Bridge, ports: Sequence[VifPort]) -> List[int]:

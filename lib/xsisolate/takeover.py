@@ -16,6 +16,7 @@ from xsisolate.dom0.xenopsdconf import (PROCESS, find_process, read_start,
                                         read_xenopsd_config)
 from xsisolate.errors import HostError
 from xsisolate.gather import Configuration
+from xsisolate.pifrecords import find_told, untell
 from xsisolate.survey import Dom0
 from xsisolate.switchover import bridge_steps, key_steps, stock_flow_steps, stock_rules_steps
 
@@ -54,9 +55,17 @@ def plan_steps(dom0: Dom0, active: bool) -> List[Step]:
                 *stock_flow_steps(dom0), *_unit_steps(active)]
     # What removes flows comes last, after what puts the stock ones in their place; but a
     # change of fail mode takes away the stock ones, too, so that comes before.
-    return [*_unit_steps(active), *switch_over, *key_steps(dom0, active),
+    return [*_unit_steps(active), *_record_steps(dom0), *switch_over, *key_steps(dom0, active),
             *bridge_steps(failing_open(dom0), 'fail_mode'),
             *stock_rules_steps(dom0), *bridge_steps(released(dom0))]
+
+
+def _record_steps(dom0: Dom0) -> Iterator[Step]:
+    """Yield what has XAPI's records tell networkd what they did before the daemon's follower."""
+    told = find_told()
+    if told:
+        yield Step('have XAPI\'s PIF records of %s say what they did before us' % ', '.join(told),
+                   lambda: untell(dom0.ovsdb))
 
 
 def failing_open(dom0: Dom0) -> Dom0:

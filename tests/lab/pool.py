@@ -72,6 +72,7 @@ class Pool(Effects):
         self.db = Database(self)
         self.hosts: List[PoolHost] = []
         self.refs: Dict[str, str] = {}          # of hosts, by name
+        self.pifs: Dict[str, str] = {}          # of their PIFs, by name of the host
         self.master: Optional[PoolHost] = None
         self.fault: Optional[Callable[[str, Sequence[Any], bool], None]] = None
         self.port = 0
@@ -136,6 +137,9 @@ class Pool(Effects):
             self.refs[host.name] = self.db.add(
                 'host', name_label=host.name, hostname=host.name, enabled=True, uuid=host.uuid,
                 address=MANAGEMENT % (number + 2))
+            self.pifs[host.name] = self.db.add(
+                'PIF', device='eth0', VLAN='-1', host=self.refs[host.name], network=self.network,
+                other_config={}, currently_attached=True)
         self.master = self.hosts[0]
         self.db.add('pool', 'OpaqueRef:pool', master=self.refs[self.master.name])
 

@@ -18,6 +18,7 @@ from lab.enter import MS_REC, enter, mark, mount
 from lab.hooks import REPOSITORY, Hooks
 from lab.host import take_answer
 from lab.metadata import VifRecord
+from lab.networkd import Network
 from lab.process import LabError, die_with_parent, ip
 from lab.sandbox import Sandbox
 from lab.toolstack import temporary_uuid
@@ -152,6 +153,11 @@ class Inside:
     def send_frame(self, uuid: str, frame: bytes) -> None:
         """Let a VM send a frame as it stands."""
         self.vms[uuid].send(frame)
+
+    def plug_pif(self, other_config: Mapping[str, str]) -> None:
+        """xapi's PIF.plug: networkd is told the other_config of pool, network and PIF."""
+        self.sandbox.networkd.plug_pif(BRIDGE, 'eth0', Network(
+            self.sandbox.network_uuid(BRIDGE), other_config))
 
     def outsider(self, mac: str, ipv4: str) -> None:
         """Add a machine to the physical network."""

@@ -13,7 +13,8 @@ from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional, Se
 from lab.xapicalls import CALLS, LOGIN, LOGIN_PARAMS, fits, may
 
 NULL = 'OpaqueRef:NULL'
-CLASSES = {'vm': 'VM', 'vif': 'VIF', 'network': 'network', 'host': 'host', 'pool': 'pool'}
+CLASSES = {'vm': 'VM', 'vif': 'VIF', 'pif': 'PIF', 'network': 'network', 'host': 'host',
+           'pool': 'pool'}
 USERS = {'root': 'pool-admin', 'operator': 'pool-operator', 'tenant': 'vm-admin',
          'reader': 'read-only'}
 PASSWORD = 'a "secret", with spaces'

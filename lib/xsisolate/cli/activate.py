@@ -12,6 +12,7 @@ from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, ConfigError, HostError,
                               UsageError, XsisolateError)
 from xsisolate.gather import read_configuration
+from xsisolate.pifrecords import tell_now
 from xsisolate.readiness import against_activating, against_deactivating, examine_restart
 from xsisolate.survey import Dom0
 from xsisolate.takeover import (forget_ended, is_active, is_untouched, needs_restart, plan_steps,
@@ -81,9 +82,30 @@ def run(arguments: argparse.Namespace) -> int:
             return EXIT_DIFFERENT
         else:
             take_or_undo(dom0, steps, active)
+        if active and not arguments.dry_run:
+            tell_networkd(ovsdb)
     if not arguments.dry_run:
         restart(arguments.restart_toolstack)
     return EXIT_DONE
+
+
+def tell_networkd(ovsdb: Ovsdb) -> None:
+    """Have networkd leave bridges as they are set, before the toolstack's restart plugs all PIFs.
+
+    The daemon's follower does the same from now on, so a failure is no reason to take all back.
+    """
+    try:
+        told = tell_now(ovsdb)
+        error = told.error
+    except HostError as failure:
+        error = str(failure)
+    else:
+        for bridge in told.changed:
+            say('XAPI\'s PIF record of %s tells networkd what the bridge is set to' % bridge)
+    if error:
+        say('xsisolate: networkd could not be told what bridges are set to: %s. It sets them back '
+            'when a PIF is plugged; the daemon tells it as soon as XAPI lets it' % error,
+            sys.stderr)
 
 
 def say(text: str, stream: Optional[TextIO] = None) -> None:

@@ -2,22 +2,24 @@
 
 Values in, values out: the follower feeds it event batches and asks for places.
 """
-from typing import Any, Dict, Iterable, Iterator, Mapping, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 from xsisolate.core.layout import is_ours
 from xsisolate.core.membership import Place
 from xsisolate.core.model import PoolNetwork
+from xsisolate.core.networkd import KEYS, Pif, find_pifs
 from xsisolate.core.seal import SEAL_KEY
 from xsisolate.core.xapivm import make_vif, make_vm
 
-CLASSES = ('VM', 'VIF', 'network', 'host')
+CLASSES = ('VM', 'VIF', 'network', 'host', 'PIF')
 FIELDS: Mapping[str, Tuple[str, ...]] = {
     'vm': ('uuid', 'name_label', 'power_state', 'resident_on', 'scheduled_to_be_resident_on',
            'xenstore_data', 'is_a_template', 'is_a_snapshot', 'is_control_domain'),
     'vif': ('VM', 'network', 'device', 'MAC', 'locking_mode', 'ipv4_allowed', 'ipv6_allowed',
             'other_config', 'currently_attached'),
     'network': ('uuid', 'bridge', 'name_label', 'default_locking_mode'),
-    'host': ('uuid',)}
+    'host': ('uuid',),
+    'pif': ('host', 'network', 'VLAN', 'other_config')}
 
 Record = Dict[str, Any]
 
@@ -55,6 +57,10 @@ class PoolView:
             yield PoolNetwork(str(record['uuid']).lower(), str(record['bridge']),
                               str(record['name_label']))
 
+    def pifs(self, host: str) -> List[Pif]:
+        """Return a host's PIFs with real bridges."""
+        return find_pifs(self._records['pif'], self._records['network'], host)
+
     def places(self) -> Iterator[Place]:
         """Yield every VIF of a VM; XAPI deletes a VM before its VIFs, so some have none."""
         for ref, vif in self._records['vif'].items():
@@ -74,4 +80,7 @@ def _shorten(kind: str, snapshot: Mapping[str, Any]) -> Record:
     if kind == 'vif':
         record['other_config'] = {key: value for key, value in record['other_config'].items()
                                   if key == SEAL_KEY}
+    if kind == 'pif':
+        record['other_config'] = {key: value for key, value in record['other_config'].items()
+                                  if key in KEYS}
     return record

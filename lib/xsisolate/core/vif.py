@@ -36,6 +36,7 @@ class Vif(NamedTuple):
     arriving: bool = False              # its VM migrates to this host, and may not be here yet
     locking: Locking = Locking()        # XAPI's own locking mode, which no policy loosens
     lost: bool = False                  # xenstore knows nothing of its domain
+    external_ids: Mapping[str, str] = {}    # what other programs look for on its Interfaces
 
     @property
     def number(self) -> Tuple[int, int]:

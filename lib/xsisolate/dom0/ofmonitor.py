@@ -1,15 +1,17 @@
 """An OpenFlow connection to one bridge, to be told at once when its flows or it itself go.
 
 ovs-vswitchd hangs up when it ends, however it ends. While it lives it reports
-flows that are deleted or modified (Nicira's flow monitor, OpenFlow 1.0, in Open
-vSwitch since 1.9; nicira-ext.h), and ports whose configuration changes. For the
+flows that are deleted or modified, headers that are there or come (Nicira's flow
+monitor, OpenFlow 1.0, in Open vSwitch since 1.9; nicira-ext.h), and ports whose
+configuration changes. For the
 latter a connection of ours must name a length of packets that it wants; that it
 wants no packets at all is said before.
 """
 from _socket import AF_UNIX, SOCK_STREAM, socket
 from struct import Struct
-from typing import Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, FrozenSet, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
 
+from xsisolate.core.flows.stages import REGISTRY
 from xsisolate.dom0.ovsrundir import find_file
 
 HEADER = Struct('!BBHI')            # version, type, length, xid
@@ -17,10 +19,15 @@ VERSION = 1
 HELLO, ECHO_REQUEST, ECHO_REPLY, VENDOR, GET_CONFIG, CONFIG_REPLY, SET_CONFIG = 0, 2, 3, 4, 7, 8, 9
 PORT_STATUS, STATS_REQUEST, STATS_REPLY = 12, 16, 17
 # Vendor statistics of Nicira: OFPST_VENDOR, flags; vendor, subtype 2 is the flow
-# monitor, padding; its id, flags (deletions and changes, not the flows of today), out_port
-# (any), length of match, table (all), padding.
-MONITOR = Struct('!HHII4xIHHHB5x')
-MONITOR_ARGUMENTS = (0xffff, 0, 0x00002320, 2, 1, 1 << 2 | 1 << 3, 0xffff, 0, 0xff)
+# monitor, padding; then twice: its id, flags, out_port (any), length of match, table, padding.
+# Of all tables deletions and changes, of the registry what is there today and what comes, too.
+MONITOR = Struct('!HHII4xIHHHB5xIHHHB5x')
+INITIAL, ADD, DELETE, MODIFY = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+MONITOR_ARGUMENTS = (0xffff, 0, 0x00002320, 2, 1, DELETE | MODIFY, 0xffff, 0, 0xff,
+                     2, INITIAL | ADD | DELETE | MODIFY, 0xffff, 0, REGISTRY)
+UPDATES = 16                # where a reply's updates begin
+UPDATE = Struct('!HH10xBxQ')    # length, what has happened; table, cookie
+FLOW_ADDED, FLOW_DELETED, FLOW_MODIFIED = 0, 1, 2
 # NXT_SET_ASYNC_CONFIG: vendor, subtype 19; packets in, port status, flows removed, each as
 # master (which we are) and as slave.
 ASYNC = Struct('!II6I')
@@ -39,6 +46,8 @@ class News(NamedTuple):
     alive: bool                 # the connection
     flows: bool                 # some were deleted or modified
     ports: Mapping[str, bool]   # those that were taken out of floods, False, or put into them
+    come: FrozenSet[int] = frozenset()      # cookies of headers that are there now
+    gone: FrozenSet[int] = frozenset()      # ... and of those that are not any more
 
 
 class FlowMonitor:
@@ -82,6 +91,8 @@ class FlowMonitor:
         """Return what has been said since the last time."""
         flows = False
         ports: Dict[str, bool] = {}
+        come: Set[int] = set()
+        gone: Set[int] = set()
         try:
             while self._socket:
                 piece = self._socket.recv(PIECE)
@@ -90,8 +101,9 @@ class FlowMonitor:
                     break
                 self._received += piece
                 for kind, xid, body in self._messages():
-                    flows = flows or kind == STATS_REPLY
-                    if kind == PORT_STATUS:
+                    if kind == STATS_REPLY:
+                        flows = _take_updates(body, come, gone) or flows
+                    elif kind == PORT_STATUS:
                         ports.update(self._flood_changed(body))
                     elif kind in (ECHO_REQUEST, CONFIG_REPLY):
                         self._socket.sendall(_reply(kind, xid, body))
@@ -99,7 +111,7 @@ class FlowMonitor:
             pass
         except OSError:
             self.close()
-        return News(self._socket is not None, flows, ports)
+        return News(self._socket is not None, flows, ports, frozenset(come), frozenset(gone))
 
     def _flood_changed(self, body: bytes) -> Iterator[Tuple[str, bool]]:
         """Yield a port, and whether it is flooded, unless it is known that this has not changed.
@@ -124,6 +136,23 @@ class FlowMonitor:
             body = self._received[HEADER.size:length]
             self._received = self._received[max(length, HEADER.size):]
             yield kind, xid, body
+
+
+def _take_updates(body: bytes, come: Set[int], gone: Set[int]) -> bool:
+    """Sort the headers of a reply; return whether any flow was deleted or modified.
+
+    A reply that makes no sense counts as if one was.
+    """
+    place, events = UPDATES, set()
+    while len(body) - place >= UPDATE.size:
+        length, event, table, cookie = UPDATE.unpack_from(body, place)
+        events.add(event)
+        if table == REGISTRY and event in (FLOW_ADDED, FLOW_DELETED, FLOW_MODIFIED):
+            to, other = (gone, come) if event == FLOW_DELETED else (come, gone)
+            to.add(cookie)
+            other.discard(cookie)
+        place += max(length, UPDATE.size)
+    return events != {FLOW_ADDED} and len(body) != UPDATES
 
 
 def _message(kind: int, xid: int, body: bytes = b'') -> bytes:

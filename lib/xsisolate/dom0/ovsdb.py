@@ -51,6 +51,11 @@ class Ovsdb(Connection):
         return tuple(sorted((make_bridge(row, ports_by_uuid, make_remotes(*remotes))
                              for row in bridges), key=by_name))
 
+    def read_bridge_rows(self) -> Tuple[Bridge, ...]:
+        """Return every bridge without its ports."""
+        bridges, = self._select(wire.select('Bridge', BRIDGE_COLUMNS))
+        return tuple(sorted((make_bridge(row, {}) for row in bridges), key=by_name))
+
     def look_for(self, devices: Collection[str]) -> Tuple[Bridge, ...]:
         """Return every bridge with its ports, as a hook for these VIF netdevs needs them.
 
@@ -177,6 +182,10 @@ class Ovsdb(Connection):
         done = self.transact([wire.merge([['name', '==', interface]], values)])
         if not done[0].get('count'):
             raise HostError('Open vSwitch has no interface %s' % interface)
+
+    def set_bridge_notes(self, bridge: str, values: Mapping[str, str]) -> None:
+        """Set some of a bridge's external_ids; others stay."""
+        self.transact([wire.merge([['name', '==', bridge]], values, 'Bridge')])
 
     def add_protocols(self, bridge: str, protocols: Sequence[str]) -> bool:
         """Let a bridge speak these OpenFlow versions too; True if it had to be told.

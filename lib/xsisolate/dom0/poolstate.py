@@ -2,7 +2,7 @@
 import json
 import os
 from time import monotonic
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from xsisolate.dom0.textfile import put_file
 
@@ -19,6 +19,8 @@ class PoolState(NamedTuple):
     vifs: int = 0                       # in the pool
     groups: int = 0                     # with members elsewhere
     error: str = ''                     # why XAPI is away, or what it answers
+    untold: Mapping[str, List[str]] = {}    # what networkd does not know of bridges: keys
+    refused: str = ''                   # why
 
     def age(self, now: Optional[float] = None) -> Optional[float]:
         """Return how many seconds ago XAPI confirmed the state, None if never.

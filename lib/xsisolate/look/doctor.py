@@ -17,7 +17,8 @@ from xsisolate.look.check import check_text
 from xsisolate.look.finding import PROBLEM, Finding, ok, problem, warning
 from xsisolate.look.inventory import Inventory, read_inventory
 from xsisolate.look.lookup import label
-from xsisolate.look.switch import examine_bridges, examine_drift, examine_version
+from xsisolate.look.switch import (examine_bridges, examine_drift, examine_records,
+                                   examine_version)
 from xsisolate.look.toolstack import examine_ha, examine_keys, examine_units, examine_xenopsd
 from xsisolate.survey import Dom0
 
@@ -43,6 +44,7 @@ def examine(step: Step = lambda name: None) -> Iterator[Finding]:
 def _examine_vifs(dom0: Dom0, step: Step) -> Iterator[Finding]:
     inventory = read_inventory(dom0, step)
     yield from examine_bridges(dom0, inventory)
+    yield from examine_records(inventory)
     yield from examine_keys(dom0, inventory)
     yield from examine_policies(inventory)
     step('flows')

@@ -2,9 +2,11 @@
 from typing import Iterator, List
 
 from xsisolate.core.model import Mode
+from xsisolate.core.networkd import wanted_keys
 from xsisolate.dom0 import appctl
 from xsisolate.dom0.addresses import own_address
 from xsisolate.dom0.ovsdb import SECURE, Bridge
+from xsisolate.dom0.poolstate import read_state
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_HOST, HostError
 from xsisolate.inband import leans_on_in_band
 from xsisolate.look.finding import Finding, ok, problem, warning
@@ -42,6 +44,23 @@ def examine_bridges(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
     if not inventory.bridges:
         yield warning('bridges', 'none', 'a bridge for each network', 'see that the host uses Open '
                       'vSwitch (xe-switch-network-backend openvswitch) and has networks')
+
+
+def examine_records(inventory: Inventory) -> Iterator[Finding]:
+    """Yield whether networkd was told to leave bridges as they are set."""
+    state = read_state()
+    noted = {name: wanted_keys(view.bridge.external_ids)
+             for name, view in sorted(inventory.bridges.items())}
+    for name, keys in noted.items():
+        what = 'networkd, ' + name
+        untold = [key for key in keys if key in (state.untold.get(name, ()) if state else keys)]
+        if untold and (state or inventory.bridges[name].around.topology.uplinks):
+            why = state.refused if state else 'the daemon has not heard of XAPI since boot'
+            yield warning(what, 'no record in XAPI says %s: %s' % (', '.join(untold), why),
+                          'PIF.other_config with it', 'see that XAPI and xsisolate-watch run, '
+                          'which writes it; until then each plug of a PIF sets the bridge back')
+        elif keys:
+            yield ok(what, 'leaves %s' % ', '.join(keys))
 
 
 def _examine_bridge(dom0: Dom0, view: BridgeView, managed: int) -> Iterator[Finding]:

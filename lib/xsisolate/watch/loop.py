@@ -16,6 +16,7 @@ from xsisolate.dom0.xswatch import XenstoreWatches
 from xsisolate.watch.child import PoolChild
 from xsisolate.watch.database import BridgeState, Database
 from xsisolate.watch.files import Files, metadata_file, shared_files
+from xsisolate.watch.guard import Guard
 from xsisolate.watch.work import Work
 
 RECONNECT_S = 0.02          # to a bridge whose ovs-vswitchd is being started
@@ -34,7 +35,8 @@ class Loop:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._schedule = Schedule()
-        self._work = Work(log)
+        self._guard = Guard(log)
+        self._work = Work(log, self._guard)
         self._database = Database()
         self._store = XenstoreWatches()
         self._files = Files()
@@ -111,9 +113,8 @@ class Loop:
         found = self._database.bridges()
         for name, state in found.items():
             known = self._bridges.get(name)
-            if known and known.remotes != state.remotes:
-                self._schedule.forget(Task(name))       # this one does not wait
-                self._schedule.ask(Task(name), now)
+            if self._guard.close_strays(name, state) or known and known.remotes != state.remotes:
+                self._ask_at_once(name, now)
             elif known is None or known.shape != state.shape:
                 self._schedule.ask(Task(name), now)
             elif known.vifs.keys() - state.vifs.keys() or any(
@@ -131,11 +132,14 @@ class Loop:
         self._store.watch_only({str(domid): '/local/domain/%d/vm-data' % domid
                                 for domid, _ in self._vifs()})
         self._work.forget_all_but(set(self._vifs()))
+        self._guard.forget_all_but({vif for state in found.values() for vif in state.vifs})
 
     def _follow_switch(self, now: float) -> None:
         for name, monitor in self._monitors.items():
             if monitor.fileno() >= 0:
-                alive, flows, ports = monitor.read()
+                alive, flows, ports, *_ = news = monitor.read()
+                if self._guard.take(name, news):
+                    self._ask_at_once(name, now)
                 if flows:
                     self._work.programmed.clear()
                     self._schedule.ask(Task(name), now + SETTLE_S)
@@ -151,10 +155,16 @@ class Loop:
                     self._log.warning('connection lost', bridge=name)
             elif monitor.connect():
                 if name in self._work.compared:
-                    self._work.restarted[name] = now
+                    self._guard.lose(name)
                 if now - self._lost.pop(name, now) > 0:
-                    self._schedule.forget(Task(name))       # this one does not wait
-                self._schedule.ask(Task(name), now)
+                    self._ask_at_once(name, now)
+                else:
+                    self._schedule.ask(Task(name), now)
+
+    def _ask_at_once(self, name: str, now: float) -> None:
+        """Have a bridge compared without waiting, however often it was."""
+        self._schedule.forget(Task(name))
+        self._schedule.ask(Task(name), now)
 
     def _follow_files(self, now: float) -> None:
         shared = shared_files()

@@ -2,11 +2,12 @@
 
     XAPI ── event.from ─► this process ─► /run/xsisolate/groups/*.json ─► daemon, hooks
                                      ├──► /run/xsisolate/networks.json ─► daemon, hooks
-                                     └──► /run/xsisolate/pool.json     ─► status
+                                     ├──► /run/xsisolate/pool.json     ─► status, doctor
+          OVSDB (what bridges are set to) ──► this host's PIFs in XAPI ─► networkd
 
 A process of its own, because a call waits for half a minute, and a pool's first snapshot takes
-seconds to read: see docs/adr/0007. It only ever writes files. While XAPI is away they stay as they
-are, and their age is in the state.
+seconds to read: see docs/adr/0007. While XAPI is away the files stay as they are, and their age is
+in the state. What it writes into XAPI is in pifrecords.py.
 """
 import ctypes
 import os
@@ -21,11 +22,13 @@ from xsisolate.core.poolview import CLASSES, PoolView
 from xsisolate.dom0.inventory import read_host_uuid
 from xsisolate.dom0.members import write_members
 from xsisolate.dom0.networks import write_networks
+from xsisolate.dom0.ovsdb import Ovsdb
 from xsisolate.dom0.poolstate import PoolState, read_state, write_state
 from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xapi import Xapi, connect
 from xsisolate.errors import ConfigError, HostError, XsisolateError
 from xsisolate.gather import read_configuration
+from xsisolate.pifrecords import tell
 
 EVENTS_S = 5.0              # so long XAPI waits for an event; then the configuration is looked at
 COALESCE_S = 0.2            # events come in bursts
@@ -89,6 +92,7 @@ class Follower:
             if changed or configuration.config != previous:
                 self._write(view, uuid, configuration.config)
                 previous = configuration.config
+            self._tell_networkd(xapi, view, uuid)
             self._confirm(uuid)
             used, spent = process_time(), used
             sleep(max(COALESCE_S, used - spent))    # whatever guests write: half a CPU at most
@@ -105,6 +109,20 @@ class Follower:
         if changed:
             self._log.info('groups', changed=','.join(changed[:10]), groups=len(members),
                            members=sum(map(len, members.values())))
+
+    def _tell_networkd(self, xapi: Xapi, view: PoolView, uuid: str) -> None:
+        """Have networkd leave bridges as they are set; what fails is tried with the next events."""
+        with Ovsdb() as ovsdb:
+            told = tell(xapi, view.pifs(view.find_host(uuid)), ovsdb)
+        if told.changed:
+            self._log.info('networkd', bridges=','.join(told.changed),
+                           reason='XAPI\'s PIF records say what these bridges are set to')
+        if told.error and told.error != self._state.refused:
+            self._log.warning('networkd', bridges=','.join(told.missing), error=told.error,
+                              reason='it sets these bridges back at each plug of a PIF')
+        if told.renoted:
+            os.kill(os.getppid(), signal.SIGHUP)    # the daemon, which compares all bridges
+        self._state = self._state._replace(untold=told.missing, refused=told.error)
 
     def _confirm(self, uuid: str) -> None:
         """Note that XAPI has just said that nothing else has changed."""

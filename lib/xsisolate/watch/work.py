@@ -1,6 +1,6 @@
 """The daemon's work: one bridge compared and mended, one VIF brought up to date."""
 from time import monotonic
-from typing import AbstractSet, Dict, FrozenSet, Optional, Set, Tuple
+from typing import AbstractSet, Dict, FrozenSet, Optional, Tuple
 
 from xsisolate.core.event import Event
 from xsisolate.core.grace import keeps_flows, keeps_policy
@@ -9,24 +9,23 @@ from xsisolate.core.model import Config, Mode
 from xsisolate.core.schedule import Task
 from xsisolate.core.vif import Vif
 from xsisolate.dom0.lock import bridge_lock
-from xsisolate.dom0.ovsdb import SECURE, Bridge, Ovsdb, find_bridge
+from xsisolate.dom0.ovsdb import Ovsdb, find_bridge
 from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import UnknownVif, XsisolateError
 from xsisolate.gather import Configuration, read_configuration, read_vm_uuid
 from xsisolate.program import program
-from xsisolate.reconcile import read_registry, shut_bridge
+from xsisolate.reconcile import read_registry
 from xsisolate.remotes import SILENCED, is_noted
-from xsisolate.settings import set_in_band, speaks_ours, why_open
+from xsisolate.settings import set_in_band, why_open
 from xsisolate.survey import Dom0, read_facts, survey_of, vif_from_facts
 from xsisolate.sync import BridgeSync, find_dead_ports, preview_bridge, sync_bridge
+from xsisolate.watch.guard import Guard
 
 LOCK_DEADLINE_S = 2.0       # a hook has it: come again
 AGAIN_FIRST_S = 0.1         # what has failed once: a port may have vanished while we worked on it
 AGAIN_S = 1.0
 FAILING_S = 1.0             # what fails that long is worth a line
-SHUT_S = 10                 # so long a bridge without flows is shut at most, and again
-SHUT_TRIES_S = 30.0         # ... while it cannot be programmed, for so long
 DEAD_S = 0.5                # a port whose netdev is gone must be seen twice, so far apart
 
 Number = Tuple[int, int]    # domid, devid
@@ -35,8 +34,9 @@ Number = Tuple[int, int]    # domid, devid
 class Work:
     """What the daemon does, and what it remembers of its VIFs from one task to the next."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, guard: Guard) -> None:
         self._log = log
+        self._guard = guard
         self.uuids: Dict[Number, str] = {}          # under which xenopsd keeps their metadata
         self.compared: Dict[str, float] = {}        # bridges, and when
         self.changed = False                        # did the last task change anything?
@@ -44,9 +44,6 @@ class Work:
         # guest that writes to no effect then costs a look at what it has written.
         self.programmed: Dict[Number, Vif] = {}
         self.wakes: Dict[Task, float] = {}          # tasks that the loop must start then
-        # Bridges whose ovs-vswitchd has come back, since when; and those with managed VIFs.
-        self.restarted: Dict[str, float] = {}
-        self._managed: Set[str] = set()
         self._configuration: Optional[Configuration] = None
         self._unlocked: Dict[Number, str] = {}      # VIFs that are unlocked by right: their VMs
         self._doubts: Dict[Number, float] = {}      # VIFs in doubt, and until when they have grace
@@ -109,7 +106,7 @@ class Work:
         network = find_bridge(dom0.ovsdb.read_bridges(), name)
         if network is None:
             return None
-        self._shut(network.bridge)
+        self._guard.shut(name)      # once more, if it could not be programmed the last time
         if is_noted(network.bridge):        # before all that takes longer
             silenced = set_in_band(dom0, network.bridge, True)
             if silenced:
@@ -122,32 +119,19 @@ class Work:
             self._log.info('reconciled', bridge=name, vifs=len(found.vifs),
                            added=len(found.diff.add), deleted=len(found.diff.delete),
                            dead=len(found.dead), ms=round((monotonic() - began) * 1000))
-        self.restarted.pop(name, None)
+        self._guard.programmed(name)
         self.compared[name] = began
         self._remember(dom0, found)
         self._show_exposed(dom0, found)
         return again
 
-    def _shut(self, bridge: Bridge) -> None:
-        """Let nothing pass on a bridge that has lost its flows, until it is programmed.
-
-        That takes a second where there are hundreds of VIFs, and this a millisecond. It goes
-        by itself, and is not tried for long: not to be reached is no state for a host.
-        """
-        name = bridge.name
-        if monotonic() - self.restarted.get(name, 0) > SHUT_TRIES_S:
-            self.restarted.pop(name, None)
-        if (name in self.restarted and name in self._managed and bridge.fail_mode != SECURE
-                and speaks_ours(bridge) and not read_registry(name)):
-            shut_bridge(name, SHUT_S)
-
     def _show_exposed(self, dom0: Dom0, found: BridgeSync) -> None:
         """Say once if a bridge may forward what its flows forbid, whatever we do."""
         network = find_bridge(dom0.ovsdb.read_bridges(), found.bridge)
         managed = any(vif.policy.mode is not Mode.UNLOCKED for vif in found.vifs)
-        self._managed.discard(found.bridge)
+        self._guard.managed.discard(found.bridge)
         if managed:
-            self._managed.add(found.bridge)
+            self._guard.managed.add(found.bridge)
         reason = why_open(dom0, network.bridge) if network and managed else ''
         if reason and reason != self._exposed.get(found.bridge):
             self._log.warning('exposed', bridge=found.bridge, reason=reason)
@@ -168,6 +152,7 @@ class Work:
         self.programmed[vif.number] = vif
         if vif.policy.mode is Mode.UNLOCKED:
             self._unlocked[vif.number] = vif.vm_uuid
+            self._guard.release(vif)
         else:
             self._unlocked.pop(vif.number, None)
         if vif.policy.reason and vif.policy.reason != self._reasons.get(vif.number):
