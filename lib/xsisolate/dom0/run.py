@@ -34,7 +34,9 @@ def run(argv: Sequence[str], *, stdin: str = '', timeout: float = 10.0,
                                  stderr=subprocess.PIPE, env=environment(),
                                  start_new_session=True, encoding='utf-8', errors='replace')
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise CommandFailed(argv, 'cannot start: %s' % error) from error
+        # the message has the path already, twice is no better
+        raise CommandFailed(argv, 'cannot start: %s' % (
+            getattr(error, 'strerror', None) or error)) from error
     try:
         stdout, stderr = child.communicate(stdin, timeout=timeout)
     except BaseException as error:
