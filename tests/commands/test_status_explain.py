@@ -363,8 +363,9 @@ def test_where_it_stops(town: Town) -> None:
     assert said.lines[-1] == 'policy and switch agree'
     said = xsisolate('explain', 'red1', '192.0.2.1')
     assert said.lines[0] == (
-        'red1 (vif1.0) to 192.0.2.1 (through a gateway), icmp: LEAVES THIS HOST towards the gateway '
-        '10.9.0.254, assumed from xsisolate.yaml: which router its guest uses is not known here')
+        'red1 (vif1.0) to 192.0.2.1 (through a gateway), icmp: LEAVES THIS HOST towards the '
+        'gateway 10.9.0.254, assumed from xsisolate.yaml: which router its guest uses is not known '
+        'here')
     assert 'the rest is up to where it goes: beyond the uplink of bridge xenbr0' in said.out
 
 

@@ -6,7 +6,7 @@ from xsisolate.cli.common import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import Progress, paint, printable, say, say_json
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY, HostError, UsageError
 from xsisolate.look.ends import Asked, find_route
-from xsisolate.look.explain import LEAVES, STOPPED, Asker, describe, read_hostname, walk
+from xsisolate.look.explain import LEAVES, STOPPED, Asker, describe, walk
 from xsisolate.look.inventory import Inventory, read_inventory
 from xsisolate.look.lookup import NotOnHost
 from xsisolate.survey import Dom0
@@ -100,7 +100,7 @@ def lines(found: Dict[str, Any]) -> Iterator[str]:
                                 found['service'], headline(found))
     answers = found.get('answers', [found])
     for answer in answers:
-        if len(answers) > 1 or answer['host'] != read_hostname():
+        if len(answers) > 1 or answer['asked']:
             yield '  host %s answers:' % printable(answer['host'])
         for note in answer['notes']:
             yield '  note: ' + printable(note)
@@ -122,7 +122,7 @@ def headline(found: Dict[str, Any]) -> str:
     verdict = found['verdict']
     if verdict == STOPPED:
         text, style = 'DOES NOT REACH, stopped on %s (%s) by %s' % (
-            'this host' if found['host'] == read_hostname() else 'its host',
+            'another host' if found['asked'] else 'this host',
             printable(found['host']), printable(found['stopped_by'])), 'bad'
     elif verdict == LEAVES:
         text, style = 'LEAVES THIS HOST towards %s' % printable(found['towards'] or '?'), 'warn'

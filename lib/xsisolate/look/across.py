@@ -39,6 +39,7 @@ class Across:
                  ask_here: Callable[[Asked], Answer]) -> None:
         self._xapi, self._inventory, self._store = xapi, inventory, store
         self._ask_here = ask_here
+        self._hosts: Dict[str, Dict[str, Any]] = xapi.call('host.get_all_records')
 
     def explain(self, asked: Asked) -> Answer:
         """Return what the hosts of both ends say."""
@@ -86,7 +87,7 @@ class Across:
         if not vm.host:
             raise UsageError('VM %s (%s) runs on no host: it is %s' % (
                 quoted(vm.name), vm.uuid, vm.power_state))
-        if str(self._xapi.call('host.get_uuid', vm.host)).lower() == read_host_uuid().lower():
+        if str(self._hosts[vm.host]['uuid']).lower() == read_host_uuid().lower():
             raise cause
         vif = next((vif for vif in target.vifs if vif.attached), target.vifs[0])
         return Resident('%s/%s' % (vm.uuid, vif.devid), vm.host,
@@ -117,7 +118,8 @@ class Across:
             assert answer['verdict'] in KNOWN
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise HostError('host %s: its plugin answers nonsense: %s' % (host, error)) from error
-        return answer
+        # by its name in the pool, which is not the hostname on every host
+        return dict(answer, host=str(self._hosts[host]['name_label']), asked=True)
 
 
 def _of(end: Resident, version: int) -> List[Prefix]:
@@ -152,6 +154,7 @@ def combine(answers: List[Answer], one_network: bool) -> Answer:
             'verdict': verdict, 'reaches': KNOWN[verdict], 'arrives': False,
             'towards': first['towards'] if verdict == LEAVES else None,
             'host': stopped['host'] if stopped else None,
+            'asked': bool(stopped and stopped['asked']),
             'stopped_by': stopped['stopped_by'] if stopped else None,
             'answered': all(answer['answered'] for answer in answers),
             'differs': any(answer['differs'] for answer in answers),

@@ -177,7 +177,7 @@ def describe(explanation: Explanation) -> Dict[str, Any]:
             'service': explanation.service, 'verdict': explanation.verdict,
             'reaches': KNOWN[explanation.verdict], 'towards': explanation.towards or None,
             'arrives': explanation.arrives,
-            'host': read_hostname(), 'stopped_by': explanation.stopped_by or None,
+            'host': read_hostname(), 'asked': False, 'stopped_by': explanation.stopped_by or None,
             'answered': explanation.answered, 'differs': explanation.differs,
             'notes': list(explanation.notes),
             'request': [_describe(passage) for passage in explanation.request],
