@@ -37,6 +37,14 @@ def load_config() -> Config:
     return _compile_config(path) if config is None else config
 
 
+def read_last_config() -> Optional[Config]:
+    """Return what the file said when it was last valid, None if that is not known.
+
+    The running VIFs of a host whose file is broken keep what they had by this one.
+    """
+    return _read_compiled(None)
+
+
 def parse_config(text: str, name: str) -> Config:
     """Return the configuration that a YAML text writes, or raise ConfigError.
 
@@ -104,15 +112,15 @@ def _decode(data: bytes, path: str) -> str:
             path, data.count(b'\n', 0, error.start) + 1)) from None
 
 
-def _read_compiled(stamp: Stamp) -> Optional[Config]:
-    """Return the compiled copy if it is of this stamp and whole."""
+def _read_compiled(stamp: Optional[Stamp]) -> Optional[Config]:
+    """Return the compiled copy if it is whole and of this stamp; None: of this release."""
     try:
         with open(_rooted(COMPILED_FILE), encoding='ascii') as file:
             compiled = json.load(file)
-        if compiled['stamp'] != stamp:
+        if compiled['stamp'] != stamp if stamp else compiled['stamp'][0] != __version__:
             return None
         return _decode_config(compiled['config'])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
         return None
 
 

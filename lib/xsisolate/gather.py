@@ -1,5 +1,5 @@
 """Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
-from xsisolate.config import config_file, load_config
+from xsisolate.config import config_file, load_config, read_last_config
 from xsisolate.core.model import Config, EffectivePolicy, Identity, Network, VifPolicy
 from xsisolate.core.policy import find_network, possible_labels, quarantine, resolve_policy
 from xsisolate.core.seal import SEAL_KEY
@@ -53,6 +53,15 @@ def read_configuration() -> Configuration:
         return Configuration(_resolve_labels(load_config()))
     except ConfigError as error:
         return Configuration(Config(), str(error))
+
+
+def read_last_configuration() -> Optional[Configuration]:
+    """Return the last valid configuration, None if it is not known."""
+    config = read_last_config()
+    try:
+        return Configuration(_resolve_labels(config)) if config else None
+    except ConfigError:
+        return None
 
 
 def _resolve_labels(config: Config) -> Config:

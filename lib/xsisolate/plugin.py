@@ -97,10 +97,16 @@ def status(arguments: Arguments) -> Any:
 
 
 def explain(arguments: Arguments) -> Any:
-    """Tell whether one may reach another, and why: source, destination, service."""
-    _check(arguments, ('source', 'destination'), ('service',))
-    return _command(['explain', '--json', '--', arguments['source'], arguments['destination'],
-                     *filter(None, [arguments.get('service')])])
+    """Tell whether one may reach another, and why: source, destination, service, and the rest."""
+    _check(arguments, ('source', 'destination'),
+           ('service', 'version', 'source_address', 'target_address'))
+    version = arguments.get('version', '')
+    if version not in ('', '4', '6'):
+        raise UsageError('explain: version is neither 4 nor 6: %.20r' % version)
+    return _command(['explain', '--json', '--here', *(['-' + version] if version else []), *(
+        '--%s-address=%s' % (end, arguments[end + '_address']) for end in ('source', 'target')
+        if arguments.get(end + '_address')), '--', arguments['source'], arguments['destination'],
+        *filter(None, [arguments.get('service')])])
 
 
 def groups(arguments: Arguments) -> Dict[str, Any]:
@@ -128,9 +134,11 @@ def _command(words: List[str]) -> Any:
     try:
         text = run([sys.executable, '-c', RUN_COMMAND % library, *words],
                    timeout=COMMAND_TIMEOUT_S, fine=(EXIT_DONE, EXIT_DIFFERENT))
-    except CommandFailed as error:      # the command's own line says it all
-        line = error.why.splitlines()[-1].rpartition('xsisolate: ')[2]
-        raise ERRORS.get(error.code or EXIT_HOST, HostError)(line) from error
+    except CommandFailed as error:
+        if not error.stdout:            # the command's own line says it all
+            line = error.why.splitlines()[-1].rpartition('xsisolate: ')[2]
+            raise ERRORS.get(error.code or EXIT_HOST, HostError)(line) from error
+        text = error.stdout             # what it shows has warnings, and they are in it
     try:
         return json.loads(text)
     except ValueError as error:

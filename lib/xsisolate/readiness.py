@@ -58,7 +58,11 @@ def examine_restart() -> Restart:
 
 def _unusable_hooks() -> Iterator[str]:
     """Yield which of our hooks do not even start; called without arguments they only complain."""
-    for name in (RULES, VIF):
+    missing = [name for name in (RULES, VIF) if not os.path.exists('%s/%s' % (OURS, name))]
+    if missing:
+        yield '%s has no %s: install the package xsisolate on this host' % (
+            OURS, ' and no '.join(missing))
+    for name in (RULES, VIF) if not missing else ():
         try:
             run(('%s/%s' % (OURS, name),))
         except CommandFailed as error:

@@ -28,19 +28,34 @@ networks:
     subnets: [10.9.0.1/24, "fd00:9::/64", 10.0.0.300]
     gateways: [{ipv4: 10.9.0.254}, {mac: "00:00:5e:00:01:01"}]
     subnets: []
+  xapi4: {gateways: [{ipv4: 10.9.0.254}]}
 groups:
   red: {reach: [green], vms: [1]}
   blue: {rules: [tcp/99999, icmp], color: 7}
   Bad: {}
 ''')
-    assert [error.split(':')[0] for error in errors] == ['1', '2', '5', '6', '6', '7', '8', '10',
-                                                         '10', '11', '11', '12']
+    assert [error.split(':')[0] for error in errors] == ['1', '2', '5', '6', '6', '7', '8', '11',
+                                                         '11', '12', '12', '13']
     assert errors[0] == '1: has no version: write version: 1'
     assert errors[2].startswith("5: networks.xapi3.default: 'lockd' is no mode")
     assert errors[6] == '8: networks.xapi3.subnets: is written twice, first in line 6'
     # What is left is looked at, too.
     assert warnings[0].startswith('1: unsealed: accept')
-    assert any('10.9.0.254 has no mac' in warning for warning in warnings)
+    assert [warning for warning in warnings if '10.9.0.254 has no mac' in warning] == [
+        '9: networks.xapi4: 10.9.0.254 has no mac: any machine beyond the uplink may answer for it']
+
+
+@pytest.mark.parametrize('text', [
+    'groups: {red: {vms: [nonsense]}}', 'groups: {red: {rules: [tcp/0]}}',
+    'networks: {xapi3: {subnets: [10.0.0.300], gateways: [{ipv4: 10.0.0.1, mac: '
+    '"02:00:00:00:00:01"}]}}',
+    'networks: {xapi3: {subnets: [10.0.0.0/24], gateways: [{ipv4: 10.0.0.1, mac: x}]}}',
+    'networks: {5C9A7D0C-0000-0000-0000-000000000001: {default: x, subnets: [0.0.0.0/0]}}',
+    'groups:\n  red: {reach: [blue]}\n  blue: {reach: [red, green]}'])
+def test_a_mistake_is_no_reason_for_a_warning(text: str) -> None:
+    """What it leaves behind, an empty list or a gateway without MAC address, was not written."""
+    errors, warnings = remarks('version: 1\n' + text)
+    assert len(errors) == 1 and not warnings
 
 
 @pytest.mark.parametrize('text, error', [

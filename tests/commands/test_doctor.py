@@ -204,6 +204,8 @@ SICK: Dict[str, Tuple[Spoil, str, str, int, str]] = {
                    'problem', FAILED, OURS + '/vif'),
     'HA': (lambda p: p.write('/var/lib/xcp/local.db', FILES['/var/lib/xcp/local.db'].replace(
         'false', 'true')), 'HA', 'warning', DONE, 'armed on this host'),
+    'HA unknown': (lambda p: p.remove('/var/lib/xcp/local.db'), 'HA', 'warning', DONE,
+                   'unknown: xapi\'s local database does not say'),
     'daemon stopped': (lambda p: p.unit('inactive', 'enabled'), 'daemon', 'problem', FAILED,
                        'is inactive and enabled'),
     'daemon disabled': (lambda p: p.unit('active', 'disabled'), 'daemon', 'problem', FAILED,

@@ -100,6 +100,22 @@ def test_usage(words: Tuple[str, ...]) -> None:
     assert said.err.startswith('usage: xsisolate') and not said.out
 
 
+@pytest.mark.parametrize('command, flag', sorted(
+    {(name, flag) for name, flag in flags() if flag.startswith('--') and len(flag) > 4}))
+def test_no_flag_is_guessed(command: str, flag: str) -> None:
+    """`set VM --re` was taken for --replace, which forgets the VM's addresses."""
+    said = xsisolate(command, 'a', 'b', flag[:-1], code=USAGE)
+    assert said.err.startswith('usage: xsisolate %s ' % command) and not said.out
+
+
+@pytest.mark.parametrize('command', sorted(COMMANDS))
+def test_words_too_many_show_the_usage_of_the_command(command: str) -> None:
+    said = xsisolate(command, *'abcdef', code=USAGE)
+    assert said.err.startswith('usage: xsisolate %s ' % command), said.err
+    assert said.err.endswith(': error: unrecognized arguments: %s\n' % ' '.join('abcdef'[sum(
+        not action.option_strings for action in COMMANDS[command]._actions):]))
+
+
 def test_the_completion_is_current() -> None:
     assert read('rpm', 'completion', 'xsisolate') == make_completion(), 'run `make completion`'
 

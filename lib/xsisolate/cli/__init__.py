@@ -2,7 +2,7 @@
 import argparse
 import sys
 from importlib import import_module
-from typing import Dict, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from xsisolate import __version__
 from xsisolate.errors import EXIT_HOST, XsisolateError
@@ -24,6 +24,25 @@ examples:
 
 exit codes: 0 done, 1 the host failed, 2 usage, 3 policy or configuration error, 4 differences found
 '''
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that guesses nothing; those of the commands are made of the same class.
+
+    argparse would take `--re` for `--replace`, which forgets a VM's policy, and leaves words
+    that a command does not know to the parser of the whole, whose usage does not help.
+    """
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(allow_abbrev=False, **more,
+                         formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Tuple[Any, List[str]]:
+        """Parse arguments; any that is left is an error, with the usage of this parser."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            self.error('unrecognized arguments: %s' % ' '.join(left))
+        return found, left
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -53,9 +72,8 @@ def complain(text: str, code: int) -> int:
 def build_parser(wanted: str = '') -> argparse.ArgumentParser:
     """Return the parser of the whole command line; of one command, if that is one."""
     modules = [name for name, commands in MODULES.items() if wanted in commands] or list(MODULES)
-    parser = argparse.ArgumentParser(
-        prog='xsisolate', description='Network isolation for the VMs of a Xen host.',
-        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog='xsisolate', epilog=EXAMPLES,
+                    description='Network isolation for the VMs of a Xen host.')
     parser.add_argument('--version', action='version', version='xsisolate ' + __version__)
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', title='commands')
     commands.required = True

@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
             ('deactivate', False, 'give the hooks of this host back, and remove all our flows')):
         parser = commands.add_parser(
             name, help=text, description=text[0].upper() + text[1:] + '.',
-            epilog=EXAMPLES.format(name), formatter_class=argparse.RawDescriptionHelpFormatter)
+            epilog=EXAMPLES.format(name))
         parser.add_argument('--dry-run', action='store_true',
                             help='change nothing; print what would be done')
         parser.add_argument('--restart-toolstack', action='store_true',

@@ -16,8 +16,7 @@ def add_command(commands: Any, name: str, text: str, description: str, examples:
                 json: str = '') -> argparse.ArgumentParser:
     """Add a command with its help and examples; `json`: what its --json prints."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=description, epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        name, help=text, description=description, epilog=examples)
     if json:
         parser.add_argument('--json', action='store_true', help='print %s as JSON' % json)
     return parser

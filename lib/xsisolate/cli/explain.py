@@ -1,14 +1,15 @@
 """`xsisolate explain`: may SRC reach DST, by which rule, and does the switch agree?"""
 import argparse
-from typing import Any, Iterator
+from typing import Any, Dict, Iterator
 
 from xsisolate.cli.common import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import Progress, paint, printable, say, say_json
-from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE
+from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY, HostError, UsageError
 from xsisolate.look.ends import Asked, find_route
-from xsisolate.look.explain import (Asker, Explanation, Passage, describe, read_hostname,
-                                    walk)
-from xsisolate.look.inventory import read_inventory
+from xsisolate.look.explain import LEAVES, STOPPED, Asker, describe, walk
+from xsisolate.look.inventory import Inventory, read_inventory
+from xsisolate.look.lookup import NotOnHost
+from xsisolate.survey import Dom0
 
 EXAMPLES = '''
 examples:
@@ -19,7 +20,9 @@ examples:
 
 The policies are asked first, then the switch (ofproto/trace, without side effects), both for the
 request and for the answer that would come back. If they do not agree, something else than the
-policies decides about packets: exit code 4. `xsisolate sync --dry-run` shows what is missing.
+policies decides about packets: exit code 4. `xsisolate sync --dry-run` shows what is missing. A VM
+of another host of the pool is looked up through XAPI, and its host is asked. Where the way goes on
+behind a router or on another host, the answer is LEAVES THIS HOST, and towards what.
 '''
 SIDES = {'sends': '%s', 'egress': '%s, egress:', 'receives': '%s', 'ingress': '%s, ingress:'}
 
@@ -44,6 +47,8 @@ def add_parser(commands: Any) -> None:
     for end in ('source', 'target'):
         parser.add_argument('--%s-address' % end, metavar='A', default='', help='which of its '
                             'addresses; needed for an unmanaged VM whose guest does not say')
+    parser.add_argument('--here', action='store_true',
+                        help='ask this host only, never others through XAPI')
     parser.set_defaults(run=run)
 
 
@@ -52,54 +57,99 @@ def run(arguments: argparse.Namespace) -> int:
     asked = Asked(arguments.source, arguments.target, arguments.service, arguments.version,
                   arguments.source_address, arguments.target_address)
     with open_dom0() as dom0, Progress('looking at VIFs') as progress:
-        assert dom0.store is not None
         inventory = read_inventory(dom0, progress.step)
-        found = walk(Asker(inventory), find_route(inventory, dom0.store, asked))
+        inventory.check_known()
+        found = ask(dom0, inventory, asked, arguments.here)
+    found['warnings'] = [str(inventory.broken)] if inventory.broken else []
     if arguments.json:
-        say_json(describe(found))
+        say_json(found)
     else:
         say(*lines(found))
-    return EXIT_DIFFERENT if found.differs else EXIT_DONE
+    return EXIT_POLICY if inventory.broken else EXIT_DIFFERENT if found['differs'] else EXIT_DONE
 
 
-def lines(found: Explanation) -> Iterator[str]:
+def ask(dom0: Dom0, inventory: Inventory, asked: Asked, here: bool) -> Dict[str, Any]:
+    """Return this host's answer, or that of the hosts where the VMs run."""
+    assert dom0.store is not None
+    store = dom0.store
+
+    def ask_here(asked: Asked) -> Dict[str, Any]:
+        return describe(walk(Asker(inventory), find_route(inventory, store, asked)))
+
+    try:
+        return ask_here(asked)
+    except NotOnHost as error:
+        if here:
+            raise
+        from xsisolate.dom0.xapi import connect     # TLS and XML, which few questions need
+        from xsisolate.look.across import Across
+        try:
+            xapi = connect()
+        except HostError as failure:
+            raise UsageError('%s; and XAPI does not say which other host has it: %s'
+                             % (error, failure)) from None
+        with xapi:
+            return Across(xapi, inventory, store, ask_here).explain(asked)
+
+
+def lines(found: Dict[str, Any]) -> Iterator[str]:
     """Yield the answer in words."""
-    verdict, style = ('REACHES', 'good') if found.answered else (
-        'REACHES, but no answer comes back', 'warn')
-    if not found.reaches:
-        verdict, style = 'DOES NOT REACH, stopped on this host (%s) by %s' % (
-            read_hostname(), found.stopped_by), 'bad'
-    if found.differs:
-        verdict, style = '%s by policy, BUT THE SWITCH DOES SOMETHING ELSE' % verdict, 'bad'
-    yield '%s to %s, %s: %s' % (found.source, found.target, found.service, paint(verdict, style))
-    for note in found.notes:
-        yield '  note: ' + printable(note)
-    for passage in found.request:
-        yield from passage_lines(passage, 'request')
-    for passage in found.answer:
-        yield from passage_lines(passage, 'answer')
-    if found.differs:
+    for warning in found['warnings']:
+        yield paint('! ' + printable(warning), 'warn')
+    yield '%s to %s, %s: %s' % (printable(found['source']), printable(found['target']),
+                                found['service'], headline(found))
+    answers = found.get('answers', [found])
+    for answer in answers:
+        if len(answers) > 1 or answer['asked']:
+            yield '  host %s answers:' % printable(answer['host'])
+        for note in answer['notes']:
+            yield '  note: ' + printable(note)
+        for what in ('request', 'answer'):
+            for passage in answer[what]:
+                yield from passage_lines(passage, what)
+    if found['differs']:
         yield paint('!!! POLICY AND SWITCH DIFFER: what the switch does is not what the policies '
                     'say !!!', 'bad')
         yield ('    xsisolate sync --dry-run shows what is missing or too much; a policy in doubt '
                'keeps what it was for its grace')
-    elif all(passage.traced for passage in found.request + found.answer):
+    elif all(passage['switch'] for answer in answers
+             for passage in answer['request'] + answer['answer']):
         yield 'policy and switch agree'
 
 
-def passage_lines(passage: Passage, what: str) -> Iterator[str]:
+def headline(found: Dict[str, Any]) -> str:
+    """Return what is known of the request, and no more."""
+    verdict = found['verdict']
+    if verdict == STOPPED:
+        text, style = 'DOES NOT REACH, stopped on %s (%s) by %s' % (
+            'another host' if found['asked'] else 'this host',
+            printable(found['host']), printable(found['stopped_by'])), 'bad'
+    elif verdict == LEAVES:
+        text, style = 'LEAVES THIS HOST towards %s' % printable(found['towards'] or '?'), 'warn'
+    else:
+        text, style = 'REACHES' + ', if it arrives at the uplink' * found['arrives'], 'good'
+    if verdict != STOPPED and not found['answered']:
+        text, style = text + ', but no answer comes back', 'warn'
+    if found['differs']:
+        text, style = text + ' by policy, BUT THE SWITCH DOES SOMETHING ELSE', 'bad'
+    return paint(text, style)
+
+
+def passage_lines(passage: Dict[str, Any], what: str) -> Iterator[str]:
     """Yield what becomes of one packet on one network."""
-    yield '  %s: %s -> %s on network %s' % (
-        what, passage.source.name, passage.target.name, passage.place.name)
-    for step in passage.steps:
-        mark = paint('yes', 'good') if step.admits else paint('NO ', 'bad')
-        yield '    %s  %s %s' % (mark, SIDES[step.side] % step.who, printable(step.because))
-    if not passage.target.vif and passage.admitted:
+    yield '  %s: %s -> %s on network %s' % (what, *(
+        printable(passage[name]) for name in ('source', 'target', 'network')))
+    for step in passage['steps']:
+        mark = paint('yes', 'good') if step['admits'] else paint('NO ', 'bad')
+        yield '    %s  %s %s' % (mark, SIDES[step['side']] % printable(step['who']),
+                                 printable(step['because']))
+    if passage['leaves']:
         yield '    ->   the rest is up to where it goes: beyond the uplink of bridge %s' % (
-            passage.place.bridge)
-    if passage.traced is None:
-        yield '    switch: not asked: ' + passage.silent
+            passage['bridge'])
+    switch = passage['switch']
+    if switch is None:
+        yield '    switch: not asked: ' + printable(passage['switch_not_asked'])
         return
-    text = 'switch: delivers it' if passage.delivered else (
-        'switch: does not deliver it: ' + passage.traced.end)
-    yield '    ' + (paint('DIFFERS: ' + text, 'bad') if passage.differs else text)
+    text = 'switch: delivers it' if switch['delivered'] else (
+        'switch: does not deliver it: ' + printable(switch['end']))
+    yield '    ' + (paint('DIFFERS: ' + text, 'bad') if passage['differs'] else text)

@@ -11,12 +11,11 @@ from xsisolate.cli.output import (Cell, Progress, cut, paint, printable, say, sa
                                   screen_width, table, width)
 from xsisolate.core.admission import EVERYTHING
 from xsisolate.core.reach import Alike, Services
-from xsisolate.errors import EXIT_DONE, HostError
+from xsisolate.errors import HostError
 from xsisolate.look.explain import read_hostname
-from xsisolate.look.inventory import read_inventory
 from xsisolate.look.matrix import Matrix, NetworkMatrix, describe, read_matrix, title, words
 from xsisolate.look.page import make_page
-from xsisolate.look.status import find_warnings
+from xsisolate.look.status import exit_code, find_warnings, look_twice
 
 EXAMPLES = '''
 examples:
@@ -24,8 +23,9 @@ examples:
   xsisolate matrix --html matrix.html     one page with pictures; needs no network and no script
   xsisolate matrix --json | jq '.networks[].vifs[] | {name, reaches}'
 
-It shows what policies say. `xsisolate explain` also asks the switch, of one pair. An unmanaged VM
-counts by the addresses that its guest reports through the guest tools.
+It shows what policies say. Exit codes: 3 the configuration is broken, 4 the switch does not carry
+it. `xsisolate explain` also asks the switch, of one pair. An unmanaged VM counts by the addresses
+that its guest reports through the guest tools.
 '''
 PIPE_WIDTH = 132        # where stdout is no terminal
 ALL, SOME, NOTHING, SELF = '#', 's', '.', '-'
@@ -48,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     with open_dom0() as dom0, Progress('looking at VIFs') as progress:
         assert dom0.store is not None
-        inventory = read_inventory(dom0, progress.step)
+        inventory = look_twice(dom0, progress.step)
+        inventory.check_known()
         matrix = read_matrix(inventory, dom0.store, find_warnings(inventory), progress.step)
     if arguments.html:
         write_page(arguments.html, make_page(matrix, read_hostname()))
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         say_json(describe(matrix))
     elif not arguments.html:
         say(*lines(matrix))
-    return EXIT_DONE
+    return exit_code(inventory)
 
 
 def write_page(path: str, page: str) -> None:

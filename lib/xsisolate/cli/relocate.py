@@ -27,8 +27,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         'relocate', help='move XAPI\'s own locking of VIFs into vm-data', epilog=EXAMPLES + NOTE,
-        description='Move locking_mode, ipv4_allowed and ipv6_allowed into vm-data, sealed.',
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description='Move locking_mode, ipv4_allowed and ipv6_allowed into vm-data, sealed.')
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument('vm', metavar='VM[/DEVID]', nargs='?',
                        help='uuid or name of a VM; with /DEVID one of its VIFs')

@@ -25,15 +25,14 @@ def add_parser(commands: Any) -> None:
         'hold', help='have Open vSwitch forward nothing after its next start, until `release`',
         description='Set other_config:flow-restore-wait: an ovs-vswitchd that starts forwards '
         'nothing while it is set; one that runs does not care. Works with and without a running '
-        'ovsdb-server.', epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+        'ovsdb-server.', epilog=EXAMPLES)
     parser.set_defaults(run=run_hold)
     parser = commands.add_parser(
         'release', help='program every bridge, then have Open vSwitch forward',
         description='Reconcile every bridge as `sync` does, without waiting for VIFs in doubt, and '
         'then take other_config:flow-restore-wait away. The VIFs of a bridge that cannot be '
         'programmed are closed: nothing passes from or to them until `sync`, the daemon or a hook '
-        'has programmed it.', epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        'has programmed it.', epilog=EXAMPLES)
     parser.set_defaults(run=run_release)
 
 

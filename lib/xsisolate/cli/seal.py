@@ -28,8 +28,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         'seal', help='seal a VM\'s policy, or check its seal', epilog=EXAMPLES + NOTE,
         description='Compute, check or write the fingerprint that VIF.other_config:%s must carry '
-        'for the policy in vm-data to count.' % SEAL_KEY,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        'for the policy in vm-data to count.' % SEAL_KEY)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument('vm', metavar='VM[/DEVID]', nargs='?',
                        help='uuid or name of a VM; with /DEVID one of its VIFs')

@@ -36,15 +36,14 @@ examples:
 def add_parser(commands: Any) -> None:
     """Add both commands to the command line."""
     from xsisolate.cli.connection import NOTE, add_options
-    both = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
     setting = commands.add_parser(
         'set', help='write a VM\'s policy and its seal, and have its host apply it',
         epilog=EXAMPLES + NOTE, description='Write policy and seal of a VM\'s VIFs through XAPI, '
-        'have the host where it runs apply them, and look whether it has.', **both)
+        'have the host where it runs apply them, and look whether it has.')
     removing = commands.add_parser(
         'unset', help='take a VM\'s policy away, or some of its keys',
         epilog=UNSET_EXAMPLES + NOTE, description='Take keys out of a VM\'s policy, or all of it '
-        'with its seal.', **both)
+        'with its seal.')
     for parser in (setting, removing):
         parser.add_argument('vm', metavar='VM[/DEVID]',
                             help='uuid or name of a VM; with /DEVID one of its VIFs')

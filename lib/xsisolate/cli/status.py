@@ -9,7 +9,6 @@ from xsisolate.core.address import contains, format_prefix
 from xsisolate.core.flows.party import LINK_LOCAL
 from xsisolate.core.model import Mode
 from xsisolate.core.seal import format_peer
-from xsisolate.errors import EXIT_DONE
 from xsisolate.look.inventory import VifView
 from xsisolate.look.status import Status, describe, read_status
 
@@ -22,6 +21,8 @@ examples:
 
 SPOOFED and ISOLATED count packets dropped since the VIF's flows are there: sent under another's
 address, and not admitted by a policy. SEAL says how vm-data and VIF.other_config go together.
+FLOWS with ! are not what the VIF needs. Exit codes: 4 for that, 3 the configuration is broken,
+1 flows cannot be read.
 '''
 TITLES = ('VIF', 'VM', 'BRIDGE', 'MODE', 'GROUPS', 'ADDRESSES', 'SEAL', 'FLOWS', 'SPOOFED',
           'ISOLATED')
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         status = read_status(dom0, arguments.vm, progress.step)
     if arguments.json:
         say_json(describe(status))
-        return EXIT_DONE
+        return status.code
     warn(status)
     if arguments.vm:
         for view in status.vifs:
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(*errors(status.vifs))
     else:
         say('no VIF on this host')
-    return EXIT_DONE
+    return status.code
 
 
 def warn(status: Status) -> None:
@@ -65,10 +66,11 @@ def warn(status: Status) -> None:
     for warning in status.warnings:
         say(paint('! ' + printable(warning), 'warn'))
     if status.pool:
-        age = status.pool.age()
+        age, error = status.pool.age(), printable(status.pool.error)
         say('groups of the pool: %s%s' % (
-            'never read' if age is None else 'as of %.0f s ago' % age,
-            ': XAPI is away: ' + printable(status.pool.error) if status.pool.error else ''))
+            'never read' if age is None else 'as of %.0f s ago' % age, '' if not error else
+            ': not kept up to date: ' + error if status.pool.connected else
+            ': XAPI is away: ' + error))
 
 
 def row(view: VifView) -> List[Any]:
@@ -77,7 +79,8 @@ def row(view: VifView) -> List[Any]:
     return [view.name, printable(view.vm_name) or view.vif.vm_uuid or '-', view.network or '-',
             Cell(policy.mode.word, MODE_STYLES.get(policy.mode, '')),
             ','.join(sorted(policy.groups)) or '-', ' '.join(addresses(view)) or '-',
-            Cell(view.seal, SEAL_STYLES.get(view.seal, 'bad')), view.flows,
+            Cell(view.seal, SEAL_STYLES.get(view.seal, 'bad')),
+            view.flows if view.carried else Cell('%d!' % view.flows, 'bad'),
             view.drops.spoofed if view.drops else 0, view.drops.isolated if view.drops else 0]
 
 
@@ -113,9 +116,11 @@ def in_full(view: VifView) -> Iterator[str]:
             ('netdevs', ' '.join('%s (port %d)' % port for port in vif.ports)),
             ('mode', policy.mode.word), ('XAPI locking', vif.locking.mode.word),
             ('groups', ' '.join(sorted(policy.groups))),
-            ('allow', ' '.join(sorted(map(format_peer, policy.allow)))),
+            ('allow', ' '.join(sorted(map(format_peer, policy.allow))) if view.certain else
+             'not known: the switch keeps what it was'),
             ('addresses', ' '.join(format_prefix(own) for own in sorted(policy.addresses))),
-            ('seal', view.seal), ('flows', str(view.flows)),
+            ('seal', view.seal), ('flows', str(view.flows) + (
+                '' if view.carried else ', not those that it needs: xsisolate sync')),
             ('dropped', '%d as spoofed, %d as isolated' % drops if drops else ''),
             ('error', printable(view.error) + doubt(view) if view.error else '')):
         if text:

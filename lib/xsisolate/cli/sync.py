@@ -28,8 +28,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         'sync', help='reconcile the flows of every VIF on this host', epilog=EXAMPLES,
         description='Make every bridge of this host carry the flows that its VIFs need and no '
-        'others of ours, from xenstore, VIF metadata, configuration and group files.',
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        'others of ours, from xenstore, VIF metadata, configuration and group files.')
     parser.add_argument('--bridge', metavar='B', default='',
                         help='only the bridge that carries this network')
     parser.add_argument('--dry-run', action='store_true',

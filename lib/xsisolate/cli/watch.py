@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         'watch', help='keep the flows of this host as they should be, until stopped',
-        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXAMPLES,
         description='Follow Open vSwitch, vm-data, the configuration and the group files, and '
         'reconcile what has changed; put all flows back when ovs-vswitchd has restarted.')
     parser.set_defaults(run=run)

@@ -38,6 +38,8 @@ class End(NamedTuple):
     vif: Optional[Vif] = None   # of this host
     gateway: bool = False       # its MAC address is a gateway's
     elsewhere: str = ''         # the group whose member it is on another host
+    beyond: str = ''            # where beyond the uplink it is, and by whose word
+    lost: str = ''              # why nothing gets to it, whoever admits it
 
 
 class Step(NamedTuple):
@@ -75,6 +77,8 @@ def _steps(place: Place, source: End, target: End, talk: Talk) -> Iterator[Step]
     if why or source.vif:           # what comes from beyond the uplink has been asked there
         yield _step(SENDS, source, why, 'sends as itself' if is_managed(source.vif)
                     else 'is unmanaged: it may send what it likes')
+    if target.lost:
+        yield _step(RECEIVES, target, target.lost, '')
     if target.vif:
         closed = _mode(target.vif) > Mode.ISOLATED
         yield _step(RECEIVES, target, _closed(target.vif) if closed else '', {

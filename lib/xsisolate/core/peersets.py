@@ -13,7 +13,7 @@ from xsisolate.core.model import EffectivePolicy, Group, Peer, Prefix
 from xsisolate.core.vif import Surroundings
 from xsisolate.hints import Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
 
-GROUP, SPREAD = 'group ', 'spread '
+GROUP, SPREAD, ALLOW = 'group ', 'spread ', 'allow '
 
 Items = Dict[Key, Item]
 
@@ -46,9 +46,15 @@ def find_groups(items: Mapping[Key, Item], ids: Iterable[int]) -> List[str]:
     return [items[key].name[len(GROUP):] for key in keys if key in items]
 
 
-def _allow_name(allow: Iterable[Peer]) -> str:
+def allow_name(allow: Iterable[Peer]) -> str:
+    """Return the name of an allow list's item."""
     text = '\n'.join(sorted(repr(tuple(peer)) for peer in allow))
-    return 'allow %s' % sha256(text.encode()).hexdigest()
+    return ALLOW + sha256(text.encode()).hexdigest()
+
+
+def is_allow_list(name: str) -> bool:
+    """Tell whether an item of this name is an allow list."""
+    return name.startswith(ALLOW)
 
 
 def add_peers(items: Items, policy: EffectivePolicy, around: Surroundings) -> Dict[str, Key]:
@@ -58,7 +64,7 @@ def add_peers(items: Items, policy: EffectivePolicy, around: Surroundings) -> Di
         asked[group_name(group)] = key = _find(items, group_name(group))
         items[spread_key(key)] = Item(spread_key(key), SPREAD + group)
     if policy.allow:
-        name = _allow_name(policy.allow)
+        name = allow_name(policy.allow)
         asked[name] = key = _find(items, name)
         items[key] = make_item(key, name, allow_flows(key.id, policy.allow))
     return asked

@@ -18,7 +18,7 @@ def read_networks() -> Optional[Tuple[PoolNetwork, ...]]:
     The file is {"version": 1, "networks": [[uuid, bridge, name-label], ...]}; anything else
     is a ConfigError.
     """
-    path = _path()
+    path = networks_file()
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
@@ -38,7 +38,7 @@ def write_networks(networks: Iterable[PoolNetwork]) -> bool:
     from xsisolate.dom0.textfile import put_file        # whoever only reads does without it
     text = '{"version": %d, "networks": [\n%s\n]}\n' % (
         VERSION, ',\n'.join(json.dumps(network) for network in sorted(networks)))
-    return put_file(_path(), text)
+    return put_file(networks_file(), text)
 
 
 def may_be_bridge(name: str) -> bool:
@@ -53,5 +53,6 @@ def _network(uuid: str, bridge: str, label: str) -> PoolNetwork:
     return PoolNetwork(uuid, bridge, label)
 
 
-def _path() -> str:
+def networks_file() -> str:
+    """Return where the networks are written."""
     return os.environ.get('XSISOLATE_ROOT', '') + FILE

@@ -19,8 +19,10 @@ REAP_S = 1.0            # how long a killed program may take to be gone
 class CommandFailed(HostError):
     """A program could not be started, said no, or took too long."""
 
-    def __init__(self, argv: Sequence[str], why: str, code: Optional[int] = None) -> None:
+    def __init__(self, argv: Sequence[str], why: str, code: Optional[int] = None,
+                 stdout: str = '') -> None:
         self.why, self.code = why, code     # without the command; None: it did not end by itself
+        self.stdout = stdout
         super().__init__('%s: %s' % (_one_line(' '.join(argv), COMMAND_SHOWN),
                                      _one_line(why, COMPLAINT_SHOWN)))
 
@@ -34,7 +36,9 @@ def run(argv: Sequence[str], *, stdin: str = '', timeout: float = 10.0,
                                  stderr=subprocess.PIPE, env=environment(),
                                  start_new_session=True, encoding='utf-8', errors='replace')
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise CommandFailed(argv, 'cannot start: %s' % error) from error
+        # the message has the path already, twice is no better
+        raise CommandFailed(argv, 'cannot start: %s' % (
+            getattr(error, 'strerror', None) or error)) from error
     try:
         stdout, stderr = child.communicate(stdin, timeout=timeout)
     except BaseException as error:
@@ -44,7 +48,7 @@ def run(argv: Sequence[str], *, stdin: str = '', timeout: float = 10.0,
         raise
     if child.returncode not in fine:
         raise CommandFailed(argv, _status(child.returncode) + (stderr.strip() or stdout.strip()),
-                            child.returncode)
+                            child.returncode, stdout)
     return stdout
 
 

@@ -1,6 +1,6 @@
 """xsisolate.yaml, offline: every mistake in it, and what is legal but probably not meant."""
 import re
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import AbstractSet, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.core.address import contains, format_prefix, quoted
 from xsisolate.core.labels import resolve_labels
@@ -44,18 +44,20 @@ def check_text(text: str, name: str,
         tree = yamltree.read_tree(text, name)
     except yamltree.EntryError as error:
         return Checked((_remark(error, name),), ())
+    homes, damaged = _find_homes(tree.node), set()
     while len(errors) < ERRORS_MAX:
         try:
             config = schema.parse_tree(tree)
         except yamltree.EntryError as error:
             errors.append(_remark(error, name))
+            damaged.add(homes.get(id(error.node), ()))
             if not _prune(tree.node, error.node):
                 break           # without what is wrong there is nothing left to look at
             continue
         lines = _find_lines(tree)
         errors += _label_errors(config, lines, pool)
         return Checked(tuple(sorted(errors)), tuple(sorted(_warnings(
-            config, lines, pool is None))))
+            _without(config, damaged), lines, pool is None))))
     return Checked(tuple(sorted(errors)), ())
 
 
@@ -98,6 +100,39 @@ def _nodes(node: Any) -> Iterator[Any]:
         yield node
         for child in node.value:
             yield from _nodes(child)
+
+
+def _find_homes(root: Any) -> Dict[int, Tuple[str, ...]]:
+    """Return of every node, key or value, which network or group it is in."""
+    homes: Dict[int, Tuple[str, ...]] = {}
+
+    def visit(node: Any, home: Tuple[str, ...]) -> None:
+        import yaml
+        homes[id(node)] = home
+        for key, child in node.value if isinstance(node, yaml.MappingNode) else ():
+            inner = home if len(home) == 2 else home + (key.value.lower(),)
+            homes[id(key)] = inner
+            visit(child, inner)
+        for child in node.value if isinstance(node, yaml.SequenceNode) else ():
+            visit(child, home)
+
+    visit(root, ())
+    return homes
+
+
+def _without(config: Config, damaged: AbstractSet[Tuple[str, ...]]) -> Config:
+    """Return a configuration without the networks and groups that have a mistake.
+
+    What is left of these means something else: a list that is empty now, a gateway whose wrong
+    MAC address was taken out.
+    """
+    groups = {name: group for name, group in config.groups.items()
+              if ('groups', name) not in damaged}
+    return config._replace(
+        networks={name: network for name, network in config.networks.items()
+                  if ('networks', name.lower()) not in damaged},
+        groups={name: group._replace(reach=frozenset(
+            other for other in group.reach if other in groups)) for name, group in groups.items()})
 
 
 def _find_lines(tree: Any) -> Dict[str, int]:

@@ -11,13 +11,15 @@ from xsisolate.dom0.networks import read_networks
 from xsisolate.dom0.ovsdb import Ovsdb
 from xsisolate.dom0.poolstate import read_state
 from xsisolate.dom0.xenstore import Xenstore
-from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, HostError
+from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, ConfigError,
+                              HostError)
 from xsisolate.gather import read_configuration
 from xsisolate.look.check import check_text
 from xsisolate.look.finding import PROBLEM, Finding, ok, problem, warning
-from xsisolate.look.inventory import Inventory, read_inventory
+from xsisolate.look.inventory import Inventory
 from xsisolate.look.lookup import label
-from xsisolate.look.switch import (examine_bridges, examine_drift, examine_records,
+from xsisolate.look.status import look_twice
+from xsisolate.look.switch import (MEND_FIRST, examine_bridges, examine_drift, examine_records,
                                    examine_version)
 from xsisolate.look.toolstack import examine_ha, examine_keys, examine_units, examine_xenopsd
 from xsisolate.survey import Dom0
@@ -42,7 +44,8 @@ def examine(step: Step = lambda name: None) -> Iterator[Finding]:
 
 
 def _examine_vifs(dom0: Dom0, step: Step) -> Iterator[Finding]:
-    inventory = read_inventory(dom0, step)
+    inventory = look_twice(dom0, step)
+    dom0 = dom0._replace(configuration=inventory.configuration)
     yield from examine_bridges(dom0, inventory)
     yield from examine_records(inventory)
     yield from examine_keys(dom0, inventory)
@@ -84,9 +87,9 @@ def examine_configuration() -> Iterator[Finding]:
     if not os.path.exists(path):
         yield ok('configuration', 'there is no %s: the defaults apply' % path)
     elif configuration.error:
-        yield problem('configuration', configuration.error, 'a valid file', 'correct it (xsisolate '
-                      'check shows every mistake): until then VIFs that are plugged are '
-                      'quarantined', EXIT_POLICY)
+        yield problem('configuration', configuration.error, 'a valid file', 'correct %s (xsisolate '
+                      'check shows every mistake), then xsisolate sync: until then VIFs that are '
+                      'plugged or refreshed are quarantined' % _find_mistake(path), EXIT_POLICY)
     else:
         checked = check_text(read_config_text(path), path, read_networks())
         said = [remark for remark in checked.warnings if 'unsealed: accept' not in remark.text]
@@ -100,6 +103,16 @@ def examine_configuration() -> Iterator[Finding]:
                       'the line, unless all guests are trusted')
     else:
         yield ok('seals', 'unsealed: quarantine: only sealed policies count')
+
+
+def _find_mistake(path: str) -> str:
+    """Return where in the configuration the first mistake is."""
+    try:
+        errors = check_text(read_config_text(path), path, read_networks()).errors
+    except ConfigError:
+        errors = ()
+    lines = [error.line for error in errors if error.line]
+    return 'line %d of %s' % (lines[0], path) if lines else path
 
 
 def _examine_owner(path: str) -> Iterator[Finding]:
@@ -125,8 +138,8 @@ def examine_policies(inventory: Inventory) -> Iterator[Finding]:
                           EXIT_POLICY)
         elif view.error:
             found = True
-            yield warning('VIF', '%s: %s' % (label(view), view.error), 'no error',
-                          'xsisolate sync')
+            yield warning('VIF', '%s: %s' % (label(view), view.error), 'no error', 'xsisolate sync'
+                          if not inventory.broken else MEND_FIRST)
         elif view.vif.policy.mode is Mode.ISOLATED and not view.vif.policy.addresses:
             found = True
             yield warning('VIF', '%s is isolated and has no address' % label(view),
@@ -146,7 +159,8 @@ def examine_pool() -> Iterator[Finding]:
     text = 'groups of the pool as of %s' % ('never' if age is None else '%.0f s ago' % age)
     if age is None or age > OLD_S or state.error:
         yield warning('pool', text + (': ' + state.error if state.error else ''),
-                      'confirmed by XAPI', 'see why XAPI is away; groups stay as they were')
+                      'confirmed by XAPI', '%s; groups stay as they were' % (
+                          'mend that' if state.connected else 'see why XAPI is away'))
     else:
         yield ok('pool', text)
 

@@ -3,8 +3,9 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.core.address import contains, format_prefix, quoted
 from xsisolate.core.admission import Talk
-from xsisolate.core.model import Mode, Prefix
-from xsisolate.core.passage import End, Place, find_owners
+from xsisolate.core.model import Gateway, Mode, Prefix
+from xsisolate.core.passage import End, Place, find_owners, is_managed
+from xsisolate.core.vif import Vif
 from xsisolate.core.vmdata import parse_service
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, PolicyError, UsageError
@@ -16,6 +17,7 @@ CLIENT_PORT = 40000
 # Stands for a machine whose MAC address nobody has told us; and for an address likewise.
 UNKNOWN_MAC = '02:00:00:00:ff:fe'
 STAND_INS = {4: Prefix(4, 0xc0000201, 32), 6: Prefix(6, 0x20010db8 << 96 | 1, 128)}
+FILE = 'xsisolate.yaml'
 VERSIONS = {'icmp': 4, 'icmp6': 6}
 
 
@@ -91,7 +93,7 @@ class RouteFinder:
 
     def _tell_sharers(self, text: str, views: Sequence[VifView]) -> None:
         """Note that an address moves between VIFs: only one of them is asked about."""
-        if len(views) > 1 and _is_address(text):
+        if len(views) > 1 and is_address(text):
             self._notes.append('%s is shared by %s' % (text, ', '.join(map(label, views))))
 
     def _first(self, text: str, views: Sequence[VifView],
@@ -101,7 +103,7 @@ class RouteFinder:
         Addresses may be in use once per network: one inside the other end's network is
         nobody's on another, and one of several networks must be said more clearly.
         """
-        if not views or not _is_address(text):
+        if not views or not is_address(text):
             return views[0] if views else None
         address = parse_single(text)
         if others and any(contains(net, address) for net in self._places[
@@ -133,7 +135,7 @@ class RouteFinder:
         wanted = {number for number in (version, asked.version) if number}
         for text, address in ((asked.source, asked.source_address),
                               (asked.target, asked.target_address)):
-            single = address or (text if _is_address(text) else '')
+            single = address or (text if is_address(text) else '')
             if single:
                 wanted.add(parse_single(single).version)
         if len(wanted) > 1:
@@ -146,7 +148,7 @@ class RouteFinder:
             for view in (source, target))), 4)
 
     def _address(self, view: Optional[VifView], text: str, given: str, version: int) -> Prefix:
-        if given or _is_address(text):
+        if given or is_address(text):
             return parse_single(given or text)
         assert view is not None
         found = own_address(view, version, self._store)
@@ -191,22 +193,52 @@ class RouteFinder:
 
     def _end(self, place: Place, view: Optional[VifView], address: Prefix) -> End:
         if view is not None:
-            return End(label(view), address, view.vif.mac, view.vif)
+            return End(label(view), address, view.vif.mac, view.vif,
+                       lost=_why_no_gateway(place, view.vif, address))
         name = format_prefix(address)
         owners = find_owners(place, address)
         if owners:
-            return End(owners[0][0], address, owners[0][1].mac, owners[0][1])
-        gateways = [gateway for gateway in place.facts.gateways
-                    if address in (gateway.ipv4, gateway.ipv6)]
-        if gateways:
-            return End(name + ' (a gateway)', address, gateways[0].mac or UNKNOWN_MAC,
-                       gateway=bool(gateways[0].mac))
-        for group, members in sorted(place.members.items()):
-            for member in members:
-                if address in member.addresses:
-                    return End('%s (group %s, on another host)' % (name, group), address,
-                               member.mac, elsewhere=group)
-        return self._unknown_end(place, address, name)
+            owner = owners[0][1]
+            return End(owners[0][0], address, owner.mac, owner,
+                       lost=_why_no_gateway(place, owner, address))
+        gateway = next((gateway for gateway in place.facts.gateways
+                        if address in (gateway.ipv4, gateway.ipv6)), None)
+        if gateway:
+            return self._gateway_end(place, address, name + ' (a gateway)', gateway,
+                                     'the gateway %s, as %s says' % (name, FILE))
+        return self._remote_end(place, address, name) or self._unknown_end(place, address, name)
+
+    def _gateway_end(self, place: Place, address: Prefix, name: str, gateway: Gateway,
+                     beyond: str) -> End:
+        """Return a gateway, or an end behind it; it may be a VM of this host by mistake."""
+        for _, vif in place.vifs:
+            lost = _why_no_gateway(place, vif, *self._addresses_of(vif))
+            if lost and (gateway.mac == vif.mac or not gateway.mac):
+                return End(name, address, vif.mac, vif, gateway=True, lost='the gateway is %s: %s'
+                           % (label(self._views[vif.number]), lost))
+        return End(name, address, gateway.mac or UNKNOWN_MAC, gateway=bool(gateway.mac),
+                   beyond=beyond)
+
+    def _addresses_of(self, vif: Vif) -> List[Prefix]:
+        """Return a VIF's own addresses, of an unmanaged one those that its guest tells."""
+        if is_managed(vif):
+            return sorted(vif.policy.addresses)
+        return said_addresses(self._views[vif.number], self._store)
+
+    def _remote_end(self, place: Place, address: Prefix, name: str) -> Optional[End]:
+        """Return a member of a group on another host; several may take turns in an address."""
+        found = [(group, member) for group, members in sorted(place.members.items())
+                 for member in members if address in member.addresses]
+        if not found:
+            return None
+        group, member = found[0]
+        macs = sorted({member.mac for _, member in found})
+        where = 'the host of %s' % macs[0] if len(macs) == 1 else (
+            'the host of one of %s, who share it: which one has it now is not known here'
+            % ' '.join(macs))
+        return End('%s (group %s, on another host)' % (name, group), address, member.mac,
+                   elsewhere=group, beyond='%s, as XAPI told of group %s; what that host admits is '
+                   'up to its own rules' % (where, group))
 
     def _unknown_end(self, place: Place, address: Prefix, name: str) -> End:
         """Return an end of which only the address is known."""
@@ -215,16 +247,40 @@ class RouteFinder:
             if vif.policy.mode is Mode.UNLOCKED and address in said_addresses(view, self._store):
                 self._notes.append('%s is %s, as its guest says; nobody checks that'
                                    % (name, label(view)))
-                return End(label(view), address, vif.mac, vif)
-        inside = any(contains(net, address) for net in place.facts.subnets)
+                return End(label(view), address, vif.mac, vif,
+                           lost=_why_no_gateway(place, vif, address))
+        if any(contains(net, address) for net in place.facts.subnets):
+            return End(name, address, UNKNOWN_MAC,
+                       beyond='whoever has it: no VIF of this host is known to')
         routers = [gateway for gateway in place.facts.gateways
-                   if (gateway.ipv4 if address.version == 4 else gateway.ipv6) and not inside]
-        if routers and routers[0].mac:
-            return End(name + ' (through a gateway)', address, routers[0].mac, gateway=True)
-        return End(name, address, UNKNOWN_MAC)
+                   if (gateway.ipv4 if address.version == 4 else gateway.ipv6)]
+        if not routers:
+            return End(name, address, UNKNOWN_MAC, beyond='whichever router its guest uses: %s '
+                       'names none' % FILE)
+        router = routers[0].ipv4 if address.version == 4 else routers[0].ipv6
+        assert router
+        beyond = ('the gateway %s%s, assumed from %s: which router its guest uses is not known here'
+                  % (format_prefix(router), ' or another' * (len(routers) > 1), FILE))
+        return self._gateway_end(place, address, name + ' (through a gateway)' * bool(
+            routers[0].mac), routers[0], beyond)
 
 
-def _is_address(text: str) -> bool:
+def _why_no_gateway(place: Place, vif: Vif, *addresses: Prefix) -> str:
+    """Return why a VIF cannot be found, though it exists: it is what a gateway must be."""
+    for gateway in place.facts.gateways:
+        taken = [format_prefix(address) for address in addresses
+                 if address in (gateway.ipv4, gateway.ipv6)]
+        if gateway.mac == vif.mac:
+            taken.insert(0, vif.mac)
+        if taken:
+            return ('%s is a gateway\'s in %s, and what is for a gateway goes out of the uplink. A '
+                    'router that is a VM of this host is an ordinary peer: take it out of '
+                    'networks.%s.gateways' % (taken[0], FILE, place.name))
+    return ''
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is a single address."""
     try:
         return bool(parse_single(text))
     except PolicyError:

@@ -10,6 +10,9 @@ from xsisolate.look.ends import Asked, Hop, Route, find_route
 from xsisolate.look.inventory import Inventory, read_inventory
 from xsisolate.survey import Dom0
 
+REACHES, LEAVES, STOPPED = 'reaches', 'leaves', 'stopped'
+KNOWN = {REACHES: True, LEAVES: None, STOPPED: False}
+
 
 class Passage(NamedTuple):
     """One packet on one network: what the policies say, and what the switch says."""
@@ -46,9 +49,32 @@ class Explanation(NamedTuple):
     notes: Tuple[str, ...]
 
     @property
-    def reaches(self) -> bool:
-        """Tell whether policies let the request through."""
+    def passes(self) -> bool:
+        """Tell whether policies let the request through, as far as this host is asked."""
         return all(passage.admitted for passage in self.request)
+
+    @property
+    def verdict(self) -> str:
+        """What this host knows: a request that leaves it may arrive, or may not."""
+        if not self.passes:
+            return STOPPED
+        here = len(self.request) == 1 and self.request[0].target.vif
+        return REACHES if here else LEAVES
+
+    @property
+    def towards(self) -> str:
+        """Where a request goes that leaves this host, and by whose word."""
+        if self.verdict != LEAVES:
+            return ''
+        first, last = self.request[0], self.request[-1]
+        return first.target.beyond + (
+            ', and comes back to %s if that routes it to network %s' % (
+                last.target.name, last.place.name) if last is not first else '')
+
+    @property
+    def arrives(self) -> bool:
+        """Tell whether the request begins beyond the uplink: whether it gets here is not known."""
+        return self.request[0].source.vif is None
 
     @property
     def answered(self) -> bool:
@@ -114,6 +140,8 @@ class Asker:
     def _ask_switch(self, passage: Passage, asked: bool) -> Passage:
         view = self._inventory.bridges[passage.place.bridge]
         uplinks = view.around.topology.uplinks
+        if passage.target.lost:
+            return passage._replace(silent='nothing finds the way to %s' % passage.target.name)
         if not uplinks and not (passage.source.vif and passage.target.vif):
             return passage._replace(silent='bridge %s has no uplink by which the packet could '
                                     'come or go' % passage.place.bridge)
@@ -152,10 +180,12 @@ def read_hostname() -> str:
 
 
 def describe(explanation: Explanation) -> Dict[str, Any]:
-    """Return an explanation as JSON has it."""
+    """Return an explanation as JSON has it; `reaches` is null where this host cannot know."""
     return {'source': explanation.source, 'target': explanation.target,
-            'service': explanation.service, 'reaches': explanation.reaches,
-            'host': read_hostname(), 'stopped_by': explanation.stopped_by or None,
+            'service': explanation.service, 'verdict': explanation.verdict,
+            'reaches': KNOWN[explanation.verdict], 'towards': explanation.towards or None,
+            'arrives': explanation.arrives,
+            'host': read_hostname(), 'asked': False, 'stopped_by': explanation.stopped_by or None,
             'answered': explanation.answered, 'differs': explanation.differs,
             'notes': list(explanation.notes),
             'request': [_describe(passage) for passage in explanation.request],
@@ -167,6 +197,7 @@ def _describe(passage: Passage) -> Dict[str, Any]:
     return {'network': passage.place.name, 'bridge': passage.place.bridge,
             'source': passage.source.name, 'target': passage.target.name,
             'admitted': passage.admitted, 'differs': passage.differs,
+            'leaves': passage.admitted and not passage.target.vif,
             'steps': [{'side': step.side, 'who': step.who, 'admits': step.admits,
                        'because': step.because} for step in passage.steps],
             'switch': None if traced is None else {

@@ -1,20 +1,28 @@
 """Every VIF of this host, with what Dom0 knows of it and what its bridge carries for it."""
-from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
+import os
+from collections import Counter
+from time import localtime, strftime
+from typing import (AbstractSet, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional,
+                    Tuple)
 
+from xsisolate.config import config_file
+from xsisolate.core.carried import Carried, recorded_policy
 from xsisolate.core.cookie import HEADER
+from xsisolate.core.flow import Flow
 from xsisolate.core.grace import keeps_policy
 from xsisolate.core.items import Registry, parse_registry
-from xsisolate.core.model import Mode
+from xsisolate.core.model import Config, Mode
 from xsisolate.core.plan import plan_bridge, port_key
 from xsisolate.core.policy import quarantine
 from xsisolate.core.seal import SEAL_KEY, judge
 from xsisolate.core.vif import Surroundings, Vif, VifPort
 from xsisolate.counters import Drops, read_counters
 from xsisolate.dom0 import openflow
+from xsisolate.dom0.networks import networks_file
 from xsisolate.dom0.ovsdb import Bridge
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import ConfigError, HostError, PolicyError, UnknownVif
-from xsisolate.gather import Configuration, VifFacts, read_policy
+from xsisolate.gather import Configuration, VifFacts, read_last_configuration, read_policy
 from xsisolate.program import ERROR_KEY
 from xsisolate.settings import speaks_ours, why_open
 from xsisolate.survey import (Dom0, Survey, find_vifs, read_facts, surroundings, survey_of,
@@ -40,6 +48,8 @@ class VifView(NamedTuple):
     flows: int = 0
     drops: Optional[Drops] = None       # None: nobody counts for it
     doubt: bool = False         # it keeps what it ran on, for a moment
+    carried: bool = True        # its bridge has the flows that it needs, or that it keeps
+    certain: bool = True        # all of the policy that it keeps is known
 
     @property
     def name(self) -> str:
@@ -56,6 +66,20 @@ class BridgeView(NamedTuple):
     registry: Registry
     exposed: str                # why it may forward what flows forbid
     error: str = ''             # why its flows cannot be read
+    stale: bool = False         # it does not carry what its VIFs need, or more than that
+
+
+class Broken(NamedTuple):
+    """A configuration that is no configuration, while VIFs keep what they had before."""
+
+    error: str
+    since: str                  # local time
+    known: bool                 # what it was before is
+
+    def __str__(self) -> str:
+        return ('%s. Since %s what is plugged or refreshed is quarantined; other VIFs keep what '
+                'they had, which is what is shown%s' % (self.error, self.since, '' if self.known
+                else ', as far as the switch tells it'))
 
 
 class Inventory(NamedTuple):
@@ -63,21 +87,60 @@ class Inventory(NamedTuple):
 
     vifs: Tuple[VifView, ...]
     bridges: Mapping[str, BridgeView]
-    configuration: Configuration
+    configuration: Configuration        # if it is broken, what it was when it last was not
+    broken: Optional[Broken] = None
+
+    @property
+    def lacking(self) -> Tuple[VifView, ...]:
+        """The VIFs whose bridges do not carry what they need."""
+        return tuple(view for view in self.vifs if not view.carried)
+
+    @property
+    def is_carried(self) -> bool:
+        """Tell whether bridges carry what their VIFs need."""
+        return not self.lacking and not any(view.stale for view in self.bridges.values())
+
+    def meet(self, later: 'Inventory') -> 'Inventory':
+        """Return a later look; what bridges lack in it they lacked in this one as well."""
+        lacking = {view.vif.number for view in self.lacking}
+        return later._replace(
+            vifs=tuple(view._replace(carried=view.carried or view.vif.number not in lacking)
+                       for view in later.vifs),
+            bridges={name: view._replace(stale=view.stale and name in self.bridges
+                                         and self.bridges[name].stale)
+                     for name, view in later.bridges.items()})
+
+    def check_known(self) -> None:
+        """Raise ConfigError if nobody can tell what VIFs may say to each other."""
+        if self.broken and not self.broken.known:
+            raise ConfigError('%s. What it was before is not known, so nor is what VIFs may say to '
+                              'each other: mend it' % self.broken.error)
 
 
 def read_inventory(dom0: Dom0, step: Step = lambda name: None) -> Inventory:
     """Return this host's VIFs: those on Open vSwitch's bridges, and those that should be."""
-    assert dom0.store is not None
+    broken = None
+    if dom0.configuration.error:
+        last = read_last_configuration()
+        broken = Broken(dom0.configuration.error, _read_time(), last is not None)
+        dom0 = dom0._replace(configuration=last or Configuration(Config()))
     bridges: Dict[str, BridgeView] = {}
     views: Dict[Number, VifView] = {}
     for bridge in dom0.ovsdb.read_bridges():
-        bridges[bridge.name], found = _read_bridge(dom0, bridge, step)
+        bridges[bridge.name], found = _read_bridge(dom0, bridge, broken, step)
         views.update((view.vif.number, view) for view in found)
+    assert dom0.store is not None
     for number in sorted(_plugged(dom0.store) - views.keys()):
         views[number] = _homeless(dom0, *number)
     return Inventory(tuple(views[number] for number in sorted(views)), bridges,
-                     dom0.configuration)
+                     dom0.configuration, broken)
+
+
+def _read_time() -> str:
+    """Return when what the configuration comes to has last changed."""
+    times = [os.stat(path).st_mtime for path in (config_file(), networks_file())
+             if os.path.exists(path)]
+    return strftime('%Y-%m-%d %H:%M:%S', localtime(max(times, default=0)))
 
 
 def _plugged(store: Xenstore) -> FrozenSet[Number]:
@@ -88,19 +151,18 @@ def _plugged(store: Xenstore) -> FrozenSet[Number]:
                      if devid.isdigit())
 
 
-def _read_bridge(dom0: Dom0, bridge: Bridge, step: Step) -> Tuple[BridgeView, List[VifView]]:
+def _read_bridge(dom0: Dom0, bridge: Bridge, broken: Optional[Broken],
+                 step: Step) -> Tuple[BridgeView, List[VifView]]:
     survey = survey_of(bridge)
     view = BridgeView(bridge, survey, surroundings(dom0, survey), {}, why_open(dom0, bridge))
     drops: Mapping[Number, Drops] = {}
-    cookies: Dict[int, int] = {}
+    flows: AbstractSet[Flow] = frozenset()
     try:
         if not speaks_ours(bridge):
             raise HostError('it speaks %s only: xsisolate sync adds what is missing'
                             % ', '.join(bridge.protocols))
         flows = openflow.read_flows(bridge.name)
         view = view._replace(registry=parse_registry(flows))
-        for flow in flows:
-            cookies[flow.cookie] = cookies.get(flow.cookie, 0) + 1
         drops = read_counters(bridge.name)
     except HostError as error:
         view = view._replace(error=str(error))
@@ -108,10 +170,11 @@ def _read_bridge(dom0: Dom0, bridge: Bridge, step: Step) -> Tuple[BridgeView, Li
     for number in find_vifs(survey):
         step('vif%d.%d' % number)
         facts[number] = _read_facts(dom0, *number)
-    judged = _judge(view, facts)
-    views = [_view(dom0, judged[number], facts[number], view) for number in sorted(facts)]
+    cookies = Counter(flow.cookie for flow in flows)
+    view, views = _judge(dom0, view, facts, flows, broken)
     return view, [one._replace(flows=_count_flows(view.registry, cookies, one.vif),
-                               drops=drops.get(one.vif.number)) for one in views]
+                               drops=drops.get(one.vif.number))
+                  for one in views]
 
 
 def _read_facts(dom0: Dom0, domid: int, devid: int) -> Known:
@@ -121,17 +184,45 @@ def _read_facts(dom0: Dom0, domid: int, devid: int) -> Known:
         return None, str(error)
 
 
-def _judge(view: BridgeView, facts: Mapping[Number, Known]) -> Dict[Number, Vif]:
+def _judge(dom0: Dom0, view: BridgeView, facts: Mapping[Number, Known],
+           flows: AbstractSet[Flow],
+           broken: Optional[Broken]) -> Tuple[BridgeView, List[VifView]]:
+    """Return VIFs with the policies that they have, and whether the bridge carries these."""
+    vifs = {number: _make_vif(view.survey, known, *number) for number, known in facts.items()}
+    kept = {number: recorded_policy(view.registry, vif, _shown_error(view.bridge, vif))
+            for number, vif in vifs.items()} if broken and not view.error else {}
+    vifs.update((number, vifs[number]._replace(policy=policy))
+                for number, (policy, _) in kept.items())
+    carried = Carried(view.registry, flows)
+    known = broken is None or broken.known
+    uncertain = {number for number, (_, certain) in kept.items() if not certain}
+    keep = {number for number, vif in vifs.items() if carried.keeps(vif) and (
+        facts[number][0] is None or not known or number in uncertain
+        or keeps_policy(view.registry, vif, dom0.configuration.config))}
+    planned, items = _plan(view, {number: vif for number, vif in vifs.items()
+                                  if number not in keep})
+    planned.update((number, vifs[number]) for number in keep)
+    views = [_view(dom0, planned[number], facts[number], view) for number in sorted(planned)]
+    if view.error or items is None:
+        return view, views
+    return view._replace(stale=known and not carried.has_all(items)), [one._replace(
+        certain=one.vif.number not in uncertain,
+        carried=one.vif.number in keep or carried.has(vifs[one.vif.number], items))
+        for one in views]
+
+
+def _plan(view: BridgeView,
+          vifs: Mapping[Number, Vif]) -> Tuple[Dict[Number, Vif], Optional[Registry]]:
     """Return VIFs with the policies that the planner gives them: some want what is another's.
 
     What it has closed keeps its MAC address and networks, for admins to look at.
     """
-    vifs = {number: _make_vif(view.survey, known, *number) for number, known in facts.items()}
     try:
         plan = plan_bridge(view.registry, vifs.values(), view.around)
     except ConfigError as error:        # a group file: hooks fail, and VIFs stay as they are
-        return {number: _refuse(vif, str(error)) for number, vif in vifs.items()}
-    return {vif.number: vifs[vif.number]._replace(policy=vif.policy) for vif in plan.vifs}
+        return {number: _refuse(vif, str(error)) for number, vif in vifs.items()}, None
+    return {vif.number: vifs[vif.number]._replace(policy=vif.policy)
+            for vif in plan.vifs}, plan.items
 
 
 def _make_vif(survey: Survey, known: Known, domid: int, devid: int) -> Vif:

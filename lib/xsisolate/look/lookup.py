@@ -26,6 +26,10 @@ def label(view: VifView) -> str:
     return '%s (%s)' % (quoted(name), view.name)
 
 
+class NotOnHost(UsageError):
+    """No VM of this host is called so."""
+
+
 def find_vm(inventory: Inventory, text: str) -> Tuple[VifView, ...]:
     """Return the VIFs of the VM that a name, uuid, domid or netdev means, /devid or all.
 
@@ -42,7 +46,7 @@ def find_vm(inventory: Inventory, text: str) -> Tuple[VifView, ...]:
             raise UsageError('VM %s has no VIF %s: it has %s' % (
                 quoted(name), quoted(devid), ', '.join(str(view.vif.devid) for view in whole)))
     if not found:
-        raise UsageError('no VM of this host with a VIF is called %s: write its name-label, uuid '
+        raise NotOnHost('no VM of this host with a VIF is called %s: write its name-label, uuid '
                          'or domid, and /devid for one VIF (xsisolate status lists them)'
                          % quoted(text))
     return tuple(found)

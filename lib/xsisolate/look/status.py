@@ -1,14 +1,18 @@
 """The state of every VIF of this host."""
+from time import sleep
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from xsisolate.core.address import format_prefix
 from xsisolate.core.seal import format_peer
 from xsisolate.dom0.poolstate import PoolState, read_state
+from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY
 from xsisolate.look.inventory import Inventory, VifView, read_inventory
 from xsisolate.look.lookup import find_vm
 from xsisolate.survey import Dom0
 
 UNSEALED = 'unsealed: accept in xsisolate.yaml: every guest chooses its own policy'
+PAUSE_S = 0.5           # a hook that is just programming a VIF is done by then
+SHOWN = 8               # VIFs in a warning
 
 
 class Status(NamedTuple):
@@ -17,28 +21,53 @@ class Status(NamedTuple):
     vifs: Tuple[VifView, ...]
     warnings: Tuple[str, ...]       # what concerns more than one VIF
     pool: Optional[PoolState] = None    # None: nobody follows XAPI here
+    code: int = EXIT_DONE           # what is wrong with what is shown
 
 
 def read_status(dom0: Dom0, vm: str = '',
                 step: Callable[[str], None] = lambda name: None) -> Status:
     """Return the state of all VIFs, or of one VM's."""
-    inventory = read_inventory(dom0, step)
+    inventory = look_twice(dom0, step)
     views = find_vm(inventory, vm) if vm else inventory.vifs
-    return Status(views, find_warnings(inventory), read_state())
+    return Status(views, find_warnings(inventory), read_state(), exit_code(inventory))
+
+
+def look_twice(dom0: Dom0, step: Callable[[str], None] = lambda name: None) -> Inventory:
+    """Return this host's VIFs; what is missing was missing twice: a hook may be at work."""
+    inventory = read_inventory(dom0, step)
+    if not inventory.is_carried:
+        sleep(PAUSE_S)
+        inventory = inventory.meet(read_inventory(dom0, step))
+    return inventory
 
 
 def find_warnings(inventory: Inventory) -> Tuple[str, ...]:
     """Return what admins must know of the host as a whole."""
-    configuration = inventory.configuration
-    found = [configuration.error] if configuration.error else []
-    found += [UNSEALED] if configuration.config.accept_unsealed else []
+    found = [str(inventory.broken)] if inventory.broken else []
+    found += [UNSEALED] if inventory.configuration.config.accept_unsealed else []
     for name, view in sorted(inventory.bridges.items()):
         found += ['bridge %s: its flows cannot be read: %s' % (name, view.error)
                   ] if view.error else []
-        managed = any(one.bridge == name and one.vif.policy.mode for one in inventory.vifs)
+        managed = _is_managed(inventory, name)
         found += ['bridge %s may forward what its flows forbid: %s' % (name, view.exposed)
                   ] if view.exposed and managed else []
+        lacking = [one.name for one in inventory.lacking if one.bridge == name]
+        found += ['bridge %s does not carry what policies need%s%s: xsisolate sync mends it' % (
+            name, ' of %s' % ' '.join(lacking[:SHOWN]) if lacking else '',
+            ' ...' * (len(lacking) > SHOWN))] if lacking or view.stale else []
     return tuple(found)
+
+
+def exit_code(inventory: Inventory) -> int:
+    """Return what is wrong with what is shown: something is not known, or not as it should be."""
+    unread = any(view.error and _is_managed(inventory, name)
+                 for name, view in inventory.bridges.items())
+    return EXIT_HOST if unread else EXIT_POLICY if inventory.broken else (
+        EXIT_DONE if inventory.is_carried else EXIT_DIFFERENT)
+
+
+def _is_managed(inventory: Inventory, bridge: str) -> bool:
+    return any(one.bridge == bridge and one.vif.policy.mode for one in inventory.vifs)
 
 
 def describe(status: Status) -> Dict[str, Any]:
@@ -61,6 +90,6 @@ def describe_vif(view: VifView) -> Dict[str, Any]:
         'groups': sorted(policy.groups), 'allow': sorted(map(format_peer, policy.allow)),
         'addresses': [format_prefix(prefix) for prefix in sorted(policy.addresses)],
         'seal': view.seal, 'in_doubt': view.doubt, 'arriving': vif.arriving,
-        'error': view.error or None, 'flows': view.flows,
+        'error': view.error or None, 'flows': view.flows, 'carried': view.carried,
         'spoofed': drops.spoofed if drops else None,
         'isolated': drops.isolated if drops else None}

@@ -16,6 +16,7 @@ from xsisolate.settings import is_wanted, speaks_ours
 from xsisolate.survey import Dom0
 from xsisolate.sync import sync_bridges
 
+MEND_FIRST = 'mend the configuration first, then xsisolate sync'
 OLDEST = (2, 17)        # of XCP-ng 8.3 and XenServer 8
 
 
@@ -104,6 +105,9 @@ def _examine_in_band(bridge: Bridge, managed: int) -> Iterator[Finding]:
 
 def examine_drift(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
     """Yield what a sync would change, and ports whose netdev is gone."""
+    if inventory.broken:
+        yield from _examine_kept(inventory)
+        return
     for outcome in sync_bridges(dom0, sorted(inventory.bridges), dry_run=True):
         what = 'flows of ' + outcome.bridge
         if outcome.error:
@@ -125,3 +129,16 @@ def examine_drift(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
                           'daemon would have done so', EXIT_DIFFERENT)
         else:
             yield ok(what, 'as they should be')
+
+
+def _examine_kept(inventory: Inventory) -> Iterator[Finding]:
+    """Yield whether VIFs still have what they had before the configuration broke."""
+    for name in sorted(inventory.bridges):
+        lacking = [view.name for view in inventory.lacking if view.bridge == name]
+        what = 'flows of ' + name
+        if lacking:
+            yield problem(what, 'not those that these VIFs had: ' + ', '.join(lacking), 'what VIFs '
+                          'had before the configuration broke', MEND_FIRST, EXIT_DIFFERENT)
+        else:
+            yield warning(what, 'what VIFs had before the configuration broke is there',
+                          'to be compared with the configuration', MEND_FIRST)

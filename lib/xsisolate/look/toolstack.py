@@ -2,6 +2,7 @@
 import os
 from typing import Callable, Dict, Iterator, List
 
+from xsisolate.core.address import quoted
 from xsisolate.core.takeover import DAEMON, DROP_IN, DROP_IN_FOLDERS, SERVER
 from xsisolate.dom0.localdb import read_local
 from xsisolate.dom0.run import CommandFailed, run
@@ -88,13 +89,17 @@ def _examine_udev(vif_is_ours: bool) -> Finding:
 def examine_ha() -> Iterator[Finding]:
     """Yield whether a restart of the toolstack would fence this host."""
     armed = read_local('ha.armed')
-    if armed == 'true':
+    if armed == 'false':
+        yield ok('HA', 'not armed')
+    elif armed == 'true':
         yield warning('HA', 'armed on this host', 'off, before the toolstack is restarted',
                       'disable it before activate, deactivate and xe-toolstack-restart: with HA '
                       'these fence the host')
     else:
-        yield ok('HA', 'not armed' if armed == 'false' else 'unknown: xapi\'s local database '
-                 'does not say')
+        yield warning('HA', 'unknown: xapi\'s local database does not say' + (
+            '' if armed is None else ' true or false but %s' % quoted(armed)),
+            'not armed', 'see whether HA is on (xe pool-list params=ha-enabled) before the '
+            'toolstack is restarted: with HA that fences the host')
 
 
 def examine_units() -> Iterator[Finding]:

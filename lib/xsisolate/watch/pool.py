@@ -69,6 +69,8 @@ class Follower:
             try:
                 with connect() as xapi:
                     self._follow(xapi, read_host_uuid())
+            except ConfigError as error:        # XAPI has answered
+                self._complain(str(error), connected=True)
             except (XsisolateError, OSError) as error:
                 self._complain(str(error))
             except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -133,14 +135,14 @@ class Follower:
         self._state = self._state._replace(connected=True, synced=monotonic(), host=uuid, error='')
         write_state(self._state)
 
-    def _complain(self, text: str) -> None:
+    def _complain(self, text: str, connected: bool = False) -> None:
         """Say once why XAPI is not followed, and leave word for `status`."""
         if text != self._complaint:
             age: Optional[float] = self._state.age()
             self._log.warning('not following', error=text, age=age and round(age),
                               reason='groups stay as they were last known')
         self._complaint = text
-        self._state = self._state._replace(connected=False, error=text)
+        self._state = self._state._replace(connected=connected, error=text)
         try:
             write_state(self._state)
         except HostError:
