@@ -141,7 +141,9 @@ def test_peer_is_understood(text, peer):
     pytest.param({'allow': b'10.0.0.7;'}, {}, 'allow: ', "'' is no service",
                  id='no service, older spelling'),
     pytest.param({'allow': b'tcp/1@'}, {}, 'allow: ', "'' is no peer", id='no peer'),
-    pytest.param({'allow': b'external@tcp/443'}, {}, 'allow: ', "'tcp/443' is no peer",
+    pytest.param({'allow': b'external@tcp/443'}, {}, 'allow: ', "'tcp/443' is no peer: write an "
+                 'address, a network or external, with a service in front if wanted, as in '
+                 'tcp/443@external',
                  id='turned round'),
     pytest.param({'allow': b'tcp/443'}, {}, 'allow: ', "'tcp/443' is no peer", id='no separator'),
     pytest.param({'allow': b'external;tcp/443@10.0.0.7'}, {}, 'allow: ', 'is no service',

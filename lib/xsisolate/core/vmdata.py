@@ -146,8 +146,8 @@ def _check_ports(service: Service, text: str) -> Service:
 
 def _parse_peer_prefix(text: str) -> Prefix:
     if not text[:1].isdigit() and ':' not in text:
-        raise PolicyError('%s is no peer: write an address, a network or %s'
-                          % (quoted(text), EXTERNAL))
+        raise PolicyError('%s is no peer: write an address, a network or %s, with a service in '
+                          'front if wanted, as in tcp/443@%s' % (quoted(text), EXTERNAL, EXTERNAL))
     return parse_prefix(text)
 
 
