@@ -277,10 +277,10 @@ def conclude(steps: Sequence[Step], results: Sequence[Result]) -> int:
     if not has_dom0s():
         print('!!! NO PYTHON 3.6 WAS FOUND: nothing was tested on the Python that Dom0 has. '
               'PY36=/path/to/python3.6 names one. !!!')
+    print('SUITE_SEED=%d draws the same again' % SEED)
     if len(retried) > FORGIVEN:
         total = total.plus(Count(-len(retried), len(retried)))
         print('!!! MORE THAN %d TESTS NEEDED A SECOND TRY: these count as failed. !!!' % FORGIVEN)
-    print('SUITE_SEED=%d draws the same again' % SEED)
     print('%d needed a second try%s' % (len(retried), ': ' * bool(retried) + ' '.join(retried)))
     print(total, flush=True)
     return 1 if total.failed else 0

@@ -51,7 +51,7 @@ def play(machine: Any, sequences: int, steps: int) -> None:
         machine.__name__, machine.sequences, machine.steps, time.monotonic() - began,
         dict(machine.outcomes)))
     assert machine.sequences >= sequences
-    assert len(machine.outcomes) == len(RANKS) or machine is not PlannedMachine     # each mode occurs
+    assert len(machine.outcomes) == len(RANKS) or machine is SwitchedMachine    # each mode occurs
 
 
 def config_of(machine: GuestMachine) -> str:

@@ -278,5 +278,5 @@ def test_sabotage_is_found(field: Range, what: str, table: int, priority: int, p
         tried = field.tried
         # Chance decides: what one run misses another must find.
         numbers = [random.SystemRandom().randrange(1 << 32) for _ in range(5)]
-        assert any(generate(field, number, SABOTAGE_BATCHES, enough=1) for number in numbers), numbers
+        assert any(generate(field, number, SABOTAGE_BATCHES, 1) for number in numbers), numbers
         print('%s: found among %d frames' % (what, field.tried - tried))
