@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator, List, Sequence
 import pytest
 
 from lab.networkd import DISABLE_IN_BAND, Network
-from lab.process import ip
+from lab.process import ip, run
 from lab.sandbox import Sandbox
 from lab.vm import Vm
 
@@ -240,3 +240,31 @@ def test_commands_name_the_remote_that_has_a_bridge_open(host: Sandbox, trio: Li
     sync()
     for words in (['status'], ['explain', 'vm11', 'vm12']):
         assert MANAGER not in xsisolate(*words).out
+
+
+@pytest.fixture
+def named(host: Sandbox, tmp_path: Any) -> Iterator[str]:
+    """A name that Open vSwitch resolves to the manager's address."""
+    hosts = tmp_path / 'hosts'
+    hosts.write_text('127.0.0.1 localhost\n%s manager.example\n' % REMOTE)
+    run(['mount', '--bind', str(hosts), '/etc/hosts'])
+    host.ovs.restart_vswitchd()
+    yield 'tcp:manager.example:%d' % PORT
+    run(['umount', '--lazy', '/etc/hosts'])
+    host.ovs.restart_vswitchd()
+
+
+def test_a_name_counts_as_the_address_that_it_resolves_to(host: Sandbox, named: str,
+                                                          trio: List[Vm]) -> None:
+    host.ovs.vsctl('set-manager', named)
+    forging = Forging(*trio)
+    time.sleep(0.5)
+    assert forging.look() == {} and not hidden_flows(host)
+    let_it_be(host)
+    time.sleep(0.5)
+    assert 'from it' in forging.look() and 'nw_src=' + REMOTE in ''.join(hidden_flows(host))
+    assert named in refresh(trio[0]).stderr
+    time.sleep(0.5)
+    forging.look()
+    time.sleep(0.3)
+    assert forging.stop() == {} and not connects(trio[0], trio[1])
