@@ -12,9 +12,10 @@ from xsisolate.core.flows.decision import answer_flows
 from xsisolate.core.flows.entry import other_port_flow, uplink_flow
 from xsisolate.core.flows.guard import IGMP_REPORTS
 from xsisolate.core.flows.stages import (ANNOUNCE, BIND, DELIVER, FANOUT, GUARD, ISOLATED, LOCAL,
-                                         MANAGED, NETWORK, REMOTELY, TAG, TO_ISOLATED, TO_LOCAL,
-                                         TO_REMOTE, TO_UPLINK, UNTAG, UPLINK, Attachment, flags,
-                                         goto, icmp6, network_match, outputs)
+                                         MANAGED, NETWORK, OWN_DELIVERY, PRIORITY_DELIVER, REMOTELY,
+                                         TAG, TO_ISOLATED, TO_LOCAL, TO_REMOTE, TO_UPLINK, UNTAG,
+                                         UPLINK, Attachment, flags, goto, icmp6, network_match,
+                                         outputs)
 from xsisolate.hints import FrozenSet, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 # The switch's FDB must learn the sender although NORMAL does not carry the
@@ -71,7 +72,9 @@ def bridge_flows(topology: Topology) -> Iterator[Flow]:
         yield other_port_flow(port, tag)
     yield from _uplink_output_flows(topology)
     if topology.secure:
-        yield make_flow(0, 0, [''], 'NORMAL')   # in this mode the switch has none of its own
+        # In this mode the switch has no such flow of its own. networkd has some of priority 0,
+        # which let Dom0 alone hear what others on the LAN ask by ARP: this one is above them.
+        yield make_flow(0, PRIORITY_DELIVER, [flags(off=[OWN_DELIVERY])], 'NORMAL')
     if not topology.snooping:
         for match in IGMP_REPORTS:
             yield make_flow(GUARD, 155, [match, flags(off=[ISOLATED])], goto(BIND))
