@@ -74,7 +74,9 @@ def bridge_flows(topology: Topology) -> Iterator[Flow]:
     yield from _uplink_output_flows(topology)
     yield from _serving_flows(topology.served)
     if topology.secure:
-        yield make_flow(0, 0, [''], 'NORMAL')   # in this mode the switch has none of its own
+        # In this mode the switch has no such flow of its own. networkd has some of priority 0,
+        # which let Dom0 alone hear what others on the LAN ask by ARP: this one is above them.
+        yield make_flow(0, PRIORITY_DELIVER, [flags(off=[OWN_DELIVERY])], 'NORMAL')
     if not topology.snooping:
         for match in IGMP_REPORTS:
             yield make_flow(GUARD, 155, [match, flags(off=[ISOLATED])], goto(BIND))
