@@ -17,8 +17,8 @@ PURE = {'re', 'typing', 'enum', 'operator', 'hashlib', 'itertools', 'functools',
 EVERYWHERE = {'errors', 'hints'}
 DOM0_FROM_CORE = {'core.model', 'core.cookie', 'core.flow', 'core.address', 'core.digest',
                   'core.wire.message', 'core.flows.stages'}
-DOM0_SHARED = {'dom0.run', 'dom0.unixsocket', 'dom0.rfc7047', 'dom0.jsonrpc', 'dom0.ovsdb',
-               'dom0.ovsport', 'dom0.ovsrows', 'dom0.ovsrundir', 'dom0.xenstore',
+DOM0_SHARED = {'dom0.run', 'dom0.unixsocket', 'dom0.rfc7047', 'dom0.jsonend', 'dom0.jsonrpc',
+               'dom0.ovsdb', 'dom0.ovsport', 'dom0.ovsrows', 'dom0.ovsrundir', 'dom0.xenstore',
                'dom0.ofchannel', 'dom0.unixctl', 'dom0.textfile'}
 DOORS = ('hooks', 'cli')        # nobody imports these
 

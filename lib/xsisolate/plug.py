@@ -6,21 +6,22 @@ wrong leaves the link down.
 """
 from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
-from xsisolate.core.model import EffectivePolicy, Mode
+from xsisolate.core.model import Mode
 from xsisolate.core.plan import port_key
+from xsisolate.core.vif import Vif
 from xsisolate.dom0 import netdev
 from xsisolate.dom0.lock import bridge_lock, vif_lock
 from xsisolate.dom0.openflow import Glance
 from xsisolate.dom0.ovsdb import Bridge, NetworkBridge, Port, find_bridge
 from xsisolate.errors import HostError, XsisolateError
-from xsisolate.gather import VifFacts, read_vif
+from xsisolate.gather import VifFacts
 from xsisolate.hints import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
                              Tuple)
-from xsisolate.program import Planned, program_port, program_remaining, wait_until_judged
+from xsisolate.program import Coming, Placed, Reconciled, reconcile_vif, wait_until_judged
 from xsisolate.reconcile import Outdated, check_recorded, look_at, read_registry, see
 from xsisolate.remotes import is_noted
 from xsisolate.settings import deviating, settle, why_open
-from xsisolate.survey import Dom0, netdevs, survey_of
+from xsisolate.survey import Dom0, Survey, netdevs, survey_of
 
 LEFT_KEY = 'xsisolate-left'     # external_ids: the bridge that a VIF has just moved away from
 LOCK_DEADLINE_S = 60.0          # a burst of plugs waits in line; xenopsd gives up after 300
@@ -33,7 +34,7 @@ class Outcome(NamedTuple):
     """What a plug or refresh came to."""
 
     facts: VifFacts
-    policy: EffectivePolicy
+    vif: Vif
     ofport: int
     fresh: bool                     # the port is new on this bridge
     diff: FlowDiff                  # what changed on the switch
@@ -45,7 +46,7 @@ class Prepared(NamedTuple):
     """A VIF that has its flows, and waits until it may speak."""
 
     outcome: Outcome
-    planned: Planned
+    reconciled: Reconciled
     ofports: Mapping[str, int]      # of the netdevs that are to be set up
 
 
@@ -67,62 +68,86 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
 
 def _plug_on(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[int]],
              parent: str) -> Outcome:
-    before: Places = {}
+    port = _Port(dom0, event, trunks, parent)
     try:
-        with bridge_lock(parent, LOCK_DEADLINE_S), Glance(parent) as glance:
-            facts = _read_again(dom0, event, facts)
-            bridges = dom0.ovsdb.look_for(netdevs(event.domid, event.devid))
-            target = _find_network(bridges, facts.metadata.bridge)
-            if target.bridge.name != parent:
-                raise HostError('network %s moves to bridge %s at this moment'
-                                % (facts.metadata.bridge, target.bridge.name))
-            before = _find_ports(bridges, event)
-            if not netdev.exists(event.device):
-                raise HostError('there is no netdev %s' % event.device)
-            done = _plug(dom0, event, facts, target, trunks, before, glance)
-        _let_pass(dom0, event, parent, done)
+        with bridge_lock(parent, LOCK_DEADLINE_S) as lock:
+            prepared = _plug(dom0, event, facts, port, lock)
+        _let_pass(dom0, event, parent, prepared)
     except Exception:
         try:
-            _leave(dom0, event, before, parent)
+            _leave(dom0, event, port.before, parent)
         except XsisolateError:
             pass        # the failure that led here is the one to report
         raise
-    _leave(dom0, event, before, parent)
-    return done.outcome
+    _leave(dom0, event, port.before, parent)
+    return prepared.outcome
 
 
-def _plug(dom0: Dom0, event: Event, facts: VifFacts, target: NetworkBridge,
-          trunks: Optional[Sequence[int]], before: Places, glance: Glance) -> Prepared:
-    fresh = _misplaced(before.get(event.device), target) or not netdev.is_up(event.device)
+def _plug(dom0: Dom0, event: Event, facts: VifFacts, port: '_Port', lock: bridge_lock) -> Prepared:
     try:
-        if fresh:
+        done = reconcile_vif(dom0, (event.domid, event.devid), lock,
+                             coming=Coming(facts, port.place))
+        done = done._replace(stale=done.stale or bool(port.silenced))
+        outcome = Outcome(port.facts or facts, done.vif, port.ofport, port.fresh, done.diff,
+                          why_open(dom0, port.survey.bridge), port.silenced)
+    except Exception:
+        if port.begun:
+            _shut(dom0, event, lock, port.fresh)
+        raise
+    return Prepared(outcome, done, {name: port.survey.ofports.get(name, 0)
+                                    for name in [event.device] * port.fresh + port.along})
+
+
+class _Port:
+    """A VIF's port on its way onto a bridge, and how far it has come."""
+
+    survey: Survey                      # with the port on its bridge
+    facts: Optional[VifFacts] = None    # by which it was made
+
+    def __init__(self, dom0: Dom0, event: Event, trunks: Optional[Sequence[int]],
+                 parent: str) -> None:
+        self._dom0, self._event, self._trunks, self._parent = dom0, event, trunks, parent
+        self.before: Places = {}
+        self.begun = False              # something was touched
+        self.fresh = False
+        self.ofport = 0
+        self.silenced = ''              # flows of in-band control that were switched off
+        self.along: List[str] = []      # the VIF's other netdev, if it moves, too
+
+    def place(self, facts: VifFacts, glance: Glance) -> Placed:
+        """Have the port on its bridge, its link down if it is new there."""
+        dom0, event, network = self._dom0, self._event, facts.metadata.bridge
+        self.facts = facts
+        bridges = dom0.ovsdb.look_for(netdevs(event.domid, event.devid))
+        target = _find_network(bridges, network)
+        if target.bridge.name != self._parent:
+            raise HostError('network %s moves to bridge %s at this moment'
+                            % (network, target.bridge.name))
+        before = self.before = _find_ports(bridges, event)
+        if not netdev.exists(event.device):
+            raise HostError('there is no netdev %s' % event.device)
+        self.fresh = _misplaced(before.get(event.device), target) or not netdev.is_up(event.device)
+        self.begun = True
+        if self.fresh:
             _set_down(dom0, event.device)
         # Seen before the port is made: with hundreds of ports ovs-vswitchd answers nobody for
         # some time after it has taken up one more, and there is enough to do until then.
         managed = facts.policy.mode is not Mode.UNLOCKED or is_noted(target.bridge)
-        silenced = ''
         if deviating(dom0, target.bridge, managed):
-            silenced = settle(dom0, target.bridge, managed)
-            target = _find_network(dom0.ovsdb.look_for(before), facts.metadata.bridge)
+            self.silenced = settle(dom0, target.bridge, managed)
+            target = _find_network(dom0.ovsdb.look_for(before), network)
             seen = look_at(target.bridge.name)
         else:
             seen = see(glance)
-        ofport = dom0.ovsdb.ensure_port(
-            facts.metadata.bridge, event.device,
-            dict(facts.external_ids, **_left(before.get(event.device), target)), trunks)
-        along = _bring_along(dom0, event, facts, target, before)
+        self.ofport = dom0.ovsdb.ensure_port(
+            network, event.device,
+            dict(facts.external_ids, **_left(before.get(event.device), target)), self._trunks)
+        self.along = _bring_along(dom0, event, facts, target, before)
         there = [name for name, (bridge, _) in before.items() if bridge.name == target.bridge.name]
         # Now ovs-vswitchd has done all that it was asked for: the numbers are the last ones.
-        survey = survey_of(dom0.ovsdb.look_again(target.bridge, {event.device, *along, *there}))
-        planned = program_port(dom0, event, facts, survey, seen, not before)
-        planned = planned._replace(stale=planned.stale or bool(silenced))
-        outcome = Outcome(facts, planned.policy, ofport, fresh, planned.diff,
-                          why_open(dom0, target.bridge), silenced)
-    except Exception:
-        _shut(dom0, event, target.bridge.name, fresh)
-        raise
-    return Prepared(outcome, planned, {name: survey.ofports.get(name, 0)
-                                       for name in [event.device] * fresh + along})
+        self.survey = survey_of(dom0.ovsdb.look_again(
+            target.bridge, {event.device, *self.along, *there}))
+        return Placed(self.survey, seen, new=not before)
 
 
 def _let_pass(dom0: Dom0, event: Event, bridge: str, done: Prepared) -> None:
@@ -132,10 +157,10 @@ def _let_pass(dom0: Dom0, event: Event, bridge: str, done: Prepared) -> None:
     meanwhile, who may have taken the port off again, or the flows; and a guest may have left its
     emulated NIC.
     """
-    if not (done.ofports or done.planned.stale):
+    if not (done.ofports or done.reconciled.stale):
         return
     try:
-        wait_until_judged(dom0, bridge, done.planned.plan)
+        wait_until_judged(dom0, bridge, done.reconciled.plan)
         if not done.ofports:
             return
         with bridge_lock(bridge, LOCK_DEADLINE_S):
@@ -146,7 +171,7 @@ def _let_pass(dom0: Dom0, event: Event, bridge: str, done: Prepared) -> None:
                 if there.get(name) != done.ofports[name]:
                     raise HostError('somebody took %s off bridge %s while it was being plugged'
                                     % (name, bridge))
-            check_recorded(bridge, done.planned.plan, names)
+            check_recorded(bridge, done.reconciled.plan, names)
             for name in names:
                 netdev.set_up(name)
     except Exception:
@@ -182,10 +207,10 @@ def _has_flows(bridge: Bridge, event: Event) -> bool:
 
 
 def _unplug(dom0: Dom0, event: Event, bridge: Bridge) -> FlowDiff:
-    with bridge_lock(bridge.name, LOCK_DEADLINE_S):
+    with bridge_lock(bridge.name, LOCK_DEADLINE_S) as lock:
         dom0.ovsdb.delete_port(event.device)
         settle(dom0, bridge, is_noted(bridge))
-        return program_remaining(dom0, event, bridge.name)
+        return reconcile_vif(dom0, (event.domid, event.devid), lock).diff
 
 
 def _leave(dom0: Dom0, event: Event, before: Places, parent: str) -> None:
@@ -194,8 +219,8 @@ def _leave(dom0: Dom0, event: Event, before: Places, parent: str) -> None:
     if not left:
         return
     for name in sorted(left & {bridge.name for bridge in dom0.ovsdb.read_bridges()}):
-        with bridge_lock(name, LOCK_DEADLINE_S):
-            program_remaining(dom0, event, name)
+        with bridge_lock(name, LOCK_DEADLINE_S) as lock:
+            reconcile_vif(dom0, (event.domid, event.devid), lock)
     dom0.ovsdb.set_external_ids(event.device, {LEFT_KEY: None})
 
 
@@ -215,21 +240,21 @@ def _left(found: Optional[Tuple[Bridge, Port]], target: NetworkBridge) -> Mappin
     return {LEFT_KEY: found[0].name} if found is not None and moves else {}
 
 
-def _shut(dom0: Dom0, event: Event, bridge: str, fresh: bool) -> None:
+def _shut(dom0: Dom0, event: Event, lock: bridge_lock, fresh: bool) -> None:
     """Leave a VIF without traffic after a failure, and nothing of a plug that failed."""
     try:
         netdev.set_down(event.device)
         if fresh:
-            dom0.ovsdb.delete_port(event.device, bridge)
-            program_remaining(dom0, event, bridge)
+            dom0.ovsdb.delete_port(event.device, lock.bridge)
+            reconcile_vif(dom0, (event.domid, event.devid), lock)
     except XsisolateError:
         pass        # the failure that led here is the one to report; the link is down
 
 
 def _shut_again(dom0: Dom0, event: Event, bridge: str, fresh: bool) -> None:
     try:
-        with bridge_lock(bridge, LOCK_DEADLINE_S):
-            _shut(dom0, event, bridge, fresh)
+        with bridge_lock(bridge, LOCK_DEADLINE_S) as lock:
+            _shut(dom0, event, lock, fresh)
     except XsisolateError:
         pass        # whoever has the lock does not end; the hook itself closes the netdev
 
@@ -257,19 +282,6 @@ def _find_ports(bridges: Iterable[Bridge], event: Event) -> Places:
 
 def _misplaced(found: Optional[Tuple[Bridge, Port]], target: NetworkBridge) -> bool:
     return found is None or (found[0].name, found[1].tag) != (target.bridge.name, target.tag)
-
-
-def _read_again(dom0: Dom0, event: Event, facts: VifFacts) -> VifFacts:
-    """Return the facts as they are now that nobody else changes the bridge."""
-    assert dom0.store is not None
-    again = read_vif(dom0.store, event.domid, facts.metadata.vm_uuid, event.devid,
-                     dom0.configuration)
-    if again.metadata.bridge != facts.metadata.bridge:
-        raise HostError('the VIF moves to bridge %s at this moment' % again.metadata.bridge)
-    # An admin's next write has begun: what was proven a moment ago is still good. It is not
-    # if XAPI has changed the VIF as well: the hook for that may have been here before us.
-    proven = not facts.policy.unproven and again.metadata == facts.metadata
-    return facts if again.policy.unproven and proven else again
 
 
 def _set_down(dom0: Dom0, device: str) -> None:

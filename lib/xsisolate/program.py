@@ -4,22 +4,22 @@ The caller holds the bridge's lock. What must not be flooded to is hidden from
 floods before its flows come, and shown after.
 """
 from xsisolate.core.cookie import BASE, Kind
-from xsisolate.core.event import Event
 from xsisolate.core.flow import FlowDiff
 from xsisolate.core.grace import is_intact
 from xsisolate.core.items import Registry
-from xsisolate.core.model import EffectivePolicy, Mode
+from xsisolate.core.model import Mode
 from xsisolate.core.plan import Plan, disturbed, plan_bridge
 from xsisolate.core.vif import Vif
 from xsisolate.dom0 import openflow, restorewait
+from xsisolate.dom0.lock import bridge_lock
 from xsisolate.gather import VifFacts
-from xsisolate.hints import Callable, Iterable, Iterator, List, NamedTuple, Set, Tuple
+from xsisolate.hints import Callable, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 from xsisolate.reconcile import (Outdated, Seen, compare_all, look_at, read_registry, reconcile,
                                  reconcile_all, see, wait_for_verdicts)
 from xsisolate.remotes import is_noted
 from xsisolate.settings import Setting, deviating, settle, speaks_ours
-from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, surroundings, survey_bridge,
-                              survey_vif, survey_vifs, vif_from_facts)
+from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, read_again, surroundings,
+                              survey_bridge, survey_vif, survey_vifs, vif_from_facts)
 
 ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined
 
@@ -34,59 +34,62 @@ class Programmed(NamedTuple):
     settings: Tuple[Setting, ...] = ()
 
 
-class Planned(NamedTuple):
-    """What a bridge carries now for the VIFs of an event."""
+class Placed(NamedTuple):
+    """Where a VIF is, and what its bridge said a moment ago."""
 
+    survey: Survey
+    seen: Seen
+    new: bool = False       # it had no port before, so the switch still floods to it
+
+
+class Coming(NamedTuple):
+    """A VIF that a hook is plugging: its port is made when its facts have been read again."""
+
+    known: VifFacts         # what they were before the bridge was locked
+    place: Callable[[VifFacts, openflow.Glance], Placed]
+
+
+class Reconciled(NamedTuple):
+    """What a bridge carries now for a VIF, and for those that its event concerned."""
+
+    vif: Vif
     plan: Plan
-    diff: FlowDiff
-    stale: bool         # the switch may still know verdicts that are not right any more
-
-    @property
-    def policy(self) -> EffectivePolicy:
-        """The policy of the VIF whose event it was."""
-        return self.plan.vifs[0].policy
-
-
-def program(dom0: Dom0, event: Event, facts: VifFacts,
-            bridge: str) -> Tuple[EffectivePolicy, FlowDiff]:
-    """Program a VIF whose netdev has been on the bridge for some time."""
-    with openflow.Glance(bridge) as glance:
-        survey = survey_vif(dom0, bridge, event.domid, event.devid)
-        seen = see(glance)
-    done = program_port(dom0, event, facts, survey, seen, new=False)
-    if done.stale:
-        wait_until_judged(dom0, bridge, done.plan)
-    return done.policy, done.diff
-
-
-def program_port(dom0: Dom0, event: Event, facts: VifFacts, survey: Survey, seen: Seen,
-                 new: bool) -> Planned:
-    """Program a VIF whose netdev is on the bridge, which was `seen` a moment ago.
-
-    A `new` VIF had no port before, so the switch still floods to it.
-    """
-    vif = vif_from_facts(facts, survey, event.domid, event.devid)
-    done = _program_vif(dom0, survey, seen, vif, new)
-    if len(done.plan.vifs) > 1:
-        survey = survey_bridge(dom0, survey.bridge.name)
-    for vif in done.plan.vifs:
-        _mark(dom0, survey, vif)
-    return done
-
-
-def program_remaining(dom0: Dom0, event: Event, bridge: str) -> FlowDiff:
-    """Program a bridge for those of the VIF's netdevs that are still on it."""
-    survey = survey_vif(dom0, bridge, event.domid, event.devid)
-    vif = make_vif(dom0, survey, event.domid, event.devid)
-    done = _program_vif(dom0, survey, look_at(bridge), vif, False)
-    if done.stale:
-        wait_until_judged(dom0, bridge, done.plan)
-    return done.diff
+    diff: FlowDiff = FlowDiff()
+    stale: bool = False     # the switch may still know verdicts that are not right any more
+    spared: bool = False    # nothing was done, for the caller wanted it so
 
 
 def nobody(registry: Registry, vif: Vif) -> bool:
     """Spare no VIF."""
     return False
+
+
+def reconcile_vif(dom0: Dom0, number: Tuple[int, int], lock: bridge_lock, spare: Spare = nobody,
+                  coming: Optional[Coming] = None) -> Reconciled:
+    """Make a bridge carry what one of its VIFs needs, one that has left it included.
+
+    The VIF's facts are read here, under the bridge's lock, and nowhere before: whoever held the
+    lock meanwhile may have programmed newer and stricter ones.
+    """
+    with openflow.Glance(lock.bridge) as glance:
+        if coming:
+            facts = read_again(dom0, *number, coming.known)
+            survey, seen, new = coming.place(facts, glance)
+            vif = vif_from_facts(facts, survey, *number)
+        else:
+            survey, new = survey_vif(dom0, lock.bridge, *number), False
+            vif = make_vif(dom0, survey, *number)
+            seen = see(glance)
+    if spare(seen.record.items, vif):
+        return Reconciled(vif, Plan({}, (vif,)), spared=True)
+    done = _program_vif(dom0, survey, seen, vif, new)
+    if len(done.plan.vifs) > 1:
+        survey = survey_bridge(dom0, lock.bridge)
+    for planned in done.plan.vifs:
+        _mark(dom0, survey, planned)
+    if done.stale and not coming:       # a VIF that comes is waited for without the lock
+        wait_until_judged(dom0, lock.bridge, done.plan)
+    return done
 
 
 def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
@@ -141,7 +144,7 @@ def _plan_all(dom0: Dom0, survey: Survey, registry: Registry, spare: Spare) -> P
     return plan_bridge(registry, vifs, surroundings(dom0, survey, thorough=True))
 
 
-def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) -> Planned:
+def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) -> Reconciled:
     """Program a VIF and those that its event concerns, so that no frame slips through."""
     bridge = survey.bridge
     hidden: Set[int] = set()
@@ -163,7 +166,7 @@ def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) ->
         openflow.forget_addresses(bridge.name, bridge.mcast_snooping)
     if not new:
         _set_no_flood(bridge.name, seen, plan, False)
-    return Planned(plan, diff, closed or bool(hidden))
+    return Reconciled(plan.vifs[0], plan, diff, closed or bool(hidden))
 
 
 def _set_no_flood(bridge: str, seen: Seen, plan: Plan, wanted: bool) -> List[int]:

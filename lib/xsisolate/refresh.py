@@ -2,15 +2,16 @@
 from time import monotonic, sleep
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from xsisolate.core.event import Event
+from xsisolate.core.items import Registry
 from xsisolate.core.model import EffectivePolicy, Identity, Mode, VifPolicy
 from xsisolate.core.seal import SEAL_KEY, Sealing, judge
+from xsisolate.core.vif import Vif
 from xsisolate.dom0.lock import bridge_lock
 from xsisolate.dom0.ovsdb import find_bridge
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, PolicyError, UnknownVif
 from xsisolate.gather import read_identity, read_policy
-from xsisolate.program import program
+from xsisolate.program import reconcile_vif
 from xsisolate.survey import Dom0, netdevs, read_facts, survey_of
 
 POLL_S = 0.1
@@ -113,23 +114,28 @@ def _refresh(dom0: Dom0, domid: int, devid: int) -> Refreshed:
     """Program a VIF, unless its policy is in doubt: that is for grace to decide, not for us."""
     assert dom0.store is not None
     name = 'vif%d.%d' % (domid, devid)
+    unknown = 'VIF %s is not known to xenopsd (any more): %s'
     try:
         state = read_state(dom0.store, domid, devid)[1].name.lower()
         facts = read_facts(dom0, domid, devid)
     except UnknownVif as error:
-        raise HostError('VIF %s is not known to xenopsd (any more): %s' % (name, error)) from error
+        raise HostError(unknown % (name, error)) from error
     network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
     outcome = Refreshed(str(devid), name, facts.metadata.bridge, state, facts.policy, False)
     if facts.policy.unproven or network is None or not _has_port(network, domid, devid):
         return outcome
-    with bridge_lock(network.bridge.name, LOCK_DEADLINE_S):
-        facts = read_facts(dom0, domid, devid)
-        if facts.policy.unproven:
-            return outcome._replace(policy=facts.policy)
-        policy, diff = program(dom0, Event('filter', 'vif', domid, devid), facts,
-                               network.bridge.name)
-    return outcome._replace(policy=policy, applied=policy.mode is not Mode.QUARANTINED,
-                            added=len(diff.add), deleted=len(diff.delete))
+    with bridge_lock(network.bridge.name, LOCK_DEADLINE_S) as lock:
+        done = reconcile_vif(dom0, (domid, devid), lock, _in_doubt)
+    if not done.vif.is_known:
+        raise HostError(unknown % (name, done.vif.policy.reason))
+    return outcome._replace(
+        policy=done.vif.policy, added=len(done.diff.add), deleted=len(done.diff.delete),
+        applied=not done.spared and done.vif.policy.mode is not Mode.QUARANTINED)
+
+
+def _in_doubt(registry: Registry, vif: Vif) -> bool:
+    """Spare a VIF whose policy is in doubt, or that has gone meanwhile."""
+    return vif.policy.unproven or not vif.is_known
 
 
 def _has_port(network: Any, domid: int, devid: int) -> bool:

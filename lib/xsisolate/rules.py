@@ -69,7 +69,7 @@ def filter_vif(event: Event, store: Xenstore, log: Log) -> None:
 def report(event: Event, outcome: Outcome, accept_unsealed: bool, seconds: float,
            log: Log) -> None:
     """Write the hook's line, and what an admin must know."""
-    policy = outcome.policy
+    policy = outcome.vif.policy
     log.info('hook', vif=event.device, vm=outcome.facts.vm_uuid, action=event.action,
              bridge=outcome.facts.metadata.bridge, mode=policy.mode.word,
              groups=','.join(sorted(policy.groups)) or None, added=len(outcome.diff.add),

@@ -112,12 +112,24 @@ def read_facts(dom0: Dom0, domid: int, devid: int) -> VifFacts:
         return read_vif(dom0.store, domid, renamed, devid, dom0.configuration)
 
 
+def read_again(dom0: Dom0, domid: int, devid: int, known: VifFacts) -> VifFacts:
+    """Return the facts of a VIF that is being plugged, now that nobody else changes its bridge."""
+    assert dom0.store is not None
+    again = read_vif(dom0.store, domid, known.metadata.vm_uuid, devid, dom0.configuration)
+    if again.metadata.bridge != known.metadata.bridge:
+        raise HostError('the VIF moves to bridge %s at this moment' % again.metadata.bridge)
+    # An admin's next write has begun: what was proven a moment ago is still good. It is not
+    # if XAPI has changed the VIF as well: the hook for that may have been here before us.
+    proven = not known.policy.unproven and again.metadata == known.metadata
+    return known if again.policy.unproven and proven else again
+
+
 def vif_from_facts(facts: VifFacts, survey: Survey, domid: int, devid: int) -> Vif:
     """Return a VIF as planning sees it; one that belongs to another bridge is closed."""
     bridge, ports = survey.bridge, _vif_ports(survey, domid, devid)
     found = find_bridge([bridge], facts.metadata.bridge)
     if found is None:
-        vif = Vif(domid, devid, ports=ports)
+        vif = Vif(domid, devid, facts.vm_uuid, ports=ports)
         return vif.closed('its network is not on this bridge but on ' + facts.metadata.bridge)
     own = Attached(NETWORK | (found.tag or 0), facts.metadata.bridge,
                    facts.metadata.network_uuid or UNNAMED)

@@ -18,6 +18,7 @@ from lab.uplink import GatewayAddresses
 from lab.vm import Vm
 
 from xsisolate.core.takeover import DAEMON, SERVER
+from xsisolate.dom0.poolstate import PoolState, write_state
 
 from commanding import BROKEN, DIFFERENT, DONE, FAILED, xsisolate
 
@@ -179,9 +180,7 @@ def spoil_controller(patient: Patient) -> None:
 
 def spoil_pool(patient: Patient) -> None:
     """Let XAPI be away for long."""
-    with open('/run/xsisolate/pool.json', 'w') as file:
-        json.dump({'version': 1, 'connected': False, 'synced': 0.0, 'error': 'away', 'host': '',
-                   'vifs': 0, 'groups': 0}, file)
+    write_state(PoolState(False, 1.0, error='away'))
 
 
 Spoil = Callable[[Patient], Any]

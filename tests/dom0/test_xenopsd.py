@@ -43,12 +43,12 @@ def test_everything(write):
         vm_uuid=VM, devid='0', mac='ba:1c:2f:5e:90:01', bridge='xapi3',
         locking=Locking(Mode.LOCKED, ipv4=frozenset([HOST])),
         vif_uuid='1f0c9b0e-5d0b-7c55-6a0e-0b7d6d0f3c11',
-        network_uuid='6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796', mtu=1500,
+        network_uuid='6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796',
         other_config={'ethtool-tx': 'off', 'xsisolate-seal': '1:00'})
 
 
 def test_least(write):
-    write({key: VIF[key] for key in ('mac', 'mtu', 'backend', 'locking_mode')})
+    write({key: VIF[key] for key in ('mac', 'backend', 'locking_mode')})
     vif = read_metadata(VM, '0')
     assert (vif.vif_uuid, vif.network_uuid, vif.other_config) == ('', '', {})
 
@@ -70,6 +70,17 @@ def test_least(write):
 def test_locking_modes(write, written, locking):
     write(dict(VIF, locking_mode=written))
     assert read_metadata(VM, '0').locking == locking
+
+
+@pytest.mark.parametrize('key', ['mtu', 'rate', 'carrier', 'position', 'vlan', 'of-tomorrow'])
+def test_what_decides_nothing_may_be_anything(write, key):
+    write(VIF)
+    usual = read_metadata(VM, '0')
+    for value in (None, -1, 1e99, 'x', True, [[]], {'a': None}):
+        write(dict(VIF, **{key: value}))
+        assert read_metadata(VM, '0') == usual
+    write({name: value for name, value in VIF.items() if name != key})
+    assert read_metadata(VM, '0') == usual
 
 
 @pytest.mark.parametrize('key, value, complaint', [
@@ -95,10 +106,6 @@ def test_locking_modes(write, written, locking):
     ('mac', 'ba:1c:2f:5e:90:01\n', 'MAC'),
     ('mac', '01:00:5e:00:00:01', 'multicast'),
     ('mac', None, 'mac'),
-    ('mtu', '1500', 'mtu'),
-    ('mtu', True, 'mtu'),
-    ('mtu', -1, 'mtu'),
-    ('mtu', 1e9, 'mtu'),
     ('other_config', [['a', 'b']], 'other_config'),
     ('other_config', {'a': 1}, 'other_config'),
     ('extra_private_keys', {'vif-uuid': None}, 'extra_private_keys'),

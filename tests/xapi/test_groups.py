@@ -126,6 +126,17 @@ def test_members_on_two_hosts(pool: Pool, pair: List[PoolVm]) -> None:
     assert web.ipv4 not in members(pool.hosts[0]) and web.ipv4 in members(pool.hosts[1])
 
 
+def test_a_state_that_xapi_confirms_is_not_written_again(pool: Pool, pair: List[PoolVm]) -> None:
+    """Every five seconds, for ever: the file's time moves, and nothing else."""
+    settled(pool)
+    file = '/proc/%d/root/run/xsisolate/pool.json' % pool.hosts[0].pid
+    before, began = os.stat(file), time.monotonic()
+    until(lambda: os.stat(file).st_mtime > before.st_mtime + 5, 'XAPI to confirm it twice', 20)
+    after = os.stat(file)
+    assert after.st_ino == before.st_ino and after.st_size == before.st_size
+    assert began < after.st_mtime <= time.monotonic()
+
+
 def test_a_member_costs_its_own_rows_only(pool: Pool, pair: List[PoolVm]) -> None:
     """Two rows' worth of change for one member: whatever else the group has stays untouched."""
     host = pool.hosts[0]

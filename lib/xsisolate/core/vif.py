@@ -43,6 +43,11 @@ class Vif(NamedTuple):
         """The VIF's domid and devid."""
         return self.domid, self.devid
 
+    @property
+    def is_known(self) -> bool:
+        """Tell whether Dom0 knows the VIF: it has a domain and metadata."""
+        return bool(self.vm_uuid)
+
     def closed(self, reason: str) -> 'Vif':
         """Return the VIF in quarantine, with nothing but its ports."""
         return self._replace(policy=quarantine(reason), mac='', networks=())

@@ -3,8 +3,10 @@ import json
 import os
 from _socket import AF_UNIX, MSG_PEEK, SOCK_STREAM, socket  # `socket` costs 5 ms more on 3.6
 from _socket import timeout as SocketTimeout  # noqa: N812
+from codecs import utf_8_decode
 from time import monotonic
 
+from xsisolate.dom0.jsonend import ObjectEnd
 from xsisolate.dom0.rfc7047 import Operation, Result
 from xsisolate.dom0.unixsocket import connect
 from xsisolate.errors import HostError
@@ -34,7 +36,7 @@ class JsonRpc:
         self.timeout = timeout
         self._peer = peer
         self._last_id = 0
-        self._received = b''
+        self._received = bytearray()
         self._socket = socket(AF_UNIX, SOCK_STREAM)
         try:
             connect(self._socket, path, timeout)
@@ -93,16 +95,20 @@ class JsonRpc:
         self._socket.sendall(json.dumps(message).encode('ascii'))
 
     def _receive(self, deadline: float) -> Dict[str, Any]:
-        """Read one message: nothing separates them but the end of a JSON object."""
+        """Read one message: nothing separates them but the end of a JSON object.
+
+        A short one is parsed on trial. A long one's end is looked for first, or each of its
+        pieces would cost as much as all before it.
+        """
+        end, seen = ObjectEnd(), 0
         while True:
-            try:
-                text = self._received.decode('utf-8').lstrip()
-                message, end = json.JSONDecoder().raw_decode(text)
-            except ValueError:
-                pass        # the rest is still on its way
-            else:
-                self._received = text[end:].encode('utf-8')
-                return dict(message)
+            is_whole = len(self._received) <= PIECE
+            if not is_whole:
+                is_whole = end.is_in(bytes(self._received[seen:]))
+                seen = len(self._received)
+            message = self._take() if is_whole else None
+            if message is not None:
+                return message
             if len(self._received) > REPLY_MAX:
                 raise HostError('%s says more than %d bytes' % (self._peer, REPLY_MAX))
             self._set_timeout(deadline)
@@ -110,6 +116,17 @@ class JsonRpc:
             if not piece:
                 raise HostError('%s hung up in mid-call' % self._peer)
             self._received += piece
+
+    def _take(self) -> Optional[Dict[str, Any]]:
+        """Return the message with which what was received begins, None if it is not whole."""
+        try:
+            text, length = utf_8_decode(self._received, 'strict', False)
+            text = text.lstrip()
+            message, size = json.JSONDecoder().raw_decode(text)
+        except ValueError:
+            return None         # the rest is still on its way
+        self._received = bytearray(text[size:].encode('utf-8') + self._received[length:])
+        return dict(message)
 
     def _set_timeout(self, deadline: float) -> None:
         """Let the next call on the socket take what is left of the time."""

@@ -10,7 +10,7 @@ import re
 from time import monotonic, sleep
 
 from xsisolate.errors import HostError
-from xsisolate.hints import TYPE_CHECKING, Callable, Optional, Tuple, Type
+from xsisolate.hints import TYPE_CHECKING, Callable, Optional, Tuple, Type, TypeVar
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,6 +27,9 @@ ASK_S = 0.001
 PAUSE, PAUSE_MOST, GROWTH = 0.005, 0.05, 1.2
 
 
+AnyLock = TypeVar('AnyLock', bound='_Lock')
+
+
 class _Lock:
     """What every lock does: its file is open as long as it is held.
 
@@ -38,13 +41,14 @@ class _Lock:
         self._what, self._place, self._deadline = what, place, deadline
         self._file = -1
 
-    def __enter__(self) -> None:
+    def __enter__(self: AnyLock) -> AnyLock:
         self._file = _open(*self._place)
         try:
             self._take()
         except BaseException:
             os.close(self._file)
             raise
+        return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
                  trace: Optional['TracebackType']) -> None:
@@ -56,9 +60,13 @@ class _Lock:
 
 
 class bridge_lock(_Lock):  # noqa: N801
-    """Hold the bridge's lock; raise HostError if that takes more than `deadline` seconds."""
+    """Hold the bridge's lock; raise HostError if that takes more than `deadline` seconds.
+
+    What must not be done without the lock asks for it as an argument.
+    """
 
     def __init__(self, bridge: str, deadline: float = 30.0) -> None:
+        self.bridge = bridge
         super().__init__('bridge ' + bridge, (bridge, ''), deadline)
 
     def _take(self) -> None:

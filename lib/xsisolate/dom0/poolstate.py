@@ -1,10 +1,15 @@
-"""What this host knows of the pool, and how old that is: written by the daemon's child."""
+"""What this host knows of the pool, and how old that is: written by the daemon's child.
+
+XAPI confirms the state every few seconds, for ever. Only the file's mtime moves then: it holds
+seconds since boot, which no change of the host's clock makes wrong, and 0 for never.
+"""
 import json
 import os
 from time import monotonic
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from xsisolate.dom0.textfile import put_file
+from xsisolate.errors import HostError
 
 FILE = '/run/xsisolate/pool.json'
 VERSION = 1
@@ -44,8 +49,14 @@ def path() -> str:
 
 
 def write_state(state: PoolState) -> None:
-    """Write the state."""
-    put_file(path(), json.dumps(dict(state._asdict(), version=VERSION)))
+    """Write the state; of one that was only confirmed, nothing but when."""
+    content = dict(state._asdict(), version=VERSION)
+    synced = content.pop('synced') or 0.0
+    if not put_file(path(), json.dumps(content), mtime=synced):
+        try:
+            os.utime(path(), (synced, synced))
+        except OSError as error:
+            raise HostError('%s: its time cannot be set: %s' % (path(), error.strerror)) from error
 
 
 def read_state() -> Optional[PoolState]:
@@ -53,8 +64,9 @@ def read_state() -> Optional[PoolState]:
     try:
         with open(path(), encoding='utf-8') as file:
             content = json.load(file)
+            synced = os.fstat(file.fileno()).st_mtime
         if content.pop('version') != VERSION:
             return None
-        return PoolState(**content)
+        return PoolState(synced=synced or None, **content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

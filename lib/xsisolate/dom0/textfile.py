@@ -19,10 +19,11 @@ def read_file(path: str) -> Optional[str]:
         raise HostError('%s: cannot be read: %s' % (path, error.strerror)) from error
 
 
-def put_file(path: str, text: Optional[str]) -> bool:
+def put_file(path: str, text: Optional[str], mtime: Optional[float] = None) -> bool:
     """Have a file with this text, or none; return whether that was not so before.
 
     The new text is written beside the file's folder, for xenopsd reads whatever is inside.
+    A new text is there together with its `mtime`, if one is given.
     """
     if read_file(path) == text:
         return False
@@ -39,6 +40,8 @@ def put_file(path: str, text: Optional[str]) -> bool:
             file.flush()
             os.fchmod(number, 0o644)
             os.fsync(number)
+        if mtime is not None:
+            os.utime(partial, (mtime, mtime))
         os.rename(partial, path)
         return True
     except OSError as error:

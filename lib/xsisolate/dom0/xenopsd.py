@@ -2,8 +2,8 @@
 
 OCaml's rpc library writes it: a constructor without argument is a string, one
 with an argument is ["Name", argument]; an option that is None is left out.
-Unknown keys are ignored, for every release adds some; known ones must have
-the type they have always had.
+Keys that decide nothing here are ignored, whatever they hold: every release adds some. Those that
+are read must have the type they have always had.
 """
 import json
 import os
@@ -19,7 +19,6 @@ SIZE_LIMIT = 1 << 20    # a VIF's metadata is 1 KB and grows with XAPI's address
 UUID = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 DEVID = re.compile(r'[0-9]{1,5}')
 BRIDGE = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,63}')
-MTU_MAX = 65535
 MODES = {'unlocked': Mode.UNLOCKED, 'disabled': Mode.DISABLED}
 
 
@@ -33,7 +32,6 @@ class VifMetadata(NamedTuple):
     locking: Locking
     vif_uuid: str                       # '' if XAPI did not say
     network_uuid: str                   # likewise
-    mtu: int
     other_config: Mapping[str, str]
 
 
@@ -70,7 +68,6 @@ def _parse(vm_uuid: str, devid: str, vif: object) -> VifMetadata:
                        locking=_parse_locking(vif.get('locking_mode')),
                        vif_uuid=extra_keys.get('vif-uuid', ''),
                        network_uuid=extra_keys.get('network-uuid', ''),
-                       mtu=_parse_mtu(vif.get('mtu')),
                        other_config=_strings(vif, 'other_config'))
 
 
@@ -115,13 +112,6 @@ def _parse_address(text: object, version: int) -> Prefix:
     if not isinstance(text, str):
         raise ValueError('locking_mode: not an address: %.80r' % (text,))
     return parse_allowed(text, version)
-
-
-def _parse_mtu(mtu: object) -> int:
-    """Return the MTU."""
-    if not isinstance(mtu, int) or not 68 <= mtu <= MTU_MAX:
-        raise ValueError('mtu: %.40r' % (mtu,))
-    return mtu
 
 
 def _constructor(key: str, value: object) -> Tuple[str, object]:

@@ -2,7 +2,6 @@
 from time import monotonic
 from typing import AbstractSet, Dict, FrozenSet, Optional, Tuple
 
-from xsisolate.core.event import Event
 from xsisolate.core.grace import keeps_flows, keeps_policy
 from xsisolate.core.items import Registry
 from xsisolate.core.model import Config, Mode
@@ -14,8 +13,7 @@ from xsisolate.dom0.syslog import Log
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import UnknownVif, XsisolateError
 from xsisolate.gather import Configuration, read_configuration, read_vm_uuid
-from xsisolate.program import program
-from xsisolate.reconcile import read_registry
+from xsisolate.program import reconcile_vif
 from xsisolate.remotes import SILENCED, is_noted
 from xsisolate.settings import set_in_band, why_open
 from xsisolate.survey import Dom0, read_facts, survey_of, vif_from_facts
@@ -183,19 +181,24 @@ class Work:
             return None
         if self.programmed.get(vif.number) == vif:
             return None
-        name = network.bridge.name
-        with bridge_lock(name, LOCK_DEADLINE_S):
-            if self._spare(read_registry(name), vif):
-                return None
-            event = Event('filter', 'vif', domid, devid)
-            policy, diff = program(dom0, event, facts, name)
+        with bridge_lock(network.bridge.name, LOCK_DEADLINE_S) as lock:
+            done = reconcile_vif(dom0, vif.number, lock, self._spare_known)
+        if done.spared:
+            return None
+        vif, diff = done.vif, done.diff
         self.changed = bool(diff.add or diff.delete)
-        self._note(vif._replace(policy=policy))
+        self._note(vif)
         if self.changed:
-            self._log.info('refreshed', vif=event.device, vm=vif.vm_uuid, mode=policy.mode.word,
-                           groups=','.join(sorted(policy.groups)) or None, added=len(diff.add),
-                           deleted=len(diff.delete), ms=round((monotonic() - began) * 1000))
+            self._log.info('refreshed', vif='vif%d.%d' % vif.number, vm=vif.vm_uuid,
+                           mode=vif.policy.mode.word,
+                           groups=','.join(sorted(vif.policy.groups)) or None,
+                           added=len(diff.add), deleted=len(diff.delete),
+                           ms=round((monotonic() - began) * 1000))
         return None
+
+    def _spare_known(self, registry: Registry, vif: Vif) -> bool:
+        """Spare a VIF that has just become unknown, too: its hooks see to it."""
+        return not vif.is_known or self._spare(registry, vif)
 
     def _spare(self, registry: Registry, vif: Vif) -> bool:
         """Tell whether a VIF keeps what it has: while nobody knows it, or has grace.

@@ -1,0 +1,55 @@
+"""What a VIF is programmed from is read under the bridge's lock: else it is older than a hook's."""
+import os
+import time
+from typing import Any
+
+import pytest
+
+from lab.injection import call_of, list_calls, stopped_at
+from lab.process import wait_until
+from lab.sandbox import Sandbox
+
+from evidence import is_cut_off
+from sealed import RED, Around, is_fine, own
+
+from conftest import Watch
+
+LOOK_S = 0.6            # the daemon puts right what is wrong after 0.1 s
+
+
+@pytest.fixture(scope='module')
+def served() -> bool:
+    """Hooks are held here in their own process."""
+    return False
+
+
+def waits(watch: Watch, bridge: str = 'xenbr0') -> bool:
+    """Tell whether the daemon waits for a bridge's lock."""
+    folder = '/proc/%d/fd' % watch.pid
+    return any(os.readlink(os.path.join(folder, name)).endswith('/%s+line' % bridge)
+               for name in os.listdir(folder))
+
+
+def test_a_policy_older_than_a_hooks_does_not_win(
+        host: Sandbox, around: Around, start: Any, watch: Watch, settled: Any, shout: Any) -> None:
+    """The daemon reads that a VIF is unlocked; a hook that it is disabled, and programs first."""
+    vm = start(13, RED)
+    assert is_fine(vm, around)
+    settled()
+    refresh = host.hooks.locking_changed(vm.domain, vm.vifs[0])[0]
+    locked = call_of(list_calls(host.hooks, refresh), 'pwrite lock.py')
+    shouting = shout(vm)
+    with stopped_at(host.hooks, refresh, locked) as hook:
+        vm.set_policy(own(13, {'mode': 'unlocked'}))
+        wait_until(lambda: waits(watch), 'the daemon to have read that, and wait')
+        vm.set_vif(locking_mode='disabled')
+    done, = host.hooks.wait(hook)
+    end = time.monotonic()
+    assert done.code == 0 and 'mode=disabled' in done.stderr, done
+    time.sleep(LOOK_S)
+    heard = shouting.stop()
+    print('%d forbidden frames, the last %.2f s after the hook' % (
+        heard.number, max(heard.last - end, 0)))
+    heard.check_none_heard()
+    assert is_cut_off(vm, around.friend.address())
+    settled()
