@@ -18,7 +18,7 @@ from xsisolate.hints import (Callable, Iterable, Iterator, List, Mapping, NamedT
 from xsisolate.reconcile import (Outdated, Seen, compare_all, look_at, read_registry, reconcile,
                                  reconcile_all, see, wait_for_verdicts)
 from xsisolate.remotes import is_noted
-from xsisolate.settings import Setting, deviating, settle, speaks_ours
+from xsisolate.settings import Setting, deviating, set_in_band, settle, speaks_ours
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, surroundings, survey_bridge,
                               survey_vif, survey_vifs, vif_from_facts)
 
@@ -54,8 +54,11 @@ def program(dom0: Dom0, event: Event, facts: VifFacts,
     with openflow.Glance(bridge) as glance:
         survey = survey_vif(dom0, bridge, event.domid, event.devid)
         seen = see(glance)
+    silenced = ''
+    if facts.policy.mode is not Mode.UNLOCKED:      # the first on its bridge, maybe
+        silenced = set_in_band(dom0, survey.bridge, True)
     done = program_port(dom0, event, facts, survey, seen, new=False)
-    if done.stale:
+    if done.stale or silenced:
         wait_until_judged(dom0, bridge, done.plan)
     return done.policy, done.diff
 
