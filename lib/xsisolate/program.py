@@ -17,7 +17,7 @@ from xsisolate.hints import Callable, Iterable, Iterator, List, NamedTuple, Opti
 from xsisolate.reconcile import (Outdated, Seen, compare_all, look_at, read_registry, reconcile,
                                  reconcile_all, see, wait_for_verdicts)
 from xsisolate.remotes import is_noted
-from xsisolate.settings import Setting, deviating, settle, speaks_ours
+from xsisolate.settings import Setting, deviating, set_in_band, settle, speaks_ours
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, read_again, surroundings,
                               survey_bridge, survey_vif, survey_vifs, vif_from_facts)
 
@@ -82,12 +82,15 @@ def reconcile_vif(dom0: Dom0, number: Tuple[int, int], lock: bridge_lock, spare:
             seen = see(glance)
     if spare(seen.record.items, vif):
         return Reconciled(vif, Plan({}, (vif,)), spared=True)
+    silenced = ''
+    if not coming and vif.policy.mode is not Mode.UNLOCKED:     # the first on its bridge, maybe
+        silenced = set_in_band(dom0, survey.bridge, True)
     done = _program_vif(dom0, survey, seen, vif, new)
     if len(done.plan.vifs) > 1:
         survey = survey_bridge(dom0, lock.bridge)
     for planned in done.plan.vifs:
         _mark(dom0, survey, planned)
-    if done.stale and not coming:       # a VIF that comes is waited for without the lock
+    if (done.stale or silenced) and not coming:       # a VIF that comes is waited for without the lock
         wait_until_judged(dom0, lock.bridge, done.plan)
     return done
 

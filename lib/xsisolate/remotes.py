@@ -51,11 +51,12 @@ def may_open(remote: Remote) -> bool:
 def failing_open(bridge: Bridge) -> Tuple[Remote, ...]:
     """Return the controllers in charge that let everything pass when none of them answers.
 
-    The way by which they are reached does not matter, and a listener never does.
+    The way by which they are reached does not matter. Open vSwitch does not wait for a listener,
+    unless it is told both that it is in charge and not to wait at all.
     """
-    return () if bridge.fail_mode == SECURE else tuple(
-        remote for remote in bridge.controllers
-        if is_primary(remote) and remote.target.startswith(ACTIVE))
+    primary = () if bridge.fail_mode == SECURE else tuple(filter(is_primary, bridge.controllers))
+    active = tuple(remote for remote in primary if remote.target.startswith(ACTIVE))
+    return active or (() if any(remote.probe != 0 for remote in primary) else primary)
 
 
 def is_primary(remote: Remote) -> bool:

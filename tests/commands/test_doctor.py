@@ -84,7 +84,7 @@ class Patient:
             self.unit('active', 'enabled', unit)
         self.dom0.toolstack.write_private(self.vm.domain, self.vm.vifs[0])
         self.dom0.ovs.set_bridge('xenbr0', 'protocols=[]', 'fail_mode=standalone')
-        self.dom0.ovs.vsctl('del-controller', 'xenbr0')
+        self.dom0.ovs.vsctl('del-controller', 'xenbr0', '--', 'del-manager')
         xsisolate('sync')
 
     def age(self, path: str, when: float) -> None:
@@ -178,6 +178,12 @@ def spoil_controller(patient: Patient) -> None:
     xsisolate('sync')       # all flows were wiped
 
 
+def spoil_manager(patient: Patient) -> None:
+    """Let a manager open the bridge, as after networkd's reset."""
+    patient.dom0.ovs.vsctl('remove', 'Bridge', 'xenbr0', 'other_config', 'disable-in-band', '--',
+                           'set-manager', 'tcp:10.9.0.200:6640')
+
+
 def spoil_pool(patient: Patient) -> None:
     """Let XAPI be away for long."""
     write_state(PoolState(False, 1.0, error='away'))
@@ -224,7 +230,10 @@ SICK: Dict[str, Tuple[Spoil, str, str, int, str]] = {
     'dangling key': (spoil_key('/gone/setup-vif-rules'), 'plugged VIFs', 'problem', FAILED,
                      'it is not there'),
     'lost flows': (spoil_flows, 'flows of xenbr0', 'problem', DIFFERENT, ' missing, 0 too many'),
-    'controller': (spoil_controller, 'bridge xenbr0', 'warning', DONE, 'with a controller'),
+    'controller': (spoil_controller, 'bridge xenbr0', 'warning', DONE,
+                   'when its controller tcp:127.0.0.1:1 does not answer'),
+    'manager': (spoil_manager, 'bridge xenbr0', 'problem', DIFFERENT,
+                'in the name of its manager tcp:10.9.0.200:6640 pass'),
     'old pool': (spoil_pool, 'pool', 'warning', DONE, 'as of '),
 }
 

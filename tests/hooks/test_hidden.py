@@ -5,6 +5,7 @@ test_remotes.py.
 """
 import re
 import time
+from functools import partial
 from typing import Any, Iterator, List, Set
 
 import pytest
@@ -92,8 +93,7 @@ def test_what_the_switch_takes_before_the_flow_table_reaches_nobody(
     guest, other = pair
     third = host.start_vm('vm20', ipv4='10.9.0.20/24')
     for vm in (guest, other, third):
-        wait_until(lambda port=vm.netdev(): 'forwarding' in host.ovs.vsctl(
-            'get', 'Port', port, 'status'), 'the spanning tree', 30)
+        wait_until(partial(is_forwarding, vm), 'the spanning tree', 30)
     other.sniff()
     guest.send_all(odd_frames(guest, other))
     time.sleep(0.3)
@@ -102,6 +102,11 @@ def test_what_the_switch_takes_before_the_flow_table_reaches_nobody(
     third.send_all(odd_frames(third, other))
     time.sleep(0.3)
     assert len([frame for frame in other.sniffed() if MARK in frame]) > 5, 'the ears do not work'
+
+
+def is_forwarding(vm: Vm) -> bool:
+    """Tell whether the spanning tree lets a VM's port forward."""
+    return 'forwarding' in vm.dom0.ovs.vsctl('get', 'Port', vm.netdev(), 'status')
 
 
 def odd_frames(sender: Vm, receiver: Vm) -> List[bytes]:

@@ -36,6 +36,7 @@ KINDS: Dict[str, Tuple[str, ...]] = {       # a bridge each: target, settings of
     'bad': ('tcp:10.9.0.777:6', PROBE),
     'ptcp': ('ptcp:6653:127.0.0.1', PROBE),
     'primary': ('ptcp:6654:127.0.0.1', PROBE, 'type=primary'),
+    'zero': ('ptcp:6656:127.0.0.1', 'inactivity_probe=0', 'type=primary'),
     'punix': ('punix:/run/openvswitch/punix.own', PROBE),
     'pssl': ('pssl:6655:127.0.0.1', PROBE),
     'none': ('none', PROBE)}

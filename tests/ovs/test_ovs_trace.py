@@ -168,3 +168,13 @@ def test_no_cached_verdict_looks_into_neighbour_discovery_without_its_code(switc
         seen += 'nd_' in verdict
         assert 'nd_' not in verdict or re.search('icmp(v6)?_code=0', verdict), text
     assert seen > 50
+
+
+@pytest.mark.parametrize('kind', [135, 136])
+def test_neighbour_discovery_of_another_code_reaches_no_isolated_vif(switch, town, kind):
+    """Not even from a peer: receivers should ignore it, not all may."""
+    packet = nd(UNMANAGED, kind, 25 if kind == 135 else UNMANAGED, mac_of(25), address(25, 6),
+                link=mac_of(UNMANAGED))
+    assert switch.outputs(town, packet) == to(25)
+    other = re.sub(',nd_.*', '', packet).replace('icmp_code=0', 'icmp_code=1')
+    assert switch.outputs(town, other) == set()

@@ -12,8 +12,9 @@ from lab.process import wait_until
 from lab.sandbox import Sandbox
 from lab.vm import Vm
 
-from evidence import refresh
+from evidence import our_flows, refresh
 from forging import PORT, REMOTE, Forging, connects, hidden_flows
+from sealed import own
 
 from conftest import Watch
 
@@ -110,3 +111,19 @@ def test_what_the_daemon_set_is_gone_with_the_last_managed_vif(
                'the key', 5)
     assert 'out-of-band' in host.ovs.vsctl('list', 'Manager'), 'the other bridge has managed VIFs'
     host.ovs.vsctl('del-manager')
+
+
+def test_the_first_managed_vif_of_a_bridge_need_not_be_plugged_for_it(
+        host: Sandbox, watch: Watch, start: Any) -> None:
+    """A VIF that was unlocked gets a policy while it runs: no hook, the daemon alone."""
+    host.ovs.set_bridge('xenbr1', 'fail_mode=secure')
+    host.ovs.vsctl('set-controller', 'xenbr1', MANAGER)
+    vm = start(13, bridge='xenbr1')
+    wait_until(lambda: hidden_flows(host, 'xenbr1'), 'in-band control', 3)
+    vm.set_policy(own(13, {'groups': 'red'}))
+    wait_until(lambda: our_flows(host, 'xenbr1'), 'the flows', 5)
+    assert not hidden_flows(host, 'xenbr1')
+    assert OFF in host.ovs.vsctl('get', 'Bridge', 'xenbr1', 'other_config')
+    host.ovs.vsctl('del-controller', 'xenbr1')
+    host.ovs.set_bridge('xenbr1', 'fail_mode=standalone')
+    wait_until(lambda: our_flows(host, 'xenbr1'), 'the flows', 5)
