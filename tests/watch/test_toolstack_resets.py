@@ -144,6 +144,21 @@ def test_without_fail_closed_a_plug_opens_nothing(host: Sandbox, around: Around,
     during(shout(vm, blue, around.friend), plug(host, {})).heard.check_none_heard()
 
 
+def test_a_controller_that_comes_and_goes_opens_no_more_than_a_plug(
+        host: Sandbox, around: Around, start: Any, watch: Watch, shout: Any,
+        settled: Any) -> None:
+    vm, blue = start(13, RED), start(14, {'groups': 'blue'})
+    settled()
+    windows = []
+    for _ in range(2):
+        for change in (('set-controller', 'xenbr0', 'tcp:127.0.0.1:6653'),
+                       ('del-controller', 'xenbr0')):
+            windows.append(during(shout(vm, blue, around.friend), lambda: host.ovs.vsctl(*change)))
+    assert sorted(window.seconds for window in windows)[2] < WINDOW_S
+    settled()
+    check_peace(vm, blue, around)
+
+
 @pytest.fixture
 def vlans(host: Sandbox, start: Any) -> Iterator[None]:
     """Two VLANs of the bridge; networkd leaves on it the network of the one that came last."""
