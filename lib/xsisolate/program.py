@@ -90,7 +90,7 @@ def reconcile_vif(dom0: Dom0, number: Tuple[int, int], lock: bridge_lock, spare:
         survey = survey_bridge(dom0, lock.bridge)
     for planned in done.plan.vifs:
         _mark(dom0, survey, planned)
-    if (done.stale or silenced) and not coming:       # a VIF that comes is waited for without the lock
+    if (done.stale or silenced) and not coming:     # who comes is waited for without the lock
         wait_until_judged(dom0, lock.bridge, done.plan)
     return done
 

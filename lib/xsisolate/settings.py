@@ -10,8 +10,11 @@ What the mode was is kept in the bridge's external_ids, to be put back.
 from xsisolate.core.policy import is_fail_closed
 from xsisolate.dom0 import openflow
 from xsisolate.dom0.addresses import own_address
+from xsisolate.dom0.networks import read_networks
 from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, NO_FAIL_MODE, SECURE, Bridge
-from xsisolate.hints import Optional, Tuple
+from xsisolate.dom0.xenopsd import UUID
+from xsisolate.errors import ConfigError
+from xsisolate.hints import List, Optional, Sequence, Tuple
 from xsisolate.inband import Setting as Setting
 from xsisolate.inband import find_changes
 from xsisolate.remotes import failing_open, in_band_remotes, name_all, open_remotes
@@ -91,8 +94,20 @@ def why_open(dom0: Dom0, bridge: Bridge) -> str:
 
 def is_wanted(dom0: Dom0, bridge: Bridge) -> bool:
     """Tell whether the configuration wants a network of this bridge to fail closed."""
+    config = dom0.configuration.config
     names = [bridge.name] + [port.name for port in bridge.ports if port.fake_bridge]
-    uuids = [uuid for port in bridge.ports if port.fake_bridge
-             for uuid in port.external_ids.get(UUIDS_KEY, '').split(';')]
-    uuids += bridge.external_ids.get(UUIDS_KEY, '').split(';')
-    return is_fail_closed(dom0.configuration.config, names + uuids)
+    uuids = bridge.external_ids.get(UUIDS_KEY, '').split(';')
+    if any(UUID.fullmatch(name) for name in config.networks):
+        uuids += _uuids_in_xapi(names)
+    return is_fail_closed(config, names + uuids)
+
+
+def _uuids_in_xapi(bridges: Sequence[str]) -> List[str]:
+    """Return the uuids of networks by their bridges' names, as far as XAPI was heard.
+
+    networkd writes down on a bridge its own network and that of the VLAN which was plugged last.
+    """
+    try:
+        return [network.uuid for network in read_networks() or () if network.bridge in bridges]
+    except ConfigError:
+        return []

@@ -121,12 +121,13 @@ class Sandbox:
                    vlan: int = 0) -> str:
         """Add a bridge, or on `parent` a fake bridge for a VLAN, as a network of XAPI's."""
         if parent:
-            self.ovs.add_vlan_bridge(bridge, parent, vlan)
+            self.networkd.create_bridge(bridge, vlan=(parent, vlan), network_uuids='%s;%s' % (
+                self.network_uuid(bridge), self.network_uuid(parent)))
         else:
-            self.ovs.add_bridge(bridge, *settings)
+            self.networkd.create_bridge(bridge, network_uuids=self.network_uuid(bridge))
             self.bridges.append(bridge)
-        self.ovs.vsctl('br-set-external-id', bridge, 'xs-network-uuids',
-                       self.network_uuid(bridge))
+        if settings:
+            self.ovs.set_bridge(bridge, *settings)
         ip(['link set %s up' % bridge])
         return bridge
 

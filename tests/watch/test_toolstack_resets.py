@@ -3,6 +3,7 @@
 A stranger and all managed VIFs shout at each other all the time; what of that arrives
 is forbidden.
 """
+import os
 import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple
 
@@ -12,6 +13,9 @@ from lab.networkd import FAIL_MODE, Network
 from lab.process import wait_until
 from lab.sandbox import Sandbox
 from lab.vm import Vm
+from xsisolate.core.model import PoolNetwork
+from xsisolate.dom0.networks import FILE as NETWORKS
+from xsisolate.dom0.networks import write_networks
 
 from evidence import can_talk, external_ids, is_cut_off, policy_flows, refresh
 from sealed import CONFIG, RED, Around, is_fine
@@ -138,6 +142,47 @@ def test_without_fail_closed_a_plug_opens_nothing(host: Sandbox, around: Around,
                                                   watch: Watch, shout: Any) -> None:
     vm, blue = start(13, RED), start(14, {'groups': 'blue'})
     during(shout(vm, blue, around.friend), plug(host, {})).heard.check_none_heard()
+
+
+def test_a_controller_that_comes_and_goes_opens_no_more_than_a_plug(
+        host: Sandbox, around: Around, start: Any, watch: Watch, shout: Any,
+        settled: Any) -> None:
+    vm, blue = start(13, RED), start(14, {'groups': 'blue'})
+    settled()
+    windows = []
+    for _ in range(2):
+        for change in (('set-controller', 'xenbr0', 'tcp:127.0.0.1:6653'),
+                       ('del-controller', 'xenbr0')):
+            windows.append(during(shout(vm, blue, around.friend), lambda: host.ovs.vsctl(*change)))
+    assert sorted(window.seconds for window in windows)[2] < WINDOW_S
+    settled()
+    check_peace(vm, blue, around)
+
+
+@pytest.fixture
+def vlans(host: Sandbox, start: Any) -> Iterator[None]:
+    """Two VLANs of the bridge; networkd leaves on it the network of the one that came last."""
+    for bridge, tag in (('xapi1', TAG), ('xapi2', TAG + 1)):
+        host.networkd.plug_vlan(bridge, 'xenbr0', tag, network(host, bridge), network(host),
+                                'eth0')
+    yield
+    os.unlink(NETWORKS)
+    for bridge in ('xapi1', 'xapi2'):
+        host.networkd.destroy(bridge)
+    host.networkd.plug_pif('xenbr0', 'eth0', network(host))
+
+
+def test_a_vlan_that_is_named_by_uuid_fails_closed_whichever_vlan_was_plugged_last(
+        host: Sandbox, around: Around, vlans: None, configure: Any, command: Any) -> None:
+    for bridge in ('xapi1', 'xapi2'):
+        write_networks([PoolNetwork(host.network_uuid(name), name, name)
+                        for name in ('xenbr0', 'xapi1', 'xapi2')])
+        configure(CONFIG % LONG_S + '  "%s": {fail_closed: true}\n' % host.network_uuid(bridge))
+        assert command('sync').returncode == 0
+        assert fail_mode(host) == 'secure', bridge
+        configure(CONFIG % LONG_S)
+        command('sync')
+        assert fail_mode(host) == 'standalone'
 
 
 # --- an internal network becomes a VLAN ------------------------------------------------------

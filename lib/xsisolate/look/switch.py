@@ -98,9 +98,9 @@ def _examine_in_band(bridge: Bridge, managed: int) -> Iterator[Finding]:
                       'by itself (fail_mode=standalone)')
     elif remotes and leans_on_in_band(bridge):
         yield warning(what, 'in use for %s' % name_all(remotes), 'a bridge that forwards by itself',
-                      'other bridges with managed VIFs open for a moment when xcp-networkd '
-                      'resets them: set other_config:vswitch-disable-in-band=true for their '
-                      'networks, or fail_mode=standalone on this bridge')
+                      'a bridge with managed VIFs opens for a moment when xcp-networkd resets it '
+                      'while no PIF record in XAPI says vswitch-disable-in-band=true: see that '
+                      'XAPI and xsisolate-watch run, or set fail_mode=standalone on this bridge')
 
 
 def examine_drift(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
