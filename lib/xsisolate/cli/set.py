@@ -10,6 +10,8 @@ OPTIONS = (
     ('groups', 'G', 'isolation groups, as in "red, backup"; "" means none'),
     ('ipv4', 'A', 'the VIF\'s own IPv4 addresses or CIDRs'),
     ('ipv6', 'A', 'the VIF\'s own IPv6 addresses or CIDRs'),
+    ('shared', 'A', 'own addresses that other members of its groups list as shared, too (VRRP, '
+                    'CARP)'),
     ('allow', 'P', 'peers: addresses, CIDRs, external; each may carry a service: '
                    '10.0.0.7;tcp/5432'))
 
@@ -72,7 +74,8 @@ def run_set(arguments: argparse.Namespace) -> int:
     words = {name: text_of(getattr(arguments, name)) for name, _, _ in OPTIONS
              if getattr(arguments, name) is not None}
     if not words:
-        raise UsageError('set: nothing to set: name --mode, --groups, --ipv4, --ipv6 or --allow')
+        raise UsageError('set: nothing to set: name --mode, --groups, --ipv4, --ipv6, '
+                         '--shared or --allow')
     return _run(arguments, words, [], arguments.replace)
 
 
@@ -116,7 +119,7 @@ def decide(target: Any, words: Dict[str, str], removed: List[str], anew: bool) -
     from xsisolate.core.layout import parse_words
     from xsisolate.core.model import VifPolicy
     need_vifs(target)
-    if len(target.vifs) > 1 and {'ipv4', 'ipv6'} & words.keys():
+    if len(target.vifs) > 1 and {'ipv4', 'ipv6', 'shared'} & words.keys():
         raise UsageError('VM %s has %d VIFs, and addresses belong to one: say which, as in %s/%s'
                          % (target.vm.uuid, len(target.vifs), target.vm.uuid,
                             target.vifs[0].devid))

@@ -54,7 +54,7 @@ def canonical_policy(policy: VifPolicy) -> Canonical:
         out['groups'] = sorted(policy.groups)
     if policy.allow is not None:
         out['allow'] = sorted(map(format_peer, policy.allow))
-    for key, own in (('ipv4', policy.ipv4), ('ipv6', policy.ipv6)):
+    for key, own in (('ipv4', policy.ipv4), ('ipv6', policy.ipv6), ('shared', policy.shared)):
         if own is not None:
             out[key] = sorted(map(format_prefix, own))
     return out
