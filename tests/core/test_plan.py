@@ -121,6 +121,18 @@ def test_an_address_is_shared_if_all_its_owners_say_so(address, first, second, g
     assert fine or 'under vif/<devid>/shared of both' in reason
 
 
+def test_who_is_refused_takes_nothing_from_its_group():
+    """A hook's plan for it alone left the group's multicast without flows."""
+    before = make_scenario(RED).plan()
+    late = make_vif(13, own='10.9.0.11', groups='red')
+    around = make_scenario([*RED, late]).around._replace(thorough=False)
+    plan = plan_bridge(registry_of(before), [late], around)
+    assert plan.vifs[0].policy.mode is QUARANTINED
+    for key, item in before.items():
+        if key.kind in (Kind.SPREAD, Kind.PEERS):
+            assert plan.items[key] == item._replace(flows=None)
+
+
 @pytest.mark.parametrize('theirs, ours, tag, fine', [
     ('own', 'own', 0, False), ('own', 'shared', 0, False), ('shared', 'own', 0, False),
     ('shared', 'shared', 0, True), ('own', 'own', 5, True)])
