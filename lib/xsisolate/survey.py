@@ -5,7 +5,7 @@ from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.policy import quarantine
 from xsisolate.core.topology import Link, make_topology, vif_ofports
 from xsisolate.core.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
-from xsisolate.dom0.members import read_members, stamp_members
+from xsisolate.dom0.members import find_claims, read_members, stamp_members
 from xsisolate.dom0.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Ovsdb, Port, find_bridge
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, MetadataError, UnknownVif
@@ -175,4 +175,5 @@ def surroundings(dom0: Dom0, survey: Survey, thorough: bool = False) -> Surround
     return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping, secure,
                                       served(bridge)),
                         ofports, dom0.configuration.config,
-                        dom0.configuration.find_network, read_members, stamp_members, thorough)
+                        dom0.configuration.find_network, read_members, stamp_members, find_claims,
+                        thorough)

@@ -315,3 +315,31 @@ def test_an_address_that_others_share_on_another_host(town: Town, mended: None) 
             'that host admits is up to its own rules')
     finally:
         os.unlink(MEMBERS)
+
+
+# --- an address that another has -------------------------------------------------------------
+
+
+def test_a_clone_with_its_parents_address_is_refused(town: Town, mended: None) -> None:
+    """Sealed, in the same group: an admin has meant the policy, and not seen that it is a copy."""
+    parent = town.vms['red2']
+    before = shown()['red2']
+    clone = town.dom0.start_vm('clone', ipv4='10.9.0.12/24', policy={
+        'groups': 'red', 'vif/0/ipv4': '10.9.0.12'})
+    try:
+        found = shown()
+        assert found['clone']['mode'] == 'quarantined' and found['red2'] == before
+        assert 'address 10.9.0.12 is already that of %s of VM %s on this network' % (
+            parent.netdev(), parent.uuid) in found['clone']['error']
+        assert 'list it under vif/<devid>/shared of both' in found['clone']['error']
+        assert town.ping('red1', 'red2') and not clone.ping('10.9.0.11', 1)
+        clone.set_policy({'groups': 'red', 'vif/0/ipv4': '10.9.0.13', 'vif/0/shared': '10.9.0.12'})
+        xsisolate('sync')
+        assert shown()['clone']['mode'] == 'quarantined'    # its parent has not said so
+        parent.set_policy({'groups': 'red', 'vif/0/shared': '10.9.0.12'})
+        xsisolate('sync')
+        assert {shown()[name]['mode'] for name in ('clone', 'red2')} == {'isolated'}
+        assert xsisolate('status', '--json', 'clone').json['vifs'][0]['shared'] == ['10.9.0.12']
+    finally:
+        clone.shutdown()
+        parent.set_policy({'groups': 'red', 'vif/0/ipv4': '10.9.0.12'})

@@ -400,7 +400,7 @@ def test_questions_without_an_answer(town: Town, words: Tuple[str, ...], complai
 def test_a_shared_address(town: Town) -> None:
     """VRRP: of two owners the one is meant that the asker is not."""
     both = [town.dom0.start_vm('vrrp%d' % at, ipv4='10.9.0.%d/24' % (17 + at), policy=dict(own(
-        17 + at, groups='red'), **{'vif/0/ipv4': '10.9.0.%d 10.9.0.200' % (17 + at)}))
+        17 + at, groups='red'), **{'vif/0/shared': '10.9.0.200'}))
         for at in (0, 1)]
     try:
         for one, other in (both, reversed(both)):

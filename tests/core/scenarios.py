@@ -56,18 +56,18 @@ def network_uuid(tag: int) -> str:
 
 
 def make_policy(mode: Mode = ISOLATED, own: str = '', groups: str = '',
-                allow: str = '') -> EffectivePolicy:
+                allow: str = '', shared: str = '') -> EffectivePolicy:
     """Return an effective policy from its words as vm-data writes them."""
-    return EffectivePolicy(mode, prefixes(own), frozenset(groups.split()),
-                           frozenset(map(parse_peer, allow.split())))
+    return EffectivePolicy(mode, prefixes(own) | prefixes(shared), frozenset(groups.split()),
+                           frozenset(map(parse_peer, allow.split())), shared=prefixes(shared))
 
 
 def make_vif(number: int, mode: Mode = ISOLATED, own: str = '', groups: str = '',
              allow: str = '', tag: int = 0, tap: bool = False,
-             trunks: Tuple[int, ...] = ()) -> Vif:
+             trunks: Tuple[int, ...] = (), shared: str = '') -> Vif:
     """Return a VIF: domain, MAC address and ofport have the same number."""
-    policy = make_policy(mode, own, groups, allow)
-    if ':' in own and mode in (LOCKED, ISOLATED):
+    policy = make_policy(mode, own, groups, allow, shared)
+    if ':' in own + shared and mode in (LOCKED, ISOLATED):
         policy = policy._replace(
             addresses=policy.addresses | {eui64_link_local(mac_of(number))})
     ports = [VifPort('vif%d.0' % number, number)]
@@ -172,8 +172,8 @@ SCENARIOS = {
     'trunk': make_scenario([make_vif(11, own='10.9.0.11', groups='red', trunks=(0, 10, 20)),
                             make_vif(12, own='10.9.0.12', groups='red', tag=10)]),
     'shared-address': make_scenario([
-        make_vif(11, own='10.9.0.11 10.9.0.100 fd00:9::100', groups='red'),
-        make_vif(12, own='10.9.0.12 10.9.0.100 fd00:9::100', groups='red')]),
+        make_vif(11, own='10.9.0.11', shared='10.9.0.100 fd00:9::100', groups='red'),
+        make_vif(12, own='10.9.0.12', shared='10.9.0.100 fd00:9::100', groups='red')]),
     'arriving': make_scenario([RED[0]._replace(arriving=True), RED[1]]),
     'bond': make_scenario(RED[:1], uplinks=BOND),
     'two-uplinks': make_scenario(RED[:1], uplinks=((1,), (2, 3))),

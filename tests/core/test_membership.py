@@ -5,7 +5,7 @@ import pytest
 
 from xsisolate.core.layout import replace_policy
 from xsisolate.core.membership import find_members
-from xsisolate.core.model import Config, Group, Mode, VifPolicy
+from xsisolate.core.model import Config, Group, Mode, Prefix, RemoteMember, VifPolicy
 from xsisolate.core.poolview import PoolView
 from xsisolate.core.seal import make_seal
 from xsisolate.core.xapivm import NOBODY, identify, make_vif, make_vm
@@ -136,3 +136,47 @@ def test_events_that_matter() -> None:
 def test_this_host() -> None:
     view = view_of(vm_record(), vif_record())
     assert view.find_host('h') == HERE and view.find_host('x') == ''
+
+
+ADDRESS = Prefix(4, 0x0a09000b, 32)
+OWN, SHARES = RED._replace(ipv4=frozenset({ADDRESS})), RED._replace(shared=frozenset({ADDRESS}))
+
+
+def claimants(*pairs: Any, before: Any = ()) -> Dict[str, bool]:
+    """Return of red's members elsewhere whether the address is theirs, by MAC address.
+
+    `pairs`: where a VM runs, and its policy; `before`: the numbers of those known before.
+    """
+    view = PoolView()
+    view.take([event('network', 'net', NET), event('host', HERE, {'uuid': 'H'})])
+    for number, (host, policy) in enumerate(pairs):
+        vm = vm_record(number, resident_on=host, xenstore_data=replace_policy({}, {'0': policy}))
+        made = make_vm('vm', vm), make_vif('vif', vif_record(number, None), NET)
+        view.take([event('vm', 'vm%d' % number, vm), event('vif', 'vif%d' % number, vif_record(
+            number, other_config={'xsisolate-seal': make_seal(identify(*made), policy)}))])
+    known = {'red': tuple(RemoteMember(NET['uuid'], '02:00:00:00:00:1%d' % number,
+                                       frozenset({ADDRESS})) for number in before)}
+    found = find_members(view.places(), Config(), HERE, known).get('red', ())
+    return {member.mac[-1]: ADDRESS in member.addresses for member in found}
+
+
+@pytest.mark.parametrize('pairs, before, expected', [
+    ([(THERE, OWN), (ELSEWHERE, OWN)], [], {'0': True, '1': False}),
+    ([(THERE, OWN), (ELSEWHERE, OWN)], [1], {'0': False, '1': True}),   # who was there first
+    ([(HERE, OWN), (THERE, OWN)], [], {'1': False}),                    # a clone of what runs here
+    ([(HERE, OWN), (THERE, OWN)], [1], {'1': True}),                    # a clone that came here
+    ([(THERE, SHARES), (ELSEWHERE, SHARES)], [], {'0': True, '1': True}),
+    ([(HERE, SHARES), (THERE, SHARES)], [], {'1': True}),
+    ([(THERE, OWN), (ELSEWHERE, SHARES)], [], {'0': True, '1': False}),
+    ([(THERE, SHARES), (ELSEWHERE, OWN)], [1], {'0': False, '1': True})])
+def test_an_address_that_is_not_shared_has_one_owner(pairs: Any, before: Any,
+                                                     expected: Dict[str, bool]) -> None:
+    """Else a host would take a clone for the one, and the hosts of both would refuse theirs."""
+    assert claimants(*pairs, before=before) == expected
+
+
+def test_members_tell_which_addresses_they_share() -> None:
+    view = view_of(vm_record(xenstore_data=replace_policy({}, {'0': SHARES})),
+                   vif_record(policy=SHARES))
+    member, = find_members(view.places(), Config(), HERE)['red']
+    assert member.addresses == member.shared == {ADDRESS}

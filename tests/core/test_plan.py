@@ -108,13 +108,61 @@ def test_address_of_a_stranger_is_refused(own, address, mode, groups):
 
 @pytest.mark.parametrize('second', [
     make_vif(12, own='10.9.0.12'), make_vif(12, own='10.9.0.11', tag=5),
-    make_vif(12, LOCKED, '10.9.0.12'), make_vif(12, own='10.9.0.11', groups='red')])
+    make_vif(12, LOCKED, '10.9.0.12')])
 def test_what_is_nobody_elses_is_not_refused(second):
     assert refused(make_vif(11, own=OWN, groups='red'), second) == ''
 
 
+@pytest.mark.parametrize('first, second, groups, fine', [
+    ('own', 'own', 'red', False), ('own', 'shared', 'red', False), ('shared', 'own', 'red', False),
+    ('shared', 'shared', 'red', True), ('shared', 'shared', 'blue', False)])
+@pytest.mark.parametrize('address', ['10.9.0.11', 'fd00:9::11'])
+def test_an_address_is_shared_if_all_its_owners_say_so(address, first, second, groups, fine):
+    """A clone that was sealed with its parent's address has not said so."""
+    reason = refused(make_vif(11, groups='red', **{first: address}),
+                     make_vif(12, groups=groups, **{second: address}))
+    assert (not reason) is fine
+    assert fine or '%s is already that of vif11.0 of VM 00000000-' % address in reason, reason
+    assert fine or 'under vif/<devid>/shared of both' in reason
+
+
+def test_who_is_refused_takes_nothing_from_its_group():
+    """A hook's plan for it alone left the group's multicast without flows."""
+    before = make_scenario(RED).plan()
+    late = make_vif(13, own='10.9.0.11', groups='red')
+    around = make_scenario([*RED, late]).around._replace(thorough=False)
+    plan = plan_bridge(registry_of(before), [late], around)
+    assert plan.vifs[0].policy.mode is QUARANTINED
+    for key, item in before.items():
+        if key.kind in (Kind.SPREAD, Kind.PEERS):
+            assert plan.items[key] == item._replace(flows=None)
+
+
+@pytest.mark.parametrize('theirs, ours, tag, fine', [
+    ('own', 'own', 0, False), ('own', 'shared', 0, False), ('shared', 'own', 0, False),
+    ('shared', 'shared', 0, True), ('own', 'own', 5, True)])
+def test_an_address_that_is_a_members_on_another_host(theirs, ours, tag, fine):
+    """As far as the pool's files know; the VIF itself on its way from there is no other."""
+    there = member(3, '10.9.0.11', tag)
+    if theirs == 'shared':
+        there = there._replace(shared=there.addresses)
+    mine = make_vif(11, groups='red', **{ours: '10.9.0.11'})
+    scenario = make_scenario([mine])
+    asked = scenario._replace(around=scenario.around._replace(
+        find_claims=lambda group, addresses: [there]))
+    vif, = asked.plan_whole().vifs
+    assert vif.policy.mode is (ISOLATED if fine else QUARANTINED)
+    assert fine or '10.9.0.11 is already that of the VIF with MAC address 02:00:00:00:f0:03 on ' \
+        'another host, a member of group red' in vif.policy.reason
+    # What it has already it keeps: somebody else came after it.
+    vif, = asked.plan_whole(registry_of(scenario.plan())).vifs
+    assert vif.policy.mode is ISOLATED
+    moving = scenario._replace(vifs=(mine._replace(mac=there.mac),), around=asked.around)
+    assert moving.plan_whole().vifs[0].policy.mode is ISOLATED
+
+
 def test_four_of_a_group_may_share_an_address_and_no_fifth():
-    vifs = [make_vif(number, own='10.9.0.100', groups='red') for number in range(11, 16)]
+    vifs = [make_vif(number, shared='10.9.0.100', groups='red') for number in range(11, 16)]
     plan = make_scenario(vifs).plan_whole()
     assert [vif.policy.mode for vif in plan.vifs] == [ISOLATED] * 4 + [QUARANTINED]
     shared = [flow for flow in flows_of(plan.items) if 'reg7=0xa090064' in flow.match]

@@ -102,6 +102,9 @@ XAPI4, XAPI6 = prefixes('10.0.0.0/24'), prefixes('fd00::/64')
     pytest.param(VifPolicy(ipv6=prefixes('fd00::7')), Locking(),
                  prefixes('fd00::7', LINK_LOCAL), id='link-local is own'),
     pytest.param(VifPolicy(mode=LOCKED), Locking(), frozenset(), id='nobody said any'),
+    pytest.param(VifPolicy(shared=prefixes('10.0.0.9', 'fd00::9')), Locking(LOCKED, XAPI4, XAPI6),
+                 XAPI4 | XAPI6 | prefixes('10.0.0.9', 'fd00::9', LINK_LOCAL),
+                 id='shared ones are own, beside the others'),
 ])
 def test_own_addresses(written, locking, own):
     assert resolve(written, locking).addresses == own
@@ -117,6 +120,10 @@ def test_own_addresses(written, locking, own):
                  id="XAPI's list is empty"),
     pytest.param(VifPolicy(ipv6=prefixes('fd01::7')), Locking(LOCKED, XAPI4, XAPI6),
                  'ipv6: fd01::7 is outside', id='v6 outside'),
+    pytest.param(VifPolicy(shared=prefixes('10.0.1.7')), Locking(LOCKED, XAPI4, XAPI6),
+                 'shared: 10.0.1.7 is outside', id='shared, outside'),
+    pytest.param(VifPolicy(shared=prefixes('fd01::7')), Locking(LOCKED, XAPI4, XAPI6),
+                 'shared: fd01::7 is outside', id='shared v6, outside'),
     pytest.param(VifPolicy(ipv6=prefixes(LINK_LOCAL)), Locking(LOCKED, XAPI4),
                  'ipv6: fe80::216:3eff:fe01:203 is outside',
                  id='link-local where XAPI allows no IPv6'),

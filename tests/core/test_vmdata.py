@@ -59,6 +59,8 @@ def refusal(common, own):
     pytest.param({}, {'ipv4': b'10.0.0.7 10.1.0.0/24', 'ipv6': b'FD00::7'},
                  VifPolicy(ipv4=prefixes('10.0.0.7', '10.1.0.0/24'),
                            ipv6=prefixes('fd00::7')), id='own addresses'),
+    pytest.param({}, {'shared': b'FD00::8 10.0.0.8'},
+                 VifPolicy(shared=prefixes('10.0.0.8', 'fd00::8')), id='addresses to share'),
 ])
 def test_policy_is_understood(common, own, policy):
     assert parse_vmdata(common, own) == policy
@@ -210,6 +212,12 @@ def test_peer_is_understood(text, peer):
                  id='terminal escapes'),
     pytest.param({'groups': b' ' * (MAX_VALUE + 1)}, {}, 'groups: ', 'has 4097 bytes',
                  id='value too long'),
+    pytest.param({}, {'shared': b'10.0.0.0/24'}, 'vif/0/shared: ', 'a single address is expected',
+                 id='a network to share'),
+    pytest.param({}, {'shared': b'127.0.0.1'}, 'vif/0/shared: ', 'is a loopback address',
+                 id='a loopback address to share'),
+    pytest.param({'shared': b'10.0.0.1'}, {}, "unknown key 'shared'", 'are written per VIF',
+                 id='shared for all VIFs'),
     pytest.param({}, {'ipv4': b'fd00::7'}, 'vif/0/ipv4: ', 'belongs into ipv6',
                  id='v6 under ipv4'),
     pytest.param({}, {'ipv6': b'10.0.0.7'}, 'vif/0/ipv6: ', 'belongs into ipv4',

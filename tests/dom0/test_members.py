@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 from xsisolate.core.model import Prefix, RemoteMember
-from xsisolate.dom0.members import list_groups, read_members, stamp_members, write_members
+from xsisolate.dom0.members import (find_claims, list_groups, read_members, stamp_members,
+                                    write_members)
 from xsisolate.errors import ConfigError
 
 NETWORK = '6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796'
@@ -49,6 +50,7 @@ def test_nobody_wrote_a_file(root):
     {'version': 1, 'members': [dict(MEMBER, mac='01:00:5e:00:00:01')]},
     {'version': 1, 'members': [dict(MEMBER, addresses='10.9.0.40')]},
     {'version': 1, 'members': [dict(MEMBER, addresses=[7])]},
+    {'version': 1, 'members': [dict(MEMBER, shared='10.9.0.40')]},
     {'version': 1, 'members': [dict(MEMBER, addresses=['10.9.0.40/24'])]},
 ])
 def test_malformed_file(write, content):
@@ -80,6 +82,22 @@ def test_what_is_written_reads_back(root):
     assert write_members({'red': many, 'blue': ()}) == ('blue', 'red')
     assert read_members('red') == many and read_members('blue') == ()
     assert list_groups() == ('blue', 'red')
+
+
+def test_shared_addresses_read_back(root):
+    shared = FOUND._replace(shared=FOUND.addresses)
+    write_members({'red': (FOUND, shared)})
+    assert read_members('red') == (FOUND, shared)
+
+
+def test_claims_to_an_address(root):
+    own, other = Prefix(4, 0x0a090028, 32), Prefix(4, 0x0a09002, 32)
+    second = FOUND._replace(mac='02:00:00:00:00:02', addresses=frozenset([other, own]))
+    third = FOUND._replace(mac='02:00:00:00:00:03', addresses=frozenset([Prefix(4, 0x0a000000, 8)]))
+    assert find_claims('red', [own]) == ()
+    write_members({'red': (FOUND, second, third)})
+    assert find_claims('red', [own]) == (FOUND, second) and find_claims('red', [other]) == (second,)
+    assert find_claims('red', [Prefix(4, 0x0a090004, 32)]) == () == find_claims('red', [])
 
 
 def test_what_says_the_same_is_not_touched(root):

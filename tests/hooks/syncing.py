@@ -201,7 +201,7 @@ def start_town(net: Net) -> None:
 
 
 RED, BLUE = {'groups': 'red'}, {'groups': 'blue'}
-VRRP = {'groups': 'vrrp'}
+VRRP = {'groups': 'vrrp', 'vif/0/shared': '10.9.0.100'}
 TOWN_CONFIG = '''
   xenbr1:
     default: isolated

@@ -66,14 +66,14 @@ def test_shared_address_whoever_came_first(net: Net) -> None:
     """Owners keep their turns, refused VIFs stay refused, whatever their numbers are."""
     net.bridge('xenbr0')
     later = net.dom0.start_vm('later', ipv4='10.9.0.13/24', mac='02:00:00:00:00:0d', plug=False,
-                              policy=dict(VRRP, **{'vif/0/ipv4': '10.9.0.13 10.9.0.100'}))
+                              policy=dict(VRRP, **{'vif/0/ipv4': '10.9.0.13'}))
     refused = net.dom0.start_vm('refused', ipv4='10.9.0.14/24', plug=False,
                                 policy={'groups': 'blue', 'vif/0/ipv4': '10.9.0.100'})
     thief = net.dom0.start_vm('thief', mac='02:00:00:00:00:0b', plug=False, policy=RED)
     for number in (11, 12):
         net.dom0.start_vm('vm%d' % number, ipv4='10.9.0.%d/24' % number,
                           mac='02:00:00:00:00:%02x' % number,
-                          policy=dict(VRRP, **{'vif/0/ipv4': '10.9.0.%d 10.9.0.100' % number}))
+                          policy=dict(VRRP, **{'vif/0/ipv4': '10.9.0.%d' % number}))
     for vm in (later, refused, thief):
         vm.plug()
     assert_in_sync(net.dom0)

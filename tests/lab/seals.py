@@ -11,7 +11,7 @@ from typing import Dict, List, Mapping, Union
 from lab.metadata import VifRecord
 
 BLANKS = ' \t\r\n'
-LISTS = ('groups', 'allow', 'ipv4', 'ipv6')
+LISTS = ('groups', 'allow', 'ipv4', 'ipv6', 'shared')
 Keys = Dict[str, Union[str, List[str]]]
 
 

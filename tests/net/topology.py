@@ -136,15 +136,15 @@ class Net:
     def vm(self, name: str, number: int, policy: Optional[Dict[str, str]] = None, bridge: str = '',
            mac: str = '', plug: bool = True, hvm: bool = False, address: bool = True,
            also: Tuple[str, str] = ('', ''), **fields: object) -> Party:
-        """Add a VM with one VIF; policy None: unmanaged; `also`: more IPv4 and IPv6 addresses.
+        """Add a VM with one VIF; policy None: unmanaged; `also`: IPv4 and IPv6 addresses to share.
 
         Without `address` its kernel does not say a word of its own, either.
         """
         mac = mac or '02:00:00:00:00:%02x' % number
         data = dict(policy) if policy is not None else None
         if data is not None and data.get('mode') != 'unlocked':
-            data.update({'vif/0/ipv4': '10.9.0.%d %s' % (number, also[0]),
-                         'vif/0/ipv6': 'fd00:9::%x %s' % (number, also[1])})
+            data.update({'vif/0/ipv4': '10.9.0.%d' % number, 'vif/0/ipv6': 'fd00:9::%x' % number})
+            data.update({'vif/0/shared': ' '.join(also)} if any(also) else {})
         vm = self.dom0.start_vm(name, bridge=bridge or self.bridges[-1], mac=mac, policy=data,
                                 ipv4='10.9.0.%d/24' % number if address else '',
                                 ipv6='fd00:9::%x/64' % number if address else '', hvm=hvm,

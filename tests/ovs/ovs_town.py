@@ -42,7 +42,7 @@ VIFS = [
     vif(26, allow='10.9.0.13 fd00:9::13'),
     vif(31, groups='red', tag=VLAN), vif(32, groups='red', tag=VLAN),
     vif(33, allow='external', tag=VLAN)] + [
-    make_vif(number, own=own(number) + ' 10.9.0.100 fd00:9::100', groups='vrrp')
+    make_vif(number, own=own(number), shared='10.9.0.100 fd00:9::100', groups='vrrp')
     for number in (41, 42, 43, 44)] + [
     vif(45, groups='vrrp'), vif(46, groups='tight'), vif(47, groups='tight'),
     vif(48, groups='red', allow='10.9.0.0/24 fd00:9::/64 fe80::/10'),

@@ -137,6 +137,29 @@ def test_a_state_that_xapi_confirms_is_not_written_again(pool: Pool, pair: List[
     assert began < after.st_mtime <= time.monotonic()
 
 
+def test_a_clone_on_another_host_is_refused(pool: Pool, pair: List[PoolVm]) -> None:
+    """Its parent keeps the address, also when its host has lost all flows meanwhile."""
+    web, db = pair
+    clone = pool.start_vm('clone', pool.hosts[1], 13)
+    words = ('set', clone.uuid, '--replace', '--groups', 'red')
+    done = pool.hosts[0].run(*words, '--ipv4', web.ipv4)
+    assert done.returncode == 3 and 'address %s is already that of the VIF with MAC' % (
+        web.ipv4) in done.stdout + done.stderr, done
+    time.sleep(1)       # until both daemons know of the clone
+    assert web.ipv4 not in members(pool.hosts[0]) and web.ipv4 in members(pool.hosts[1])
+    pool.hosts[0].call('ovs', 'ofctl', 'del-flows', 'xenbr0', 'cookie=0x5849534f00000000/'
+                       '0xffffffff00000000')
+    until(lambda: talk(pool, web, db), 'the flows to be put back', 20)
+    settled(pool)
+    assert talk(pool, web, db)
+    for vm, keys in ((web, ('--ipv4', '', '--ipv6', web.ipv6)), (clone, ('--ipv4', clone.ipv4))):
+        pool.hosts[0].run('set', vm.uuid, '--replace', '--groups', 'red', *keys, '--shared',
+                          web.ipv4)
+    settled(pool)
+    vifs = json.loads(pool.hosts[1].run('status', clone.uuid, '--json').stdout)['vifs']
+    assert [(vif['mode'], vif['shared']) for vif in vifs] == [('isolated', [web.ipv4])]
+
+
 def test_a_member_costs_its_own_rows_only(pool: Pool, pair: List[PoolVm]) -> None:
     """Two rows' worth of change for one member: whatever else the group has stays untouched."""
     host = pool.hosts[0]

@@ -11,6 +11,8 @@ OPTIONS = (
     ('groups', 'G', 'isolation groups, as in "red, backup"; "" means none'),
     ('ipv4', 'A', 'the VIF\'s own IPv4 addresses or CIDRs; any: all of them, for a router'),
     ('ipv6', 'A', 'the VIF\'s own IPv6 addresses or CIDRs, or any'),
+    ('shared', 'A', 'own addresses that other members of its groups list as shared, too (VRRP, '
+                    'CARP)'),
     ('allow', 'P', 'peers: addresses, CIDRs, external; each may carry a service: '
                    'tcp/5432@10.0.0.7'))
 
@@ -74,7 +76,8 @@ def run_set(arguments: argparse.Namespace) -> int:
     words = {name: text_of(getattr(arguments, name)) for name, _, _ in OPTIONS
              if getattr(arguments, name) is not None}
     if not words:
-        raise UsageError('set: nothing to set: name --mode, --groups, --ipv4, --ipv6 or --allow')
+        raise UsageError('set: nothing to set: name --mode, --groups, --ipv4, --ipv6, '
+                         '--shared or --allow')
     return _run(arguments, words, [], arguments.replace)
 
 
@@ -142,7 +145,7 @@ def decide(target: Any, words: Dict[str, str], removed: List[str], anew: bool) -
     from xsisolate.core.layout import parse_words
     from xsisolate.core.model import VifPolicy
     need_vifs(target)
-    if len(target.vifs) > 1 and {'ipv4', 'ipv6'} & words.keys():
+    if len(target.vifs) > 1 and {'ipv4', 'ipv6', 'shared'} & words.keys():
         raise UsageError('VM %s has %d VIFs, and addresses belong to one: say which, as in %s/%s'
                          % (target.vm.uuid, len(target.vifs), target.vm.uuid,
                             target.vifs[0].devid))

@@ -3,9 +3,10 @@ from xsisolate.core.cookie import Key, Kind
 from xsisolate.core.flows.stages import Attachment
 from xsisolate.core.items import Item
 from xsisolate.core.model import Mode, Prefix
-from xsisolate.hints import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
+from xsisolate.hints import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
 
 TRUNK = 'trunk'
+SHARED = 's'            # behind an address
 
 
 class EndpointFacts(NamedTuple):
@@ -16,12 +17,13 @@ class EndpointFacts(NamedTuple):
     links: Tuple[Attachment, ...]
     groups: Tuple[int, ...]             # ids of the groups that it is a member of
     owners: Mapping[Prefix, int]        # its addresses: of each it is the nth owner
+    shared: FrozenSet[Prefix] = frozenset()     # those that it lets others have, too
 
 
 def format_facts(facts: EndpointFacts) -> str:
     """Return an endpoint's facts as its header holds them."""
     links = ','.join('%d%s' % (link.ofport, 't' * link.tagged) for link in facts.links)
-    owners = ','.join('%x.%x.%x.%x' % (*address, owner)
+    owners = ','.join('%x.%x.%x.%x%s' % (*address, owner, SHARED * (address in facts.shared))
                       for address, owner in sorted(facts.owners.items()))
     return ' '.join((facts.mode, facts.vm_uuid, links, ','.join(map(str, facts.groups)), owners))
 
@@ -32,7 +34,9 @@ def parse_facts(endpoint: Item) -> EndpointFacts:
     return EndpointFacts(
         mode, vm_uuid,
         _parse_links(links),
-        tuple(int(group) for group in _words(groups)), dict(_parse_owners(owners)))
+        tuple(int(group) for group in _words(groups)), dict(_parse_owners(owners)),
+        frozenset([address for word in _words(owners) if word.endswith(SHARED)
+                   for address, _ in _parse_owners(word)]))
 
 
 def _parse_links(text: str) -> Tuple[Attachment, ...]:
@@ -45,7 +49,7 @@ def _words(text: str) -> List[str]:
 
 def _parse_owners(text: str) -> Iterator[Tuple[Prefix, int]]:
     for word in _words(text):
-        version, value, length, owner = (int(part, 16) for part in word.split('.'))
+        version, value, length, owner = (int(part, 16) for part in word.rstrip(SHARED).split('.'))
         yield Prefix(version, value, length), owner
 
 
@@ -110,5 +114,5 @@ def possible_owners(items: Iterable[Item], addresses: Iterable[Prefix]) -> List[
 
 def takes_turns(endpoint: Item) -> bool:
     """Tell whether an endpoint is not the first owner of one of its addresses."""
-    owners = endpoint.facts.rpartition(' ')[2]
+    owners = endpoint.facts.rpartition(' ')[2].replace(SHARED, '')
     return owners.count('.0,') + owners.endswith('.0') != len(_words(owners))

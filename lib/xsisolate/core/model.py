@@ -58,6 +58,7 @@ class VifPolicy(NamedTuple):
     allow: Optional[FrozenSet[Peer]] = None
     ipv4: Optional[FrozenSet[Prefix]] = None
     ipv6: Optional[FrozenSet[Prefix]] = None
+    shared: Optional[FrozenSet[Prefix]] = None      # single own addresses that others may have, too
 
 
 class Locking(NamedTuple):
@@ -101,6 +102,7 @@ class RemoteMember(NamedTuple):
     network: str                        # network uuid
     mac: str                            # lower case, colons
     addresses: FrozenSet[Prefix]
+    shared: FrozenSet[Prefix] = frozenset()     # those of them that others may have, too
 
 
 class PoolNetwork(NamedTuple):
@@ -128,4 +130,5 @@ class EffectivePolicy(NamedTuple):
     groups: FrozenSet[str] = frozenset()
     allow: FrozenSet[Peer] = frozenset()
     reason: str = ''                                # why it is quarantined
+    shared: FrozenSet[Prefix] = frozenset()     # own ones that members of its groups may have, too
     unproven: bool = False          # vm-data and seal do not fit; perhaps they will in a moment

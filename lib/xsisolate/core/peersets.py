@@ -62,7 +62,8 @@ def add_peers(items: Items, policy: EffectivePolicy, around: Surroundings) -> Di
     asked = {}
     for group in sorted(asked_groups(policy.groups, around.config.groups)):
         asked[group_name(group)] = key = _find(items, group_name(group))
-        items[spread_key(key)] = Item(spread_key(key), SPREAD + group)
+        # Kept if it is there: should the VIF be refused, nothing else makes its flows anew.
+        items.setdefault(spread_key(key), Item(spread_key(key), SPREAD + group))
     if policy.allow:
         name = allow_name(policy.allow)
         asked[name] = key = _find(items, name)

@@ -5,7 +5,7 @@ A hook plans for its own VIF; every other item is known by its header and kept.
 """
 from xsisolate.core.cookie import BASE, BRIDGE, Key, Kind, port_id
 from xsisolate.core.facts import (EndpointFacts, IsolatedLinks, endpoint_name, endpoints,
-                                  format_facts, format_port_facts, isolated_links,
+                                  format_facts, format_port_facts, isolated_links, parse_facts,
                                   parse_port_facts, ports_of, split_endpoint, takes_turns)
 from xsisolate.core.flow import Flow
 from xsisolate.core.flows.decision import (decision_flows, endpoint_destination_flows,
@@ -24,7 +24,7 @@ from xsisolate.core.flows.party import (asker_flows, endpoint_party_flows, netwo
 from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.items import Item, Registry, make_item, reachable
 from xsisolate.core.model import Mode, Network
-from xsisolate.core.owners import Conflict, assign_owners, check_mac
+from xsisolate.core.owners import Conflict, assign_owners, check_claims, check_mac
 from xsisolate.core.peersets import (GROUP, Items, add_peers, find_or_add, group_name,
                                      group_spread_flows, refresh_group, spread_keys)
 from xsisolate.core.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
@@ -155,7 +155,7 @@ def _add_endpoints(items: Items, vif: Vif, around: Surroundings) -> None:
     """Add a VIF's ports, an endpoint per network, and the peers that these ask about."""
     keys = [_find_endpoint(items, vif, attached.network) for attached in vif.networks]
     asked = add_peers(items, vif.policy, around) if vif.policy.mode is Mode.ISOLATED else {}
-    facts = [_find_facts(items, key, vif, attached.network, asked)
+    facts = [_find_facts(items, key, vif, attached, asked, around)
              for key, attached in zip(keys, vif.networks)]
     for port in vif.ports:
         _add_port(items, vif, port, tuple(keys))
@@ -172,13 +172,28 @@ def _find_endpoint(items: Items, vif: Vif, network: int) -> Key:
     return key
 
 
-def _find_facts(items: Items, key: Key, vif: Vif, network: int,
-                asked: Mapping[str, Key]) -> EndpointFacts:
+def _find_facts(items: Items, key: Key, vif: Vif, attached: Attached, asked: Mapping[str, Key],
+                around: Surroundings) -> EndpointFacts:
     """Return an endpoint's facts, its ports still unknown; raise Conflict over an address."""
     groups = tuple(sorted(asked[group_name(group)].id for group in vif.policy.groups
                           if group_name(group) in asked))
-    owners = assign_owners(items, key, network, vif.policy.addresses, groups)
-    return EndpointFacts(vif.policy.mode.word, vif.vm_uuid, (), groups, owners)
+    owners = assign_owners(items, key, attached.network, vif.policy, groups)
+    _check_claims(items, key, vif, attached, around)
+    return EndpointFacts(vif.policy.mode.word, vif.vm_uuid, (), groups, owners, vif.policy.shared)
+
+
+def _check_claims(items: Items, key: Key, vif: Vif, attached: Attached,
+                  around: Surroundings) -> None:
+    """Raise Conflict over an address of another host's; what the VIF has already it keeps."""
+    known = parse_facts(items[key]) if items[key].facts else None
+    held = known.owners if known and known.vm_uuid == vif.vm_uuid else {}
+    fresh = sorted(address for address in vif.policy.addresses if address not in held)
+    uuids = {attached.network_uuid, *(uuid for uuid, number in _networks(items).items()
+                                      if number == attached.network)}
+    if fresh:
+        check_claims(fresh, vif.policy, vif.mac, [
+            (group, member) for group in sorted(vif.policy.groups)
+            for member in around.find_claims(group, fresh) if member.network in uuids])
 
 
 def _name_network(items: Items, attached: Attached) -> None:

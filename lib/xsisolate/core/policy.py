@@ -92,7 +92,8 @@ def _effective(mode: Mode, mac: str, locking: Locking,
         mode,
         addresses=_own_addresses(mac, locking, written),
         groups=written.groups or frozenset(),
-        allow=written.allow or frozenset())
+        allow=written.allow or frozenset(),
+        shared=written.shared or frozenset())
 
 
 def _written_mode(written: VifPolicy) -> Mode:
@@ -108,7 +109,11 @@ def _own_addresses(mac: str, locking: Locking,
                    written: VifPolicy) -> FrozenSet[Prefix]:
     ipv4 = locking.ipv4 if written.ipv4 is None else written.ipv4
     ipv6 = locking.ipv6 if written.ipv6 is None else written.ipv6
-    return ipv4 | _with_link_local(mac, ipv6)
+    return ipv4 | _of(written.shared, 4) | _with_link_local(mac, ipv6 | _of(written.shared, 6))
+
+
+def _of(prefixes: Optional[FrozenSet[Prefix]], version: int) -> FrozenSet[Prefix]:
+    return frozenset([prefix for prefix in prefixes or () if prefix.version == version])
 
 
 def _with_link_local(mac: str, ipv6: FrozenSet[Prefix]) -> FrozenSet[Prefix]:
@@ -135,16 +140,18 @@ def _check_fence(mac: str, locking: Locking, written: VifPolicy) -> None:
         return
     _check_inside('ipv4', written.ipv4, locking.ipv4)
     _check_inside('ipv6', written.ipv6, _with_link_local(mac, locking.ipv6))
+    for version, fence in ((4, locking.ipv4), (6, locking.ipv6)):
+        _check_inside('ipv%d' % version, _of(written.shared, version), fence, 'shared')
 
 
-def _check_inside(key: str, own: Optional[FrozenSet[Prefix]],
-                  fence: FrozenSet[Prefix]) -> None:
+def _check_inside(family: str, own: Optional[FrozenSet[Prefix]], fence: FrozenSet[Prefix],
+                  key: str = '') -> None:
     for prefix in sorted(own or ()):
         if not _is_inside(prefix, fence):
             raise PolicyError(
                 "%s: %s is outside XAPI's %s_allowed (%s), and XAPI locks this VIF: "
                 'add it there, or take it out of vm-data'
-                % (key, format_prefix(prefix), key, _format_some(fence)))
+                % (key or family, format_prefix(prefix), family, _format_some(fence)))
 
 
 def _is_inside(prefix: Prefix, fence: Iterable[Prefix]) -> bool:

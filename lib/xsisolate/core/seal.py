@@ -65,7 +65,8 @@ def _format_policy(policy: VifPolicy, peer: Callable[[Peer], str],
         out['groups'] = sorted(policy.groups)
     if policy.allow is not None:
         out['allow'] = sorted(map(peer, policy.allow))
-    for key, addresses in (('ipv4', policy.ipv4), ('ipv6', policy.ipv6)):
+    for key, addresses in (('ipv4', policy.ipv4), ('ipv6', policy.ipv6),
+                           ('shared', policy.shared)):
         if addresses is not None:
             out[key] = sorted(map(own, addresses))
     return out

@@ -1,6 +1,7 @@
 """A VIF as the planner sees it, and what it finds around it."""
 from xsisolate.core.flows.delivery import Topology
-from xsisolate.core.model import Config, EffectivePolicy, Locking, Mode, Network, RemoteMember
+from xsisolate.core.model import (Config, EffectivePolicy, Locking, Mode, Network, Prefix,
+                                  RemoteMember)
 from xsisolate.core.policy import quarantine
 from xsisolate.hints import Callable, Iterable, Mapping, NamedTuple, Tuple
 
@@ -58,6 +59,11 @@ def unstamped(group: str) -> str:
     return ''
 
 
+def unclaimed(group: str, addresses: Iterable[Prefix]) -> Iterable[RemoteMember]:
+    """Return the members elsewhere that have one of these addresses, where none is kept."""
+    return ()
+
+
 class Surroundings(NamedTuple):
     """What a plan depends on beside the VIFs it is made for."""
 
@@ -67,6 +73,7 @@ class Surroundings(NamedTuple):
     find_network: Callable[[str, str], Network]     # by bridge name and network uuid
     read_members: Callable[[str], Iterable[RemoteMember]]
     stamp_members: Callable[[str], str] = unstamped     # tells one state of them from another
+    find_claims: Callable[[str, Iterable[Prefix]], Iterable[RemoteMember]] = unclaimed
     thorough: bool = False              # take no stamp's word for what is programmed
 
 

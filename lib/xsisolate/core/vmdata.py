@@ -7,7 +7,7 @@ replaces: a policy with a mistake in it is a mistake.
 import re
 from itertools import islice
 
-from xsisolate.core.address import parse_own, parse_prefix, quoted
+from xsisolate.core.address import BITS, check_own, parse_own, parse_prefix, quoted
 from xsisolate.core.model import Mode, Peer, Prefix, Service, VifPolicy
 from xsisolate.errors import PolicyError
 from xsisolate.hints import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping,
@@ -17,7 +17,7 @@ ROOT = 'vm-data/xsisolate/'
 TEMPORARY_TAIL = '000000000001'     # how the uuid of a VM ends while it migrates in
 
 COMMON_KEYS = ('mode', 'groups', 'allow')
-VIF_KEYS = COMMON_KEYS + ('ipv4', 'ipv6')
+VIF_KEYS = COMMON_KEYS + ('ipv4', 'ipv6', 'shared')
 
 MAX_VALUE = 4096            # bytes; xenstore's own limit to a message is no more
 MAX_CONTINUATIONS = 64      # so many values hold far more than the entries below
@@ -65,7 +65,8 @@ def parse_vmdata(common: Mapping[str, bytes], own: Mapping[str, bytes],
         groups=_first(for_vif.groups, for_all.groups),
         allow=_first(for_vif.allow, for_all.allow),
         ipv4=for_vif.ipv4,
-        ipv6=for_vif.ipv6)
+        ipv6=for_vif.ipv6,
+        shared=for_vif.shared)
     return None if policy == VifPolicy() else policy
 
 
@@ -210,7 +211,8 @@ def _parse_source(source: Source) -> VifPolicy:
         groups=_read_list(source, 'groups', parse_group, MAX_GROUPS),
         allow=_read_list(source, 'allow', parse_peer, MAX_ALLOW),
         ipv4=_read_list(source, 'ipv4', _parse_own4, MAX_OWN),
-        ipv6=_read_list(source, 'ipv6', _parse_own6, MAX_OWN))
+        ipv6=_read_list(source, 'ipv6', _parse_own6, MAX_OWN),
+        shared=_read_list(source, 'shared', _parse_shared, MAX_OWN))
 
 
 def _parse_own4(text: str) -> Prefix:
@@ -219,6 +221,13 @@ def _parse_own4(text: str) -> Prefix:
 
 def _parse_own6(text: str) -> Prefix:
     return parse_own(text, 6)
+
+
+def _parse_shared(text: str) -> Prefix:
+    prefix = check_own(parse_prefix(text))
+    if prefix.length != BITS[prefix.version]:
+        raise PolicyError('%s is a network: a single address is expected here' % quoted(text))
+    return prefix
 
 
 def _read_mode(source: Source) -> Optional[Mode]:

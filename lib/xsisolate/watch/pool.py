@@ -14,13 +14,12 @@ import os
 import signal
 import sys
 from time import monotonic, process_time, sleep
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Optional
 
-from xsisolate.core.membership import find_members
-from xsisolate.core.model import RemoteMember
+from xsisolate.core.membership import Members, find_members
 from xsisolate.core.poolview import CLASSES, PoolView
 from xsisolate.dom0.inventory import read_host_uuid
-from xsisolate.dom0.members import write_members
+from xsisolate.dom0.members import list_groups, read_members, write_members
 from xsisolate.dom0.networks import write_networks
 from xsisolate.dom0.ovsdb import Ovsdb
 from xsisolate.dom0.poolstate import PoolState, read_state, write_state
@@ -36,7 +35,6 @@ RETRY_FIRST_S = 0.5         # after a failure, doubled each time ...
 RETRY_MOST_S = 5.0          # ... up to this
 PR_SET_PDEATHSIG = 1
 
-Members = Dict[str, Tuple[RemoteMember, ...]]
 
 
 def main() -> None:
@@ -62,6 +60,7 @@ class Follower:
         self._complaint = ''
         self._state = (read_state() or PoolState(False))._replace(connected=False)
         self._pause = RETRY_FIRST_S
+        self._members: Members = _read_all()
 
     def run(self) -> None:
         """Follow for ever."""
@@ -105,8 +104,9 @@ class Follower:
         if not here:
             raise HostError('the pool does not know this host (%s)' % uuid)
         places = list(view.places())
-        members = find_members(places, config, here)
+        members = find_members(places, config, here, self._members)
         changed = write_members(members)
+        self._members = members
         self._state = self._state._replace(vifs=len(places), groups=len(members))
         if changed:
             self._log.info('groups', changed=','.join(changed[:10]), groups=len(members),
@@ -147,6 +147,14 @@ class Follower:
             write_state(self._state)
         except HostError:
             pass        # that is what the complaint is about, perhaps
+
+
+def _read_all() -> Members:
+    """Return the members that a follower before this one knew: their addresses are theirs."""
+    try:
+        return {group: read_members(group) for group in list_groups()}
+    except ConfigError:
+        return {}       # they are written anew
 
 
 if __name__ == '__main__':
