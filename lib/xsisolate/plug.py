@@ -26,7 +26,6 @@ from xsisolate.survey import Dom0, Survey, netdevs, survey_of
 LEFT_KEY = 'xsisolate-left'     # external_ids: the bridge that a VIF has just moved away from
 LOCK_DEADLINE_S = 60.0          # a burst of plugs waits in line; xenopsd gives up after 300
 
-
 Places = Mapping[str, Tuple[Bridge, Port]]      # by netdev
 
 
@@ -91,8 +90,7 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, port: '_Port', lock: bridge
         outcome = Outcome(port.facts or facts, done.vif, port.ofport, port.fresh, done.diff,
                           why_open(dom0, port.survey.bridge), port.silenced)
     except Exception:
-        if port.begun:
-            _shut(dom0, event, lock, port.fresh)
+        _shut(dom0, event, lock, port.fresh)
         raise
     return Prepared(outcome, done, {name: port.survey.ofports.get(name, 0)
                                     for name in [event.device] * port.fresh + port.along})
@@ -100,7 +98,6 @@ def _plug(dom0: Dom0, event: Event, facts: VifFacts, port: '_Port', lock: bridge
 
 class _Port:
     """A VIF's port on its way onto a bridge, and how far it has come."""
-
     survey: Survey                      # with the port on its bridge
     facts: Optional[VifFacts] = None    # by which it was made
 
@@ -108,7 +105,6 @@ class _Port:
                  parent: str) -> None:
         self._dom0, self._event, self._trunks, self._parent = dom0, event, trunks, parent
         self.before: Places = {}
-        self.begun = False              # something was touched
         self.fresh = False
         self.ofport = 0
         self.silenced = ''              # flows of in-band control that were switched off
@@ -116,18 +112,17 @@ class _Port:
 
     def place(self, facts: VifFacts, glance: Glance) -> Placed:
         """Have the port on its bridge, its link down if it is new there."""
-        dom0, event, network = self._dom0, self._event, facts.metadata.bridge
-        self.facts = facts
+        self.facts, network = facts, facts.metadata.bridge
+        dom0, event = self._dom0, self._event
         bridges = dom0.ovsdb.look_for(netdevs(event.domid, event.devid))
         target = _find_network(bridges, network)
         if target.bridge.name != self._parent:
-            raise HostError('network %s moves to bridge %s at this moment'
-                            % (network, target.bridge.name))
-        before = self.before = _find_ports(bridges, event)
+            raise HostError('network %s moves to bridge %s now' % (network, target.bridge.name))
+        self.before = before = _find_ports(bridges, event)
         if not netdev.exists(event.device):
-            raise HostError('there is no netdev %s' % event.device)
-        self.fresh = _misplaced(before.get(event.device), target) or not netdev.is_up(event.device)
-        self.begun = True
+            raise HostError('there is no netdev ' + event.device)
+        found = before.get(event.device)
+        self.fresh = _misplaced(found, target) or not netdev.is_up(event.device)
         if self.fresh:
             _set_down(dom0, event.device)
         # Seen before the port is made: with hundreds of ports ovs-vswitchd answers nobody for
@@ -139,9 +134,8 @@ class _Port:
             seen = look_at(target.bridge.name)
         else:
             seen = see(glance)
-        self.ofport = dom0.ovsdb.ensure_port(
-            network, event.device,
-            dict(facts.external_ids, **_left(before.get(event.device), target)), self._trunks)
+        ids = dict(facts.external_ids, **_left(found, target))
+        self.ofport = dom0.ovsdb.ensure_port(network, event.device, ids, self._trunks)
         self.along = _bring_along(dom0, event, facts, target, before)
         there = [name for name, (bridge, _) in before.items() if bridge.name == target.bridge.name]
         # Now ovs-vswitchd has done all that it was asked for: the numbers are the last ones.

@@ -8,8 +8,9 @@ from xsisolate.core.flow import FlowDiff
 from xsisolate.core.grace import is_intact
 from xsisolate.core.items import Registry
 from xsisolate.core.model import Mode
+from xsisolate.core.mute import changing_macs
 from xsisolate.core.plan import Plan, disturbed, plan_bridge
-from xsisolate.core.vif import Vif
+from xsisolate.core.vif import Surroundings, Vif, split_port
 from xsisolate.dom0 import openflow, restorewait
 from xsisolate.dom0.lock import bridge_lock
 from xsisolate.gather import VifFacts
@@ -21,7 +22,7 @@ from xsisolate.settings import Setting, deviating, set_in_band, settle, speaks_o
 from xsisolate.survey import (Dom0, Survey, find_vifs, make_vif, read_again, surroundings,
                               survey_bridge, survey_vif, survey_vifs, vif_from_facts)
 
-ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined
+ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined, or mute
 
 Spare = Callable[[Registry, Vif], bool]
 
@@ -152,8 +153,9 @@ def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) ->
     bridge = survey.bridge
     hidden: Set[int] = set()
     for last in (False, True):
-        vifs = [vif] + _others(dom0, survey, seen.record.items, vif)
-        plan = plan_bridge(seen.record.items, vifs, surroundings(dom0, survey))
+        around = surroundings(dom0, survey)
+        vifs = [vif] + _others(dom0, survey, seen.record.items, vif, around)
+        plan = plan_bridge(seen.record.items, vifs, around)
         hidden.update(_set_no_flood(bridge.name, seen, plan, True))
         try:
             diff = reconcile(bridge.name, seen.record, plan, survey.ofports)
@@ -238,7 +240,7 @@ def _wrong_marks(survey: Survey, vif: Vif) -> Iterator[Tuple[str, str, str, str]
     networkd makes Interfaces anew when a network becomes a VLAN, and brings none of them along.
     """
     names = {port.name for port in vif.ports}
-    desired = dict(vif.external_ids, **{ERROR_KEY: vif.policy.reason})
+    desired = dict(vif.external_ids, **{ERROR_KEY: vif.error})
     for port in survey.bridge.ports:
         for interface in port.interfaces:
             if interface.name in names:
@@ -248,7 +250,8 @@ def _wrong_marks(survey: Survey, vif: Vif) -> Iterator[Tuple[str, str, str, str]
                         yield interface.name, key, actual, value
 
 
-def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif) -> List[Vif]:
+def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif,
+            around: Surroundings) -> List[Vif]:
     """Return the other VIFs that this VIF's event concerns.
 
     A bridge that carries nothing of ours may have lost it, when ovs-vswitchd
@@ -257,6 +260,21 @@ def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif) -> List[Vi
     found = disturbed(registry, vif, survey.ofports)
     if not registry and vif.policy.mode is not Mode.UNLOCKED:
         found = [number for number in find_vifs(survey) if number != vif.number]
-    if found:
+    copies = [number for number in _namesakes(dom0, registry, vif, around)
+              if number not in found]
+    if found or copies:
         survey = survey_bridge(dom0, survey.bridge.name)
-    return [make_vif(dom0, survey, domid, devid) for domid, devid in found]
+    unmanaged = [other for other in [make_vif(dom0, survey, *number) for number in copies]
+                 if other.policy.mode is Mode.UNLOCKED]
+    return [make_vif(dom0, survey, *number) for number in found] + unmanaged
+
+
+def _namesakes(dom0: Dom0, registry: Registry, vif: Vif,
+               around: Surroundings) -> List[Tuple[int, int]]:
+    """Return other VIFs with a MAC address that this VIF's event reserves, or sets free.
+
+    An unmanaged one is in no registry: it is mute from now on, or no longer.
+    """
+    macs = changing_macs(registry, vif, around)
+    names = dom0.ovsdb.find_by_macs(macs) if macs else []
+    return sorted({split_port(name) for name in names} - {vif.number})

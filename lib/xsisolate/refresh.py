@@ -36,12 +36,14 @@ class Refreshed(NamedTuple):
     applied: bool               # False: it keeps what it had, see `policy.reason`
     added: int = 0              # flows
     deleted: int = 0
+    mute: str = ''              # why nothing passes although the VIF is unmanaged
 
     def describe(self) -> Dict[str, Any]:
         """Return it as JSON has it."""
         return {'device': self.device, 'vif': self.vif, 'bridge': self.bridge,
                 'seal': self.state, 'mode': self.policy.mode.word,
-                'groups': sorted(self.policy.groups), 'error': self.policy.reason or None,
+                'groups': sorted(self.policy.groups),
+                'error': self.policy.reason or self.mute or None,
                 'applied': self.applied, 'added': self.added, 'deleted': self.deleted}
 
 
@@ -129,7 +131,8 @@ def _refresh(dom0: Dom0, domid: int, devid: int) -> Refreshed:
     if not done.vif.is_known:
         raise HostError(unknown % (name, done.vif.policy.reason))
     return outcome._replace(
-        policy=done.vif.policy, added=len(done.diff.add), deleted=len(done.diff.delete),
+        policy=done.vif.policy, mute=done.vif.mute,
+        added=len(done.diff.add), deleted=len(done.diff.delete),
         applied=not done.spared and done.vif.policy.mode is not Mode.QUARANTINED)
 
 

@@ -49,6 +49,11 @@ class BridgeSync(NamedTuple):
         """The VIFs whose policy must not be applied."""
         return tuple(vif for vif in self.vifs if vif.policy.mode is Mode.QUARANTINED)
 
+    @property
+    def mute(self) -> Tuple[Vif, ...]:
+        """The unmanaged VIFs of which nothing passes."""
+        return tuple(vif for vif in self.vifs if vif.mute)
+
 
 def sync_bridges(dom0: Dom0, names: Iterable[str], dry_run: bool) -> Iterator[BridgeSync]:
     """Reconcile bridges one after the other; a failure of one does not stop the rest."""

@@ -85,6 +85,8 @@ def show(outcome: BridgeSync, dry_run: bool, seconds: float) -> None:
     for vif in outcome.quarantined:
         print('%squarantined vif%d.%d: %s' % ('# ' if dry_run else '  ', vif.domid, vif.devid,
                                              vif.policy.reason))
+    for vif in outcome.mute:
+        print('%smute vif%d.%d: %s' % ('# ' if dry_run else '  ', vif.domid, vif.devid, vif.mute))
 
 
 def diff_lines(outcome: BridgeSync) -> Iterator[str]:
@@ -115,6 +117,7 @@ def describe(outcome: BridgeSync) -> Dict[str, Any]:
             'vifs': len(outcome.vifs), 'dead_ports': list(outcome.dead),
             'quarantined': {'vif%d.%d' % vif.number: vif.policy.reason
                             for vif in outcome.quarantined},
+            'mute': {'vif%d.%d' % vif.number: vif.mute for vif in outcome.mute},
             'missing': [format_flow(flow) for flow in outcome.diff.add],
             'settings': [setting._asdict() for setting in outcome.settings],
             'surplus': [format_flow(flow) for flow in outcome.diff.delete]}

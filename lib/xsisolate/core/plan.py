@@ -24,6 +24,7 @@ from xsisolate.core.flows.party import (asker_flows, endpoint_party_flows, netwo
 from xsisolate.core.flows.stages import NETWORK
 from xsisolate.core.items import Item, Registry, make_item, reachable
 from xsisolate.core.model import Mode, Network
+from xsisolate.core.mute import explain_mutes
 from xsisolate.core.owners import Conflict, assign_owners, check_claims, check_mac
 from xsisolate.core.peersets import (GROUP, Items, add_peers, find_or_add, group_name,
                                      group_spread_flows, refresh_group, spread_keys)
@@ -60,7 +61,7 @@ def plan_bridge(registry: Registry, vifs: Iterable[Vif], around: Surroundings) -
         items, [port_key(port) for port in present])
     if items:
         _refresh_shared(items, touched, _networks(registry), around)
-    return Plan(items, tuple(planned[vif.number] for vif in vifs))
+    return Plan(items, tuple(explain_mutes(items, [planned[vif.number] for vif in vifs], around)))
 
 
 def _has_items(registry: Registry, vif: Vif) -> bool:

@@ -38,11 +38,17 @@ class Vif(NamedTuple):
     locking: Locking = Locking()        # XAPI's own locking mode, which no policy loosens
     lost: bool = False                  # xenstore knows nothing of its domain
     external_ids: Mapping[str, str] = {}    # what other programs look for on its Interfaces
+    mute: str = ''                      # why nothing passes although it is unmanaged
 
     @property
     def number(self) -> Tuple[int, int]:
         """The VIF's domid and devid."""
         return self.domid, self.devid
+
+    @property
+    def error(self) -> str:
+        """What an admin must know of the VIF: why it is in quarantine, or mute."""
+        return self.policy.reason or self.mute
 
     @property
     def is_known(self) -> bool:

@@ -146,6 +146,14 @@ class Ovsdb(Connection):
                 for ports, interfaces in zip(rows[::2], rows[1::2])
                 for port, interface in zip(ports, interfaces) if wire.uuid(port) in there}
 
+    def find_by_macs(self, macs: Collection[str]) -> List[str]:
+        """Return the Interfaces of VIFs that have one of these MAC addresses."""
+        rows = self._select(*[wire.select('Interface', ('name',), [
+            'external_ids', 'includes', ['map', [['attached-mac', text]]]])
+            for mac in sorted(macs) for text in (mac, mac.upper())])    # the stock hooks' too
+        return [row['name'] for found in rows for row in found
+                if VIF_NETDEV.fullmatch(row['name'])]
+
     def delete_port(self, port: str, bridge: str = '') -> bool:
         """Take a port off its bridge, or off this one only; False if there was none.
 

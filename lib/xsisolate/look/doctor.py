@@ -136,6 +136,11 @@ def examine_policies(inventory: Inventory) -> Iterator[Finding]:
             yield problem('VIF', '%s is in quarantine: %s' % (label(view), view.error),
                           'a policy that can be applied', 'correct the policy, or seal it',
                           EXIT_POLICY)
+        elif view.vif.mute:
+            found = True
+            yield warning('VIF', '%s is unmanaged, and mute: %s' % (label(view), view.error),
+                          'a MAC address of its own', 'give one of the two another: destroy its '
+                          'VIF and create it anew (xe vif-destroy, xe vif-create mac=random)')
         elif view.error:
             found = True
             yield warning('VIF', '%s: %s' % (label(view), view.error), 'no error', 'xsisolate sync'

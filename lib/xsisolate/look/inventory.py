@@ -44,7 +44,7 @@ class VifView(NamedTuple):
     network: str                # the bridge's name as XAPI has it; '' if unknown
     vif_uuid: str
     seal: str                   # sealed, none, accepted, or what is wrong
-    error: str                  # why it is in quarantine, or was not plugged
+    error: str                  # why it is in quarantine, mute, or was not plugged
     flows: int = 0
     drops: Optional[Drops] = None       # None: nobody counts for it
     doubt: bool = False         # it keeps what it ran on, for a moment
@@ -221,7 +221,7 @@ def _plan(view: BridgeView,
         plan = plan_bridge(view.registry, vifs.values(), view.around)
     except ConfigError as error:        # a group file: hooks fail, and VIFs stay as they are
         return {number: _refuse(vif, str(error)) for number, vif in vifs.items()}, None
-    return {vif.number: vifs[vif.number]._replace(policy=vif.policy)
+    return {vif.number: vifs[vif.number]._replace(policy=vif.policy, mute=vif.mute)
             for vif in plan.vifs}, plan.items
 
 
@@ -264,7 +264,7 @@ def _view(dom0: Dom0, vif: Vif, known: Known, on: Optional[BridgeView]) -> VifVi
         network=facts.metadata.bridge if facts else '',
         vif_uuid=facts.metadata.vif_uuid if facts else '',
         seal=_read_seal(dom0, vif.domid, facts) if facts else 'unknown',
-        error=vif.policy.reason or shown,
+        error=vif.error or shown,
         doubt=bool(on) and keeps_policy(on.registry if on else {}, vif,
                                         dom0.configuration.config))
 

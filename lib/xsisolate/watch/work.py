@@ -45,7 +45,7 @@ class Work:
         self._configuration: Optional[Configuration] = None
         self._unlocked: Dict[Number, str] = {}      # VIFs that are unlocked by right: their VMs
         self._doubts: Dict[Number, float] = {}      # VIFs in doubt, and until when they have grace
-        self._reasons: Dict[Number, str] = {}       # why VIFs are in quarantine
+        self._reasons: Dict[Number, str] = {}       # why VIFs are in quarantine, or mute
         self._failed: Dict[Task, Tuple[float, str]] = {}    # since when, and what was said of it
         self._exposed: Dict[str, str] = {}          # why bridges may forward what flows forbid
         self._dead: Dict[str, float] = {}           # ports without netdev, and since when
@@ -145,18 +145,18 @@ class Work:
                 pass        # its domain has gone
 
     def _note(self, vif: Vif) -> None:
-        """Remember what a VIF was programmed to, and say it if it is a quarantine."""
+        """Remember what a VIF was programmed to; say it if it is in quarantine, or mute."""
         self._doubts.pop(vif.number, None)
-        self.programmed[vif.number] = vif
+        self.programmed[vif.number] = vif._replace(mute='')     # as its facts say
         if vif.policy.mode is Mode.UNLOCKED:
             self._unlocked[vif.number] = vif.vm_uuid
             self._guard.release(vif)
         else:
             self._unlocked.pop(vif.number, None)
-        if vif.policy.reason and vif.policy.reason != self._reasons.get(vif.number):
-            self._log.warning('quarantined', vif='vif%d.%d' % vif.number, vm=vif.vm_uuid,
-                              reason=vif.policy.reason)
-        self._reasons[vif.number] = vif.policy.reason
+        if vif.error and vif.error != self._reasons.get(vif.number):
+            self._log.warning('mute' if vif.mute else 'quarantined', vif='vif%d.%d' % vif.number,
+                              vm=vif.vm_uuid, reason=vif.error)
+        self._reasons[vif.number] = vif.error
 
     def _watch_dead(self, dom0: Dom0, name: str) -> Tuple[FrozenSet[str], Optional[float]]:
         """Return the ports that have had no netdev for a while, and when to look again."""

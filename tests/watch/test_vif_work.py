@@ -1,4 +1,4 @@
-"""What a VIF is programmed from is read under the bridge's lock: else it is older than a hook's."""
+"""What the daemon does with a VIF: facts read under the lock, and copies that are told."""
 import os
 import time
 from typing import Any
@@ -9,8 +9,8 @@ from lab.injection import call_of, list_calls, stopped_at
 from lab.process import wait_until
 from lab.sandbox import Sandbox
 
-from evidence import is_cut_off
-from sealed import RED, Around, is_fine, own
+from evidence import arrives, is_cut_off, is_lost, speech
+from sealed import RED, Around, is_fine, own, shown_error
 
 from conftest import Watch
 
@@ -48,8 +48,25 @@ def test_a_policy_older_than_a_hooks_does_not_win(
     assert done.code == 0 and 'mode=disabled' in done.stderr, done
     time.sleep(LOOK_S)
     heard = shouting.stop()
-    print('%d forbidden frames, the last %.2f s after the hook' % (
-        heard.number, max(heard.last - end, 0)))
+    print('%d of %d forbidden frames, the last %.2f s after the hook' % (
+        heard.number, heard.total, max(heard.last - end, 0)))
     heard.check_none_heard()
     assert is_cut_off(vm, around.friend.address())
+    settled()
+
+
+def test_a_copy_is_told_when_no_hook_runs(host: Sandbox, around: Around, start: Any, watch: Watch,
+                                          settled: Any) -> None:
+    """Beside a VM that becomes managed, and stops being it, by what an admin writes."""
+    original = start(13)
+    copy = start(13, mac=original.mac)
+    settled()
+    original.set_policy(own(13, RED))
+    watch.wait_for(' mute ', 'vif=' + copy.netdev(), original.netdev(), original.uuid)
+    wait_until(lambda: original.netdev() in shown_error(copy), 'the copy to be told')
+    assert is_lost(copy, around.bystander, speech(copy))
+    settled()
+    original.set_policy({})
+    wait_until(lambda: not shown_error(copy), 'the note to go')
+    assert arrives(copy, around.bystander, speech(copy))
     settled()
