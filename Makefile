@@ -13,7 +13,7 @@ BENCH = PYTHONPATH=lib:tests LC_ALL=C $(PYTHON) -m bench $(if $(STOCK),--stock $
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
-	test-reliability test-kills soak test-commands test-xapi test-browser test-lab test-demo \
+	test-reliability test-kills explore soak test-commands test-xapi test-browser test-lab test-demo \
 	test-rpm test-xen measure test-mutants \
 	bench bench-quick bench-kernel lint golden completion rpm repo clean packages root
 
@@ -60,6 +60,9 @@ test-reliability: $(SANDBOX) ## killed hooks, dying neighbours, storms, a short 
 
 test-kills: $(SANDBOX) ## hooks killed at each of their calls to the world (about 15 min)
 	@$(SUITE) kills
+
+explore: $(SANDBOX) ## what make test draws at random, twenty times as much; SUITE_SEED=... draws the same (about 10 min)
+	@$(SUITE) explore
 
 soak: $(SANDBOX) ## MINUTES=10 SEED=...: everything at random, checked after each step
 	@PYTHONDEVMODE=yes $(PYTHON) tests/reliability/soak.py $(or $(MINUTES),10) $(SEED)

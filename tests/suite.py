@@ -2,7 +2,7 @@
 
     suite.py all | lint | core | dom0 | ovs | net | hooks | watch | reliability | commands | xapi |
              lab | demo | rpm
-    suite.py mutants | kills | measure | browser
+    suite.py mutants | kills | measure | explore | browser
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
 exit code is 0 only if nothing failed. A run that ends without a verdict, and a
@@ -32,11 +32,14 @@ AT_ONCE = int(os.environ.get('AT_ONCE') or 2)
 # One for the whole run, so that a second try tries the same; on CI always the same.
 SEED = int(os.environ.get('SUITE_SEED') or (
     3213307201 if os.environ.get('CI') else random.SystemRandom().randrange(1 << 32)))
+# How much is tried of what is drawn at random: `make test` is quick, `make explore` thorough.
+EXPLORE = int(os.environ.get('EXPLORE') or 1)
+THOROUGH = '20'
 # Where the interpreter itself matters; the rest starts the hooks as programs.
 LIBRARY = ('core', 'dom0')
 PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'reliability', 'commands', 'xapi', 'lab', 'demo',
             'rpm')
-ASKED_FOR = ('mutants', 'kills', 'measure', 'browser')      # long, or in need of much
+ASKED_FOR = ('mutants', 'kills', 'measure', 'explore', 'browser')   # long, or in need of much
 
 
 class Step(NamedTuple):
@@ -103,6 +106,10 @@ def plan(part: str) -> List[Step]:
     if part == 'kills':
         os.environ['KILLS'] = 'all'
         return [tests('reliability', hook_python=DOM0S if has_dom0s() else '', loud=True)]
+    if part == 'explore':
+        os.environ.setdefault('EXPLORE', THOROUGH)
+        return [tests(folder, marks='random', loud=True)
+                for folder in ('hooks', 'reliability', 'net')]
     if part == 'measure':
         return [tests('watch', hook_python=DOM0S if has_dom0s() else '', marks='scale', loud=True)]
     # the longest first: they run side by side
@@ -270,6 +277,7 @@ def conclude(steps: Sequence[Step], results: Sequence[Result]) -> int:
     if not has_dom0s():
         print('!!! NO PYTHON 3.6 WAS FOUND: nothing was tested on the Python that Dom0 has. '
               'PY36=/path/to/python3.6 names one. !!!')
+    print('SUITE_SEED=%d draws the same again' % SEED)
     if len(retried) > FORGIVEN:
         total = total.plus(Count(-len(retried), len(retried)))
         print('!!! MORE THAN %d TESTS NEEDED A SECOND TRY: these count as failed. !!!' % FORGIVEN)

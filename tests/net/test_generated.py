@@ -1,6 +1,6 @@
 """Frames by mutation: the policy says who may see each, the switch decides.
 
-A thousand and more a run, in batches that are in the air at once. Seeds are
+A thousand a run, in batches that are in the air at once. Seeds are
 printed; `--hypothesis-seed=N` repeats a run. What has ever gone wrong is a row of
 REGRESSIONS.
 """
@@ -21,13 +21,15 @@ from net.mutate import Sketch, build, fewer, friends, sketches
 from net.oracle import PARTIES, Oracle, Ruling, parse
 from net.sabotage import broken, find_flows
 from net.world import World
+from suite import EXPLORE
 from xsisolate.core.flows import stages
 
 VMS = ('red1', 'red2', 'blue1', 'svc1', 'svc2', 'web', 'wide', 'north', 'south', 'un', 'evil',
        'locked', 'quar', 'off')
 SENDERS = VMS + ('gw', 'lan', 'redfar', 'bluefar', DOM0)
 PEERS = friends(SENDERS)
-BATCH, BATCHES = 125, 12
+BATCH, BATCHES = 125, 8 * EXPLORE
+SABOTAGE_BATCHES = 12
 GAP_S, SETTLE_S = 0.001, 0.4
 LENGTHS = {'ip.len', 'ip6.plen', 'cut'}     # changes after which a header may be cut off
 CONFIRMED = 3           # times that a frame must be missing
@@ -224,12 +226,12 @@ def field(dom0: Sandbox) -> Iterator[Range]:
     yield Range(world)
 
 
-def generate(field: Range, number: int, enough: int = 0) -> List[Shot]:
+def generate(field: Range, number: int, batches: int, enough: int = 0) -> List[Shot]:
     """Send a run's frames; return what went wrong, after `enough` at once."""
     found: List[Shot] = []
 
     @seed(number)
-    @settings(max_examples=BATCHES, phases=[Phase.generate], database=None, deadline=None,
+    @settings(max_examples=batches, phases=[Phase.generate], database=None, deadline=None,
               suppress_health_check=list(HealthCheck))
     @given(st.lists(sketches(SENDERS, PEERS), min_size=BATCH, max_size=BATCH))
     def run(batch: List[Sketch]) -> None:
@@ -245,18 +247,19 @@ def new_seed(request: pytest.FixtureRequest) -> int:
     return int(given_seed or random.SystemRandom().randrange(1 << 32))
 
 
+@pytest.mark.random
 def test_generated_frames(field: Range, request: pytest.FixtureRequest,
                           capsys: pytest.CaptureFixture[str]) -> None:
     number, began = new_seed(request), time.monotonic()
     field.tried = 0
-    found = generate(field, number)
+    found = generate(field, number, BATCHES)
     with capsys.disabled():
         print('\n--hypothesis-seed=%d: %d frames in %.0f s, %d arrived, %d had to, %d unmarked, '
               '%d left out, %d wrong' % (number, field.tried, time.monotonic() - began,
                                          field.passed, field.demanded, field.unmarked,
                                          field.left_out, len(found)))
     assert not found, '--hypothesis-seed=%d\n%s' % (number, field.explain(found))
-    assert field.tried >= 1000
+    assert field.tried >= BATCHES * BATCH * 2 // 3
 
 
 def test_counterexamples_stay_away(field: Range) -> None:
@@ -275,5 +278,5 @@ def test_sabotage_is_found(field: Range, what: str, table: int, priority: int, p
         tried = field.tried
         # Chance decides: what one run misses another must find.
         numbers = [random.SystemRandom().randrange(1 << 32) for _ in range(5)]
-        assert any(generate(field, number, enough=1) for number in numbers), numbers
+        assert any(generate(field, number, SABOTAGE_BATCHES, 1) for number in numbers), numbers
         print('%s: found among %d frames' % (what, field.tried - tried))
