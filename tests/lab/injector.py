@@ -1,21 +1,25 @@
-"""Runs a hook, and ends or stops it at one of its calls to the world.
+"""Runs a hook, and ends or stops it at one of its calls to the world; or in a hurry.
 
     injector.py kill:17 HOOK ...    SIGKILL instead of the 17th call
     injector.py stop:17 HOOK ...    SIGSTOP before it: the test does something, then SIGCONT
     injector.py stop:WORDS HOOK ... SIGSTOP before the first call that has these words in the list
     injector.py list:FILE HOOK ...  write down every call: what is called, and from where
+    injector.py set:dom0.openflow.TIMEOUT_S=2 HOOK ...      with another value of a constant
 
 The number of a call varies from run to run: a reply may come in one piece or in two.
 
 The product has no line for this, and what is tested is what is shipped: calls are seen by
 Python's own profiler, so none can be forgotten when the hooks change.
 """
+import importlib
 import os
 import signal
 import sys
 from types import FrameType
 from typing import Any
 
+LIB = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+                   'lib')
 MODULES = ('fcntl', '_posixsubprocess', 'select', 'io', '_io')
 TYPES = ('_socket', '_io')              # of whose methods each is a call to the world
 # posix functions that only compute
@@ -67,14 +71,27 @@ def name_of(function: Any) -> str:
     return '%s.%s' % (where, function.__name__)
 
 
+def set_constant(setting: str) -> None:
+    """Set a constant of the library, which must be there, to a number."""
+    name, _, value = setting.partition('=')
+    module, _, constant = name.rpartition('.')
+    sys.path.insert(0, LIB)
+    library = importlib.import_module('xsisolate.' + module)
+    getattr(library, constant)
+    setattr(library, constant, float(value))
+
+
 def main() -> None:
     """Be the hook."""
     order, path = sys.argv[1:3]
     del sys.argv[:2]
     with open(path, encoding='utf-8') as file:
         program = compile(file.read(), path, 'exec')
-    injector = Injector(order)
-    sys.setprofile(injector.look)
+    word, _, argument = order.partition(':')
+    if word == 'set':
+        set_constant(argument)
+    else:
+        sys.setprofile(Injector(order).look)
     exec(program, {'__name__': '__main__', '__file__': path})
 
 
