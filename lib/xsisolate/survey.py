@@ -173,7 +173,7 @@ def surroundings(dom0: Dom0, survey: Survey, thorough: bool = False) -> Surround
     bridge, links, ofports = survey
     secure = bridge.fail_mode == SECURE and FAIL_MODE_KEY in bridge.external_ids
     return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping, secure,
-                                      served(bridge)),
+                                      served(bridge), bridge.siblings),
                         ofports, dom0.configuration.config,
                         dom0.configuration.find_network, read_members, stamp_members, find_claims,
                         thorough)

@@ -170,7 +170,7 @@ def test_the_switch_agrees(explained: Dict[Question, Explanation]) -> None:
 def test_whoever_is_reached_can_answer(explained: Dict[Question, Explanation]) -> None:
     """Policies of two sides that admit a request admit its answer, but of DHCP servers."""
     mute = {question.id for question, found in explained.items()
-            if found.reaches and not found.answered}
+            if found.passes and not found.answered}
     assert not mute
 
 
@@ -187,9 +187,9 @@ def test_packets_do_as_explained(world: World, explained: Dict[Question, Explana
     wrong: List[str] = []
     for question in asked:
         arrived = place(question.there) in seen[question.id]
-        if arrived != explained[question].reaches:
+        if arrived != explained[question].passes:
             wrong.append('%s: explained %s, arrived %s' % (
-                question.id, explained[question].reaches, arrived))
+                question.id, explained[question].passes, arrived))
     assert len(asked) > 300
     assert not wrong, '%d of %d\n%s' % (len(wrong), len(asked), '\n'.join(wrong[:20]))
 

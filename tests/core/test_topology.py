@@ -2,6 +2,7 @@
 import pytest
 
 from xsisolate.core.flows.delivery import Topology
+from xsisolate.core import topology
 from xsisolate.core.topology import Link, label_of, make_topology, vif_ofports
 
 LOCAL = Link('xenbr0', 'xenbr0', 65534, True, None)
@@ -33,9 +34,9 @@ def bond(name, ofport, active=False):
                  id='only looks like a VIF'),
 ])
 def test_topology(links, topology):
-    topology = topology._replace(label=label_of('xenbr0'))
-    assert make_topology('xenbr0', links, False) == topology
-    assert make_topology('xenbr0', list(reversed(links)), False) == topology
+    expected = topology._replace(label=label_of('xenbr0'))
+    assert make_topology('xenbr0', links, False) == expected
+    assert make_topology('xenbr0', list(reversed(links)), False) == expected
 
 
 @pytest.mark.parametrize('snooping', [True, False])
@@ -57,3 +58,34 @@ def test_labels_tell_bridges_apart():
         assert len(others) == len(labels) - 1
         assert not any(own & ~(one | two | three) == 0
                        for one, two, three in zip(others, others[7:], others[19:]))
+
+
+def test_a_label_does_not_depend_on_bridges_that_do_not_collide():
+    names = ['xenbr0', 'xenbr1', 'xapi1', 'xapi7']
+    assert [label_of(name, names) for name in names] == [label_of(name) for name in names]
+
+
+@pytest.mark.parametrize('bits, count', [(1, 60), (2, 30), (3, 8), (12, 60)])
+def test_labels_that_collide_are_replaced(monkeypatch, bits, count):
+    """With so few bits they do: then one of the bridges takes another, the same at each look."""
+    monkeypatch.setattr(topology, 'LABEL_BITS', bits)
+    names = ['xapi%d' % number for number in range(count)]
+    plain = [label_of(name) for name in names]
+    labels = [label_of(name, reversed(names)) for name in names]
+    assert labels == [label_of(name, names) for name in names]
+    assert bits > 1 or labels != plain
+    assert not [one for one in labels for other in labels if one != other and not one & ~other]
+    assert len(set(labels)) == count
+    few = [label_of(name, names[:8]) for name in names[:8]]
+    assert covered(few) == []
+
+
+def covered(labels):
+    """Return the labels that the others cover together."""
+    found = []
+    for own in labels:
+        together = 0
+        for other in labels:
+            together |= other if other != own else 0
+        found += [own] if not own & ~together else []
+    return found

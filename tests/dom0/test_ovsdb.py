@@ -48,7 +48,10 @@ def test_bridges(ovs, db):
     assert xenbr0._replace(ports=()) == Bridge(
         name='xenbr0', uuid=ovs.vsctl('get', 'Bridge', 'xenbr0', '_uuid'),
         fail_mode='standalone', protocols=('OpenFlow10', 'OpenFlow13'), datapath_type='netdev',
-        mcast_snooping=True, external_ids={'c': 'd'}, other_config={'e': 'f'}, ports=())
+        mcast_snooping=True, external_ids={'c': 'd'}, other_config={'e': 'f'}, ports=(),
+        siblings=('xenbr0', 'xenbr1'))
+    assert xenbr1.siblings == xenbr0.siblings
+    assert [bridge.siblings for bridge in db.look_for(['vif1.0'])] == [xenbr0.siblings] * 2
     assert (xenbr1.name, xenbr1.protocols, xenbr1.mcast_snooping) == ('xenbr1', (), False)
     vif, xapi3, local = xenbr0.ports
     assert vif._replace(interfaces=()) == Port(

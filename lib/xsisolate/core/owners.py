@@ -11,9 +11,10 @@ from xsisolate.core.facts import (EndpointFacts, parse_facts, ports_of, possible
                                   split_endpoint)
 from xsisolate.core.flows.party import OWNERS_MAX
 from xsisolate.core.items import Item
-from xsisolate.core.model import EffectivePolicy, Prefix, RemoteMember
+from xsisolate.core.model import EffectivePolicy, Prefix
+from xsisolate.core.vif import Attached, Surroundings, Vif
 from xsisolate.errors import PolicyError
-from xsisolate.hints import Dict, Iterable, List, Mapping, Tuple
+from xsisolate.hints import Dict, List, Mapping, Tuple
 
 
 class Conflict(PolicyError):
@@ -59,17 +60,26 @@ def _turn(items: Mapping[Key, Item], address: Prefix, groups: Tuple[int, ...],
     return turn
 
 
-def check_claims(fresh: Iterable[Prefix], policy: EffectivePolicy, mac: str,
-                 claims: Iterable[Tuple[str, RemoteMember]]) -> None:
-    """Raise Conflict if a member on another host has one of these addresses.
+def check_claims(items: Mapping[Key, Item], endpoint: Key, vif: Vif, attached: Attached,
+                 around: Surroundings) -> None:
+    """Raise Conflict if a VIF wants an address that a member on another host has.
 
-    One of the same MAC address is the VIF itself, on its way from there.
+    One of the same MAC address is the VIF itself, on its way from there. What the VIF has already
+    it keeps: the other one came later.
     """
-    for group, member in claims:
-        taken = member.addresses.intersection(fresh) - (member.shared & policy.shared)
-        if taken and member.mac != mac:
-            raise _refuse(min(taken), 'the VIF with MAC address %s on another host, a member of '
-                          'group %s' % (member.mac, group))
+    item = items[endpoint]
+    known = parse_facts(item) if item.facts else None
+    held = known.owners if known and known.vm_uuid == vif.vm_uuid else {}
+    fresh = vif.policy.addresses.difference(held)
+    uuids = {attached.network_uuid, *(
+        item.name.split(' ')[1] for key, item in items.items()
+        if key.kind is Kind.NETWORK and key.id == attached.network & 0xfff)}
+    for group in sorted(vif.policy.groups) if fresh else ():
+        for member in around.find_claims(group, fresh):
+            taken = fresh & member.addresses - (member.shared & vif.policy.shared)
+            if taken and member.mac != vif.mac and member.network in uuids:
+                raise _refuse(min(taken), 'the VIF with MAC address %s on another host, a member '
+                              'of group %s' % (member.mac, group))
 
 
 def _refuse(address: Prefix, owner: str) -> Conflict:

@@ -13,6 +13,7 @@ from xsisolate.core.vif import Vif
 
 # What goes to a client's port, or comes from a server's, is a DHCP server's word.
 DHCP = {4: (67, 68), 6: (547, 546)}
+FILE = 'xsisolate.yaml'
 SENDS, EGRESS, RECEIVES, INGRESS = 'sends', 'egress', 'receives', 'ingress'
 
 
@@ -213,4 +214,18 @@ def why_inside(place: Place, other: End) -> str:
                                                            format_prefix(nets[0]))
     if any(gateway.mac for gateway in place.facts.gateways) and not other.gateway:
         return 'it is not behind a gateway of this network'
+    return ''
+
+
+def why_no_gateway(place: Place, vif: Vif, *addresses: Prefix) -> str:
+    """Return why a VIF cannot be found, though it exists: it is what a gateway must be."""
+    for gateway in place.facts.gateways:
+        taken = [format_prefix(address) for address in addresses
+                 if address in (gateway.ipv4, gateway.ipv6)]
+        if gateway.mac == vif.mac:
+            taken.insert(0, vif.mac)
+        if taken:
+            return ('%s is a gateway\'s in %s, and what is for a gateway goes out of the uplink. A '
+                    'router that is a VM of this host is an ordinary peer: take it out of '
+                    'networks.%s.gateways' % (taken[0], FILE, place.name))
     return ''

@@ -5,7 +5,7 @@ A hook plans for its own VIF; every other item is known by its header and kept.
 """
 from xsisolate.core.cookie import BASE, BRIDGE, Key, Kind, port_id
 from xsisolate.core.facts import (EndpointFacts, IsolatedLinks, endpoint_name, endpoints,
-                                  format_facts, format_port_facts, isolated_links, parse_facts,
+                                  format_facts, format_port_facts, isolated_links,
                                   parse_port_facts, ports_of, split_endpoint, takes_turns)
 from xsisolate.core.flow import Flow
 from xsisolate.core.flows.decision import (decision_flows, endpoint_destination_flows,
@@ -179,22 +179,8 @@ def _find_facts(items: Items, key: Key, vif: Vif, attached: Attached, asked: Map
     groups = tuple(sorted(asked[group_name(group)].id for group in vif.policy.groups
                           if group_name(group) in asked))
     owners = assign_owners(items, key, attached.network, vif.policy, groups)
-    _check_claims(items, key, vif, attached, around)
+    check_claims(items, key, vif, attached, around)
     return EndpointFacts(vif.policy.mode.word, vif.vm_uuid, (), groups, owners, vif.policy.shared)
-
-
-def _check_claims(items: Items, key: Key, vif: Vif, attached: Attached,
-                  around: Surroundings) -> None:
-    """Raise Conflict over an address of another host's; what the VIF has already it keeps."""
-    known = parse_facts(items[key]) if items[key].facts else None
-    held = known.owners if known and known.vm_uuid == vif.vm_uuid else {}
-    fresh = sorted(address for address in vif.policy.addresses if address not in held)
-    uuids = {attached.network_uuid, *(uuid for uuid, number in _networks(items).items()
-                                      if number == attached.network)}
-    if fresh:
-        check_claims(fresh, vif.policy, vif.mac, [
-            (group, member) for group in sorted(vif.policy.groups)
-            for member in around.find_claims(group, fresh) if member.network in uuids])
 
 
 def _name_network(items: Items, attached: Attached) -> None:

@@ -18,7 +18,7 @@ from xsisolate.dom0.ovsrows import Interface as Interface
 from xsisolate.dom0.ovsrows import NetworkBridge as NetworkBridge
 from xsisolate.dom0.ovsrows import Port as Port
 from xsisolate.dom0.ovsrows import Remote as Remote
-from xsisolate.dom0.ovsrows import (by_name, make_bridge, make_interface, make_port,
+from xsisolate.dom0.ovsrows import (by_name, make_bridge, make_bridges, make_interface, make_port,
                                     make_remotes)
 from xsisolate.dom0.ovsrows import find_bridge as find_bridge
 from xsisolate.dom0.ovsrundir import find_file
@@ -48,8 +48,7 @@ class Ovsdb(Connection):
             wire.select('Interface', INTERFACE_COLUMNS), *SELECT_REMOTES)
         by_uuid = {wire.uuid(row): make_interface(row) for row in interfaces}
         ports_by_uuid = {wire.uuid(row): make_port(row, by_uuid) for row in ports}
-        return tuple(sorted((make_bridge(row, ports_by_uuid, make_remotes(*remotes))
-                             for row in bridges), key=by_name))
+        return make_bridges(bridges, ports_by_uuid, make_remotes(*remotes))
 
     def read_bridge_rows(self) -> Tuple[Bridge, ...]:
         """Return every bridge without its ports."""
@@ -79,8 +78,7 @@ class Ovsdb(Connection):
         interfaces = [name for name in known
                       if name in devices or not VIF_NETDEV.fullmatch(name)]
         found.update(self._read_whole(whole, interfaces))
-        return tuple(sorted((make_bridge(row, found, make_remotes(*remotes)) for row in bridges),
-                            key=by_name))
+        return make_bridges(bridges, found, make_remotes(*remotes))
 
     def _read_whole(self, ports: Sequence[Row], interfaces: Sequence[str]) -> Dict[str, Port]:
         """Return all that is to be known of some ports, by their uuid."""

@@ -1,7 +1,7 @@
 """Open vSwitch's bridges, ports and interfaces as values, made of rows of its database."""
 from xsisolate.dom0 import rfc7047 as wire
 from xsisolate.dom0.rfc7047 import Row
-from xsisolate.hints import Any, Iterable, Mapping, NamedTuple, Optional, Tuple, TypeVar
+from xsisolate.hints import Any, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 BRIDGE_COLUMNS = ('_uuid', 'name', 'fail_mode', 'protocols', 'datapath_type',
                   'mcast_snooping_enable', 'external_ids', 'other_config', 'ports', 'controller')
@@ -65,6 +65,7 @@ class Bridge(NamedTuple):
     ports: Tuple[Port, ...]
     controllers: Tuple[Remote, ...] = ()
     managers: Tuple[Remote, ...] = ()   # of the database, so of every bridge
+    siblings: Tuple[str, ...] = ()      # the names of all real bridges, this one's too
 
 
 class NetworkBridge(NamedTuple):
@@ -86,6 +87,14 @@ def find_bridge(bridges: Iterable[Bridge], name: str) -> Optional[NetworkBridge]
             if port.fake_bridge and port.name == name:
                 return NetworkBridge(bridge, port.tag)
     return None
+
+
+def make_bridges(rows: Sequence[Row], ports: Mapping[str, Port],
+                 remotes: Iterable[Remote] = ()) -> Tuple[Bridge, ...]:
+    """Return all bridges in order; `ports` by their rows' uuid, `remotes` are the whole host's."""
+    names = tuple(sorted([row['name'] for row in rows]))
+    return tuple(sorted([make_bridge(row, ports, remotes)._replace(siblings=names)
+                         for row in rows], key=by_name))
 
 
 def make_bridge(row: Row, ports: Mapping[str, Port], remotes: Iterable[Remote] = ()) -> Bridge:

@@ -14,10 +14,10 @@ from xsisolate.dom0.inventory import read_host_uuid
 from xsisolate.dom0.xapi import Xapi
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, PolicyError, UsageError
-from xsisolate.look.ends import VERSIONS, Asked, is_address
+from xsisolate.look.ends import VERSIONS, Asked
 from xsisolate.look.explain import KNOWN, LEAVES, REACHES, STOPPED
 from xsisolate.look.inventory import Inventory
-from xsisolate.look.lookup import NotOnHost, find_vm, own_address
+from xsisolate.look.lookup import NotOnHost, find_vm, is_address, own_address, parse_single
 
 Answer = Dict[str, Any]
 HERE = ''               # in the place of a host
@@ -127,7 +127,6 @@ def _of(end: Resident, version: int) -> List[Prefix]:
 
 
 def _given(text: str) -> Tuple[Prefix, ...]:
-    from xsisolate.look.lookup import parse_single
     return (parse_single(text),) if text else ()
 
 

@@ -4,20 +4,19 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 from xsisolate.core.address import contains, format_prefix, quoted
 from xsisolate.core.admission import Talk
 from xsisolate.core.model import Gateway, Mode, Prefix
-from xsisolate.core.passage import End, Place, find_owners, is_managed
+from xsisolate.core.passage import FILE, End, Place, find_owners, is_managed, why_no_gateway
 from xsisolate.core.vif import Vif
 from xsisolate.core.vmdata import parse_service
 from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import HostError, PolicyError, UsageError
 from xsisolate.look.inventory import Inventory, VifView
-from xsisolate.look.lookup import (find_vm, label, own_address, parse_single, read_places,
-                                   said_addresses)
+from xsisolate.look.lookup import (find_vm, is_address, label, own_address, parse_single,
+                                   read_places, said_addresses)
 
 CLIENT_PORT = 40000
 # Stands for a machine whose MAC address nobody has told us; and for an address likewise.
 UNKNOWN_MAC = '02:00:00:00:ff:fe'
 STAND_INS = {4: Prefix(4, 0xc0000201, 32), 6: Prefix(6, 0x20010db8 << 96 | 1, 128)}
-FILE = 'xsisolate.yaml'
 VERSIONS = {'icmp': 4, 'icmp6': 6}
 
 
@@ -194,13 +193,13 @@ class RouteFinder:
     def _end(self, place: Place, view: Optional[VifView], address: Prefix) -> End:
         if view is not None:
             return End(label(view), address, view.vif.mac, view.vif,
-                       lost=_why_no_gateway(place, view.vif, address))
+                       lost=why_no_gateway(place, view.vif, address))
         name = format_prefix(address)
         owners = find_owners(place, address)
         if owners:
             owner = owners[0][1]
             return End(owners[0][0], address, owner.mac, owner,
-                       lost=_why_no_gateway(place, owner, address))
+                       lost=why_no_gateway(place, owner, address))
         gateway = next((gateway for gateway in place.facts.gateways
                         if address in (gateway.ipv4, gateway.ipv6)), None)
         if gateway:
@@ -212,7 +211,7 @@ class RouteFinder:
                      beyond: str) -> End:
         """Return a gateway, or an end behind it; it may be a VM of this host by mistake."""
         for _, vif in place.vifs:
-            lost = _why_no_gateway(place, vif, *self._addresses_of(vif))
+            lost = why_no_gateway(place, vif, *self._addresses_of(vif))
             if lost and (gateway.mac == vif.mac or not gateway.mac):
                 return End(name, address, vif.mac, vif, gateway=True, lost='the gateway is %s: %s'
                            % (label(self._views[vif.number]), lost))
@@ -248,7 +247,7 @@ class RouteFinder:
                 self._notes.append('%s is %s, as its guest says; nobody checks that'
                                    % (name, label(view)))
                 return End(label(view), address, vif.mac, vif,
-                           lost=_why_no_gateway(place, vif, address))
+                           lost=why_no_gateway(place, vif, address))
         if any(contains(net, address) for net in place.facts.subnets):
             return End(name, address, UNKNOWN_MAC,
                        beyond='whoever has it: no VIF of this host is known to')
@@ -263,28 +262,6 @@ class RouteFinder:
                   % (format_prefix(router), ' or another' * (len(routers) > 1), FILE))
         return self._gateway_end(place, address, name + ' (through a gateway)' * bool(
             routers[0].mac), routers[0], beyond)
-
-
-def _why_no_gateway(place: Place, vif: Vif, *addresses: Prefix) -> str:
-    """Return why a VIF cannot be found, though it exists: it is what a gateway must be."""
-    for gateway in place.facts.gateways:
-        taken = [format_prefix(address) for address in addresses
-                 if address in (gateway.ipv4, gateway.ipv6)]
-        if gateway.mac == vif.mac:
-            taken.insert(0, vif.mac)
-        if taken:
-            return ('%s is a gateway\'s in %s, and what is for a gateway goes out of the uplink. A '
-                    'router that is a VM of this host is an ordinary peer: take it out of '
-                    'networks.%s.gateways' % (taken[0], FILE, place.name))
-    return ''
-
-
-def is_address(text: str) -> bool:
-    """Tell whether a text is a single address."""
-    try:
-        return bool(parse_single(text))
-    except PolicyError:
-        return False
 
 
 def _parse_service(text: str) -> Tuple[Talk, int]:

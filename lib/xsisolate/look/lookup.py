@@ -71,6 +71,14 @@ def parse_single(text: str) -> Prefix:
     return prefix
 
 
+def is_address(text: str) -> bool:
+    """Tell whether a text is a single address."""
+    try:
+        return bool(parse_single(text))
+    except PolicyError:
+        return False
+
+
 def read_places(inventory: Inventory) -> Dict[Tuple[str, int], Place]:
     """Return the networks of this host's VIFs, by bridge and number."""
     places: Dict[Tuple[str, int], Place] = {}
