@@ -77,7 +77,7 @@ def _steps(place: Place, source: End, target: End, talk: Talk) -> Iterator[Step]
                     else 'is unmanaged: it may send what it likes')
     if target.vif:
         closed = _mode(target.vif) > Mode.ISOLATED
-        yield _step(RECEIVES, target, _closed(target.vif) if closed else '', {
+        yield _step(RECEIVES, target, _closed(target.vif) if closed else target.vif.mute, {
             Mode.ISOLATED: 'hears peers only',
             Mode.LOCKED: 'is locked, not isolated: anybody may send to it'}.get(
                 _mode(target.vif), 'is unmanaged: anybody may send to it'))
