@@ -101,6 +101,18 @@ def test_a_copy_that_was_there_first(start: Any, listener: Vm) -> None:
     assert not is_said(copy) and arrives(copy, listener, speech(copy))
 
 
+def test_explain_says_it_and_so_does_the_switch(start: Any, listener: Vm) -> None:
+    copy = start()
+    original = start(LOCKED, mac=copy.mac)
+    one, other = ('%d/0' % vm.domid for vm in (copy, listener))
+    for source, target, addresses in ((one, other, ('10.9.0.11', '10.9.0.99')),
+                                      (other, one, ('10.9.0.99', '10.9.0.11'))):
+        said = xsisolate('explain', source, target, 'tcp/80', '--source-address', addresses[0],
+                         '--target-address', addresses[1]).out
+        assert 'DOES NOT REACH' in said and original.netdev() in said, said
+        assert 'policy and switch agree' in said, said
+
+
 def test_sync_says_it_too(host: Sandbox, start: Any) -> None:
     copy, original = start(), None
     original = start(LOCKED, mac=copy.mac)
