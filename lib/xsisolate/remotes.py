@@ -74,11 +74,14 @@ def forwards(bridge: Bridge) -> bool:
 
 
 def served(bridge: Bridge) -> Tuple[Tuple[str, int], ...]:
-    """Return address and port of the remotes that Dom0 reaches by flows of ours, not in-band."""
+    """Return address and port of the remotes that Dom0 reaches by flows of ours, not in-band.
+
+    To its own loopback address no bridge leads.
+    """
     if forwards(bridge):
         return ()
     found = map(place_of, in_band_remotes(bridge))
-    return tuple(sorted({place for place in found if place}))
+    return tuple(sorted({place for place in found if place and place[0][:4] != LOOPBACK[:4]}))
 
 
 def place_of(remote: Remote) -> Optional[Tuple[str, int]]:

@@ -79,6 +79,8 @@ EXPLAINED: Tuple[Explained, ...] = (
     Explained(stages.EGRESS, 190, '', 'for networks of which the configuration names no subnets'),
     Explained(stages.INGRESS, 190, 'icmp_type=134', NO_GATEWAY_MAC),
     Explained(stages.INGRESS, 180, 'icmp_type=134', NO_GATEWAY_MAC),
+    Explained(stages.INGRESS, 95, '', 'of managed VIFs GUARD refuses it; for others: '
+              'test_ovs_trace.py'),
     Explained(stages.ACCEPT, 15, '', 'only UDP can be a reply, and that is IP'),
     Explained(stages.DELIVER, 33, '', 'spares NORMAL a frame that it might flood right after a '
               'flush: test_flows_in_use_survive_a_flush'),
