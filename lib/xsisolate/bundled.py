@@ -8,11 +8,11 @@ import os
 import sys
 
 from xsisolate.errors import HostError
+from xsisolate.paths import RELEASE
 
 NEEDED = ('ovs.db.idl', 'ovs.jsonrpc', 'ovs.poller', 'ovs.stream')
 HOSTS = '/usr/share/openvswitch/python'
-OURS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__)))), 'bundled')
+OURS = os.path.join(RELEASE, 'bundled')
 
 
 def find_ovs() -> str:

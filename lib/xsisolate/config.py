@@ -12,6 +12,7 @@ from xsisolate import __version__
 from xsisolate.core.model import Config, Gateway, Group, Mode, Network, Prefix, Service
 from xsisolate.errors import ConfigError
 from xsisolate.hints import Any, Dict, FrozenSet, List, Mapping, Optional, Union
+from xsisolate.paths import rooted
 
 CONFIG_FILE = '/etc/xsisolate/xsisolate.yaml'
 COMPILED_FILE = '/run/xsisolate/config.json'
@@ -26,7 +27,7 @@ def load_config() -> Config:
 
     Raises ConfigError with file and line.
     """
-    path = _rooted(CONFIG_FILE)
+    path = rooted(CONFIG_FILE)
     try:
         stamp = _stamp(os.stat(path))
     except FileNotFoundError:
@@ -63,7 +64,7 @@ def parse_config(text: str, name: str) -> Config:
 
 def config_file() -> str:
     """Return where the host's configuration is."""
-    return _rooted(CONFIG_FILE)
+    return rooted(CONFIG_FILE)
 
 
 def read_config_text(path: str) -> str:
@@ -73,10 +74,6 @@ def read_config_text(path: str) -> str:
             return _decode(file.read(MAX_SIZE + 1), path)
     except OSError as error:
         raise _unreadable(path, error) from error
-
-
-def _rooted(path: str) -> str:
-    return os.environ.get('XSISOLATE_ROOT', '') + path
 
 
 def _unreadable(path: str, error: OSError) -> ConfigError:
@@ -115,7 +112,7 @@ def _decode(data: bytes, path: str) -> str:
 def _read_compiled(stamp: Optional[Stamp]) -> Optional[Config]:
     """Return the compiled copy if it is whole and of this stamp; None: of this release."""
     try:
-        with open(_rooted(COMPILED_FILE), encoding='ascii') as file:
+        with open(rooted(COMPILED_FILE), encoding='ascii') as file:
             compiled = json.load(file)
         if compiled['stamp'] != stamp if stamp else compiled['stamp'][0] != __version__:
             return None
@@ -125,7 +122,7 @@ def _read_compiled(stamp: Optional[Stamp]) -> Optional[Config]:
 
 
 def _write_compiled(stamp: Stamp, config: Config) -> None:
-    path = _rooted(COMPILED_FILE)
+    path = rooted(COMPILED_FILE)
     partial = '%s.%d' % (path, os.getpid())
     text = json.dumps({'stamp': stamp, 'config': _encode_config(config)})
     try:

@@ -10,9 +10,9 @@ from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket  # s
 from struct import pack
 
 from xsisolate.hints import Optional, Sequence
+from xsisolate.paths import LIBRARY, rooted
 
 SOCKET = '/run/xsisolate/hooks.sock'
-LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))   # a folder of its release
 READY, GO = b'ready', b'go'
 PATIENCE_S = 2.0        # a server that is stopped, or has hundreds to serve before us
 ANSWER_MAX = 16         # bytes
@@ -28,7 +28,7 @@ def ask_server(argv: Sequence[str]) -> Optional[int]:
     server = socket(AF_UNIX, SOCK_SEQPACKET)
     try:
         server.settimeout(PATIENCE_S)
-        server.connect(os.environ.get('XSISOLATE_ROOT', '') + SOCKET)
+        server.connect(rooted(SOCKET))
         server.sendmsg([_request(argv)], [(SOL_SOCKET, SCM_RIGHTS, pack('3i', 0, 1, 2))])
         if server.recv(ANSWER_MAX) != READY:
             return None

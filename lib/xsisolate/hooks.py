@@ -3,13 +3,12 @@ import os
 
 from xsisolate.hints import NoReturn, Sequence
 from xsisolate.hookclient import ask_server, flush_streams
-
-HANDED_BACK = '/run/xsisolate/handed-back'      # by `xsisolate deactivate`, see takeover.py
+from xsisolate.paths import HANDED_BACK, rooted
 
 
 def main(argv: Sequence[str]) -> int:
     """Have the hook run that `argv` names; return its exit code."""
-    if len(argv) > 1 and os.path.exists(os.environ.get('XSISOLATE_ROOT', '') + HANDED_BACK):
+    if len(argv) > 1 and os.path.exists(rooted(HANDED_BACK)):
         from xsisolate.handback import run_stock
         run_stock(argv)
     code = ask_server(argv)

@@ -23,7 +23,8 @@ from xsisolate.dom0 import networks  # noqa: F401
 from xsisolate.dom0.sdnotify import notify
 from xsisolate.dom0.syslog import Log
 from xsisolate.errors import EXIT_HOST
-from xsisolate.hookclient import GO, LIBRARY, PATIENCE_S, READY, SOCKET, flush_streams
+from xsisolate.hookclient import GO, PATIENCE_S, READY, SOCKET, flush_streams
+from xsisolate.paths import LIBRARY, rooted
 
 OTHER = b'other'            # it is of another release
 BACKLOG = 256               # calls that wait to be taken
@@ -49,7 +50,7 @@ def main() -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)       # nobody waits for the children
     _import_the_rest(log)
     try:
-        listener = _listen(os.environ.get('XSISOLATE_ROOT', '') + SOCKET)
+        listener = _listen(rooted(SOCKET))
     except OSError as error:
         log.error('failed', task='listening for hooks', error=error)
         return EXIT_HOST

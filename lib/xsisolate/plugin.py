@@ -6,7 +6,6 @@ Strings in, JSON out. XAPI reads stdout, so nobody else may write there. What fa
 Failure with a code of ours and one line.
 """
 import json
-import os
 import re
 import sys
 from typing import Any, Callable, Collection, Dict, List, Mapping, Type
@@ -22,6 +21,7 @@ from xsisolate.dom0.xenstore import Xenstore
 from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, EXIT_USAGE,
                               HostError, PolicyError, UsageError, XsisolateError)
 from xsisolate.gather import read_configuration
+from xsisolate.paths import LIBRARY
 from xsisolate.refresh import NotHere, refresh_vm
 from xsisolate.survey import Dom0, survey_of, survey_vifs
 
@@ -130,9 +130,8 @@ def groups(arguments: Arguments) -> Dict[str, Any]:
 
 def _command(words: List[str]) -> Any:
     """Return what a command of ours prints as JSON: the plugin and the command say the same."""
-    library = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     try:
-        text = run([sys.executable, '-c', RUN_COMMAND % library, *words],
+        text = run([sys.executable, '-c', RUN_COMMAND % LIBRARY, *words],
                    timeout=COMMAND_TIMEOUT_S, fine=(EXIT_DONE, EXIT_DIFFERENT))
     except CommandFailed as error:
         if not error.stdout:            # the command's own line says it all

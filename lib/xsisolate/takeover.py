@@ -16,12 +16,12 @@ from xsisolate.dom0.xenopsdconf import (PROCESS, find_process, read_start,
                                         read_xenopsd_config)
 from xsisolate.errors import HostError
 from xsisolate.gather import Configuration
+from xsisolate.paths import HANDED_BACK, RELEASE, rooted
 from xsisolate.pifrecords import find_told, untell
 from xsisolate.survey import Dom0
 from xsisolate.switchover import bridge_steps, key_steps, stock_flow_steps, stock_rules_steps
 
-TAKEN_OVER, HANDED_BACK = '/run/xsisolate/taken-over', '/run/xsisolate/handed-back'
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TAKEN_OVER = '/run/xsisolate/taken-over'
 
 
 def is_active() -> bool:
@@ -104,9 +104,9 @@ def _file_steps(active: bool) -> Iterator[Step]:
 
 
 def _read_ovs_text() -> str:
-    text = read_file(os.path.join(TOP, OVS_TEXT_FILE))
+    text = read_file(os.path.join(RELEASE, OVS_TEXT_FILE))
     if text is None:
-        raise HostError('%s is missing: reinstall xsisolate' % os.path.join(TOP, OVS_TEXT_FILE))
+        raise HostError('%s is missing: reinstall xsisolate' % os.path.join(RELEASE, OVS_TEXT_FILE))
     return text
 
 
@@ -136,12 +136,12 @@ def forget_ended() -> None:
 
 
 def _write_pending(pending: Pending) -> None:
-    put_file(_rooted(TAKEN_OVER), pending.taken_over or None)
-    put_file(_rooted(HANDED_BACK), pending.handed_back or None)
+    put_file(rooted(TAKEN_OVER), pending.taken_over or None)
+    put_file(rooted(HANDED_BACK), pending.handed_back or None)
 
 
 def _read_pending() -> Pending:
-    return Pending(*(read_file(_rooted(path)) or '' for path in (TAKEN_OVER, HANDED_BACK)))
+    return Pending(*(read_file(rooted(path)) or '' for path in (TAKEN_OVER, HANDED_BACK)))
 
 
 def _name_xenopsd() -> str:
@@ -149,10 +149,6 @@ def _name_xenopsd() -> str:
     pid = find_process(PROCESS)
     start = read_start(pid) if pid else None
     return '' if start is None else '%s %s' % (pid, start)
-
-
-def _rooted(path: str) -> str:
-    return os.environ.get('XSISOLATE_ROOT', '') + path
 
 
 def _unit_steps(active: bool) -> Iterator[Step]:

@@ -1,8 +1,8 @@
 """Which host this is: XAPI's uuid of it, from the file that the installer wrote."""
-import os
 import re
 
 from xsisolate.errors import HostError
+from xsisolate.paths import rooted
 
 FILE = '/etc/xensource-inventory'
 LINE = re.compile('INSTALLATION_UUID=[\'"]?([0-9a-fA-F-]{36})[\'"]?\\s*')
@@ -10,7 +10,7 @@ LINE = re.compile('INSTALLATION_UUID=[\'"]?([0-9a-fA-F-]{36})[\'"]?\\s*')
 
 def read_host_uuid() -> str:
     """Return this host's uuid in lower case."""
-    path = os.environ.get('XSISOLATE_ROOT', '') + FILE
+    path = rooted(FILE)
     try:
         with open(path, encoding='utf-8', errors='replace') as file:
             for line in file:

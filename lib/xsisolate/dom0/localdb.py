@@ -1,7 +1,8 @@
 """xapi's local database: the few facts about this host that are known without asking XAPI."""
-import os
 import re
 from typing import Optional
+
+from xsisolate.paths import rooted
 
 LOCAL_DB = '/var/lib/xcp/local.db'      # <localdb><row key="ha.armed" value="false"/> ...
 SIZE_LIMIT = 1 << 20
@@ -12,8 +13,7 @@ ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 def read_local(key: str) -> Optional[str]:
     """Return a value, None if it or the database is not there."""
     try:
-        with open(os.environ.get('XSISOLATE_ROOT', '') + LOCAL_DB, encoding='utf-8',
-                  errors='replace') as file:
+        with open(rooted(LOCAL_DB), encoding='utf-8', errors='replace') as file:
             text = file.read(SIZE_LIMIT)
     except OSError:
         return None

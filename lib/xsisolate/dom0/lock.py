@@ -11,6 +11,7 @@ from time import monotonic, sleep
 
 from xsisolate.errors import HostError
 from xsisolate.hints import TYPE_CHECKING, Callable, Optional, Tuple, Type, TypeVar
+from xsisolate.paths import rooted
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -116,7 +117,7 @@ def _open(bridge: str, suffix: str = '') -> int:
     """Return the open file that is locked."""
     if not BRIDGE.fullmatch(bridge):
         raise HostError('not a bridge name: %.80r' % bridge)
-    folder = os.environ.get('XSISOLATE_ROOT', '') + FOLDER
+    folder = rooted(FOLDER)
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
         # os.open: programs that we start do not inherit it, and so not the lock

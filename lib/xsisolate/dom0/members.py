@@ -9,6 +9,7 @@ from xsisolate.core.address import format_prefix, parse_mac, parse_prefix
 from xsisolate.core.model import Prefix, RemoteMember
 from xsisolate.errors import ConfigError, PolicyError
 from xsisolate.hints import FrozenSet, Iterable, Mapping, Optional, Tuple
+from xsisolate.paths import rooted
 
 FOLDER = '/run/xsisolate/groups'
 VERSION = 1
@@ -90,7 +91,7 @@ def _path(group: str) -> str:
 
 
 def _folder() -> str:
-    return os.environ.get('XSISOLATE_ROOT', '') + FOLDER
+    return rooted(FOLDER)
 
 
 def _parse(content: object) -> Tuple[RemoteMember, ...]:

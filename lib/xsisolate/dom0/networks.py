@@ -5,6 +5,7 @@ import os
 from xsisolate.core.model import PoolNetwork
 from xsisolate.errors import ConfigError
 from xsisolate.hints import Iterable, Optional, Tuple
+from xsisolate.paths import rooted
 
 FILE = '/run/xsisolate/networks.json'
 VERSION = 1
@@ -55,4 +56,4 @@ def _network(uuid: str, bridge: str, label: str) -> PoolNetwork:
 
 def networks_file() -> str:
     """Return where the networks are written."""
-    return os.environ.get('XSISOLATE_ROOT', '') + FILE
+    return rooted(FILE)

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from xsisolate.dom0.textfile import put_file
 from xsisolate.errors import HostError
+from xsisolate.paths import rooted
 
 FILE = '/run/xsisolate/pool.json'
 VERSION = 1
@@ -45,7 +46,7 @@ class PoolState(NamedTuple):
 
 def path() -> str:
     """Return where the state is kept."""
-    return os.environ.get('XSISOLATE_ROOT', '') + FILE
+    return rooted(FILE)
 
 
 def write_state(state: PoolState) -> None:

@@ -7,6 +7,8 @@ import os
 import re
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
+from xsisolate.paths import rooted
+
 FOLDERS = ('/etc/udev/rules.d', '/run/udev/rules.d', '/usr/lib/udev/rules.d', '/lib/udev/rules.d')
 SIZE_LIMIT = 1 << 20
 KEY = re.compile(r'(\w+)(?:\{[^}]*\})?\s*(==|!=|\+=|:=|=)\s*"([^"]*)"')
@@ -49,7 +51,7 @@ def _matches(keys: Sequence[Tuple[str, str, str]], action: str) -> bool:
 
 def _names(folder: str) -> List[str]:
     try:
-        return [name for name in os.listdir(os.environ.get('XSISOLATE_ROOT', '') + folder)
+        return [name for name in os.listdir(rooted(folder))
                 if name.endswith('.rules')]
     except OSError:
         return []
@@ -57,8 +59,7 @@ def _names(folder: str) -> List[str]:
 
 def _read(path: str) -> str:
     try:
-        with open(os.environ.get('XSISOLATE_ROOT', '') + path, encoding='utf-8',
-                  errors='replace') as file:
+        with open(rooted(path), encoding='utf-8', errors='replace') as file:
             return file.read(SIZE_LIMIT)
     except OSError:
         return ''

@@ -6,13 +6,13 @@ Keys that decide nothing here are ignored, whatever they hold: every release add
 are read must have the type they have always had.
 """
 import json
-import os
 import re
 
 from xsisolate.core.address import parse_allowed, parse_mac
 from xsisolate.core.model import Locking, Mode, Prefix
 from xsisolate.errors import MetadataError, PolicyError
 from xsisolate.hints import FrozenSet, Mapping, NamedTuple, NoReturn, Tuple
+from xsisolate.paths import rooted
 
 FOLDER = '/run/nonpersistent/xenopsd/classic/VM'
 SIZE_LIMIT = 1 << 20    # a VIF's metadata is 1 KB and grows with XAPI's address lists
@@ -39,7 +39,7 @@ def read_metadata(vm_uuid: str, devid: str) -> VifMetadata:
     """Return a VIF's metadata; raise MetadataError if there is none that makes sense."""
     if not UUID.fullmatch(vm_uuid) or not DEVID.fullmatch(devid):
         raise MetadataError('not a VM uuid and a device number: %.60r, %.20r' % (vm_uuid, devid))
-    path = '%s%s/%s/vif.%s' % (os.environ.get('XSISOLATE_ROOT', ''), FOLDER, vm_uuid, devid)
+    path = rooted('%s/%s/vif.%s' % (FOLDER, vm_uuid, devid))
     try:
         with open(path, 'rb') as file:
             text = file.read(SIZE_LIMIT + 1)

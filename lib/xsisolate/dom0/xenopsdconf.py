@@ -12,6 +12,8 @@ import re
 from time import clock_gettime, time
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from xsisolate.paths import rooted
+
 MAIN_FILE = '/etc/xenopsd.conf'
 PROCESS = 'xenopsd-xc'
 UNITS = ('/etc/systemd/system/xenopsd-xc.service', '/usr/lib/systemd/system/xenopsd-xc.service',
@@ -44,11 +46,6 @@ class XenopsdConfig(NamedTuple):
     changed: Tuple[str, ...]        # files that are younger than the process
 
 
-def root_path(path: str) -> str:
-    """Return where a path of Dom0's is: tests move it."""
-    return os.environ.get('XSISOLATE_ROOT', '') + path
-
-
 def read_xenopsd_config() -> XenopsdConfig:
     """Return what xenopsd runs, or would if it started now."""
     pid = find_process(PROCESS)
@@ -56,11 +53,11 @@ def read_xenopsd_config() -> XenopsdConfig:
     options = dict(_options(argv))
     main = options.get('config', MAIN_FILE)
     folder = options.get('config-dir', '/etc/%s.conf.d' % PROCESS)
-    files = [path for path in [main] + _list_folder(folder) if os.path.isfile(root_path(path))]
+    files = [path for path in [main] + _list_folder(folder) if os.path.isfile(rooted(path))]
     found = _resolve(options, files)
     started = _start_time(pid) if pid else None
     changed = tuple(path for path in files
-                    if started and os.stat(root_path(path)).st_mtime > started)
+                    if started and os.stat(rooted(path)).st_mtime > started)
     return XenopsdConfig(found[SETUP_VIF_RULES], found[VIF_SCRIPT], tuple(files), folder, pid,
                          changed)
 
@@ -79,7 +76,7 @@ def parse_lines(text: str) -> Iterator[Tuple[int, str, str]]:
 
 def find_process(name: str) -> Optional[int]:
     """Return the pid of a program that runs, None if it does not."""
-    folder = root_path('/proc')
+    folder = rooted('/proc')
     for pid in sorted(filter(str.isdigit, _names(folder)), key=int):
         words = _read('%s/%s/cmdline' % (folder, pid)).split('\0')
         if os.path.basename(words[0]) == name:
@@ -89,7 +86,7 @@ def find_process(name: str) -> Optional[int]:
 
 def read_start(pid: int) -> Optional[int]:
     """Return when a process started, in clock ticks since boot; None if it has ended."""
-    status = _read('%s/%d/stat' % (root_path('/proc'), pid))
+    status = _read('%s/%d/stat' % (rooted('/proc'), pid))
     return int(status.rsplit(')', 1)[1].split()[19]) if status else None
 
 
@@ -100,7 +97,7 @@ def _resolve(options: Dict[str, str], files: Sequence[str]) -> Dict[str, Hook]:
     found = {key: Hook(_find(options[key], search), ON_COMMAND_LINE)
              for key in HOOKS if key in options}
     for path in files:
-        for number, key, value in parse_lines(_read(root_path(path))):
+        for number, key, value in parse_lines(_read(rooted(path))):
             if key == SEARCH_PATH:
                 search = value.split(':') + search
             elif key in HOOKS:
@@ -115,14 +112,14 @@ def _find(name: str, search: Sequence[str]) -> str:
     if name.startswith('/'):
         return name
     paths = [os.path.join(folder, name) for folder in list(PATH) + list(search) if folder]
-    return next((path for path in paths if os.path.exists(root_path(path))), name)
+    return next((path for path in paths if os.path.exists(rooted(path))), name)
 
 
 def _unit_argv() -> List[str]:
     """Return the arguments that the unit starts xenopsd with; the last ExecStart counts."""
     for unit in UNITS:
-        text = _read(root_path(unit))
-        drop_ins = ''.join('\n' + _read(root_path(path)) for path in _list_folder(unit + '.d')
+        text = _read(rooted(unit))
+        drop_ins = ''.join('\n' + _read(rooted(path)) for path in _list_folder(unit + '.d')
                            if path.endswith('.conf'))
         commands = [line.partition('=')[2].split() for line in (text + drop_ins).splitlines()
                     if line.strip().startswith('ExecStart=') and line.partition('=')[2].strip()]
@@ -132,7 +129,7 @@ def _unit_argv() -> List[str]:
 
 
 def _more_options() -> List[str]:
-    return [word for _, key, value in parse_lines(_read(root_path(OPTIONS_FILE)))
+    return [word for _, key, value in parse_lines(_read(rooted(OPTIONS_FILE)))
             if key == 'XENOPSD_OPTIONS' for word in value.split()]
 
 
@@ -145,7 +142,7 @@ def _options(argv: Sequence[str]) -> Iterator[Tuple[str, str]]:
 
 
 def _read_argv(pid: int) -> List[str]:
-    return _read('%s/%d/cmdline' % (root_path('/proc'), pid)).rstrip('\0').split('\0')
+    return _read('%s/%d/cmdline' % (rooted('/proc'), pid)).rstrip('\0').split('\0')
 
 
 def _start_time(pid: int) -> Optional[float]:
@@ -158,7 +155,7 @@ def _start_time(pid: int) -> Optional[float]:
 def _list_folder(folder: str) -> List[str]:
     """Return the files of a folder in byte order."""
     return ['%s/%s' % (folder, name)
-            for name in sorted(_names(root_path(folder)), key=os.fsencode)]
+            for name in sorted(_names(rooted(folder)), key=os.fsencode)]
 
 
 def _names(folder: str) -> List[str]:

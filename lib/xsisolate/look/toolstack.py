@@ -8,9 +8,10 @@ from xsisolate.dom0.localdb import read_local
 from xsisolate.dom0.run import CommandFailed, run
 from xsisolate.dom0.udevrules import find_vif_programs
 from xsisolate.dom0.xenopsdconf import (BUILT_IN, PROCESS, Hook, XenopsdConfig,
-                                        read_xenopsd_config, root_path)
+                                        read_xenopsd_config)
 from xsisolate.look.finding import Finding, ok, problem, warning
 from xsisolate.look.inventory import Inventory
+from xsisolate.paths import rooted
 from xsisolate.survey import Dom0
 from xsisolate.takeover import needs_restart
 
@@ -24,7 +25,7 @@ ACTIVATE = 'xsisolate activate'
 def is_ours(path: str) -> bool:
     """Tell whether a script is one of our hooks."""
     try:
-        with open(root_path(path), 'rb') as file:
+        with open(rooted(path), 'rb') as file:
             return MARK.encode() in file.read(MARK_WITHIN)
     except OSError:
         return False
@@ -62,7 +63,7 @@ def _examine_process(config: XenopsdConfig, rules_are_ours: bool) -> Finding:
 
 def _examine_hook(what: str, hook: Hook, wanted: bool) -> Finding:
     found = '%s (%s)' % (hook.path, hook.where)
-    if not os.access(root_path(hook.path), os.X_OK):
+    if not os.access(rooted(hook.path), os.X_OK):
         return problem(what, '%s is not there or cannot be executed' % found, 'a script',
                        '%s: xenopsd does not start again without it' % (
                            'reinstall xenopsd' if hook.where == BUILT_IN
@@ -136,7 +137,7 @@ def examine_keys(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
         scripts.setdefault(script, []).append(view.name)
     for script, names in sorted(scripts.items()):
         found = '%s for %s' % (script, _some(names))
-        if not os.access(root_path(script), os.X_OK):
+        if not os.access(rooted(script), os.X_OK):
             yield problem('plugged VIFs', found + ': it is not there', 'our setup-vif-rules',
                           ACTIVATE + ': with that key an unplug waits 300 s and fails')
         elif not is_ours(script):

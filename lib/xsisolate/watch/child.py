@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Optional
 
 from xsisolate.dom0.syslog import Log
+from xsisolate.paths import LIBRARY
 
 XAPI_SOCKET = '/var/lib/xcp/xapi'
 MODULE = 'xsisolate.watch.pool'
@@ -38,8 +39,7 @@ class PoolChild:
             self._start()
 
     def _start(self) -> None:
-        library = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        paths = [library] + [path for path in [os.environ.get('PYTHONPATH')] if path]
+        paths = [LIBRARY] + [path for path in [os.environ.get('PYTHONPATH')] if path]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, '-m', MODULE, str(os.getpid())], stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ from xsisolate.config import CONFIG_FILE
 from xsisolate.dom0.members import FOLDER as GROUPS
 from xsisolate.dom0.networks import FILE as NETWORKS
 from xsisolate.dom0.xenopsd import FOLDER as METADATA
+from xsisolate.paths import rooted
 
 Stamp = Optional[Tuple[int, ...]]
 FRESH_S = 3.0       # so new a file may have been written after it was read, and before we look
@@ -36,18 +37,17 @@ class Files:
 
 def shared_files() -> Set[str]:
     """Return the files that concern every bridge."""
-    root = os.environ.get('XSISOLATE_ROOT', '')
-    folder = root + GROUPS
+    folder = rooted(GROUPS)
     try:
         groups = {entry.path for entry in os.scandir(folder) if entry.name.endswith('.json')}
     except OSError:
         groups = set()
-    return {root + CONFIG_FILE, root + NETWORKS, folder} | groups
+    return {rooted(CONFIG_FILE), rooted(NETWORKS), folder} | groups
 
 
 def metadata_file(vm_uuid: str, devid: int) -> str:
     """Return where xenopsd keeps a VIF's metadata."""
-    return '%s%s/%s/vif.%d' % (os.environ.get('XSISOLATE_ROOT', ''), METADATA, vm_uuid, devid)
+    return rooted('%s/%s/vif.%d' % (METADATA, vm_uuid, devid))
 
 
 def _is_fresh(stamp: Stamp) -> bool:

@@ -1,0 +1,12 @@
+"""Where this release lies, and where the host keeps its files."""
+import os
+
+LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))   # has the package xsisolate
+RELEASE = os.path.dirname(LIBRARY)
+
+HANDED_BACK = '/run/xsisolate/handed-back'      # `xsisolate deactivate` leaves it for the hooks
+
+
+def rooted(path: str) -> str:
+    """Return where a file of the host is; tests have a host below XSISOLATE_ROOT."""
+    return os.environ.get('XSISOLATE_ROOT', '') + path
