@@ -20,8 +20,8 @@ from lab.hookserver import HookServer
 from lab.process import die_with_parent
 from lab.sandbox import Sandbox
 from lab.seals import seal
-from xsisolate.dom0.openflow import read_items, read_notes
-from xsisolate.dom0.ovsdb import Ovsdb
+from xsisolate.dom0.ovs.flow_table import read_items, read_notes
+from xsisolate.dom0.ovs.ovsdb import Ovsdb
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 
 from town import HOSTILE, make_matrix  # noqa: E402
 
-from xsisolate.look.page import make_page  # noqa: E402
+from xsisolate.diagnostics.matrix_page import make_page  # noqa: E402
 
 from chrome import Chrome, Image  # noqa: E402
 

@@ -5,8 +5,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, Iterator, List, NamedTuple
 
 from xsisolate import cli
-from xsisolate.cli.common import open_dom0
-from xsisolate.survey import Dom0
+from xsisolate.cli.command import open_dom0
+from xsisolate.dataplane.bridge_snapshot import Dom0
 
 DONE, FAILED, USAGE, BROKEN, DIFFERENT = range(5)
 

@@ -4,8 +4,8 @@ import sys
 from typing import List, Tuple
 
 import pytest
-from xsisolate.core.model import PoolNetwork
-from xsisolate.look.check import Checked, check_text
+from xsisolate.config.check import Checked, check_text
+from xsisolate.policy.model import PoolNetwork
 
 from commanding import BROKEN, xsisolate
 

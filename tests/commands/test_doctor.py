@@ -17,8 +17,8 @@ from lab.sandbox import Sandbox
 from lab.uplink import GatewayAddresses
 from lab.vm import Vm
 
-from xsisolate.core.takeover import DAEMON, SERVER
-from xsisolate.dom0.poolstate import PoolState, write_state
+from xsisolate.activation.desired import DAEMON, SERVER
+from xsisolate.dom0.run_files.pool_state import PoolState, write_state
 
 from commanding import BROKEN, DIFFERENT, DONE, FAILED, xsisolate
 
@@ -302,7 +302,7 @@ def test_interrupted(patient: Patient) -> None:
     """Ctrl-C ends it with one line."""
     child = subprocess.Popen(['python3', '-c', 'import signal, sys; signal.signal(signal.SIGINT, '
                               'signal.default_int_handler); sys.path.insert(0, "lib"); '
-                              'from xsisolate.look import doctor; import os, time\n'
+                              'from xsisolate.diagnostics import doctor; import os, time\n'
                               'def late(step): os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n'
                               'import xsisolate.cli.doctor as command; command.examine = late\n'
                               'from xsisolate import cli; sys.exit(cli.main(["doctor"]))'],

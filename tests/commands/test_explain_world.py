@@ -8,10 +8,10 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import pytest
 from lab.sandbox import Sandbox
-from xsisolate.core.passage import judge
-from xsisolate.look.ends import CLIENT_PORT, Asked, RouteFinder
-from xsisolate.look.explain import Asker, Explanation, walk
-from xsisolate.look.inventory import Inventory, read_inventory
+from xsisolate.diagnostics.explain import Asker, Explanation, walk
+from xsisolate.diagnostics.inventory import Inventory, read_inventory
+from xsisolate.diagnostics.passage import judge
+from xsisolate.diagnostics.route import CLIENT_PORT, Asked, RouteFinder
 
 from net.corpus import UPLINK, Case
 from net.frames import ICMP, IP, TCP, UDP, ICMPv6EchoRequest, IPv6, Raw, eth

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import List
 
 import pytest
-from xsisolate import readiness
+from xsisolate.activation import preconditions
 
 pytestmark = pytest.mark.any_python
 
@@ -11,14 +11,14 @@ pytestmark = pytest.mark.any_python
 def complaints(monkeypatch: pytest.MonkeyPatch) -> List[str]:
     """Return what is said of our hooks."""
     for other in ('_strangers', 'against_restarting'):
-        monkeypatch.setattr(readiness, other, lambda: iter(()))
-    return list(readiness.against_activating())
+        monkeypatch.setattr(preconditions, other, lambda: iter(()))
+    return list(preconditions.against_activating())
 
 
 def test_hooks_that_are_not_installed_are_named_once(monkeypatch: pytest.MonkeyPatch,
                                                      tmp_path: Path) -> None:
     """Without the package its path was said three times a hook, and the package not at all."""
-    monkeypatch.setattr(readiness, 'OURS', str(tmp_path / 'ours'))
+    monkeypatch.setattr(preconditions, 'OURS', str(tmp_path / 'ours'))
     said, = complaints(monkeypatch)
     assert said == ('%s has no setup-vif-rules and no vif: install the package xsisolate on this '
                     'host' % (tmp_path / 'ours'))
@@ -26,7 +26,7 @@ def test_hooks_that_are_not_installed_are_named_once(monkeypatch: pytest.MonkeyP
 
 def test_a_hook_that_cannot_be_started_is_named_once(monkeypatch: pytest.MonkeyPatch,
                                                      tmp_path: Path) -> None:
-    monkeypatch.setattr(readiness, 'OURS', str(tmp_path))
+    monkeypatch.setattr(preconditions, 'OURS', str(tmp_path))
     for name in ('setup-vif-rules', 'vif'):
         (tmp_path / name).write_text('#!/nowhere/python3\n')
         (tmp_path / name).chmod(0o755)

@@ -201,7 +201,7 @@ def test_doctor_says_which_line_to_mend(town: Town, mended: None) -> None:
 
 
 def test_the_files_mistake_is_not_xapis(town: Town) -> None:
-    from xsisolate.dom0.poolstate import PoolState, path, write_state
+    from xsisolate.dom0.run_files.pool_state import PoolState, path, write_state
     write_state(PoolState(True, 1.0, error=FILE + ':2: network: unknown key'))
     try:
         said = xsisolate('status').out

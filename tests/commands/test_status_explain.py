@@ -262,7 +262,7 @@ def test_warnings_about_the_host(town: Town) -> None:
 
 
 def test_age_of_what_is_known_of_the_pool(town: Town) -> None:
-    from xsisolate.dom0.poolstate import PoolState, path, write_state
+    from xsisolate.dom0.run_files.pool_state import PoolState, path, write_state
     write_state(PoolState(False, time.monotonic() - 90, error='no route'))
     try:
         said = xsisolate('status')

@@ -1,18 +1,18 @@
 """Hosts that nobody started: inventories of any size, for what only looks at them."""
 from typing import Iterator, List, Sequence, Tuple
 
-from xsisolate.core.address import parse_prefix
-from xsisolate.core.counts import Drops
-from xsisolate.core.flows.delivery import Topology
-from xsisolate.core.flows.stages import NETWORK
-from xsisolate.core.model import Config, EffectivePolicy, Group, Mode, Network, Peer, Service
-from xsisolate.core.vif import Attached, Surroundings, Vif, VifPort
-from xsisolate.dom0.ovsdb import Bridge
-from xsisolate.gather import Configuration
-from xsisolate.look.inventory import BridgeView, Inventory, VifView
-from xsisolate.look.matrix import Matrix, make_network
-from xsisolate.look.lookup import read_places
-from xsisolate.survey import Survey
+from xsisolate.dataplane.bridge_snapshot import Survey
+from xsisolate.dataplane.vif_facts import Configuration
+from xsisolate.diagnostics.inventory import BridgeView, Inventory, VifView
+from xsisolate.diagnostics.matrix import Matrix, make_network
+from xsisolate.diagnostics.vm_lookup import read_places
+from xsisolate.dom0.ovs.ovsdb import Bridge
+from xsisolate.pipeline.delivery import Topology
+from xsisolate.pipeline.stages import NETWORK
+from xsisolate.planner.drop_counts import Drops
+from xsisolate.planner.vif import Attached, Surroundings, Vif, VifPort
+from xsisolate.policy.address import parse_prefix
+from xsisolate.policy.model import Config, EffectivePolicy, Group, Mode, Network, Peer, Service
 
 BRIDGE, UUID = 'xapi3', '00000000-0000-0000-0000-0000000000aa'
 NETWORK_FACTS = Network(subnets=frozenset((parse_prefix('10.9.0.0/16'),)))

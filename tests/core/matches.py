@@ -49,7 +49,7 @@ def parse_number(text):
     if text.count(':') == 5 and '::' not in text and len(text) == 17:
         return int(text.replace(':', ''), 16), 0
     if ':' in text:
-        from xsisolate.core.address import parse_prefix
+        from xsisolate.policy.address import parse_prefix
         return parse_prefix(text).value, 128
     if text == 'LOCAL':
         return 0xfffe, 0

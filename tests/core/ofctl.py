@@ -1,5 +1,5 @@
 """Flows as the text of ovs-ofctl(8): the referee of what the product says and reads itself."""
-from xsisolate.core.dump import parse_line
+from xsisolate.openflow.dump import parse_line
 
 
 def parse_dump(text):

@@ -3,10 +3,10 @@ from hypothesis import strategies as st
 
 from core.scenarios import (BOND, BRIDGE, GATEWAY_MAC, TAPS_FROM, UPLINK, Scenario, attached,
                             mac_of, make_scenario, member)
-from xsisolate.core.address import BITS, eui64_link_local
-from xsisolate.core.model import (EffectivePolicy, Gateway, Group, Mode, Network, Peer, Prefix,
-                                  Service)
-from xsisolate.core.vif import Vif, VifPort
+from xsisolate.planner.vif import Vif, VifPort
+from xsisolate.policy.address import BITS, eui64_link_local
+from xsisolate.policy.model import (EffectivePolicy, Gateway, Group, Mode, Network, Peer, Prefix,
+                                    Service)
 
 GROUPS = ('red', 'blue', 'a.b-c_d', 'x' * 63)
 TAGS = (0, 10, 4094)

@@ -5,17 +5,17 @@ A scenario is a bridge, what the configuration says, and the VIFs on it.
 from typing import FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from core.ofctl import format_add
-from xsisolate.core.address import eui64_link_local, parse_prefix
-from xsisolate.core.flow import Flow
-from xsisolate.core.flows.delivery import Topology
-from xsisolate.core.flows.stages import NETWORK
-from xsisolate.core.items import Registry, header_flow, parse_registry
-from xsisolate.core.model import (Config, EffectivePolicy, Gateway, Group, Mode, Network, Prefix,
-                                  RemoteMember)
-from xsisolate.core.peersets import Items
-from xsisolate.core.plan import Plan, plan_bridge
-from xsisolate.core.vif import Attached, Surroundings, Vif, VifPort
-from xsisolate.core.vmdata import parse_peer, parse_service
+from xsisolate.openflow.flow import Flow
+from xsisolate.pipeline.delivery import Topology
+from xsisolate.pipeline.stages import NETWORK
+from xsisolate.planner.items import Registry, header_flow, parse_registry
+from xsisolate.planner.peer_items import Items
+from xsisolate.planner.plan import Plan, plan_bridge
+from xsisolate.planner.vif import Attached, Surroundings, Vif, VifPort
+from xsisolate.policy.address import eui64_link_local, parse_prefix
+from xsisolate.policy.model import (Config, EffectivePolicy, Gateway, Group, Mode, Network, Prefix,
+                                    RemoteMember)
+from xsisolate.policy.vmdata_parser import parse_peer, parse_service
 
 BRIDGE = 'xenbr0'
 UPLINK, BOND = ((1,),), ((1, 2),)

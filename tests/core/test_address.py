@@ -1,11 +1,10 @@
 """Every spelling of an address has one meaning or is refused with the reason."""
 import pytest
 
-from xsisolate.core.address import (contains, eui64_link_local, format_own, format_prefix,
-                                    parse_address, parse_mac, parse_own, parse_prefix,
-                                    quoted)
-from xsisolate.core.model import Prefix
 from xsisolate.errors import PolicyError
+from xsisolate.policy.address import (contains, eui64_link_local, format_own, format_prefix,
+                                      parse_address, parse_mac, parse_own, parse_prefix, quoted)
+from xsisolate.policy.model import Prefix
 
 ALL_ONES = (1 << 128) - 1
 

@@ -4,10 +4,10 @@ import ipaddress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsisolate.core.address import (BITS, contains, eui64_link_local, fold, format_prefix,
-                                    parse_mac, parse_prefix, quoted)
-from xsisolate.core.model import Prefix
 from xsisolate.errors import PolicyError
+from xsisolate.policy.address import (BITS, contains, eui64_link_local, fold, format_prefix,
+                                      parse_mac, parse_prefix, quoted)
+from xsisolate.policy.model import Prefix
 
 MAPPED = ipaddress.ip_network('::ffff:0:0/96')
 NEARLY = st.text(alphabet='0123456789abcdefF:./% \n', max_size=24)

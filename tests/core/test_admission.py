@@ -4,17 +4,16 @@ from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from xsisolate.core.address import parse_prefix
-from xsisolate.core.admission import (EVERYTHING, How, Party, Talk, admit, admitted_services,
-                                      serve)
-from xsisolate.core.flows.stages import NETWORK
-from xsisolate.core.model import (EffectivePolicy, Gateway, Group, Mode, Network,
-                                  RemoteMember)
-from xsisolate.core.passage import End, Place, judge
-from xsisolate.core.reach import ALL, Node, between, common, find_alike, find_links, outside
-from xsisolate.core.trace import format_packet, parse_ports, parse_trace
-from xsisolate.core.vif import Attached, Vif, VifPort
-from xsisolate.core.vmdata import parse_peer, parse_service
+from xsisolate.diagnostics.passage import End, Place, judge
+from xsisolate.diagnostics.trace import format_packet, parse_ports, parse_trace
+from xsisolate.pipeline.stages import NETWORK
+from xsisolate.planner.vif import Attached, Vif, VifPort
+from xsisolate.policy.address import parse_prefix
+from xsisolate.policy.admission import EVERYTHING, How, Party, Talk, admit, admitted_services, serve
+from xsisolate.policy.model import EffectivePolicy, Gateway, Group, Mode, Network, RemoteMember
+from xsisolate.policy.reachability import (ALL, Node, between, common, find_alike, find_links,
+                                           outside)
+from xsisolate.policy.vmdata_parser import parse_peer, parse_service
 
 GROUPS = {'web': Group(rules=frozenset(map(parse_service, ('tcp/443', 'udp/53', 'icmp')))),
           'north': Group(reach=frozenset(('south', 'east'))),

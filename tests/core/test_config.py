@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from xsisolate.config import load_config, parse_config
-from xsisolate.core.address import parse_prefix
-from xsisolate.core.model import Config, Gateway, Group, Mode, Network, Service
+from xsisolate.config.load import load_config, parse_config
 from xsisolate.errors import ConfigError
+from xsisolate.policy.address import parse_prefix
+from xsisolate.policy.model import Config, Gateway, Group, Mode, Network, Service
 
 VM = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'
 
@@ -257,7 +257,7 @@ def write(host, text=CONTRACT):
 def no_parser(monkeypatch):
     """From now on the YAML text cannot be parsed: only the copy can answer."""
     def forbid():
-        monkeypatch.setattr('xsisolate.config.parse_config', None)
+        monkeypatch.setattr('xsisolate.config.load.parse_config', None)
     return forbid
 
 
@@ -339,7 +339,7 @@ def test_the_copy_of_another_release_is_not_used(host, monkeypatch):
     copy = compiled_file(host).read_text().replace('"grace": 10', '"grace": 11')
     compiled_file(host).write_text(copy)
     assert load_config().grace == 11
-    monkeypatch.setattr('xsisolate.config.__version__', '9.9')
+    monkeypatch.setattr('xsisolate.config.load.__version__', '9.9')
     assert load_config().grace == 10
 
 
@@ -377,7 +377,7 @@ def test_a_full_disk_leaves_no_half_copy(host, monkeypatch):
         with open(path, 'w') as file:
             file.write(text[:9])
         raise OSError(28, 'No space left on device')
-    monkeypatch.setattr('xsisolate.config._write_private', full)
+    monkeypatch.setattr('xsisolate.config.load._write_private', full)
     write(host)
     assert load_config() == CONTRACT_CONFIG
     assert os.listdir(str(compiled_file(host).parent)) == []
@@ -431,14 +431,14 @@ def run_python(code):
 
 def modules_after_load():
     return set(run_python(
-        'import sys; from xsisolate.config import load_config; load_config(); '
+        'import sys; from xsisolate.config.load import load_config; load_config(); '
         'print(*sorted(sys.modules))').split())
 
 
 def test_the_fast_path_imports_little(host):
     write(host)
     assert 'yaml' in modules_after_load()
-    heavy = {'yaml', 'ipaddress', 'socket', 'subprocess', 'logging', 'xsisolate.schema'}
+    heavy = {'yaml', 'ipaddress', 'socket', 'subprocess', 'logging', 'xsisolate.config.schema'}
     assert not heavy & modules_after_load()
 
 
@@ -446,7 +446,7 @@ def test_without_pyyaml_the_error_says_so(host):
     write(host)
     said = run_python(
         "import sys; sys.modules['yaml'] = None\n"
-        'from xsisolate.config import load_config\n'
+        'from xsisolate.config.load import load_config\n'
         'try: load_config()\n'
         'except Exception as error: print(type(error).__name__, error)')
     assert said.startswith('ConfigError ') and 'cannot be read without PyYAML' in said

@@ -5,10 +5,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsisolate.config import _decode_config, _encode_config, parse_config
-from xsisolate.core.address import format_prefix
-from xsisolate.core.model import Config, Gateway, Group, Mode, Network, Prefix, Service
+from xsisolate.config.load import _decode_config, _encode_config, parse_config
 from xsisolate.errors import ConfigError
+from xsisolate.policy.address import format_prefix
+from xsisolate.policy.model import Config, Gateway, Group, Mode, Network, Prefix, Service
 
 NAMES = st.from_regex('[a-z0-9][a-z0-9_.-]{0,62}', fullmatch=True)
 HOSTS4 = st.integers(0x0a000000, 0x0affffff).map(lambda n: Prefix(4, n, 32))

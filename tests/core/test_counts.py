@@ -2,13 +2,13 @@
 import pytest
 
 from core.ofctl import format_add
-from xsisolate.core.cookie import HEADER, HEADER_MASK, OWNER_MASK, Key, Kind, port_id
-from xsisolate.core.counts import KINDS, Counted, Drops, count_drops, parse_counts
-from xsisolate.core.flow import Flow
-from xsisolate.core.flows.decision import isolation_count_flows
-from xsisolate.core.flows.identity import spoof_count_flow
-from xsisolate.core.flows.stages import SPOOFED
-from xsisolate.core.items import header_flow, make_item
+from xsisolate.openflow.flow import Flow
+from xsisolate.pipeline.decision import isolation_count_flows
+from xsisolate.pipeline.port_security import spoof_count_flow
+from xsisolate.pipeline.stages import SPOOFED
+from xsisolate.planner.cookie import HEADER, HEADER_MASK, OWNER_MASK, Key, Kind, port_id
+from xsisolate.planner.drop_counts import KINDS, Counted, Drops, count_drops, parse_counts
+from xsisolate.planner.items import header_flow, make_item
 
 MAC = '02:00:00:00:00:0b'
 VIF, TAP, TWIN = (Key(Kind.PORT, port_id(*port)) for port in (

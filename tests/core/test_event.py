@@ -1,8 +1,8 @@
 """What the callers of the hooks say, in every shape that the stock hooks have had."""
 import pytest
 
-from xsisolate.core.event import Event, parse_rules_call, parse_vif_call
 from xsisolate.errors import EXIT_USAGE, UsageError
+from xsisolate.hooks.event import Event, parse_rules_call, parse_vif_call
 
 UUID = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'
 PATH = {'XENBUS_PATH': 'backend/vif/5/1'}

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsisolate.core.dump import parse_line
-from xsisolate.core.flow import Flow, FlowDiff, diff_flows, make_flow, sort_match
 from xsisolate.errors import HostError
+from xsisolate.openflow.dump import parse_line
+from xsisolate.openflow.flow import Flow, FlowDiff, diff_flows, make_flow, sort_match
 
 FLOW = Flow(5, 10, 'arp,in_port=1', 'resubmit(,6)', 0x5849534f40000a00)
 

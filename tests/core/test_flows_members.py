@@ -4,11 +4,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.matches import parse_match
-from xsisolate.core.flows.members import allow_flows, port_matches, rule_flows
-from xsisolate.core.flows.stages import (CONTROL, EXTERNAL, PLAIN, REPLY_ONLY, REQUEST, flags,
-                                         raised)
-from xsisolate.core.model import Service
-from xsisolate.core.vmdata import parse_peer, parse_service
+from xsisolate.pipeline.peer_sets import allow_flows, port_matches, rule_flows
+from xsisolate.pipeline.stages import CONTROL, EXTERNAL, PLAIN, REPLY_ONLY, REQUEST, flags, raised
+from xsisolate.policy.model import Service
+from xsisolate.policy.vmdata_parser import parse_peer, parse_service
 
 PORTS = range(0x10000)
 CONTROLLED = flags(CONTROL)

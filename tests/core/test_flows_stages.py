@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from core.matches import parse_match
 from core.policies import ANY_PREFIXES
 from core.scenarios import SCENARIOS, flows_of
-from xsisolate.core.address import parse_prefix
-from xsisolate.core.flows import stages
-from xsisolate.core.flows.stages import (address_match, cleared, destination_match, flags,
-                                         load_mac, mac_match, number, raised, source_match)
-from xsisolate.core.plan import base_flows
+from xsisolate.pipeline import stages
+from xsisolate.pipeline.stages import (address_match, cleared, destination_match, flags, load_mac,
+                                       mac_match, number, raised, source_match)
+from xsisolate.planner.plan import base_flows
+from xsisolate.policy.address import parse_prefix
 
 FLAG_NAMES = [name for name, value in vars(stages).items()
               if name.isupper() and type(value) is int and value < 32

@@ -4,11 +4,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.ofctl import format_add, parse_dump
-from xsisolate.core.cookie import BASE, BRIDGE, HEADER, OWNER, Key, Kind
-from xsisolate.core.flow import Flow, make_flow
-from xsisolate.core.flows.stages import REGISTRY
-from xsisolate.core.items import (FORMS, NOTE, Item, digest_flows, format_note, header_flow,
-                                  is_ours, make_item, parse_record, parse_registry, reachable)
+from xsisolate.openflow.flow import Flow, make_flow
+from xsisolate.pipeline.stages import REGISTRY
+from xsisolate.planner.cookie import BASE, BRIDGE, HEADER, OWNER, Key, Kind
+from xsisolate.planner.items import (FORMS, NOTE, Item, digest_flows, format_note, header_flow,
+                                     is_ours, make_item, parse_record, parse_registry, reachable)
 
 KEYS = st.builds(Key, st.sampled_from(Kind), st.integers(0, 0xfffffff))
 WORDS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7e, blacklist_characters='|'),

@@ -1,10 +1,10 @@
 """Name-labels of networks as keys of the configuration."""
 import pytest
 
-from xsisolate.core.labels import resolve_labels
-from xsisolate.core.model import Config, Mode, Network, PoolNetwork
-from xsisolate.core.policy import find_network, is_fail_closed, possible_labels
 from xsisolate.errors import ConfigError
+from xsisolate.policy.model import Config, Mode, Network, PoolNetwork
+from xsisolate.policy.network_labels import resolve_labels
+from xsisolate.policy.resolve import find_network, is_fail_closed, possible_labels
 
 ONE, TWO, THREE = ('6b9a3a0a-3d1c-9d7e-2d3c-4b5a6978879%d' % number for number in (1, 2, 3))
 POOL = (PoolNetwork(ONE, 'xapi1', 'Tenants'), PoolNetwork(TWO, 'xenbr0', 'Twins'),

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsisolate.core.layout import (as_words, lay_out, natural, parse_words, replace_policy,
-                                   split_list)
-from xsisolate.core.model import Mode, Peer, Prefix, Service, VifPolicy
-from xsisolate.core.vmdata import MAX_ALLOW, ROOT
-from xsisolate.core.xapivm import XapiVif, XapiVm, read_policy
 from xsisolate.errors import PolicyError
+from xsisolate.policy.model import Mode, Peer, Prefix, Service, VifPolicy
+from xsisolate.policy.vmdata_parser import MAX_ALLOW, ROOT
+from xsisolate.policy.vmdata_writer import (as_words, lay_out, natural, parse_words, replace_policy,
+                                            split_list)
+from xsisolate.policy.xapi_records import XapiVif, XapiVm, read_policy
 
 UUID = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'
 

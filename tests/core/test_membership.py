@@ -3,12 +3,12 @@ from typing import Any, Dict, List
 
 import pytest
 
-from xsisolate.core.layout import replace_policy
-from xsisolate.core.membership import find_members
-from xsisolate.core.model import Config, Group, Mode, Prefix, RemoteMember, VifPolicy
-from xsisolate.core.poolview import PoolView
-from xsisolate.core.seal import make_seal
-from xsisolate.core.xapivm import NOBODY, identify, make_vif, make_vm
+from xsisolate.policy.model import Config, Group, Mode, Prefix, RemoteMember, VifPolicy
+from xsisolate.policy.pool_members import find_members
+from xsisolate.policy.seal import make_seal
+from xsisolate.policy.vmdata_writer import replace_policy
+from xsisolate.policy.xapi_records import NOBODY, identify, make_vif, make_vm
+from xsisolate.pool.view import PoolView
 
 UUIDS = ['0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c7%d' % n for n in range(3)]
 NET: Dict[str, Any] = {'uuid': 'ffe24553-2b0d-5aad-bae5-38fc1b86fa68', 'bridge': 'xapi3',

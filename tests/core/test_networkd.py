@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from xsisolate.core.networkd import (KEYS, NOTE_KEY, TOLD, Pif, find_pifs, missing_keys,
-                                     plan_notes, plan_record)
 from xsisolate.errors import PolicyError
+from xsisolate.networkd.desired import (KEYS, NOTE_KEY, TOLD, Pif, find_pifs, missing_keys,
+                                        plan_notes, plan_record)
 
 FAIL, IN_BAND = (one.key for one in TOLD)
 CLOSED = {'xsisolate-fail-mode': 'standalone'}

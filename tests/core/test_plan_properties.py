@@ -10,12 +10,12 @@ from core.matches import disagreements
 from core.ofctl import format_add
 from core.policies import GROUPS, scenarios, vifs
 from core.scenarios import flows_of, make_scenario, make_vif, member, prefixes, registry_of
-from xsisolate.core.cookie import HEADER, OWNER_MASK, Kind
-from xsisolate.core.items import header_flow, parse_registry
-from xsisolate.core.model import Group, Mode
-from xsisolate.core.peersets import asked_groups
-from xsisolate.core.plan import plan_bridge
-from xsisolate.core.vif import Attached
+from xsisolate.planner.cookie import HEADER, OWNER_MASK, Kind
+from xsisolate.planner.items import header_flow, parse_registry
+from xsisolate.planner.peer_items import asked_groups
+from xsisolate.planner.plan import plan_bridge
+from xsisolate.planner.vif import Attached
+from xsisolate.policy.model import Group, Mode
 
 SLOWLY = settings(deadline=None, max_examples=60,
                   suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -1,13 +1,13 @@
 """XAPI's locking, the VM's policy and the network's default: who wins."""
 import pytest
 
-from xsisolate.core.address import parse_prefix
-from xsisolate.core.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode,
-                                  Network, Peer, VifPolicy)
-from xsisolate.core.policy import (find_network, is_fail_closed, is_within, quarantine,
-                                   resolve_policy)
-from xsisolate.core.seal import make_seal
 from xsisolate.errors import PolicyError, UnprovenPolicy
+from xsisolate.policy.address import parse_prefix
+from xsisolate.policy.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode,
+                                    Network, Peer, VifPolicy)
+from xsisolate.policy.resolve import (find_network, is_fail_closed, is_within, quarantine,
+                                      resolve_policy)
+from xsisolate.policy.seal import make_seal
 
 VM = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'
 OTHER_VM = '11111111-8a4f-2c61-1c5b-6f2f5a3f8c77'

@@ -2,12 +2,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsisolate.core.address import contains, eui64_link_local
-from xsisolate.core.model import (Config, Group, Identity, Locking, Mode, Network, Peer, Prefix,
-                                  VifPolicy)
-from xsisolate.core.policy import resolve_policy
-from xsisolate.core.seal import make_seal
 from xsisolate.errors import PolicyError
+from xsisolate.policy.address import contains, eui64_link_local
+from xsisolate.policy.model import (Config, Group, Identity, Locking, Mode, Network, Peer, Prefix,
+                                    VifPolicy)
+from xsisolate.policy.resolve import resolve_policy
+from xsisolate.policy.seal import make_seal
 
 MAC = '00:16:3e:01:02:03'
 VM = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsisolate.core.schedule import (PACE_FIRST_S, PACE_MOST_S, QUIET_S, Schedule, Task)
+from xsisolate.daemon.schedule import PACE_FIRST_S, PACE_MOST_S, QUIET_S, Schedule, Task
 
 BRIDGE, OTHER, VIF, VIF2 = Task('xenbr0'), Task('xenbr1'), Task('', 1, 0), Task('', 1, 1)
 

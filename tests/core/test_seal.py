@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from lab import seals
 from lab.metadata import VifRecord
 
-from xsisolate.core.model import Identity, VifPolicy
-from xsisolate.core.seal import (Sealing, canonical_policy, explain, format_canonical,
-                                 format_policy, judge, make_seal)
-from xsisolate.core.vmdata import parse_vmdata
+from xsisolate.policy.model import Identity, VifPolicy
+from xsisolate.policy.seal import (Sealing, canonical_policy, explain, format_canonical,
+                                   format_policy, judge, make_seal)
+from xsisolate.policy.vmdata_parser import parse_vmdata
 
 DOCS = os.path.join(os.path.dirname(__file__), '..', '..', 'docs')
 with open(os.path.join(DOCS, 'seal-vectors.json'), encoding='utf-8') as file:

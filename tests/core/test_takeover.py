@@ -1,8 +1,8 @@
 """What makes the hooks ours, and who does not know yet."""
 import pytest
 
-from xsisolate.core.takeover import (OURS, UDEV_FILE, UDEV_TEXT, Pending, desired_files,
-                                     desired_rules, must_restart, switch)
+from xsisolate.activation.desired import (OURS, UDEV_FILE, UDEV_TEXT, Pending, desired_files,
+                                          desired_rules, must_restart, switch)
 
 STARTED, LATER = '17 400', '99 900'     # two xenopsds
 

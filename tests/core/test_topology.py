@@ -1,9 +1,9 @@
 """A bridge's ports, sorted."""
 import pytest
 
-from xsisolate.core.flows.delivery import Topology
-from xsisolate.core import topology
-from xsisolate.core.topology import Link, label_of, make_topology, vif_ofports
+from xsisolate.pipeline.delivery import Topology
+from xsisolate.planner import topology
+from xsisolate.planner.topology import Link, label_of, make_topology, vif_ofports
 
 LOCAL = Link('xenbr0', 'xenbr0', 65534, True, None)
 ETH0 = Link('eth0', 'eth0', 1, False, None)

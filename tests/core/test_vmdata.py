@@ -1,10 +1,10 @@
 """vm-data as admins write it, and as guests would like to."""
 import pytest
 
-from xsisolate.core.address import parse_prefix
-from xsisolate.core.model import Mode, Peer, Service, VifPolicy
-from xsisolate.core.vmdata import MAX_VALUE, parse_service, parse_vmdata
 from xsisolate.errors import PolicyError
+from xsisolate.policy.address import parse_prefix
+from xsisolate.policy.model import Mode, Peer, Service, VifPolicy
+from xsisolate.policy.vmdata_parser import MAX_VALUE, parse_service, parse_vmdata
 
 
 def prefixes(*texts):

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsisolate.core.address import format_prefix
-from xsisolate.core.model import Mode, VifPolicy
-from xsisolate.core.vmdata import MAX_ALLOW, MAX_GROUPS, MAX_OWN, parse_vmdata
 from xsisolate.errors import PolicyError
+from xsisolate.policy.address import format_prefix
+from xsisolate.policy.model import Mode, VifPolicy
+from xsisolate.policy.vmdata_parser import MAX_ALLOW, MAX_GROUPS, MAX_OWN, parse_vmdata
 
 NAMES = ('mode', 'groups', 'allow', 'ipv4', 'ipv6')
 WORDS = st.sampled_from((

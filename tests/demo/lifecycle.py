@@ -3,7 +3,7 @@ from typing import List, NamedTuple, Optional
 
 from demo.scene import BRIDGE, BY_NAME, Scene
 from lab.process import LabError, wait_until
-from xsisolate.core.cookie import OWNER, OWNER_MASK, Kind, parse_key
+from xsisolate.planner.cookie import OWNER, OWNER_MASK, Kind, parse_key
 
 PATIENT, MATE, BYSTANDER = 'red2', 'red1', 'blue3'
 

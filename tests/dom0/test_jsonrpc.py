@@ -7,8 +7,8 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xsisolate.dom0.jsonend import ObjectEnd
-from xsisolate.dom0.jsonrpc import PIECE, JsonRpc
+from xsisolate.dom0.ovs.json_end import ObjectEnd
+from xsisolate.dom0.ovs.jsonrpc import PIECE, JsonRpc
 from xsisolate.errors import HostError
 
 ODD = '"{\\"}\\\\ }{ \u00fc \U0001f600 \\'

@@ -9,12 +9,12 @@ import time
 
 import pytest
 from lab.process import run
-from xsisolate.dom0.lock import bridge_lock, vif_lock
+from xsisolate.dom0.linux.lock import bridge_lock, vif_lock
 from xsisolate.errors import HostError
 
 HOLD = '''
 import sys, time
-from xsisolate.dom0.lock import bridge_lock
+from xsisolate.dom0.linux.lock import bridge_lock
 with bridge_lock(sys.argv[1]):
     print('held', flush=True)
     time.sleep(60)

@@ -4,10 +4,10 @@ import os
 import shutil
 
 import pytest
-from xsisolate.core.model import Prefix, RemoteMember
-from xsisolate.dom0.members import (find_claims, list_groups, read_members, stamp_members,
-                                    write_members)
+from xsisolate.dom0.run_files.group_members import (find_claims, list_groups, read_members,
+                                                    stamp_members, write_members)
 from xsisolate.errors import ConfigError
+from xsisolate.policy.model import Prefix, RemoteMember
 
 NETWORK = '6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796'
 MEMBER = {'network': NETWORK, 'mac': 'BA:1c:2f:5e:90:01', 'addresses': ['10.9.0.40', 'fe80::1']}

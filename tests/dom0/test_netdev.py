@@ -3,7 +3,7 @@ import re
 
 import pytest
 from lab.process import ip, run
-from xsisolate.dom0 import netdev
+from xsisolate.dom0.linux import netdev
 from xsisolate.errors import HostError
 
 MAC = 'fe:ff:ff:ff:ff:ff'

@@ -2,10 +2,10 @@
 import os
 
 import pytest
-from xsisolate.core.model import Mode, PoolNetwork
-from xsisolate.dom0.networks import may_be_bridge, read_networks, write_networks
+from xsisolate.dataplane.vif_facts import read_configuration
+from xsisolate.dom0.run_files.pool_networks import may_be_bridge, read_networks, write_networks
 from xsisolate.errors import ConfigError
-from xsisolate.gather import read_configuration
+from xsisolate.policy.model import Mode, PoolNetwork
 
 UUID = '6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796'
 TENANTS = PoolNetwork(UUID, 'xapi1', 'Mieter \N{LATIN SMALL LETTER U WITH DIAERESIS}ber "allen"')

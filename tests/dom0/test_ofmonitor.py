@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from xsisolate.dom0.ofmonitor import FlowMonitor
+from xsisolate.dom0.ovs.flow_monitor import FlowMonitor
 
 HELLO, ECHO, ECHO_REPLY, VENDOR, GET_CONFIG, CONFIG_REPLY, SET_CONFIG = 0, 2, 3, 4, 7, 8, 9
 PORT_STATUS, STATS_REQUEST, STATS_REPLY = 12, 16, 17

@@ -5,9 +5,9 @@ import time
 
 import pytest
 from lab.process import ip
-from xsisolate.dom0 import ovsdb as module
-from xsisolate.dom0.jsonrpc import Conflict
-from xsisolate.dom0.ovsdb import Bridge, Ovsdb, Port, find_bridge
+from xsisolate.dom0.ovs import ovsdb as module
+from xsisolate.dom0.ovs.jsonrpc import Conflict
+from xsisolate.dom0.ovs.ovsdb import Bridge, Ovsdb, Port, find_bridge
 from xsisolate.errors import HostError
 
 IDS = {'xs-vif-uuid': '1f0c9b0e', 'attached-mac': 'ba:1c:2f:5e:90:01'}

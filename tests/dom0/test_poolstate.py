@@ -3,8 +3,8 @@ import os
 from time import monotonic
 
 import pytest
-from xsisolate.dom0.inventory import read_host_uuid
-from xsisolate.dom0.poolstate import PoolState, path, read_state, write_state
+from xsisolate.dom0.run_files.pool_state import PoolState, path, read_state, write_state
+from xsisolate.dom0.xapi.host_uuid import read_host_uuid
 from xsisolate.errors import HostError
 
 UUID = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'

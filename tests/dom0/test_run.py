@@ -4,7 +4,7 @@ import time
 
 import pytest
 from lab.process import wait_until
-from xsisolate.dom0.run import CommandFailed, run
+from xsisolate.dom0.linux.process import CommandFailed, run
 from xsisolate.errors import HostError
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from lab.process import run
-from xsisolate.dom0.syslog import Log, format_line
+from xsisolate.dom0.linux.syslog import Log, format_line
 
 
 @pytest.mark.parametrize('fields, line', [

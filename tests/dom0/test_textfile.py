@@ -2,7 +2,7 @@
 import os
 
 import pytest
-from xsisolate.dom0.textfile import put_file, read_file
+from xsisolate.dom0.linux.atomic_file import put_file, read_file
 from xsisolate.errors import HostError
 
 

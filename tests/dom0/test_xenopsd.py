@@ -3,9 +3,9 @@ import json
 import os
 
 import pytest
-from xsisolate.core.model import Locking, Mode, Prefix
-from xsisolate.dom0.xenopsd import VifMetadata, read_metadata
+from xsisolate.dom0.xen.vif_metadata import VifMetadata, read_metadata
 from xsisolate.errors import MetadataError
+from xsisolate.policy.model import Locking, Mode, Prefix
 
 VM = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'
 VIF = {

@@ -5,8 +5,8 @@ import time
 from typing import Callable, Mapping
 
 import pytest
-from xsisolate.dom0.xenopsdconf import (XenopsdConfig, _start_time, read_start,
-                                        read_xenopsd_config)
+from xsisolate.dom0.xen.xenopsd_conf import (XenopsdConfig, _start_time, read_start,
+                                             read_xenopsd_config)
 
 STOCK = {'/usr/libexec/xenopsd/setup-vif-rules': '', '/usr/libexec/xenopsd/vif': '',
          '/etc/xenopsd.conf': 'run_hotplug_scripts=false\n'

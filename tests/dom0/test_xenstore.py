@@ -3,7 +3,7 @@ import struct
 import time
 
 import pytest
-from xsisolate.dom0.xenstore import TooLarge, Xenstore, XenstoreRefused
+from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore, XenstoreRefused
 from xsisolate.errors import HostError
 
 

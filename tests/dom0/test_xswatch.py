@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from xsisolate.dom0.xswatch import XenstoreWatches
+from xsisolate.dom0.xen.xenstore_watch import XenstoreWatches
 
 WATCH, UNWATCH, EVENT, ERROR = 4, 5, 15, 16
 

@@ -14,7 +14,7 @@ from lab.toolstack import backend, hotplug
 from lab.traffic import checksum
 from lab.vm import Vm
 
-from xsisolate.core.flows.stages import DESTINATION, LOCAL, REGISTRY, SOURCE
+from xsisolate.pipeline.stages import DESTINATION, LOCAL, REGISTRY, SOURCE
 
 CONFIG = '''\
 version: 1

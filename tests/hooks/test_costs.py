@@ -113,23 +113,23 @@ def modules_of(host: Sandbox, names: str) -> Set[str]:
     folder = os.path.join(os.path.dirname(host.hooks.folder), 'lib')
     start = host.hooks.start_of('vif')[:-1]
     said = run(start + ['-c', 'import sys; sys.path.insert(0, %r); before = set(sys.modules); '
-                        'from xsisolate import %s; print(*set(sys.modules) - before)'
+                        'from xsisolate.hooks import %s; print(*set(sys.modules) - before)'
                         % (folder, names)])
     return set(said.split())
 
 
 def test_hooks_import_little(host: Sandbox) -> None:
-    modules = modules_of(host, 'hooks, hookcall')
+    modules = modules_of(host, 'entry, call')
     assert not modules & SLOW
     others = {name for name in modules if not name.startswith(('_', 'xsisolate'))}
     assert len(others) <= MODULES_MOST, sorted(others)
 
 
 def test_hooks_that_have_a_server_import_next_to_nothing(host: Sandbox) -> None:
-    modules = modules_of(host, 'hooks')
+    modules = modules_of(host, 'entry')
     assert {name for name in modules if name.startswith('xsisolate')} == {
-        'xsisolate', 'xsisolate.hooks', 'xsisolate.hookclient', 'xsisolate.hints',
-        'xsisolate.paths'}
+        'xsisolate', 'xsisolate.hooks', 'xsisolate.hooks.entry', 'xsisolate.hooks.client',
+        'xsisolate.typing_compat', 'xsisolate.paths'}
     others = {name for name in modules if not name.startswith(('_', 'xsisolate'))}
     assert others <= {'os', 'os.path', 'posixpath', 'genericpath', 'stat', 'errno', 'abc',
                       'collections.abc', 'struct'}, sorted(others)

@@ -8,7 +8,7 @@ from lab.vm import Vm
 
 from evidence import CONFIG, end, refresh, say
 from syncing import sync
-from xsisolate.counters import Drops, read_counters
+from xsisolate.diagnostics.counters import Drops, read_counters
 
 pytestmark = pytest.mark.any_python
 

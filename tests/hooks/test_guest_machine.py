@@ -21,18 +21,18 @@ from evidence import SILENT_S, can_talk, lines, say
 from guest_machine import (BRIDGES, RANKS, Being, GuestMachine, Outcome, Place,
                            is_inside)
 
-from xsisolate.config import parse_config
-from xsisolate.core.address import format_prefix
-from xsisolate.core.cookie import Kind
-from xsisolate.core.flows.delivery import Topology
-from xsisolate.core.flows.stages import NETWORK
-from xsisolate.core.items import Registry
-from xsisolate.core.model import VifPolicy
-from xsisolate.core.plan import plan_bridge, port_key
-from xsisolate.core.seal import canonical_policy
-from xsisolate.core.vif import Attached, Surroundings, Vif, VifPort
-from xsisolate.dom0.xenstore import Xenstore
-from xsisolate.gather import Configuration, read_vif
+from xsisolate.config.load import parse_config
+from xsisolate.dataplane.vif_facts import Configuration, read_vif
+from xsisolate.dom0.xen.xenstore import Xenstore
+from xsisolate.pipeline.delivery import Topology
+from xsisolate.pipeline.stages import NETWORK
+from xsisolate.planner.cookie import Kind
+from xsisolate.planner.items import Registry
+from xsisolate.planner.plan import plan_bridge, port_key
+from xsisolate.planner.vif import Attached, Surroundings, Vif, VifPort
+from xsisolate.policy.address import format_prefix
+from xsisolate.policy.model import VifPolicy
+from xsisolate.policy.seal import canonical_policy
 
 pytestmark = [pytest.mark.any_python, pytest.mark.random]
 

@@ -20,8 +20,8 @@ from lab.wire import MKDIR, RM, TRANSACTION_START, XenstoreError
 
 from evidence import SILENT_S, can_talk, end, lines, mac_bytes, our_flows, refresh, say, speech
 
-from xsisolate.core.cookie import Key, Kind, port_id
-from xsisolate.dom0.lock import bridge_lock
+from xsisolate.dom0.linux.lock import bridge_lock
+from xsisolate.planner.cookie import Key, Kind, port_id
 
 pytestmark = pytest.mark.any_python
 

@@ -13,8 +13,8 @@ from lab.sandbox import Sandbox
 from lab.uplink import GatewayAddresses
 from lab.vm import Vm
 
-from xsisolate.dom0.ovsdb import Ovsdb
-from xsisolate.remotes import failing_open, open_remotes
+from xsisolate.dataplane.remotes import failing_open, open_remotes
+from xsisolate.dom0.ovs.ovsdb import Ovsdb
 
 from commands.commanding import xsisolate
 from evidence import end, our_flows, refresh
@@ -154,9 +154,9 @@ def test_doctor_names_a_remote_by_name_that_dom0_cannot_reach(host: Sandbox, sec
                                                              vm: Vm) -> None:
     host.ovs.vsctl('set-manager', 'ssl:manager.example:6640')
     refresh(vm)
-    from xsisolate.cli.common import open_dom0
-    from xsisolate.look.inventory import read_inventory
-    from xsisolate.look.switch import examine_bridges
+    from xsisolate.cli.command import open_dom0
+    from xsisolate.diagnostics.doctor_switch import examine_bridges
+    from xsisolate.diagnostics.inventory import read_inventory
     with open_dom0() as dom0:
         said = [one for one in examine_bridges(dom0, read_inventory(dom0))
                 if one.what == 'in-band control on xenbr0']

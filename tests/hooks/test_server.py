@@ -1,6 +1,6 @@
 """The hooks' server does what the hook would have done, and without it the hook does it.
 
-Most of this needs no switch: the stub in place of the library's hookcall notes who ran what.
+Most of this needs no switch: the stub in place of the library's hooks/call.py notes who ran what.
 """
 import json
 import os
@@ -21,14 +21,14 @@ from lab.hookserver import HookServer, hidden
 from lab.process import has_ended, wait_until
 from lab.sandbox import Sandbox
 from lab.toolstack import private
-from xsisolate.hookclient import PATIENCE_S, SOCKET
+from xsisolate.hooks.client import PATIENCE_S, SOCKET
 
 from evidence import our_flows, ports
 from syncing import sync
 
 STUB = '''
 import json, os, subprocess, sys, time
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def run(argv):
     note = {'pid': os.getpid(), 'parent': os.getppid(), 'argv': list(argv), 'cwd': os.getcwd(),
             'environ': dict(os.environ), 'stdin': sys.stdin.read(), 'arguments': sys.argv,
@@ -61,7 +61,7 @@ class Release:
 
     def replace_call(self, text: str) -> None:
         """Let the library do something else for a call."""
-        (self.package / 'hookcall.py').write_text(text)
+        (self.package / 'hooks' / 'call.py').write_text(text)
 
     def notes(self) -> List[Dict[str, Any]]:
         """Return what the stub has noted, once for each run."""
@@ -305,7 +305,7 @@ def test_real_calls_are_served(host: Sandbox, make_release: Callable[[str], Rele
                              for make in (plug_call, refresh_call, unplug_call))
     with HookServer(release.hooks):
         for file in release.package.rglob('*.py'):
-            if file.name not in ('__init__.py', 'hooks.py', 'hookclient.py', 'hints.py',
+            if file.name not in ('__init__.py', 'entry.py', 'client.py', 'typing_compat.py',
                                  'paths.py'):
                 file.unlink()
         for call in (plug, refresh):
@@ -318,7 +318,7 @@ def test_real_calls_are_served(host: Sandbox, make_release: Callable[[str], Rele
         assert release.hooks.run(unplug)[0].code == 0
         assert not our_flows(host) and not ports(host)
     done, = release.hooks.run(refresh)
-    assert done.code == 1 and 'hookcall' in done.stderr
+    assert done.code == 1 and 'xsisolate.hooks.call' in done.stderr
     crowd.remove([one])
 
 

@@ -31,8 +31,8 @@ from evidence import (CONFIG, OVSDB_SOCKET, XENSTORED_SOCKET, arrives, backend_k
                       speech, the_line, write_script)
 from middleman import forgetful_switch, slow_switch
 
-from xsisolate import plug
-from xsisolate.dom0 import openflow
+from xsisolate.dom0.ovs import flow_table
+from xsisolate.hooks import plug
 
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
 
@@ -514,13 +514,13 @@ def test_b12_the_code_is_no_script(host: Sandbox, bystander: Vm, start: Any,
     vm = start(11, LOCKED)
     before = policy_flows(host)
     call = clear_call(vm)
-    from xsisolate import hooks
+    from xsisolate.hooks import entry
     for args in (call.args, [*call.args[:-1], 'filter']):
-        assert hooks.main(['/any/where/setup-vif-rules', *args]) == 0
+        assert entry.main(['/any/where/setup-vif-rules', *args]) == 0
     assert policy_flows(host) == before
     for name, value in remove_call(vm).environment.items():
         monkeypatch.setenv(name, value)
-    assert hooks.main(['/any/where/vif', 'remove', 'type_if=vif']) == 0
+    assert entry.main(['/any/where/vif', 'remove', 'type_if=vif']) == 0
     assert not our_flows(host)
 
 
@@ -598,7 +598,7 @@ def test_b14_a_hanging_lock_holder(host: Sandbox, start: Any) -> None:
 
 def test_b14_the_real_deadlines_are_shorter_than_xenopsds() -> None:
     """The tests above wait out lowered ones; xenopsd gives up after 300 s."""
-    assert openflow.TIMEOUT_S <= 20 and plug.LOCK_DEADLINE_S <= 60
+    assert flow_table.TIMEOUT_S <= 20 and plug.LOCK_DEADLINE_S <= 60
 
 
 def test_b15_a_taps_error_reaches_xenopsd(host: Sandbox, start: Any) -> None:

@@ -9,7 +9,7 @@ from commands.commanding import DIFFERENT
 from lab.process import run
 from lab.sandbox import Sandbox
 from lab.vm import Vm
-from xsisolate.core.items import NOTE, format_note
+from xsisolate.planner.items import NOTE, format_note
 
 from evidence import can_talk, is_cut_off, port_settings
 from middleman import between

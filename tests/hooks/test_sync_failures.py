@@ -20,9 +20,9 @@ from evidence import (OVSDB_SOCKET, XENSTORED_SOCKET, can_talk, external_ids, is
                       moved_away, ports)
 from syncing import (PAIR_CONFIG, assert_in_sync, flows, ours, program, state, sync,
                      write_members)
-from xsisolate import gather, survey
-from xsisolate import sync as syncing_bridges
-from xsisolate.dom0 import openflow
+from xsisolate.dataplane import vif_facts, bridge_snapshot
+from xsisolate.dataplane import resync as syncing_bridges
+from xsisolate.dom0.ovs import flow_table
 
 pytestmark = pytest.mark.any_python
 
@@ -123,7 +123,7 @@ def test_xenstored_fails_in_mid_run(host: Sandbox, monkeypatch: pytest.MonkeyPat
                                     how: str) -> None:
     """Nobody is quarantined for that, and all VIFs keep their flows."""
     before, calls = state(host), []
-    real, process = gather.read_policy, host.xenstored.process
+    real, process = vif_facts.read_policy, host.xenstored.process
     assert process
 
     def read_policy(store: Any, domid: int, devid: str) -> Any:
@@ -135,7 +135,7 @@ def test_xenstored_fails_in_mid_run(host: Sandbox, monkeypatch: pytest.MonkeyPat
                 store._socket.shutdown(2)       # what a dead process's socket does
         return real(store, domid, devid)
 
-    monkeypatch.setattr(gather, 'read_policy', read_policy)
+    monkeypatch.setattr(vif_facts, 'read_policy', read_policy)
     try:
         done = sync(code=FAILED)
     finally:
@@ -149,7 +149,7 @@ def test_xenstored_fails_in_mid_run(host: Sandbox, monkeypatch: pytest.MonkeyPat
 
 
 def test_vswitchd_hangs(host: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openflow, 'TIMEOUT_S', 0.3)
+    monkeypatch.setattr(flow_table, 'TIMEOUT_S', 0.3)
     before = state(host)
     assert host.ovs.vswitchd
     with stopped(host.ovs.vswitchd.pid):
@@ -164,7 +164,7 @@ def test_vswitchd_hangs(host: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ovsdb_fails_in_mid_run(host: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """It hangs while xenbr0 is being programmed: a line per bridge."""
-    before, real = state(host), openflow.read_headers
+    before, real = state(host), flow_table.read_headers
     assert host.ovs.database
     pid = host.ovs.database.pid
     monkeypatch.setattr(syncing_bridges, 'bridge_lock', hanging(pid))
@@ -176,7 +176,7 @@ def test_ovsdb_fails_in_mid_run(host: Sandbox, monkeypatch: pytest.MonkeyPatch) 
     lines = done.err.splitlines()
     assert ['bridge xenbr%d: ovsdb-server' % n in line
             for n, line in enumerate(lines)] == [True] * 2
-    assert state(host) == before and real is openflow.read_headers
+    assert state(host) == before and real is flow_table.read_headers
 
 
 def hanging(pid: int) -> Callable[..., Any]:
@@ -190,7 +190,7 @@ def hanging(pid: int) -> Callable[..., Any]:
 
 def impatient() -> Any:
     """Return a connection that waits only a moment."""
-    from xsisolate.dom0.ovsdb import Ovsdb
+    from xsisolate.dom0.ovs.ovsdb import Ovsdb
     return Ovsdb(timeout=0.4)
 
 
@@ -232,7 +232,7 @@ def test_vm_renamed_between_two_looks(host: Sandbox, monkeypatch: pytest.MonkeyP
     a = host.vms[0]
     new = a.uuid[:24] + '0123456789ab'
     host.store.write('/vm/%s/origin-uuid' % a.uuid, a.uuid)     # its own, whatever it is called
-    before, real, calls = state(host), survey.read_vif, []
+    before, real, calls = state(host), bridge_snapshot.read_vif, []
     old_path, new_path = metadata.path(a.uuid, 0), metadata.path(new, 0)
 
     def rename() -> None:
@@ -254,7 +254,7 @@ def test_vm_renamed_between_two_looks(host: Sandbox, monkeypatch: pytest.MonkeyP
         return real(*arguments)
 
     host.configure(PAIR_CONFIG.replace('grace: 1', 'grace: 0'))
-    monkeypatch.setattr(survey, 'read_vif', read_vif)
+    monkeypatch.setattr(bridge_snapshot, 'read_vif', read_vif)
     if when == 'xenstore first':
         rename_in_xenstore(host, a, new)
     done = sync()

@@ -9,8 +9,8 @@ from lab.sandbox import Sandbox
 
 from evidence import can_talk, is_cut_off
 from syncing import NOTHING, PAIR_CONFIG, RED, assert_in_sync, state, sync
-from xsisolate import grace
-from xsisolate import sync as syncing_bridges
+from xsisolate.dataplane import grace
+from xsisolate.dataplane import resync as syncing_bridges
 
 pytestmark = pytest.mark.any_python
 

@@ -9,7 +9,7 @@ from typing import Iterator, List, Optional, Type
 
 from lab.hooks import Hooks
 from lab.process import die_with_parent, has_ended, wait_until
-from xsisolate.hookclient import SOCKET
+from xsisolate.hooks.client import SOCKET
 
 START_S = 10
 

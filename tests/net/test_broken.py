@@ -6,7 +6,7 @@ from typing import Iterator, Tuple
 
 import pytest
 from lab.sandbox import Sandbox
-from xsisolate.core.flows import stages
+from xsisolate.pipeline import stages
 
 from net import attacks
 from net.playing import play, select

@@ -22,7 +22,7 @@ from net.oracle import PARTIES, Oracle, Ruling, parse
 from net.sabotage import broken, find_flows
 from net.world import World
 from suite import EXPLORE
-from xsisolate.core.flows import stages
+from xsisolate.pipeline import stages
 
 VMS = ('red1', 'red2', 'blue1', 'svc1', 'svc2', 'web', 'wide', 'north', 'south', 'un', 'evil',
        'locked', 'quar', 'off')

@@ -25,7 +25,7 @@ from typing import (
 import pytest
 from lab.host import Host
 from lab.sandbox import Sandbox
-from xsisolate.core.flows import stages
+from xsisolate.pipeline import stages
 
 from net import attacks, everybody, legit
 from net.corpus import Case, attack

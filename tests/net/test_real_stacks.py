@@ -14,7 +14,7 @@ from lab.vm import Vm
 from net.frames import Ether, arp, na
 from net.stacks import (LISTEN, SAY, Dhclient, Program, addresses, dnsmasq, need, radvd, within)
 from net.topology import CONFIG, GATEWAY_MAC, Party
-from xsisolate.core.address import eui64_link_local, format_prefix
+from xsisolate.policy.address import eui64_link_local, format_prefix
 
 GROUPS = '''
 groups:

@@ -18,7 +18,7 @@ from net.frames import arp
 from net.playing import ATTACKS, LEGITIMATE, TALLY, TRACED
 from net.radio import find_mark, verdict
 from net.world import FOLDER
-from xsisolate.core.address import eui64_link_local, format_prefix
+from xsisolate.policy.address import eui64_link_local, format_prefix
 
 GATEWAY_MAC = '00:00:5e:00:01:01'
 SETTLE_S = 0.15         # until the last frame is where it goes

@@ -8,7 +8,7 @@ from lab.process import LabError, ip
 from lab.sandbox import Sandbox
 from lab.uplink import GatewayAddresses
 from lab.vm import Vm
-from xsisolate.core.address import eui64_link_local, format_prefix
+from xsisolate.policy.address import eui64_link_local, format_prefix
 
 from net.corpus import DOM0, UPLINK
 from net.radio import Radio, Station

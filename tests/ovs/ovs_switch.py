@@ -7,8 +7,8 @@ import socket
 from core.scenarios import flows_of
 from lab.ovs import LOGS, RUN, SOCKET, Ovs
 from lab.process import start
-from xsisolate.core.flow import FlowDiff
-from xsisolate.dom0 import openflow
+from xsisolate.dom0.ovs import flow_table
+from xsisolate.openflow.flow import FlowDiff
 
 ACTIONS = re.compile(r'^Datapath actions: (.*)$', re.MULTILINE)
 ACTION = re.compile(r'push_vlan\([^)]*\)|pop_vlan|\w+\([^()]*(?:\([^()]*\)[^()]*)*\)|\d+')
@@ -114,4 +114,4 @@ def parse_outputs(actions, ports, tag):
 
 def load(bridge, items):
     """Put a plan on a bridge as a whole."""
-    openflow.apply_diff(bridge, FlowDiff(add=tuple(flows_of(items))))
+    flow_table.apply_diff(bridge, FlowDiff(add=tuple(flows_of(items))))

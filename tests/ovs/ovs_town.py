@@ -6,10 +6,10 @@ from core.scenarios import (DISABLED, GATEWAY_MAC, ISOLATED, LOCKED, QUARANTINED
                             make_scenario, make_vif, member, prefixes, rules, subnets)
 from core.scenarios import tag_of as access_tag
 from ovs_switch import load
-from xsisolate.core.address import contains, parse_prefix
-from xsisolate.core.model import Gateway, Group, Mode, Network
-from xsisolate.core.vmdata import parse_service
-from xsisolate.dom0 import openflow
+from xsisolate.dom0.ovs import flow_table
+from xsisolate.policy.address import contains, parse_prefix
+from xsisolate.policy.model import Gateway, Group, Mode, Network
+from xsisolate.policy.vmdata_parser import parse_service
 
 ETH0, ETH1, UNMANAGED, STRANGER = 1, 2, 19, 99      # STRANGER: a port without a hook
 LOCAL = 65534
@@ -89,7 +89,7 @@ def build(switch, arriving=()):
     scenario = scenario._replace(around=scenario.around._replace(
         topology=topology._replace(others=others)))
     load(bridge, scenario.plan())
-    openflow.set_no_flood(bridge, HIDDEN, True)
+    flow_table.set_no_flood(bridge, HIDDEN, True)
     return bridge, scenario
 
 

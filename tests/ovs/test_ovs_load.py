@@ -5,24 +5,24 @@ from hypothesis import HealthCheck, given, settings
 from core.policies import scenarios
 from core.scenarios import SCENARIOS, flows_of
 from ovs_switch import load
-from xsisolate.core.flow import FlowDiff
-from xsisolate.core.plan import learned_flows
-from xsisolate.dom0 import openflow
+from xsisolate.dom0.ovs import flow_table
+from xsisolate.openflow.flow import FlowDiff
+from xsisolate.planner.plan import learned_flows
 
 
 def clear(bridge):
-    openflow.apply_diff(bridge, FlowDiff(delete=tuple(openflow.read_flows(bridge))))
+    flow_table.apply_diff(bridge, FlowDiff(delete=tuple(flow_table.read_flows(bridge))))
 
 
 @pytest.mark.parametrize('name', sorted(SCENARIOS))
 def test_scenario_reads_back_as_written(bridge, name):
     items = SCENARIOS[name].plan()
     load(bridge, items)
-    assert openflow.read_flows(bridge) == set(flows_of(items))
+    assert flow_table.read_flows(bridge) == set(flows_of(items))
     for key, item in items.items():
-        assert openflow.read_flows(bridge, key.cookie, 0xffffffffffffffff) == item.flows
+        assert flow_table.read_flows(bridge, key.cookie, 0xffffffffffffffff) == item.flows
     clear(bridge)
-    assert openflow.read_flows(bridge) == frozenset()
+    assert flow_table.read_flows(bridge) == frozenset()
 
 
 @pytest.fixture(scope='module')
@@ -37,7 +37,7 @@ def test_any_policy_reads_back_as_written(lasting_bridge, scenario):
     items = scenario.plan()
     clear(lasting_bridge)       # of an example that failed
     load(lasting_bridge, items)
-    found, wanted = openflow.read_flows(lasting_bridge), set(flows_of(items))
+    found, wanted = flow_table.read_flows(lasting_bridge), set(flows_of(items))
     assert sorted(wanted - found) == sorted(found - wanted) == []
 
 
@@ -45,8 +45,8 @@ def test_any_policy_reads_back_as_written(lasting_bridge, scenario):
 def test_what_is_learned_reads_back_as_expected(bridge, name):
     """settled_flows foretells what the learn action makes; here as plain flows."""
     for flow in learned_flows(SCENARIOS[name].plan()):      # a tap's take a vif's place
-        openflow.apply_diff(bridge, FlowDiff(add=(flow,)))
-        assert flow in openflow.read_flows(bridge)
+        flow_table.apply_diff(bridge, FlowDiff(add=(flow,)))
+        assert flow in flow_table.read_flows(bridge)
 
 
 @pytest.mark.parametrize('flow', [
@@ -59,9 +59,9 @@ def test_what_is_learned_reads_back_as_expected(bridge, name):
 def test_strangers_options_are_understood(switch, bridge, flow):
     cookie = 'cookie=0x5849534f50000001,'
     switch.ofctl('-O', 'OpenFlow14', 'add-flow', bridge, cookie + flow)
-    found, = openflow.read_flows(bridge)
+    found, = flow_table.read_flows(bridge)
     assert found.match == ('ip' if ',ip,' in flow else '')
     assert found.priority == (7 if 'priority=7' in flow else 5 if 'priority=5' in flow else 32768)
     assert found.table == (210 if 'table' in flow else 0)
     clear(bridge)
-    assert openflow.read_flows(bridge) == frozenset()
+    assert flow_table.read_flows(bridge) == frozenset()

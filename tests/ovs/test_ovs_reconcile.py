@@ -8,17 +8,17 @@ from core.ofctl import format_add
 from core.scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, SCENARIOS,
                             UNLOCKED, flows_of, make_policy, make_scenario, make_vif, mac_of,
                             member, rules)
-from xsisolate.core.cookie import BASE, HEADER, OWNER, Key, Kind
-from xsisolate.core.flow import Flow, FlowDiff, make_flow
-from xsisolate.core.flows.stages import REGISTRY
-from xsisolate.core.items import NOTE, format_note
-from xsisolate.core.model import Mode
-from xsisolate.core.plan import disturbed, learned_flows, port_key
-from xsisolate.core.vif import Vif
-from xsisolate.dom0 import openflow
-from xsisolate.core.items import parse_registry
-from xsisolate.core.plan import plan_bridge
-from xsisolate import reconcile as reconciling
+from xsisolate.dataplane import reconcile as reconciling
+from xsisolate.dom0.ovs import flow_table
+from xsisolate.openflow.flow import Flow, FlowDiff, make_flow
+from xsisolate.pipeline.stages import REGISTRY
+from xsisolate.planner.cookie import BASE, HEADER, OWNER, Key, Kind
+from xsisolate.planner.items import NOTE, format_note
+from xsisolate.planner.items import parse_registry
+from xsisolate.planner.plan import disturbed, learned_flows, port_key
+from xsisolate.planner.plan import plan_bridge
+from xsisolate.planner.vif import Vif
+from xsisolate.policy.model import Mode
 
 FOREIGN = """
 cookie=0,priority=32768,ip,nw_src=10.0.0.1,actions=NORMAL
@@ -83,8 +83,8 @@ def test_a_switch_that_has_lost_its_flows_meanwhile_is_not_told_half_of_them(swi
 
 def spied(monkeypatch):
     """Return the list in which bundles are noted."""
-    bundles, apply_diff = [], openflow.apply_diff
-    monkeypatch.setattr(openflow, 'apply_diff',
+    bundles, apply_diff = [], flow_table.apply_diff
+    monkeypatch.setattr(flow_table, 'apply_diff',
                         lambda *args: (bundles.append(args), apply_diff(*args))[1])
     return bundles
 
@@ -93,7 +93,7 @@ def spied(monkeypatch):
 def test_reconcile_makes_the_plan_and_then_nothing(switch, bridge, name, monkeypatch):
     scenario = SCENARIOS[name]
     settle(bridge, scenario)
-    ours = openflow.read_flows(bridge)
+    ours = flow_table.read_flows(bridge)
     assert {flow[:4] for flow in ours} == {flow[:4] for flow in flows_of(scenario.plan())} or (
         len(ours) == len(flows_of(scenario.plan())))
     before, bundles = age(switch, bridge), spied(monkeypatch)
@@ -112,7 +112,7 @@ def test_the_last_vif_leaves_nothing(bridge, name):
     settle(bridge, scenario)
     for vif in scenario.vifs:
         reconcile(bridge, [vif._replace(ports=())], scenario.around)
-    assert openflow.read_flows(bridge) == frozenset()
+    assert flow_table.read_flows(bridge) == frozenset()
 
 
 def test_foreign_flows_stay_byte_for_byte(switch, bridge):
@@ -122,7 +122,7 @@ def test_foreign_flows_stay_byte_for_byte(switch, bridge):
     scenario = make_scenario(RED + BLUE)
     settle(bridge, scenario)
     assert set(foreign) <= set(dump(switch, bridge))
-    assert len(dump(switch, bridge)) == 11 + len(openflow.read_flows(bridge))
+    assert len(dump(switch, bridge)) == 11 + len(flow_table.read_flows(bridge))
     looser = [RED[0]._replace(policy=make_policy(LOCKED, '10.9.0.11'))]
     reconcile(bridge, looser, scenario.around)
     for vif in scenario.vifs:
@@ -143,62 +143,62 @@ def own_flows(items, vif):
 def test_any_lost_or_altered_flow_of_a_vif_comes_back(switch, bridge, vif):
     scenario = make_scenario([vif, RED[1]])
     settle(bridge, scenario)
-    whole = openflow.read_flows(bridge)
+    whole = flow_table.read_flows(bridge)
     for flow in own_flows(scenario.plan(), vif):
-        openflow.apply_diff(bridge, FlowDiff(delete=(flow,)))
-        assert openflow.read_flows(bridge) == whole - {flow}
+        flow_table.apply_diff(bridge, FlowDiff(delete=(flow,)))
+        assert flow_table.read_flows(bridge) == whole - {flow}
         result = reconcile(bridge, [vif], scenario.around)
         assert (result.added, result.deleted) == (1, 0), flow
         altered = flow._replace(actions='NORMAL')
         switch.ofctl('-O', 'OpenFlow14', 'add-flow', bridge, format_add(altered)[len('add '):])
-        assert openflow.read_flows(bridge) == (whole - {flow}) | {altered}
+        assert flow_table.read_flows(bridge) == (whole - {flow}) | {altered}
         result = reconcile(bridge, [vif], scenario.around)
         assert (result.added, result.deleted) == (1, 1), flow
-        assert openflow.read_flows(bridge) == whole
+        assert flow_table.read_flows(bridge) == whole
 
 
 def test_many_flows_lost_at_once(switch, bridge):
     scenario = make_scenario(RED)
     settle(bridge, scenario)
-    whole = openflow.read_flows(bridge)
+    whole = flow_table.read_flows(bridge)
     for flow in own_flows(scenario.plan(), RED[0]):
-        openflow.apply_diff(bridge, FlowDiff(delete=(flow,)))
-    assert len(openflow.read_flows(bridge)) < len(whole)
+        flow_table.apply_diff(bridge, FlowDiff(delete=(flow,)))
+    assert len(flow_table.read_flows(bridge)) < len(whole)
     reconcile(bridge, [RED[0]], scenario.around)
-    assert openflow.read_flows(bridge) == whole
+    assert flow_table.read_flows(bridge) == whole
 
 
 def test_a_foreign_flow_in_place_of_ours_is_taken_back(switch, bridge):
     scenario = make_scenario(RED)
     settle(bridge, scenario)
-    whole = openflow.read_flows(bridge)
+    whole = flow_table.read_flows(bridge)
     for flow in own_flows(scenario.plan(), RED[0]):
         switch.ofctl('-O', 'OpenFlow14', 'add-flow', bridge,
                      format_add(flow._replace(cookie=1, actions='drop'))[len('add '):])
         reconcile(bridge, [RED[0]], scenario.around)
-        assert openflow.read_flows(bridge) == whole
+        assert flow_table.read_flows(bridge) == whole
 
 
 @pytest.mark.parametrize('key', sorted(make_scenario(RED).plan()))
 def test_a_lost_header_comes_back(bridge, key):
     scenario = make_scenario(RED)
     settle(bridge, scenario)
-    whole = openflow.read_flows(bridge)
-    header, = [flow for flow in openflow.read_headers(bridge)
+    whole = flow_table.read_flows(bridge)
+    header, = [flow for flow in flow_table.read_headers(bridge)
                if flow.cookie == key.cookie | HEADER]
-    openflow.apply_diff(bridge, FlowDiff(delete=(header,)))
+    flow_table.apply_diff(bridge, FlowDiff(delete=(header,)))
     others = disturbed(reconciling.read_registry(bridge), RED[0], scenario.around.ofports)
     reconcile(bridge, [RED[0]] + [vif for vif in RED[1:] if (vif.domid, vif.devid) in others],
               scenario.around)
     newcomers = make_scenario(RED + BLUE)
     reconcile(bridge, BLUE, newcomers.around)       # so many that everything is read
     reconcile(bridge, [vif._replace(ports=()) for vif in BLUE], scenario.around)
-    missing = whole - openflow.read_flows(bridge)
+    missing = whole - flow_table.read_flows(bridge)
     # what is not repaired at once stays closed: the port's own flows are there
     assert {flow.table for flow in missing if flow.cookie == port_key('vif12.0').cookie} <= {
         REGISTRY}
     settle(bridge, scenario)
-    assert openflow.read_flows(bridge) == whole
+    assert flow_table.read_flows(bridge) == whole
 
 
 def test_netdevs_that_are_gone_take_their_items_along(bridge):
@@ -207,7 +207,7 @@ def test_netdevs_that_are_gone_take_their_items_along(bridge):
     left = make_scenario([RED[0]])
     reconcile(bridge, [RED[0]], left.around)
     reconcile(bridge, [RED[0]], left.around)
-    assert openflow.read_flows(bridge) == set(flows_of(left.plan()))
+    assert flow_table.read_flows(bridge) == set(flows_of(left.plan()))
 
 
 STRAY = make_flow(210, 7, ['ip'])
@@ -229,35 +229,35 @@ STRAY = make_flow(210, 7, ['ip'])
 def test_orphans_go(switch, bridge, stray):
     scenario = make_scenario(RED + BLUE)
     settle(bridge, scenario)
-    whole = openflow.read_flows(bridge)
+    whole = flow_table.read_flows(bridge)
     switch.ofctl('-O', 'OpenFlow14', 'add-flow', bridge, format_add(stray)[len('add '):])
-    assert openflow.read_flows(bridge) == whole | {stray}
+    assert flow_table.read_flows(bridge) == whole | {stray}
     reconcile(bridge, scenario.vifs, scenario.around)
-    assert openflow.read_flows(bridge) == whole
+    assert flow_table.read_flows(bridge) == whole
 
 
 @pytest.mark.parametrize('lost', flows_of(make_scenario(RED[:1]).plan())[::3])
 def test_any_flow_of_a_bridge_comes_back_when_all_is_reconciled(bridge, lost):
     scenario = make_scenario(RED + BLUE)
     settle(bridge, scenario)
-    whole = openflow.read_flows(bridge)
-    openflow.apply_diff(bridge, FlowDiff(delete=tuple(
+    whole = flow_table.read_flows(bridge)
+    flow_table.apply_diff(bridge, FlowDiff(delete=tuple(
         flow for flow in whole if flow[:3] == lost[:3])))
     reconcile(bridge, scenario.vifs, scenario.around)
-    assert openflow.read_flows(bridge) == whole
+    assert flow_table.read_flows(bridge) == whole
 
 
 def test_an_unreadable_header_takes_its_flows_along(switch, bridge):
     scenario = make_scenario(RED[:1])
     settle(bridge, scenario)
-    whole = openflow.read_flows(bridge)
+    whole = flow_table.read_flows(bridge)
     broken = Key(Kind.PORT, 0x1ffe00)
     for flow in (STRAY._replace(cookie=broken.cookie), Flow(
             REGISTRY, 1, 'metadata=0x%x' % (HEADER | broken.number),
             NOTE + format_note('of|another|version'), broken.cookie | HEADER)):
         switch.ofctl('-O', 'OpenFlow14', 'add-flow', bridge, format_add(flow)[len('add '):])
     reconcile(bridge, scenario.vifs, scenario.around)
-    assert openflow.read_flows(bridge) == whole
+    assert flow_table.read_flows(bridge) == whole
 
 
 def test_routers_with_networks_of_their_own_do_not_collide_with_themselves(bridge):
@@ -274,13 +274,13 @@ def test_an_address_that_is_taken(switch, bridge, own, taken, mode):
     second = make_vif(12, mode, own, groups='blue')
     scenario = make_scenario([first, second])
     reconcile(bridge, [first], scenario.around)
-    before = openflow.read_flows(bridge)
+    before = flow_table.read_flows(bridge)
     owner = [flow for flow in before if flow.cookie in (
         port_key('vif11.0').cookie, Key(Kind.ENDPOINT, 11 << 9).cookie)]
     result = reconcile(bridge, [second], scenario.around)
     assert result.vifs[0].policy.mode is Mode.QUARANTINED
     assert 'vif11.0' in result.vifs[0].policy.reason
-    after = openflow.read_flows(bridge)
+    after = flow_table.read_flows(bridge)
     assert set(owner) <= after
     added = [flow for flow in after - before if flow.table != REGISTRY
              and flow.cookie == port_key('vif12.0').cookie]
@@ -300,7 +300,7 @@ def test_own_networks_may_hold_own_addresses(bridge, own):
 def test_same_address_on_another_vlan_is_no_conflict(bridge):
     scenario = SCENARIOS['vlan']
     settle(bridge, scenario)
-    assert openflow.read_flows(bridge) == set(flows_of(scenario.plan()))
+    assert flow_table.read_flows(bridge) == set(flows_of(scenario.plan()))
 
 
 def test_an_address_is_free_again_when_its_vif_is_gone(bridge):
@@ -310,18 +310,18 @@ def test_an_address_is_free_again_when_its_vif_is_gone(bridge):
     reconcile(bridge, [second], both.around)
     result = reconcile(bridge, [second], make_scenario([second]).around)
     assert result.vifs[0].policy.mode is ISOLATED
-    assert openflow.read_flows(bridge) == set(flows_of(make_scenario([second]).plan()))
+    assert flow_table.read_flows(bridge) == set(flows_of(make_scenario([second]).plan()))
 
 
 def test_mac_that_is_taken(bridge):
     thief = make_vif(13, own='10.9.0.13')._replace(mac=mac_of(11))
     scenario = make_scenario(RED + [thief])
     settle(bridge, make_scenario(RED))
-    before = openflow.read_flows(bridge)
+    before = flow_table.read_flows(bridge)
     result = reconcile(bridge, [thief], scenario.around)
     assert mac_of(11) in result.vifs[0].policy.reason
     assert {flow for flow in before if flow.cookie in (
-        port_key('vif11.0').cookie, Key(Kind.ENDPOINT, 11 << 9).cookie)} <= openflow.read_flows(
+        port_key('vif11.0').cookie, Key(Kind.ENDPOINT, 11 << 9).cookie)} <= flow_table.read_flows(
             bridge)
 
 
@@ -330,18 +330,18 @@ def test_learned_flows_survive_a_refresh_and_go_with_the_vif(switch, bridge):
     switch.add_ports(bridge, [('eth%d' % switch.bridges, 1, None)] + [
         ('vif%d.%d' % (number, switch.bridges), number, None) for number in (11, 12)])
     settle(bridge, scenario)
-    plain = openflow.read_flows(bridge)
+    plain = flow_table.read_flows(bridge)
     switch.trace(bridge, 'in_port=11,dl_src=%s,dl_dst=%s,icmp,nw_src=10.9.0.11,nw_dst=10.9.0.12'
                  % (mac_of(11), mac_of(12)), '-generate')
-    learned = openflow.read_flows(bridge) - plain
+    learned = flow_table.read_flows(bridge) - plain
     assert learned == {flow for flow in learned_flows(scenario.plan())
                        if flow.cookie == port_key('vif11.0').cookie}
     result = reconcile(bridge, [RED[0]], scenario.around)
     assert (result.added, result.deleted) == (0, 0)
     reconcile(bridge, [RED[1]], scenario.around)
-    assert openflow.read_flows(bridge) == plain | learned
+    assert flow_table.read_flows(bridge) == plain | learned
     reconcile(bridge, [RED[0]._replace(ports=())], make_scenario(RED[1:]).around)
-    assert not openflow.read_flows(bridge) & learned
+    assert not flow_table.read_flows(bridge) & learned
 
 
 @pytest.mark.parametrize('change', [
@@ -354,7 +354,7 @@ def test_a_policy_that_changes(bridge, change):
     changed = RED[0]._replace(policy=change)
     after = make_scenario([changed, RED[1]])
     reconcile(bridge, [changed], after.around)
-    settled = openflow.read_flows(bridge)
+    settled = flow_table.read_flows(bridge)
     fresh = flows_of(after.plan())
     assert len(settled) == len(fresh)
     again = reconcile(bridge, [changed], after.around)
@@ -366,7 +366,7 @@ def test_groups_facts_and_members_that_change(bridge):
     changed = make_scenario(RED, groups={'red': rules('tcp/22 udp/53')},
                             members={'red': [member(1, '10.9.0.101')]})
     result = reconcile(bridge, [RED[0]], changed.around)
-    assert result.added and openflow.read_flows(bridge) == set(flows_of(changed.plan()))
+    assert result.added and flow_table.read_flows(bridge) == set(flows_of(changed.plan()))
 
 
 @pytest.mark.parametrize('settings', [
@@ -376,21 +376,21 @@ def test_kinds_of_bridges(switch, settings):
     bridge = switch.add_bridge(*settings)
     scenario = make_scenario(RED)
     settle(bridge, scenario)
-    assert openflow.read_flows(bridge) == set(flows_of(scenario.plan()))
+    assert flow_table.read_flows(bridge) == set(flows_of(scenario.plan()))
     switch.vsctl('del-br', bridge)
 
 
 def test_random_drift_is_repaired_by_the_vifs_it_hit(bridge):
     scenario = make_scenario(RED + BLUE)
     settle(bridge, scenario)
-    whole = openflow.read_flows(bridge)
+    whole = flow_table.read_flows(bridge)
     dice = random.Random(1)
     for _ in range(5):
         vif = dice.choice(scenario.vifs)
         lost = dice.sample(own_flows(scenario.plan(), vif), 5)
-        openflow.apply_diff(bridge, FlowDiff(delete=tuple(lost)))
+        flow_table.apply_diff(bridge, FlowDiff(delete=tuple(lost)))
         reconcile(bridge, [vif], scenario.around)
-        assert openflow.read_flows(bridge) == whole
+        assert flow_table.read_flows(bridge) == whole
 
 
 def test_the_header_of_flows_that_are_gone_is_not_put_back(bridge):
@@ -398,10 +398,10 @@ def test_the_header_of_flows_that_are_gone_is_not_put_back(bridge):
     first, second = make_vif(11, own='10.9.0.11', groups='red'), make_vif(12, own='10.9.0.12')
     scenario = make_scenario([first, second])
     settle(bridge, scenario)
-    plan = plan_bridge(parse_registry(openflow.read_headers(bridge)), [second], scenario.around)
-    openflow.apply_diff(bridge, FlowDiff((), tuple(openflow.read_flows(bridge))))
+    plan = plan_bridge(parse_registry(flow_table.read_headers(bridge)), [second], scenario.around)
+    flow_table.apply_diff(bridge, FlowDiff((), tuple(flow_table.read_flows(bridge))))
     reconciling.reconcile_all(bridge, plan)
-    known = parse_registry(openflow.read_headers(bridge))
+    known = parse_registry(flow_table.read_headers(bridge))
     assert port_key('vif12.0') in known and port_key('vif11.0') not in known
     reconcile(bridge, [first], scenario.around)
-    assert port_key('vif11.0') in parse_registry(openflow.read_headers(bridge))
+    assert port_key('vif11.0') in parse_registry(flow_table.read_headers(bridge))

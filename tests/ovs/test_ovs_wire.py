@@ -3,9 +3,9 @@ import pytest
 
 from core.ofctl import format_bundle, parse_dump
 from core.scenarios import SCENARIOS, flows_of
-from xsisolate.core.flow import FlowDiff
-from xsisolate.dom0 import openflow
+from xsisolate.dom0.ovs import flow_table
 from xsisolate.errors import HostError
+from xsisolate.openflow.flow import FlowDiff
 
 OFCTL = ('-O', 'OpenFlow14')
 
@@ -18,14 +18,14 @@ def dump(switch, bridge):
 @pytest.mark.parametrize('name', sorted(SCENARIOS))
 def test_both_ways(switch, bridge, name):
     flows = frozenset(flows_of(SCENARIOS[name].plan()))
-    openflow.apply_diff(bridge, FlowDiff(add=tuple(flows)))
+    flow_table.apply_diff(bridge, FlowDiff(add=tuple(flows)))
     assert dump(switch, bridge) == flows
-    openflow.apply_diff(bridge, FlowDiff(delete=tuple(flows)))
+    flow_table.apply_diff(bridge, FlowDiff(delete=tuple(flows)))
     assert dump(switch, bridge) == frozenset()
     switch.ofctl(*OFCTL, '--bundle', 'add-flows', bridge, '-',
                  stdin=format_bundle(flows))
-    assert openflow.read_flows(bridge) == flows
-    openflow.apply_diff(bridge, FlowDiff(delete=tuple(flows)))
+    assert flow_table.read_flows(bridge) == flows
+    flow_table.apply_diff(bridge, FlowDiff(delete=tuple(flows)))
 
 
 # What somebody may have written under our cookie; what we cannot read is deleted all the same.
@@ -50,32 +50,32 @@ def test_what_we_do_not_know_is_read_and_deleted(switch, bridge, flow):
     switch.ofctl(*OFCTL, 'add-flow', bridge,
                  'cookie=0x5849534f50000001,table=235,priority=7,' + flow)
     switch.ofctl(*OFCTL, 'add-flow', bridge, 'cookie=1,table=235,priority=7,udp,actions=drop')
-    found, = openflow.read_flows(bridge)
+    found, = flow_table.read_flows(bridge)
     assert (found.table, found.priority, found.cookie) == (235, 7, 0x5849534f50000001)
-    openflow.apply_diff(bridge, FlowDiff(delete=(found,)))
-    assert openflow.read_flows(bridge) == frozenset()
+    flow_table.apply_diff(bridge, FlowDiff(delete=(found,)))
+    assert flow_table.read_flows(bridge) == frozenset()
     assert 'cookie=0x1,' in switch.ofctl(*OFCTL, 'dump-flows', bridge, 'table=235')
 
 
 def test_a_refusal_names_the_flow_and_leaves_all_as_it_was(bridge):
     good, *others = sorted(flows_of(SCENARIOS['allow'].plan()))[:9]
-    openflow.apply_diff(bridge, FlowDiff(add=(good,)))
+    flow_table.apply_diff(bridge, FlowDiff(add=(good,)))
     bad = others[3]._replace(match='ipv6,nw_src=10.0.0.1', actions='output:7')
     with pytest.raises(HostError, match=r'bridge %s: Open vSwitch refuses: BAD_MATCH, code \d+, '
                                         r'for table=\d+,ipv6,nw_src=10.0.0.1 actions=output:7'
                                         % bridge):
-        openflow.apply_diff(bridge, FlowDiff(add=(*others[:3], bad, *others[4:]), delete=(good,)))
-    assert openflow.read_flows(bridge) == {good}
+        flow_table.apply_diff(bridge, FlowDiff(add=(*others[:3], bad, *others[4:]), delete=(good,)))
+    assert flow_table.read_flows(bridge) == {good}
 
 
 def test_no_question_has_no_answer(bridge):
-    assert openflow.read_items(bridge, ()) == frozenset()
+    assert flow_table.read_items(bridge, ()) == frozenset()
 
 
 def test_no_bridge_and_no_version(switch, bridge):
     with pytest.raises(HostError, match='bridge nosuch: no Open vSwitch at .*nosuch.mgmt'):
-        openflow.read_flows('nosuch')
+        flow_table.read_flows('nosuch')
     switch.vsctl('set', 'Bridge', bridge, 'protocols=OpenFlow10')
     with pytest.raises(HostError, match='does not speak OpenFlow14'):
-        openflow.read_flows(bridge)
+        flow_table.read_flows(bridge)
     switch.vsctl('clear', 'Bridge', bridge, 'protocols')

@@ -12,7 +12,8 @@ from lab.vm import Vm
 
 from town import FREE, ISOLATED, LOCKED, Rights, Town, policy_of
 
-from xsisolate import cli, hooks as product
+from xsisolate import cli
+from xsisolate.hooks import entry as product
 
 CONFIG = '''\
 version: 1

@@ -18,7 +18,7 @@ from lab.hooks import Call, HookRun
 from lab.injection import list_calls, stopped_at
 from lab.process import run, wait_until
 
-from xsisolate.dom0.netdev import is_up
+from xsisolate.dom0.linux.netdev import is_up
 
 from scene import CONFIG, RED, SUBJECT, Scene, command, run_here
 from suite import SEED

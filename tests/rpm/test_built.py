@@ -199,10 +199,10 @@ def test_it_runs_on_a_bare_python(unpacked: str, python: str) -> None:
 import sys
 sys.path.insert(0, %r)
 import yaml
-from xsisolate.bundled import find_ovs
-from xsisolate.config import parse_config
+from xsisolate.dom0.ovs.library import find_ovs
+from xsisolate.config.load import parse_config
 print(yaml.__file__, yaml.__version__, find_ovs(), parse_config("version: 1\\ngrace: 7", "x").grace)
-import xsisolate.watch.loop
+import xsisolate.daemon.loop
 ''' % lib
     done = subprocess.run([python, '-I', '-S', '-c', code], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, encoding='utf-8')
@@ -215,9 +215,9 @@ def test_the_hosts_ovs_is_preferred_if_it_can_be_used(unpacked: str, tmp_path: P
     code = '''
 import sys
 sys.path.insert(0, %r)
-from xsisolate import bundled
-bundled.HOSTS = %r
-print(bundled.find_ovs())
+from xsisolate.dom0.ovs import library
+library.HOSTS = %r
+print(library.find_ovs())
 import ovs.db.idl
 print(ovs.db.idl.__file__)
 '''

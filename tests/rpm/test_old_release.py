@@ -106,7 +106,7 @@ def test_the_daemon_runs_with_what_the_package_brings(dom0: Dom0) -> None:
 def test_the_hooks_server_runs_with_what_the_package_brings(dom0: Dom0) -> None:
     unit = read('/usr/lib/systemd/system/xsisolate-hooks.service')
     command = unit.split('ExecStart=')[1].splitlines()[0].split()
-    call = '/usr/share/xsisolate/current/lib/xsisolate/hookcall.py'
+    call = '/usr/share/xsisolate/current/lib/xsisolate/hooks/call.py'
 
     def hook() -> str:
         done = subprocess.run([OURS + '/vif'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -122,7 +122,7 @@ def test_the_hooks_server_runs_with_what_the_package_brings(dom0: Dom0) -> None:
         finally:
             server.terminate()
     try:
-        assert 'hookcall' in hook()     # nobody serves it any more
+        assert 'hooks.call' in hook()     # nobody serves it any more
     finally:
         os.rename(call + '.away', call)
     assert 'usage: vif' in hook()

@@ -200,7 +200,7 @@ class Locked:
 
 IMPATIENT = '''
 import sys, time
-import xsisolate.restart as restart
+import xsisolate.dataplane.planned_restart as restart
 from xsisolate import cli
 restart.RELEASE_S, restart.LOCK_S, restart.CLOSE_S = %s, 0.5, 5
 def hang(*arguments):

@@ -13,9 +13,9 @@ from lab.networkd import FAIL_MODE, Network
 from lab.process import wait_until
 from lab.sandbox import Sandbox
 from lab.vm import Vm
-from xsisolate.core.model import PoolNetwork
-from xsisolate.dom0.networks import FILE as NETWORKS
-from xsisolate.dom0.networks import write_networks
+from xsisolate.dom0.run_files.pool_networks import FILE as NETWORKS
+from xsisolate.dom0.run_files.pool_networks import write_networks
+from xsisolate.policy.model import PoolNetwork
 
 from evidence import can_talk, external_ids, is_cut_off, policy_flows, refresh
 from sealed import CONFIG, RED, Around, is_fine

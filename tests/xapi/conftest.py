@@ -11,7 +11,7 @@ from lab.pool import Pool, PoolVm
 from lab.poolhost import PoolHost
 from lab.xapidb import PASSWORD
 from xsisolate.cli import main
-from xsisolate.dom0 import xapi
+from xsisolate.dom0.xapi import session
 
 READS = ('get_', 'session.', 'event.', 'call_plugin')
 
@@ -75,7 +75,7 @@ def run_here(words: Sequence[str], socket: str, password: str = '') -> Ran:
     """Run the command in this process, with XAPI's socket at another place."""
     out, err = io.StringIO(), io.StringIO()
     patches = pytest.MonkeyPatch()
-    patches.setattr(xapi, 'SOCKET', socket)
+    patches.setattr(session, 'SOCKET', socket)
     patches.setenv('XSISOLATE_PASSWORD', password)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -62,7 +62,7 @@ def test_the_list_is_what_the_datamodel_says() -> None:
 
 def test_the_fields_that_are_read_exist() -> None:
     """What records are asked for, in the code and in the fake alike."""
-    from xsisolate.core.poolview import FIELDS
+    from xsisolate.pool.view import FIELDS
     if not os.path.exists(DATAMODEL):
         return
     with open(DATAMODEL, encoding='utf-8') as file:

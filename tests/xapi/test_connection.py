@@ -10,8 +10,8 @@ from lab.xapidb import PASSWORD
 
 from conftest import Admin
 
-from xsisolate.dom0 import xapi
-from xsisolate.dom0.xapi import Remote, connect
+from xsisolate.dom0.xapi import session
+from xsisolate.dom0.xapi.session import Remote, connect
 from xsisolate.errors import UsageError, XsisolateError
 
 CHECK = ('seal', '--all', '--check')
@@ -115,13 +115,13 @@ def test_nobody_is_there(pool: Pool, host: str) -> None:
 @pytest.mark.parametrize('text', ['', 'ab', 'zz' * 32, 'ab' * 20, 'ab' * 33])
 def test_a_fingerprint_that_is_none(text: str) -> None:
     with pytest.raises(UsageError):
-        xapi.check_fingerprint(text)
+        session.check_fingerprint(text)
 
 
 def test_fingerprints_as_openssl_prints_them(pool: Pool) -> None:
     printed = pool.fingerprint(pool.hosts[0])
     assert printed.count(':') == 31
-    assert xapi.check_fingerprint(printed) == printed.replace(':', '').lower()
+    assert session.check_fingerprint(printed) == printed.replace(':', '').lower()
 
 
 def test_no_xapi_here(admin: Admin, pool: Pool) -> None:
@@ -143,7 +143,7 @@ def test_it_does_not_wait_for_ever(pool: Pool, monkeypatch: Any) -> None:
     """XAPI accepts, and is silent."""
     import socket
     import time
-    monkeypatch.setattr(xapi, 'TIMEOUT_S', 0.3)
+    monkeypatch.setattr(session, 'TIMEOUT_S', 0.3)
     with socket.socket() as silent:
         silent.bind(('127.0.0.1', 0))
         silent.listen(1)
@@ -154,17 +154,17 @@ def test_it_does_not_wait_for_ever(pool: Pool, monkeypatch: Any) -> None:
 
 
 @pytest.fixture
-def session(pool: Pool) -> Iterator[xapi.Xapi]:
+def session(pool: Pool) -> Iterator[session.Xapi]:
     """A session of root's over TLS."""
     with connect(Remote('%s:%d' % (pool.address(pool.hosts[0]), pool.port), password=PASSWORD,
                         insecure=True)) as session:
         yield session
 
 
-def test_a_session_that_xapi_has_forgotten(pool: Pool, session: xapi.Xapi) -> None:
+def test_a_session_that_xapi_has_forgotten(pool: Pool, session: session.Xapi) -> None:
     """The module would log in again and go on: a follower of events must not."""
     pool.db.sessions.clear()
-    with pytest.raises(xapi.XapiError) as found:
+    with pytest.raises(session.XapiError) as found:
         session.call('VM.get_all_records')
     assert found.value.code == 'SESSION_INVALID' and not pool.db.sessions
 
@@ -174,14 +174,14 @@ def test_a_session_that_xapi_has_forgotten(pool: Pool, session: xapi.Xapi) -> No
     ('VM.get_record', [], 'MESSAGE_PARAMETER_COUNT_MISMATCH'),
     ('event.from', [['VM'], 'x', 1.0], 'EVENT_FROM_TOKEN_PARSE_FAILURE'),
     ('VM.set_xenstore_data', ['x', 'y'], 'FIELD_TYPE_ERROR')])
-def test_errors_have_xapis_codes(session: xapi.Xapi, method: str, args: Any, code: str) -> None:
-    with pytest.raises(xapi.XapiError) as found:
+def test_errors_have_xapis_codes(session: session.Xapi, method: str, args: Any, code: str) -> None:
+    with pytest.raises(session.XapiError) as found:
         session.call(method, *args)
     assert found.value.code == code and method in str(found.value)
 
 
 @pytest.mark.parametrize('value', [None, object(), 1 << 40, b'\xff', {'a': {1, 2}}])
-def test_what_xml_rpc_cannot_carry(session: xapi.Xapi, value: Any) -> None:
+def test_what_xml_rpc_cannot_carry(session: session.Xapi, value: Any) -> None:
     with pytest.raises(XsisolateError):
         session.call('VM.get_record', value)
 
@@ -190,8 +190,9 @@ def test_hooks_never_load_it() -> None:
     """Neither the module nor TLS nor XML: they would cost each plug a tenth of a second."""
     import subprocess
     from lab.hooks import REPOSITORY
-    code = ('import sys; sys.path.insert(0, %r); from xsisolate import hooks, hookcall; '
-            'print([name for name in ("XenAPI", "ssl", "xmlrpc", "http", "xsisolate.dom0.xapi") '
-            'if name in sys.modules])' % os.path.join(REPOSITORY, 'lib'))
+    code = ('import sys; sys.path.insert(0, %r); from xsisolate.hooks import entry, call; '
+            'print([name for name in ("XenAPI", "ssl", "xmlrpc", "http", '
+            '"xsisolate.dom0.xapi.session") if name in sys.modules])'
+            % os.path.join(REPOSITORY, 'lib'))
     out = subprocess.check_output([for_hooks(), '-c', code])
     assert out.decode().strip() == '[]'

@@ -411,7 +411,7 @@ def children(daemon: Daemon) -> List[int]:
     """Return the followers of XAPI that a daemon has started."""
     with open('/proc/%d/task/%d/children' % (2 * (daemon.process.pid,))) as file:
         pids = file.read().split()
-    return [int(pid) for pid in pids if 'xsisolate.watch.pool' in command_line(pid)]
+    return [int(pid) for pid in pids if 'xsisolate.pool.follower' in command_line(pid)]
 
 
 def command_line(pid: str) -> str:

@@ -8,7 +8,7 @@ from lab.networkd import DISABLE_IN_BAND, FAIL_MODE
 from lab.pool import CONFIG, Pool
 from lab.poolhost import BRIDGE, Daemon, PoolHost
 from lab.xapidb import Refused
-from xsisolate.core.networkd import KEYS, NOTE_KEY
+from xsisolate.networkd.desired import KEYS, NOTE_KEY
 
 from conftest import until
 

@@ -155,5 +155,5 @@ def test_the_doorbell() -> None:
     assert os.access(path, os.X_OK)
     with open(path, encoding='utf-8') as file:
         assert len(file.read().splitlines()) <= 16
-    from xsisolate import plugin
-    assert sorted(plugin.FUNCTIONS) == sorted(FUNCTIONS)
+    from xsisolate.xapi_plugin import dispatch
+    assert sorted(dispatch.FUNCTIONS) == sorted(FUNCTIONS)

@@ -19,9 +19,9 @@ from xen.traffic import answer, forge, speak
 from xen.uplink import uplink
 from xen.vlan import vlan
 from xen.world import BRIDGE, NETWORK, World, in_order, listen, reach
-from xsisolate.hookclient import SOCKET
+from xsisolate.hooks.client import SOCKET
 
-HOOK_CALL = '/usr/share/xsisolate/current/lib/xsisolate/hookcall.py'
+HOOK_CALL = '/usr/share/xsisolate/current/lib/xsisolate/hooks/call.py'
 CONFIG = '''\
 version: 1
 networks:

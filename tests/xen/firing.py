@@ -5,7 +5,7 @@ from typing import List
 
 from xen.guest import HOOKS, flows, ports, sh
 from xen.world import BRIDGE, World, in_order, reach
-from xsisolate.core import takeover
+from xsisolate.activation import desired
 
 LOG, ORDER = '/run/calls', '/run/order'
 SCRIPTS = '/etc/xen/scripts/'
@@ -50,7 +50,7 @@ def firing(world: World) -> None:
     red2.unplug()
     world.events += 1
     red2.script = 'gate-libxl'
-    write_rule(takeover.UDEV_TEXT.replace(HOOKS + '/vif', SCRIPTS + 'gate-udev'))
+    write_rule(desired.UDEV_TEXT.replace(HOOKS + '/vif', SCRIPTS + 'gate-udev'))
     for first in ('both',) + CALLERS:
         with open(ORDER, 'w') as file:
             file.write(first)
@@ -69,7 +69,7 @@ def firing(world: World) -> None:
         world.check('nothing of it is left', red2.device not in ports(BRIDGE))
         in_order(world)
     red2.script = 'vif-noop'
-    write_rule(takeover.UDEV_TEXT)
+    write_rule(desired.UDEV_TEXT)
     red2.plug()
     red2.configure()
     world.events += 1
@@ -80,7 +80,7 @@ def firing(world: World) -> None:
 
 def write_rule(text: str) -> None:
     """Have udev go by a rule from now on."""
-    with open(takeover.UDEV_FILE, 'w') as file:
+    with open(desired.UDEV_FILE, 'w') as file:
         file.write(text)
     sh('udevadm', 'control', '--reload')
 

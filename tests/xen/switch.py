@@ -9,9 +9,9 @@ from typing import List
 from xen.forge import attacks
 from xen.guest import GO_ON, PATIENCE_S, sh, wait
 from xen.world import BRIDGE, World, in_order, reach
-from xsisolate.core.flow import Flow, FlowDiff
-from xsisolate.dom0 import openflow
-from xsisolate.dom0.unixctl import Vswitchd
+from xsisolate.dom0.ovs import flow_table
+from xsisolate.dom0.ovs.unixctl import Vswitchd
+from xsisolate.openflow.flow import Flow, FlowDiff
 
 OVS_CTL = ('/usr/share/openvswitch/scripts/ovs-ctl', '--no-monitor',
            '--system-id=dom0')
@@ -88,7 +88,7 @@ def crash(world: World) -> None:
 def verdicts(world: World) -> None:
     """What the kernel has cached is gone when a plug has waited for it; how long that takes."""
     free1 = world.guests[3]
-    flow = min(openflow.read_headers(BRIDGE), key=str)
+    flow = min(flow_table.read_headers(BRIDGE), key=str)
     free1.load({'STRANGER': attacks(free1, world.guests[0], free1)['STRANGER']})
     world.say('with nothing else to do: waited %s s' % listed(
         [timed_call(flow) for _ in range(VERDICTS)]))
@@ -112,9 +112,9 @@ def let_through(world: World, flow: Flow) -> None:
     attacker = free1.begin('while %s; do frames send $(cat /tmp/frames) >/dev/null; done' % GO_ON)
     left, times = {True: 0, False: 0}, []
     for waits in (True, False) * VERDICTS:
-        openflow.apply_diff(BRIDGE, FlowDiff(add=(leak,)))
+        flow_table.apply_diff(BRIDGE, FlowDiff(add=(leak,)))
         wait('the kernel caches what passes', lambda: in_kernel(free1.device, red1.device), 20)
-        openflow.apply_diff(BRIDGE, FlowDiff(delete=(leak,)))
+        flow_table.apply_diff(BRIDGE, FlowDiff(delete=(leak,)))
         if waits:
             times.append(timed_call(flow))
         left[waits] += in_kernel(free1.device, red1.device)
@@ -142,7 +142,7 @@ def in_kernel(source: str, target: str) -> bool:
 def timed_call(flow: Flow) -> float:
     """Wait as a plug does; return how long it took."""
     began = time.monotonic()
-    openflow.wait_for_verdicts(BRIDGE, flow)
+    flow_table.wait_for_verdicts(BRIDGE, flow)
     return time.monotonic() - began
 
 

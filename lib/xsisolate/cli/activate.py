@@ -4,19 +4,20 @@ import os
 import sys
 from typing import Any, List, Optional, Sequence, TextIO
 
-from xsisolate.core.takeover import Step
-from xsisolate.dom0.ovsdb import Ovsdb
-from xsisolate.dom0.run import run as run_program
-from xsisolate.dom0.syslog import Log, escape
-from xsisolate.dom0.xenstore import Xenstore
+from xsisolate.activation.desired import Step
+from xsisolate.activation.preconditions import (against_activating, against_deactivating,
+                                                examine_restart)
+from xsisolate.activation.steps import (forget_ended, is_active, is_untouched, needs_restart,
+                                        plan_steps, will_need_restart)
+from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.vif_facts import read_configuration
+from xsisolate.dom0.linux.process import run as run_program
+from xsisolate.dom0.linux.syslog import Log, escape
+from xsisolate.dom0.ovs.ovsdb import Ovsdb
+from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, ConfigError, HostError,
                               UsageError, XsisolateError)
-from xsisolate.gather import read_configuration
-from xsisolate.pifrecords import tell_now
-from xsisolate.readiness import against_activating, against_deactivating, examine_restart
-from xsisolate.survey import Dom0
-from xsisolate.takeover import (forget_ended, is_active, is_untouched, needs_restart, plan_steps,
-                                will_need_restart)
+from xsisolate.networkd.pif_records import tell_now
 
 RESTART = '/opt/xensource/bin/xe-toolstack-restart'
 RESTART_TIMEOUT_S = 300.0

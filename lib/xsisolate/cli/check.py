@@ -4,12 +4,12 @@ import os
 import sys
 from typing import Any
 
-from xsisolate.cli.common import add_command
+from xsisolate.cli.command import add_command
 from xsisolate.cli.output import counted, paint, printable, say, say_json
-from xsisolate.config import config_file, read_config_text
-from xsisolate.dom0.networks import read_networks
+from xsisolate.config.check import check_text, describe
+from xsisolate.config.load import config_file, read_config_text
+from xsisolate.dom0.run_files.pool_networks import read_networks
 from xsisolate.errors import EXIT_DONE, EXIT_POLICY
-from xsisolate.look.check import check_text, describe
 
 EXAMPLES = '''
 examples:

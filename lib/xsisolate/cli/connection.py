@@ -7,11 +7,11 @@ import sys
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Optional
 
-from xsisolate.cli.common import text_of
+from xsisolate.cli.command import text_of
 from xsisolate.errors import UsageError
 
 if TYPE_CHECKING:       # TLS and XML cost 60 ms, which commands without XAPI do not pay
-    from xsisolate.dom0.xapi import Remote, Xapi
+    from xsisolate.dom0.xapi.session import Remote, Xapi
 
 PASSWORD_VARIABLE = 'XSISOLATE_PASSWORD'
 PASSWORD_MAX = 4096
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def opener(arguments: argparse.Namespace) -> 'Opener':
     """Return what opens sessions as the options say, the password asked for once."""
-    from xsisolate.dom0.xapi import Remote, check_fingerprint
+    from xsisolate.dom0.xapi.session import Remote, check_fingerprint
     if arguments.host is None:
         for name in ('password_file', 'ca', 'fingerprint', 'insecure'):
             if getattr(arguments, name):
@@ -62,7 +62,7 @@ class Opener:
         self._remote = remote
 
     def __call__(self) -> 'Xapi':
-        from xsisolate.dom0.xapi import connect
+        from xsisolate.dom0.xapi.session import connect
         return connect(self._remote)
 
 

@@ -2,10 +2,10 @@
 import argparse
 from typing import Any, Iterator, List
 
-from xsisolate.cli.common import add_command
+from xsisolate.cli.command import add_command
 from xsisolate.cli.output import Progress, counted, paint, printable, say, say_json
-from xsisolate.look.doctor import describe, examine, exit_code
-from xsisolate.look.finding import OK, PROBLEM, WARNING, Finding
+from xsisolate.diagnostics.doctor import describe, examine, exit_code
+from xsisolate.diagnostics.finding import OK, PROBLEM, WARNING, Finding
 
 EXAMPLES = '''
 examples:

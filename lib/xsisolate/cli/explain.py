@@ -2,14 +2,14 @@
 import argparse
 from typing import Any, Dict, Iterator
 
-from xsisolate.cli.common import VM_HELP, add_command, open_dom0, text_of
+from xsisolate.cli.command import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import Progress, paint, printable, say, say_json
+from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.diagnostics.explain import LEAVES, STOPPED, Asker, describe, walk
+from xsisolate.diagnostics.inventory import Inventory, read_inventory
+from xsisolate.diagnostics.route import Asked, find_route
+from xsisolate.diagnostics.vm_lookup import NotOnHost
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY, HostError, UsageError
-from xsisolate.look.ends import Asked, find_route
-from xsisolate.look.explain import LEAVES, STOPPED, Asker, describe, walk
-from xsisolate.look.inventory import Inventory, read_inventory
-from xsisolate.look.lookup import NotOnHost
-from xsisolate.survey import Dom0
 
 EXAMPLES = '''
 examples:
@@ -81,8 +81,8 @@ def ask(dom0: Dom0, inventory: Inventory, asked: Asked, here: bool) -> Dict[str,
     except NotOnHost as error:
         if here:
             raise
-        from xsisolate.dom0.xapi import connect     # TLS and XML, which few questions need
-        from xsisolate.look.across import Across
+        from xsisolate.diagnostics.across import Across
+        from xsisolate.dom0.xapi.session import connect     # TLS and XML, which few questions need
         try:
             xapi = connect()
         except HostError as failure:

@@ -6,16 +6,16 @@ import sys
 from contextlib import suppress
 from typing import Any, Iterator, List
 
-from xsisolate.cli.common import add_command, open_dom0
+from xsisolate.cli.command import add_command, open_dom0
 from xsisolate.cli.output import (Cell, Progress, cut, paint, printable, say, say_json,
                                   screen_width, table, width)
-from xsisolate.core.admission import EVERYTHING
-from xsisolate.core.reach import Alike, Services
+from xsisolate.diagnostics.explain import read_hostname
+from xsisolate.diagnostics.matrix import Matrix, NetworkMatrix, describe, read_matrix, title, words
+from xsisolate.diagnostics.matrix_page import make_page
+from xsisolate.diagnostics.status import exit_code, find_warnings, look_twice
 from xsisolate.errors import HostError
-from xsisolate.look.explain import read_hostname
-from xsisolate.look.matrix import Matrix, NetworkMatrix, describe, read_matrix, title, words
-from xsisolate.look.page import make_page
-from xsisolate.look.status import exit_code, find_warnings, look_twice
+from xsisolate.policy.admission import EVERYTHING
+from xsisolate.policy.reachability import Alike, Services
 
 EXAMPLES = '''
 examples:

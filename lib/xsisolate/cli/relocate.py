@@ -3,10 +3,10 @@ import argparse
 import sys
 from typing import Any, List
 
-from xsisolate.cli.common import text_of
+from xsisolate.cli.change_report import describe, exit_code, name_of, show, show_step
+from xsisolate.cli.command import text_of
 from xsisolate.cli.connection import NOTE, add_options, now, opener
 from xsisolate.cli.output import Progress, say, say_json
-from xsisolate.cli.written import describe, exit_code, name_of, show, show_step
 from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, EXIT_USAGE,
                               XsisolateError)
 
@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from xsisolate.admin import Target, find_target, read_all
+    from xsisolate.admin.vm_lookup import Target, find_target, read_all
     connect = opener(arguments)
     with connect() as xapi:
         targets = ([Target(vm) for vm in read_all(xapi)] if arguments.all
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def relocate(xapi: Any, connect: Any, targets: List[Any], arguments: argparse.Namespace) -> int:
     """Move one VM after the other; with --all a failure of one does not stop the rest."""
-    from xsisolate.relocate import check_hosts
+    from xsisolate.admin.relocate import check_hosts
     codes, done = {EXIT_DONE}, []
     if not arguments.undo and not arguments.dry_run:
         check_hosts(xapi)
@@ -79,8 +79,8 @@ def relocate(xapi: Any, connect: Any, targets: List[Any], arguments: argparse.Na
 
 def relocate_vm(xapi: Any, connect: Any, target: Any, arguments: argparse.Namespace) -> Any:
     """Move a VM's locking, or show what would be done."""
-    from xsisolate.change import Writer, plan_only
-    from xsisolate.relocate import move, plan_move, plan_undo
+    from xsisolate.admin.relocate import move, plan_move, plan_undo
+    from xsisolate.admin.write import Writer, plan_only
     plan = (plan_undo if arguments.undo else plan_move)(target, now())
     steps = plan.first + plan.second
     if arguments.dry_run or not steps:

@@ -3,12 +3,12 @@ import argparse
 import json
 from typing import Any, Dict
 
-from xsisolate.cli import sealing
+from xsisolate.cli import seal_pool
 from xsisolate.cli.connection import NOTE, add_options
-from xsisolate.core.seal import SEAL_KEY, Sealing, explain, format_canonical, judge, make_seal
-from xsisolate.dom0.xenstore import Xenstore
+from xsisolate.dataplane.vif_facts import read_identity, read_policy, read_vm_uuid
+from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, PolicyError, UsageError
-from xsisolate.gather import read_identity, read_policy, read_vm_uuid
+from xsisolate.policy.seal import SEAL_KEY, Sealing, explain, format_canonical, judge, make_seal
 
 EXAMPLES = '''
 examples:
@@ -63,7 +63,7 @@ def number(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     if arguments.local is None:
-        return sealing.run(arguments)
+        return seal_pool.run(arguments)
     if not (arguments.print or arguments.canonical or arguments.check):
         raise UsageError('seal --local: say --print, --canonical or --check; sealing itself is '
                          'XAPI\'s: xsisolate seal VM')

@@ -3,7 +3,7 @@ import argparse
 import sys
 from typing import Any, Dict, List, Optional
 
-from xsisolate.cli.common import text_of
+from xsisolate.cli.command import text_of
 from xsisolate.errors import UsageError
 
 OPTIONS = (
@@ -96,7 +96,7 @@ def perhaps_cut(allow: str, last_word: str) -> List[str]:
     What is left ends the command line, and had no quotes around it: it has no blank.
     `external` is named wherever it stands, for it opens the most.
     """
-    from xsisolate.core.vmdata import EXTERNAL, SEPARATORS
+    from xsisolate.policy.vmdata_parser import EXTERNAL, SEPARATORS
     entries = [entry for entry in SEPARATORS.split(allow) if entry]
     bare = last_word.endswith(allow) and len(allow.split()) == 1
     last = entries[-1:] if bare else []
@@ -112,12 +112,12 @@ def run_unset(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, words: Dict[str, str], removed: List[str],
          anew: bool) -> int:
-    from xsisolate.admin import find_target
-    from xsisolate.change import Writer, plan_only
-    from xsisolate.cli import written
+    from xsisolate.admin.steps import plan_policies
+    from xsisolate.admin.vm_lookup import find_target
+    from xsisolate.admin.write import Writer, plan_only
+    from xsisolate.cli import change_report
     from xsisolate.cli.connection import now, opener
     from xsisolate.cli.output import say, say_json
-    from xsisolate.core.xapiplan import plan_policies
     connect = opener(arguments)
     with connect() as xapi:
         target = find_target(xapi, text_of(arguments.vm))
@@ -128,22 +128,22 @@ def _run(arguments: argparse.Namespace, words: Dict[str, str], removed: List[str
         else:
             quiet = arguments.json
             if not quiet:
-                say('%s:' % written.name_of(target.vm))
+                say('%s:' % change_report.name_of(target.vm))
             done = Writer(xapi, connect, now(), not arguments.no_refresh,
-                          (lambda step: None) if quiet else written.show_step
+                          (lambda step: None) if quiet else change_report.show_step
                           ).set(target.vm, policies)
     if arguments.json:
-        say_json(written.describe(done, arguments.dry_run))
+        say_json(change_report.describe(done, arguments.dry_run))
     else:
-        written.show(done, arguments.dry_run)
-    return written.exit_code(done, arguments.dry_run)
+        change_report.show(done, arguments.dry_run)
+    return change_report.exit_code(done, arguments.dry_run)
 
 
 def decide(target: Any, words: Dict[str, str], removed: List[str], anew: bool) -> Any:
     """Return the policies of all VIFs of a VM, as they shall be."""
-    from xsisolate.admin import need_vifs, proven_policies
-    from xsisolate.core.layout import parse_words
-    from xsisolate.core.model import VifPolicy
+    from xsisolate.admin.vm_lookup import need_vifs, proven_policies
+    from xsisolate.policy.model import VifPolicy
+    from xsisolate.policy.vmdata_writer import parse_words
     need_vifs(target)
     if len(target.vifs) > 1 and {'ipv4', 'ipv6', 'shared'} & words.keys():
         raise UsageError('VM %s has %d VIFs, and addresses belong to one: say which, as in %s/%s'

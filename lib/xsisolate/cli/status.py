@@ -2,15 +2,15 @@
 import argparse
 from typing import Any, Iterator, List, Sequence
 
-from xsisolate.cli.common import VM_HELP, add_command, open_dom0, text_of
+from xsisolate.cli.command import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import (Cell, Progress, paint, printable, say, say_json, screen_width,
                                   table)
-from xsisolate.core.address import contains, format_prefix
-from xsisolate.core.flows.party import LINK_LOCAL
-from xsisolate.core.model import Mode
-from xsisolate.core.seal import format_peer
-from xsisolate.look.inventory import VifView
-from xsisolate.look.status import Status, describe, read_status
+from xsisolate.diagnostics.inventory import VifView
+from xsisolate.diagnostics.status import Status, describe, read_status
+from xsisolate.pipeline.peer_lookup import LINK_LOCAL
+from xsisolate.policy.address import contains, format_prefix
+from xsisolate.policy.model import Mode
+from xsisolate.policy.seal import format_peer
 
 EXAMPLES = '''
 examples:

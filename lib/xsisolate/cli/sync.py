@@ -7,13 +7,13 @@ from time import monotonic
 from typing import Any, Dict, Iterator, List, Sequence
 
 from xsisolate.cli.output import Progress
-from xsisolate.core.flow import Flow
-from xsisolate.dom0.ovsdb import Ovsdb
-from xsisolate.dom0.xenstore import Xenstore
+from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.resync import BridgeSync, choose_bridges, sync_bridges
+from xsisolate.dataplane.vif_facts import read_configuration
+from xsisolate.dom0.ovs.ovsdb import Ovsdb
+from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, ConfigError
-from xsisolate.gather import read_configuration
-from xsisolate.survey import Dom0
-from xsisolate.sync import BridgeSync, choose_bridges, sync_bridges
+from xsisolate.openflow.flow import Flow
 
 EXAMPLES = '''
 examples:

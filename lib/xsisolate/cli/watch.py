@@ -2,8 +2,8 @@
 import argparse
 from typing import Any
 
-from xsisolate.bundled import find_ovs
-from xsisolate.dom0.syslog import Log
+from xsisolate.dom0.linux.syslog import Log
+from xsisolate.dom0.ovs.library import find_ovs
 from xsisolate.errors import EXIT_DONE
 
 EXAMPLES = '''
@@ -29,6 +29,6 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the daemon until it is told to stop."""
     find_ovs()      # the other commands do without it
-    from xsisolate.watch.loop import Loop
+    from xsisolate.daemon.loop import Loop
     Loop(Log('xsisolate-watch')).run()
     return EXIT_DONE

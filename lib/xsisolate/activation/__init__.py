@@ -1,0 +1,1 @@
+"""`xsisolate activate` and `deactivate`: whose hooks the toolstack calls."""

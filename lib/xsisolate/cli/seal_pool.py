@@ -1,0 +1,193 @@
+"""`xsisolate seal VM`: what is in XAPI's vm-data, shown, asked about, and sealed."""
+import argparse
+import sys
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from xsisolate.cli.change_report import describe, exit_code, name_of, show_step
+from xsisolate.cli.command import text_of
+from xsisolate.cli.connection import now, opener
+from xsisolate.cli.output import Cell, Progress, printable, say, say_json, table
+from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, HostError,
+                              UsageError, XsisolateError)
+from xsisolate.policy.model import VifPolicy
+from xsisolate.policy.seal import Sealing, format_policy, explain, format_canonical, make_seal
+from xsisolate.policy.vmdata_writer import as_words
+from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif
+
+GOOD = (Sealing.SEALED, Sealing.NONE)
+
+
+class Found(NamedTuple):
+    """A VIF, and how its policy and seal go together."""
+
+    vm: XapiVm
+    vif: XapiVif
+    state: Sealing
+    policy: Optional[VifPolicy]
+    error: str                  # why what is there is no policy
+
+    @property
+    def seal(self) -> Optional[str]:
+        """The seal that its policy needs."""
+        return make_seal(identify(self.vm, self.vif), self.policy) if self.policy else None
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong, for an admin's eyes."""
+        return self.error or explain(self.state, identify(self.vm, self.vif), self.vif.seal,
+                                     self.policy)
+
+    def describe(self) -> Dict[str, Any]:
+        """Return it as JSON has it."""
+        return {'vm': self.vm.uuid, 'name': self.vm.name, 'device': self.vif.devid,
+                'carries': self.vif.seal, 'seal': self.seal, 'state': self.state.name.lower(),
+                'policy': format_policy(self.policy) if self.policy else None,
+                'error': None if self.state in GOOD else self.complaint}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    connect = opener(arguments)
+    with connect() as xapi:
+        found = look(xapi, arguments)
+        if arguments.check:
+            return check(found, arguments.json)
+        if arguments.print or arguments.canonical:
+            return show_texts(found, arguments)
+        open_ones = [one for one in found if one.state not in GOOD]
+        if arguments.dry_run:
+            return preview(open_ones, arguments.json)
+        return seal(xapi, connect, open_ones, arguments)
+
+
+def look(xapi: Any, arguments: argparse.Namespace) -> List[Found]:
+    """Return the VIFs that the command is about."""
+    from xsisolate.admin.vm_lookup import find_target, need_vifs, read_all
+    if arguments.all:
+        pairs = [(vm, vif) for vm in read_all(xapi) for vif in vm.vifs]
+    else:
+        target = find_target(xapi, text_of(arguments.vm))
+        need_vifs(target)
+        pairs = [(target.vm, vif) for vif in target.vifs]
+    found = []
+    with Progress('reading policies', len(pairs)) as progress:
+        for vm, vif in pairs:
+            found.append(Found(vm, vif, *judge_vif(vm, vif)))
+            progress.step(vm.name)
+    return [one for one in found if one.state is not Sealing.NONE] if arguments.all else found
+
+
+def check(found: List[Found], as_json: bool) -> int:
+    """Say which VIFs carry the seal of their policy."""
+    if as_json:
+        say_json([one.describe() for one in found])
+    else:
+        say(*table(('VM', 'VIF', 'SEAL', 'POLICY'), [
+            [name_of(one.vm), one.vif.devid, Cell(
+                one.state.name.lower(), 'good' if one.state in GOOD else 'bad'),
+             as_words(one.policy) if one.state in GOOD else printable(one.complaint)]
+            for one in found]))
+    return EXIT_DONE if all(one.state in GOOD for one in found) else EXIT_DIFFERENT
+
+
+def show_texts(found: List[Found], arguments: argparse.Namespace) -> int:
+    """Print seals, or what they are made of."""
+    code = EXIT_DONE
+    if arguments.json:
+        say_json([one.describe() for one in found])
+    for one in found:
+        if one.policy is None:
+            code = EXIT_POLICY if one.error or len(found) == 1 else code
+            complain(one, one.complaint if one.state is not Sealing.NONE
+                     else 'there is no policy in vm-data: there is nothing to seal')
+        elif not arguments.json:
+            text = one.seal if arguments.print else format_canonical(
+                identify(one.vm, one.vif), one.policy)
+            say(str(text) if len(found) == 1 else '%s %s %s' % (one.vm.uuid, one.vif.devid, text))
+    return code
+
+
+def preview(found: List[Found], as_json: bool) -> int:
+    """Show what would be sealed."""
+    if as_json:
+        say_json([one.describe() for one in found])
+    else:
+        for one in found:
+            if one.policy:
+                say(*question(one))
+            else:
+                complain(one, one.complaint)
+        if not found:
+            say('nothing to seal')
+    if any(one.policy is None for one in found):
+        return EXIT_POLICY
+    return EXIT_DIFFERENT if found else EXIT_DONE
+
+
+def seal(xapi: Any, connect: Any, found: List[Found], arguments: argparse.Namespace) -> int:
+    """Ask about each VIF whose policy is not sealed, and seal it."""
+    if not found:
+        say_json([]) if arguments.json else say('nothing to seal')
+        return EXIT_DONE
+    if not arguments.yes and (arguments.json or not sys.stdin.isatty()):
+        raise UsageError('seal: nobody can be asked here: look at it with --canonical, then say '
+                         '--yes')
+    codes, done = set(), []
+    chosen: Dict[str, List[Found]] = {}
+    for one in found:
+        if one.policy is None:
+            complain(one, one.complaint)
+            codes.add(EXIT_POLICY)
+        elif arguments.yes or ask(one):
+            chosen.setdefault(one.vm.ref, []).append(one)
+        else:
+            codes.add(EXIT_DIFFERENT)
+    with Progress('sealing', len(chosen)) as progress:
+        for vifs in chosen.values():
+            try:
+                done.append(seal_vm(xapi, connect, vifs, arguments))
+                codes.add(exit_code(done[-1], False))
+            except XsisolateError as error:
+                complain(vifs[0], str(error))
+                codes.add(error.exit_code)
+            progress.step(vifs[0].vm.name)
+    if arguments.json:
+        say_json([describe(one, False) for one in done])
+    return next((code for code in (EXIT_HOST, EXIT_POLICY, EXIT_DIFFERENT) if code in codes),
+                EXIT_DONE)
+
+
+def seal_vm(xapi: Any, connect: Any, vifs: List[Found], arguments: argparse.Namespace) -> Any:
+    """Seal VIFs of one VM, with the policies that were shown."""
+    from xsisolate.admin.write import Writer
+    report = (lambda step: None) if arguments.json else show_step
+    if not arguments.json:
+        say('%s:' % name_of(vifs[0].vm))
+    written = Writer(xapi, connect, now(), not arguments.no_refresh, report).seal(
+        vifs[0].vm, {one.vif.devid: one.policy for one in vifs})
+    if not arguments.json:
+        for vif in written.hosts:
+            say('  %s: %s' % (vif['vif'], vif['mode'] if vif['applied'] else
+                              printable(str(vif['error'] or 'not on its bridge'))))
+    return written
+
+
+def question(one: Found) -> List[str]:
+    """Return what an admin must know before sealing."""
+    assert one.policy
+    return ['%s device %s: %s' % (name_of(one.vm), one.vif.devid, one.state.value),
+            '  the policy: ' + as_words(one.policy)]
+
+
+def ask(one: Found) -> bool:
+    """Show a policy, and ask whether an admin has meant it."""
+    say(*question(one))
+    try:
+        return input('  seal it? [y/N] ').strip().lower() in ('y', 'yes')
+    except EOFError:
+        raise HostError('nobody answers: nothing more was sealed') from None
+
+
+def complain(one: Found, text: str) -> None:
+    """Say what is wrong with a VIF."""
+    say('xsisolate: %s device %s: %s' % (name_of(one.vm), one.vif.devid, text), file=sys.stderr)

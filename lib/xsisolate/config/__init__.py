@@ -1,0 +1,1 @@
+"""xsisolate.yaml: text -> Config."""

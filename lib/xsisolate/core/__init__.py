@@ -1,1 +1,0 @@
-"""The pure core: values in, values out; no file, no socket, no process."""

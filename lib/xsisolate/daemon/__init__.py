@@ -1,0 +1,10 @@
+"""The daemon: it follows what flows depend on, and reconciles what has changed.
+
+    OVSDB (ports, protocols, controllers, fail modes)  ┐
+    OpenFlow (ovs-vswitchd gone, flows lost)           ├─► schedule ─► work
+    xenstore (vm-data), files (configuration, groups)  ┘
+                                        └── a child of its own that follows XAPI (pool/)
+
+One thread, one loop: nothing is reconciled that nobody asked for, and what is asked for too
+often has to wait (schedule.py).
+"""

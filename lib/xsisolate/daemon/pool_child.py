@@ -1,0 +1,62 @@
+"""The process that follows XAPI, as the daemon keeps it: started, started again, ended."""
+import os
+import subprocess
+import sys
+from time import monotonic
+from typing import Optional
+
+from xsisolate.dom0.linux.syslog import Log
+from xsisolate.paths import LIBRARY
+
+XAPI_SOCKET = '/var/lib/xcp/xapi'
+MODULE = 'xsisolate.pool.follower'
+AGAIN_FIRST_S = 1.0         # after it has died, doubled each time ...
+AGAIN_MOST_S = 60.0         # ... up to this
+STOP_S = 1.5                # it logs out of XAPI first
+
+
+class PoolChild:
+    """The child; a host without XAPI has none."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._process: 'Optional[subprocess.Popen[bytes]]' = None
+        self._next = 0.0
+        self._pause = AGAIN_FIRST_S
+
+    def keep(self) -> None:
+        """Start it, if it should run and does not; never waits."""
+        now = monotonic()
+        if self._process is not None:
+            code = self._process.poll()
+            if code is None:
+                return
+            self._log.warning('the follower of XAPI ended', code=code, seconds=self._pause,
+                              reason='it is started again after that')
+            self._process, self._next = None, now + self._pause
+            self._pause = min(self._pause * 2, AGAIN_MOST_S)
+        if now >= self._next and os.path.exists(XAPI_SOCKET):
+            self._start()
+
+    def _start(self) -> None:
+        paths = [LIBRARY] + [path for path in [os.environ.get('PYTHONPATH')] if path]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', MODULE, str(os.getpid())], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, cwd='/',
+                env=dict(os.environ, PYTHONPATH=os.pathsep.join(paths), NOTIFY_SOCKET=''))
+        except OSError as error:
+            self._log.error('failed', task='starting the follower of XAPI', error=error)
+            self._next = monotonic() + AGAIN_MOST_S
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None

@@ -1,0 +1,109 @@
+"""A planned restart of Open vSwitch: nothing is forwarded before the VIFs' flows are there.
+
+A bridge that cannot be programmed has its VIFs closed instead, and then everything
+else is let go: nobody's network stays away because of one bridge's, or one VIF's,
+trouble. Whatever happens, it is over within RELEASE_S + CLOSE_S.
+"""
+import signal
+from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import Any, Iterator, NamedTuple, Optional
+
+from xsisolate.dataplane.bridge_snapshot import Dom0, survey_bridge
+from xsisolate.dataplane.program import nobody
+from xsisolate.dataplane.reconcile import close_ports
+from xsisolate.dataplane.resync import BridgeSync, sync_bridge
+from xsisolate.dataplane.vif_facts import read_configuration
+from xsisolate.dom0.ovs import flow_table, restore_wait
+from xsisolate.dom0.ovs.ovsdb import Ovsdb
+from xsisolate.dom0.xen.xenstore import Xenstore
+from xsisolate.errors import HostError, XsisolateError
+
+RELEASE_S = 20.0        # to program all bridges; 250 VIFs take two seconds
+CLOSE_S = 5.0           # to close the VIFs of those that could not be programmed
+LOCK_S = 5.0            # a hook that was surprised by the restart may hold a bridge's lock
+REPEAT_S = 0.5          # a first alarm may have been taken for something else's failure
+START_S = 10.0          # for ovsdb-server to answer
+PAUSE_S = 0.1
+
+
+class Released(NamedTuple):
+    """What became of a bridge: programmed, or why not, and whether its VIFs are closed."""
+
+    outcome: BridgeSync
+    closed: bool = False
+
+
+def release() -> Iterator[Released]:
+    """Program all bridges, and then have Open vSwitch forward; yields as bridges are done."""
+    ovsdb = _connect()
+    try:
+        with ovsdb, _xenstore() as store:
+            dom0 = Dom0(ovsdb, store, read_configuration())
+            end = monotonic() + RELEASE_S
+            for bridge in ovsdb.read_bridges():
+                yield _release_bridge(dom0, bridge.name, max(end - monotonic(), 0.001))
+    finally:
+        with _connect() as fresh:       # whatever has happened to the first one
+            restore_wait.release(fresh)
+
+
+def _release_bridge(dom0: Dom0, name: str, seconds: float) -> Released:
+    try:
+        with time_limit(seconds):
+            return Released(sync_bridge(dom0, name, frozenset(), nobody, LOCK_S))
+    except Exception as error:      # a mistake of ours, too, must not leave VIFs open
+        outcome = BridgeSync(name, error=str(error) or repr(error),
+                             exit_code=getattr(error, 'exit_code', HostError.exit_code))
+    try:
+        with time_limit(CLOSE_S):
+            close_vifs(dom0, name)
+        return Released(outcome, closed=True)
+    except XsisolateError:
+        return Released(outcome)
+
+
+def close_vifs(dom0: Dom0, name: str) -> None:
+    """Let no frame pass from or to a bridge's VIFs."""
+    ofports = survey_bridge(dom0, name).ofports
+    flow_table.set_no_flood(name, ofports.values(), True)
+    close_ports(name, ofports)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise HostError in what takes longer, whatever it is waiting for."""
+    def stop(*_: Any) -> None:
+        raise HostError('not done within %g s' % round(seconds, 1))
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _connect() -> Ovsdb:
+    """Connect to an ovsdb-server that is just being started."""
+    end = monotonic() + START_S
+    while True:
+        try:
+            return Ovsdb()
+        except HostError:
+            if monotonic() > end:
+                raise
+            sleep(PAUSE_S)
+
+
+@contextmanager
+def _xenstore() -> Iterator[Optional[Xenstore]]:
+    """Connect to xenstored; None if there is none: then no VIF is known, and each is closed."""
+    try:
+        store = Xenstore()
+    except HostError:
+        yield None
+    else:
+        with store:
+            yield store

@@ -1,0 +1,191 @@
+"""Compare, apply, read back: a plan meets the switch."""
+from xsisolate.dom0.ovs import flow_table
+from xsisolate.errors import HostError
+from xsisolate.openflow.flow import Flow, FlowDiff, diff_flows
+from xsisolate.pipeline.entry import closed_port_flow, shut_flow
+from xsisolate.planner.cookie import BASE, HEADER, Key
+from xsisolate.planner.items import Record, Registry, header_flow, parse_record
+from xsisolate.planner.peer_items import Items
+from xsisolate.planner.plan import Plan, learned_flows, port_key
+from xsisolate.planner.vif import Vif
+from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Mapping, NamedTuple,
+                                     Sequence, Tuple)
+
+RECORDED = 5        # fields of an item that its header holds: all but the flows
+WITNESS = frozenset([BASE.cookie | HEADER])
+FEW_VIFS = 3        # an event that concerns more has a reason to look at everything
+
+
+class Outdated(HostError):
+    """The bridge has lost what it carried when the plan was made."""
+
+
+class View(NamedTuple):
+    """What of a bridge is read and compared."""
+
+    scope: FrozenSet[Key]           # the items that are compared
+    spared: FrozenSet[int]          # cookies that are read along and left alone
+    learned: FrozenSet[Flow]        # what the switch may have learned by itself
+
+    @property
+    def cookies(self) -> FrozenSet[int]:
+        """The cookies of the items' flows and headers, and of the header that all bridges have."""
+        return WITNESS | frozenset(cookie for key in self.scope
+                                   for cookie in (key.cookie, key.cookie | HEADER))
+
+
+class Seen(NamedTuple):
+    """What a bridge said a moment ago."""
+
+    record: Record                  # the items that are programmed, and headers without sense
+    no_flood: Mapping[int, bool]    # by port
+
+
+def see(glance: flow_table.Glance) -> Seen:
+    """Return what a bridge says."""
+    return Seen(parse_record(*glance.read_notes()), glance.read_no_flood())
+
+
+def look_at(bridge: str) -> Seen:
+    """Ask a bridge, and return what it says."""
+    with flow_table.Glance(bridge) as glance:
+        return see(glance)
+
+
+def read_registry(bridge: str) -> Registry:
+    """Return the items that are programmed on a bridge."""
+    return parse_record(*flow_table.read_notes(bridge)).items
+
+
+def reconcile(bridge: str, record: Record, plan: Plan, ofports: Mapping[str, int]) -> FlowDiff:
+    """Make the bridge carry what is planned for some VIFs; return what changed.
+
+    The caller holds the bridge's lock. `record` is what the plan was made from,
+    `ofports` are the VIF netdevs that are on the bridge. Raises Outdated if the switch has lost
+    all flows since: what is programmed then has to be planned anew.
+    """
+    registry, items = record.items, plan.items
+    if not registry and not record.strays and not items:
+        return FlowDiff()
+    everything = len(plan.vifs) > FEW_VIFS or bool(record.strays)
+    view = _view(items, _widest(registry, items) if everything else
+                 _scope(registry, items, plan.vifs), ofports, everything)
+    desired = _desired(items, view.scope)
+    found = flow_table.read_flows(bridge) if everything else flow_table.read_items(
+        bridge, view.cookies)
+    _check_witness(bridge, registry, found)
+    diff = diff_flows(desired, _sift(view, found))
+    if diff.add or diff.delete:
+        after = flow_table.apply_diff(bridge, diff, () if everything else view.cookies)
+        found = flow_table.read_flows(bridge) if everything else after
+        _check_witness(bridge, items, found)
+        _complain(bridge, diff_flows(desired, _sift(view, found)))
+    return diff
+
+
+def _check_witness(bridge: str, items: Registry, found: AbstractSet[Flow]) -> None:
+    """Raise Outdated if what a bridge that carries these items always carries is not found."""
+    if BASE in items and header_flow(items[BASE]) not in found:
+        raise Outdated('bridge %s: ovs-vswitchd has lost its flows, more than once' % bridge)
+
+
+def check_recorded(bridge: str, plan: Plan, names: Iterable[str]) -> None:
+    """Raise Outdated if the bridge no longer says that it has flows of netdevs for which it had."""
+    keys = [port_key(name) for name in names if port_key(name) in plan.items]
+    found = {flow.cookie for flow in flow_table.read_items(
+        bridge, [key.cookie | HEADER for key in keys])}
+    if any(key.cookie | HEADER not in found for key in keys):
+        raise Outdated('bridge %s: ovs-vswitchd has lost its flows, more than once' % bridge)
+
+
+def wait_for_verdicts(bridge: str, plan: Plan) -> None:
+    """Wait until packets are judged by what the bridge carries now."""
+    flow_table.wait_for_verdicts(bridge, header_flow(plan.items[BASE]))
+
+
+def reconcile_all(bridge: str, plan: Plan) -> FlowDiff:
+    """Make the bridge carry a plan for all its VIFs, and nothing else of ours."""
+    diff = compare_all(bridge, plan)
+    if diff.add or diff.delete:
+        flow_table.apply_diff(bridge, diff)
+        _complain(bridge, compare_all(bridge, plan))
+    return diff
+
+
+def compare_all(bridge: str, plan: Plan) -> FlowDiff:
+    """Return what of all our flows on a bridge is missing, and what is too much.
+
+    The flows of items that the plan knows by their header only are left alone. If
+    such a header is gone its flows may be, too: to add it would be a lie.
+    """
+    kept = [item for item in plan.items.values() if item.flows is None]
+    cookies, headers = {item.key.cookie for item in kept}, {header_flow(item) for item in kept}
+    read = flow_table.read_flows(bridge)
+    actual = {flow for flow in read if flow.cookie not in cookies}
+    return diff_flows(_desired(plan.items, plan.items.keys()) - (headers - read),
+                      actual - learned_flows(plan.items))
+
+
+def close_ports(bridge: str, ofports: Mapping[str, int]) -> None:
+    """Drop what these VIF netdevs send, without lock, policy or record.
+
+    Whoever programs the bridge next removes it.
+    """
+    flow_table.apply_diff(bridge, FlowDiff(tuple(
+        closed_port_flow(ofport)._replace(cookie=port_key(name).cookie)
+        for name, ofport in sorted(ofports.items()))))
+
+
+def shut_bridge(bridge: str, seconds: int) -> None:
+    """Let nothing pass on a bridge, for so many seconds at most.
+
+    Whoever programs the bridge next removes it in the same bundle.
+    """
+    flow_table.add_for(bridge, shut_flow()._replace(cookie=BASE.cookie), seconds)
+
+
+def _scope(registry: Registry, items: Items, vifs: Sequence[Vif]) -> FrozenSet[Key]:
+    """Return the items to compare flow by flow: the VIFs' own and those that change."""
+    ports = {port_key(port.name) for vif in vifs for port in vif.ports}
+    own = {ref for key in ports if key in items for ref in items[key].refs if ref in items}
+    changed = {key for key in registry.keys() | items.keys()
+               if key not in registry or key not in items
+               or registry[key][:RECORDED] != items[key][:RECORDED]}
+    return frozenset(ports | own | changed)
+
+
+def _widest(registry: Registry, items: Items) -> FrozenSet[Key]:
+    """Return all items whose flows are known, for when everything is read anyway."""
+    return frozenset(key for key in registry.keys() | items.keys()
+                     if key not in items or items[key].flows is not None)
+
+
+def _view(items: Items, scope: FrozenSet[Key], ofports: Mapping[str, int],
+          everything: bool) -> View:
+    # The port of a VIF whose header somebody has deleted is nobody's, but as
+    # long as its netdev is there only its flows keep it closed.
+    spared = (items.keys() | {port_key(name) for name in ofports} if everything
+              else {BASE}) - scope
+    return View(scope, frozenset(key.cookie for key in spared), learned_flows(items, scope))
+
+
+def _desired(items: Items, scope: AbstractSet[Key]) -> FrozenSet[Flow]:
+    """Return the flows of the items in scope, and their headers."""
+    flows = {flow for key in scope & items.keys() for flow in items[key].flows or ()}
+    return frozenset(flows | {header_flow(items[key]) for key in scope & items.keys()})
+
+
+def _sift(view: View, found: Iterable[Flow]) -> FrozenSet[Flow]:
+    """Return the flows that are compared, orphans among them."""
+    return frozenset(flow for flow in found
+                     if flow.cookie & ~HEADER not in view.spared) - view.learned
+
+
+def _complain(bridge: str, found: FlowDiff) -> None:
+    """Raise HostError if anything differs after a change."""
+    odd: Tuple[Flow, ...] = found.add + found.delete
+    if odd:
+        raise HostError('bridge %s: %d flows are missing and %d are too many after the change, '
+                        'such as table=%d,%s actions=%s'
+                        % (bridge, len(found.add), len(found.delete), odd[0].table,
+                           odd[0].match, odd[0].actions[:80]))

@@ -1,0 +1,143 @@
+"""Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
+from xsisolate.config.load import config_file, load_config, read_last_config
+from xsisolate.dom0.xen.vif_metadata import VifMetadata, read_metadata
+from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
+from xsisolate.errors import ConfigError, PolicyError, UnknownVif, UnprovenPolicy
+from xsisolate.policy.model import Config, EffectivePolicy, Identity, Network, VifPolicy
+from xsisolate.policy.resolve import find_network, possible_labels, quarantine, resolve_policy
+from xsisolate.policy.seal import SEAL_KEY
+from xsisolate.policy.vmdata_parser import check_keys, parse_vmdata, undo_migration
+from xsisolate.typing_compat import Mapping, NamedTuple, Optional, Tuple
+
+# Children of vm-data/xsisolate that are still read: all numbered keys of all
+# lists, and room for mistakes. Beyond that it is no policy but an attack.
+POLICY_KEYS_MAX = 512
+
+
+class VifFacts(NamedTuple):
+    """A VIF as Dom0 knows it, and its effective policy."""
+
+    metadata: VifMetadata
+    identity: Identity
+    policy: EffectivePolicy
+    arriving: bool              # the VM migrates to this host: another uuid for now
+
+    @property
+    def vm_uuid(self) -> str:
+        """The VM's canonical uuid: it survives migration and reboot."""
+        return self.identity.vm_uuid
+
+    @property
+    def external_ids(self) -> Mapping[str, str]:
+        """What other programs look for on a VIF's Interface."""
+        metadata = self.metadata
+        values = {'xs-vm-uuid': self.vm_uuid, 'xs-vif-uuid': metadata.vif_uuid,
+                  'xs-network-uuid': metadata.network_uuid, 'attached-mac': metadata.mac}
+        return {key: value for key, value in values.items() if value}
+
+
+class Configuration(NamedTuple):
+    """The host's configuration, or why there is none."""
+
+    config: Config
+    error: str = ''
+
+    def find_network(self, bridge: str, network_uuid: str) -> Network:
+        """Return what the configuration says about a network."""
+        return find_network(self.config, bridge, network_uuid)
+
+
+def read_configuration() -> Configuration:
+    """Return the configuration; a broken one is an error that quarantines VIFs."""
+    try:
+        return Configuration(_resolve_labels(load_config()))
+    except ConfigError as error:
+        return Configuration(Config(), str(error))
+
+
+def read_last_configuration() -> Optional[Configuration]:
+    """Return the last valid configuration, None if it is not known."""
+    config = read_last_config()
+    try:
+        return Configuration(_resolve_labels(config)) if config else None
+    except ConfigError:
+        return None
+
+
+def _resolve_labels(config: Config) -> Config:
+    """Return the configuration with network uuids for name-labels; raise ConfigError."""
+    keys = possible_labels(config)
+    if not keys:
+        return config
+    from xsisolate.dom0.run_files.pool_networks import may_be_bridge, read_networks
+    from xsisolate.policy.network_labels import resolve_labels        # few have use for it
+    try:
+        return resolve_labels(config, keys, read_networks(), may_be_bridge)
+    except ConfigError as error:
+        raise ConfigError('%s: %s' % (config_file(), error)) from None
+
+
+def read_vm_uuid(store: Xenstore, domid: int) -> str:
+    """Return a domain's VM uuid as xenopsd calls it now; during a migration a temporary one."""
+    path = store.read_text('/local/domain/%d/vm' % domid)
+    uuid = store.read_text(path + '/uuid') if path else None
+    if not uuid:
+        raise UnknownVif('domain %d has no VM uuid in xenstore: is it being destroyed?' % domid)
+    return uuid
+
+
+def read_identity(store: Xenstore, vm_uuid: str,
+                  devid: int) -> Tuple[VifMetadata, Identity, bool]:
+    """Return a VIF's metadata, what its seal is made for, and whether its VM is migrating here.
+
+    The seal is made for the uuid that the VM has before and after a migration.
+    """
+    metadata = read_metadata(vm_uuid, str(devid))
+    found = store.read_named('/vm/' + vm_uuid, ('final-uuid', 'origin-uuid'))
+    other = found.get('final-uuid') or found.get('origin-uuid') or b''
+    uuid = (other.decode('utf-8', 'replace') or vm_uuid).lower()
+    return metadata, Identity(uuid, str(devid), metadata.mac), 'final-uuid' in found
+
+
+def read_vif(store: Xenstore, domid: int, vm_uuid: str, devid: int,
+             configuration: Configuration) -> VifFacts:
+    """Return a VIF's facts; a policy that must not be applied becomes quarantine.
+
+    Raises UnknownVif if the host does not know the VIF.
+    """
+    metadata, identity, arriving = read_identity(store, vm_uuid, devid)
+    try:
+        policy = _resolve(store, domid, metadata, identity, configuration)
+    except PolicyError as error:
+        # where no seal is looked at, there is nothing that may fit in a moment
+        policy = quarantine(str(error), isinstance(error, UnprovenPolicy)
+                            and not configuration.config.accept_unsealed)
+    return VifFacts(metadata, identity, policy, arriving)
+
+
+def _resolve(store: Xenstore, domid: int, metadata: VifMetadata, identity: Identity,
+             configuration: Configuration) -> EffectivePolicy:
+    if configuration.error:
+        raise PolicyError(configuration.error)
+    return resolve_policy(identity, metadata.other_config.get(SEAL_KEY), metadata.locking,
+                          read_policy(store, domid, identity), configuration.config,
+                          configuration.find_network(metadata.bridge, metadata.network_uuid))
+
+
+def read_policy(store: Xenstore, domid: int, vif: Identity) -> Optional[VifPolicy]:
+    """Return what vm-data says of a VIF, None if nothing; raise UnprovenPolicy if it is no policy.
+
+    The guest may have written it.
+    """
+    root = '/local/domain/%d/vm-data/xsisolate' % domid
+    own = '%s/vif/%s' % (root, vif.devid)
+    try:
+        found, own_found = store.directories((root, own), POLICY_KEYS_MAX)
+        common_keys, own_keys = [key for key in found or () if key != 'vif'], own_found or ()
+        check_keys(common_keys, own_keys, vif.devid)        # before a byte of a value is read
+        common_values, own_values = (
+            undo_migration(values, vif.vm_uuid)
+            for values in store.read_folders(((root, common_keys), (own, own_keys))))
+        return parse_vmdata(common_values, own_values, vif.devid)
+    except (PolicyError, TooLarge) as error:
+        raise UnprovenPolicy(str(error)) from None

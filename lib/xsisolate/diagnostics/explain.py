@@ -1,0 +1,205 @@
+"""May SRC reach DST? Asked of the policies and of the switch, which should say the same."""
+import os
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+
+from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.diagnostics.inventory import Inventory, read_inventory
+from xsisolate.diagnostics.passage import End, Place, Step, judge
+from xsisolate.diagnostics.route import Asked, Hop, Route, find_route
+from xsisolate.diagnostics.trace import Traced, find_ct, format_packet, parse_ports, parse_trace
+from xsisolate.dom0.ovs import appctl
+from xsisolate.policy.admission import How, Talk
+
+REACHES, LEAVES, STOPPED = 'reaches', 'leaves', 'stopped'
+KNOWN = {REACHES: True, LEAVES: None, STOPPED: False}
+
+
+class Passage(NamedTuple):
+    """One packet on one network: what the policies say, and what the switch says."""
+
+    place: Place
+    source: End
+    target: End
+    talk: Talk
+    steps: Tuple[Step, ...]
+    packet: str = ''            # as ofproto/trace was asked
+    traced: Optional[Traced] = None
+    delivered: bool = False     # by the switch
+    silent: str = ''            # why the switch was not asked
+
+    @property
+    def admitted(self) -> bool:
+        """Tell whether the policies let it through."""
+        return all(step.admits for step in self.steps)
+
+    @property
+    def differs(self) -> bool:
+        """Tell whether policies and switch say different things."""
+        return self.traced is not None and self.delivered != self.admitted
+
+
+class Explanation(NamedTuple):
+    """The request's way and the answer's; through a router each has two networks to pass."""
+
+    source: str
+    target: str
+    service: str
+    request: Tuple[Passage, ...]
+    answer: Tuple[Passage, ...]
+    notes: Tuple[str, ...]
+
+    @property
+    def passes(self) -> bool:
+        """Tell whether policies let the request through, as far as this host is asked."""
+        return all(passage.admitted for passage in self.request)
+
+    @property
+    def verdict(self) -> str:
+        """What this host knows: a request that leaves it may arrive, or may not."""
+        if not self.passes:
+            return STOPPED
+        here = len(self.request) == 1 and self.request[0].target.vif
+        return REACHES if here else LEAVES
+
+    @property
+    def towards(self) -> str:
+        """Where a request goes that leaves this host, and by whose word."""
+        if self.verdict != LEAVES:
+            return ''
+        first, last = self.request[0], self.request[-1]
+        return first.target.beyond + (
+            ', and comes back to %s if that routes it to network %s' % (
+                last.target.name, last.place.name) if last is not first else '')
+
+    @property
+    def arrives(self) -> bool:
+        """Tell whether the request begins beyond the uplink: whether it gets here is not known."""
+        return self.request[0].source.vif is None
+
+    @property
+    def answered(self) -> bool:
+        """Tell whether policies let an answer come back."""
+        return bool(self.answer) and all(passage.admitted for passage in self.answer)
+
+    @property
+    def stopped_by(self) -> str:
+        """Whose policy, or what, stops the request on this host; empty if nothing does."""
+        step = next((step for passage in self.request for step in passage.steps
+                     if not step.admits), None)
+        return '' if step is None else '%s, %s' % (step.who, step.side)
+
+    @property
+    def differs(self) -> bool:
+        """Tell whether policies and switch say different things of any packet."""
+        return any(passage.differs for passage in self.request + self.answer)
+
+
+def explain(dom0: Dom0, asked: Asked) -> Explanation:
+    """Return whether one end may reach the other, why, and what the switch does."""
+    assert dom0.store is not None
+    inventory = read_inventory(dom0)
+    return walk(Asker(inventory), find_route(inventory, dom0.store, asked))
+
+
+def walk(asker: 'Asker', route: Route) -> Explanation:
+    """Return what becomes of the request, and of the answer if policies let the request through."""
+    request = asker.walk(route.hops, route.talk, False)
+    done = all(passage.admitted for passage in request)
+    asked = any(step.how is How.REQUEST for passage in request for step in passage.steps)
+    talk = Talk(route.talk.protocol, route.talk.destination, route.talk.source, True)
+    back = [Hop(place, target, source) for place, source, target in reversed(route.hops)]
+    return Explanation(route.hops[0].source.name, route.hops[-1].target.name, str(route.talk),
+                       request, asker.walk(back, talk, asked) if done else (),
+                       route.notes + asker.find_exposed(route.hops))
+
+
+class Asker:
+    """Puts packets to policies and to the switch."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._ports: Mapping[str, int] = {}
+
+    def walk(self, hops: Iterable[Hop], talk: Talk, asked: bool) -> Tuple[Passage, ...]:
+        """Return the passages of a packet, up to the one where policies stop it."""
+        done: List[Passage] = []
+        for place, source, target in hops:
+            steps = judge(place, source, target, talk, asked)
+            done.append(self._ask_switch(Passage(place, source, target, talk, steps), asked))
+            if not done[-1].admitted:
+                break
+        return tuple(done)
+
+    def find_exposed(self, hops: Iterable[Hop]) -> Tuple[str, ...]:
+        """Return what is to be said of bridges on which more may pass than policies say."""
+        names = sorted({hop.place.bridge for hop in hops})
+        exposed = [(name, self._inventory.bridges[name].exposed) for name in names]
+        return tuple('bridge %s may forward what its flows forbid: %s' % (name, reason)
+                     for name, reason in exposed if reason)
+
+    def _ask_switch(self, passage: Passage, asked: bool) -> Passage:
+        view = self._inventory.bridges[passage.place.bridge]
+        uplinks = view.around.topology.uplinks
+        if passage.target.lost:
+            return passage._replace(silent='nothing finds the way to %s' % passage.target.name)
+        if not uplinks and not (passage.source.vif and passage.target.vif):
+            return passage._replace(silent='bridge %s has no uplink by which the packet could '
+                                    'come or go' % passage.place.bridge)
+        port = passage.source.vif.ports[0].ofport if passage.source.vif else uplinks[0][0]
+        packet = format_packet(
+            port, self._vlan(passage), (passage.source.mac, passage.target.mac),
+            (passage.source.address, passage.target.address), passage.talk)
+        text = appctl.trace(view.bridge.name, packet, find_ct(passage.talk, asked))
+        traced = parse_trace(text)
+        return passage._replace(packet=packet, traced=traced,
+                                delivered=self._delivered(passage, traced))
+
+    def _vlan(self, passage: Passage) -> int:
+        """Return the tag that the packet has where it enters the bridge."""
+        tagged = passage.source.vif is None or passage.source.vif.trunk
+        return passage.place.number & 0xfff if tagged else 0
+
+    def _delivered(self, passage: Passage, traced: Traced) -> bool:
+        """Tell whether the switch sends a packet where its receiver is.
+
+        A VM that migrates within the host is where it has spoken last, on either half's port.
+        """
+        self._ports = self._ports or parse_ports(appctl.show_ports())
+        target = passage.target.vif
+        if target:
+            halves = [vif for _, vif in passage.place.vifs
+                      if (vif.vm_uuid, vif.mac) == (target.vm_uuid, target.mac)]
+            return any(self._ports.get(port.name) in traced.ports
+                       for vif in [target, *halves] for port in vif.ports)
+        return bool(traced.ports) or traced.balanced
+
+
+def read_hostname() -> str:
+    """Return this host's name."""
+    return os.uname().nodename
+
+
+def describe(explanation: Explanation) -> Dict[str, Any]:
+    """Return an explanation as JSON has it; `reaches` is null where this host cannot know."""
+    return {'source': explanation.source, 'target': explanation.target,
+            'service': explanation.service, 'verdict': explanation.verdict,
+            'reaches': KNOWN[explanation.verdict], 'towards': explanation.towards or None,
+            'arrives': explanation.arrives,
+            'host': read_hostname(), 'asked': False, 'stopped_by': explanation.stopped_by or None,
+            'answered': explanation.answered, 'differs': explanation.differs,
+            'notes': list(explanation.notes),
+            'request': [_describe(passage) for passage in explanation.request],
+            'answer': [_describe(passage) for passage in explanation.answer]}
+
+
+def _describe(passage: Passage) -> Dict[str, Any]:
+    traced = passage.traced
+    return {'network': passage.place.name, 'bridge': passage.place.bridge,
+            'source': passage.source.name, 'target': passage.target.name,
+            'admitted': passage.admitted, 'differs': passage.differs,
+            'leaves': passage.admitted and not passage.target.vif,
+            'steps': [{'side': step.side, 'who': step.who, 'admits': step.admits,
+                       'because': step.because} for step in passage.steps],
+            'switch': None if traced is None else {
+                'delivered': passage.delivered, 'end': traced.end, 'packet': passage.packet},
+            'switch_not_asked': passage.silent or None}

@@ -1,0 +1,297 @@
+"""Every VIF of this host, with what Dom0 knows of it and what its bridge carries for it."""
+import os
+from collections import Counter
+from time import localtime, strftime
+from typing import (AbstractSet, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional,
+                    Tuple)
+
+from xsisolate.config.load import config_file
+from xsisolate.dataplane.bridge_settings import speaks_ours, why_open
+from xsisolate.dataplane.bridge_snapshot import (Dom0, Survey, find_vifs, read_facts, surroundings,
+                                                 survey_of, vif_from_facts)
+from xsisolate.dataplane.program import ERROR_KEY
+from xsisolate.dataplane.vif_facts import (Configuration, VifFacts, read_last_configuration,
+                                           read_policy)
+from xsisolate.diagnostics.carried import Carried, recorded_policy
+from xsisolate.diagnostics.counters import Drops, read_counters
+from xsisolate.dom0.ovs import flow_table
+from xsisolate.dom0.ovs.ovsdb import Bridge
+from xsisolate.dom0.run_files.pool_networks import networks_file
+from xsisolate.dom0.xen.xenstore import Xenstore
+from xsisolate.errors import ConfigError, HostError, PolicyError, UnknownVif
+from xsisolate.openflow.flow import Flow
+from xsisolate.planner.cookie import HEADER
+from xsisolate.planner.items import Registry, parse_registry
+from xsisolate.planner.plan import plan_bridge, port_key
+from xsisolate.planner.retention import keeps_policy
+from xsisolate.planner.vif import Surroundings, Vif, VifPort
+from xsisolate.policy.model import Config, Mode
+from xsisolate.policy.resolve import quarantine
+from xsisolate.policy.seal import SEAL_KEY, judge
+
+BACKENDS = '/local/domain/0/backend/vif'
+DOMAINS_MAX = 0x8000
+Step = Callable[[str], None]
+Number = Tuple[int, int]                        # domid, devid
+Known = Tuple[Optional[VifFacts], str]          # a VIF's facts, or why there are none
+
+
+class VifView(NamedTuple):
+    """A VIF as admins look at it."""
+
+    vif: Vif                    # in quarantine it keeps its MAC address, and mostly its networks
+    vm_name: str                # what XAPI calls the VM; anything may be in it
+    bridge: str                 # the real bridge that it is on; '' if none
+    network: str                # the bridge's name as XAPI has it; '' if unknown
+    vif_uuid: str
+    seal: str                   # sealed, none, accepted, or what is wrong
+    error: str                  # why it is in quarantine, mute, or was not plugged
+    flows: int = 0
+    drops: Optional[Drops] = None       # None: nobody counts for it
+    doubt: bool = False         # it keeps what it ran on, for a moment
+    carried: bool = True        # its bridge has the flows that it needs, or that it keeps
+    certain: bool = True        # all of the policy that it keeps is known
+
+    @property
+    def name(self) -> str:
+        """The VIF's name in Dom0."""
+        return 'vif%d.%d' % self.vif.number
+
+
+class BridgeView(NamedTuple):
+    """A bridge, and what policies on it depend on."""
+
+    bridge: Bridge
+    survey: Survey
+    around: Surroundings
+    registry: Registry
+    exposed: str                # why it may forward what flows forbid
+    error: str = ''             # why its flows cannot be read
+    stale: bool = False         # it does not carry what its VIFs need, or more than that
+
+
+class Broken(NamedTuple):
+    """A configuration that is no configuration, while VIFs keep what they had before."""
+
+    error: str
+    since: str                  # local time
+    known: bool                 # what it was before is
+
+    def __str__(self) -> str:
+        return ('%s. Since %s what is plugged or refreshed is quarantined; other VIFs keep what '
+                'they had, which is what is shown%s' % (self.error, self.since, '' if self.known
+                else ', as far as the switch tells it'))
+
+
+class Inventory(NamedTuple):
+    """This host."""
+
+    vifs: Tuple[VifView, ...]
+    bridges: Mapping[str, BridgeView]
+    configuration: Configuration        # if it is broken, what it was when it last was not
+    broken: Optional[Broken] = None
+
+    @property
+    def lacking(self) -> Tuple[VifView, ...]:
+        """The VIFs whose bridges do not carry what they need."""
+        return tuple(view for view in self.vifs if not view.carried)
+
+    @property
+    def is_carried(self) -> bool:
+        """Tell whether bridges carry what their VIFs need."""
+        return not self.lacking and not any(view.stale for view in self.bridges.values())
+
+    def meet(self, later: 'Inventory') -> 'Inventory':
+        """Return a later look; what bridges lack in it they lacked in this one as well."""
+        lacking = {view.vif.number for view in self.lacking}
+        return later._replace(
+            vifs=tuple(view._replace(carried=view.carried or view.vif.number not in lacking)
+                       for view in later.vifs),
+            bridges={name: view._replace(stale=view.stale and name in self.bridges
+                                         and self.bridges[name].stale)
+                     for name, view in later.bridges.items()})
+
+    def check_known(self) -> None:
+        """Raise ConfigError if nobody can tell what VIFs may say to each other."""
+        if self.broken and not self.broken.known:
+            raise ConfigError('%s. What it was before is not known, so nor is what VIFs may say to '
+                              'each other: mend it' % self.broken.error)
+
+
+def read_inventory(dom0: Dom0, step: Step = lambda name: None) -> Inventory:
+    """Return this host's VIFs: those on Open vSwitch's bridges, and those that should be."""
+    broken = None
+    if dom0.configuration.error:
+        last = read_last_configuration()
+        broken = Broken(dom0.configuration.error, _read_time(), last is not None)
+        dom0 = dom0._replace(configuration=last or Configuration(Config()))
+    bridges: Dict[str, BridgeView] = {}
+    views: Dict[Number, VifView] = {}
+    for bridge in dom0.ovsdb.read_bridges():
+        bridges[bridge.name], found = _read_bridge(dom0, bridge, broken, step)
+        views.update((view.vif.number, view) for view in found)
+    assert dom0.store is not None
+    for number in sorted(_plugged(dom0.store) - views.keys()):
+        views[number] = _homeless(dom0, *number)
+    return Inventory(tuple(views[number] for number in sorted(views)), bridges,
+                     dom0.configuration, broken)
+
+
+def _read_time() -> str:
+    """Return when what the configuration comes to has last changed."""
+    times = [os.stat(path).st_mtime for path in (config_file(), networks_file())
+             if os.path.exists(path)]
+    return strftime('%Y-%m-%d %H:%M:%S', localtime(max(times, default=0)))
+
+
+def _plugged(store: Xenstore) -> FrozenSet[Number]:
+    """Return (domid, devid) of all VIFs that xenopsd has made."""
+    domids = store.directory(BACKENDS, DOMAINS_MAX) or []
+    return frozenset((int(domid), int(devid)) for domid in domids if domid.isdigit()
+                     for devid in store.directory('%s/%s' % (BACKENDS, domid)) or []
+                     if devid.isdigit())
+
+
+def _read_bridge(dom0: Dom0, bridge: Bridge, broken: Optional[Broken],
+                 step: Step) -> Tuple[BridgeView, List[VifView]]:
+    survey = survey_of(bridge)
+    view = BridgeView(bridge, survey, surroundings(dom0, survey), {}, why_open(dom0, bridge))
+    drops: Mapping[Number, Drops] = {}
+    flows: AbstractSet[Flow] = frozenset()
+    try:
+        if not speaks_ours(bridge):
+            raise HostError('it speaks %s only: xsisolate sync adds what is missing'
+                            % ', '.join(bridge.protocols))
+        flows = flow_table.read_flows(bridge.name)
+        view = view._replace(registry=parse_registry(flows))
+        drops = read_counters(bridge.name)
+    except HostError as error:
+        view = view._replace(error=str(error))
+    facts = {}
+    for number in find_vifs(survey):
+        step('vif%d.%d' % number)
+        facts[number] = _read_facts(dom0, *number)
+    cookies = Counter(flow.cookie for flow in flows)
+    view, views = _judge(dom0, view, facts, flows, broken)
+    return view, [one._replace(flows=_count_flows(view.registry, cookies, one.vif),
+                               drops=drops.get(one.vif.number))
+                  for one in views]
+
+
+def _read_facts(dom0: Dom0, domid: int, devid: int) -> Known:
+    try:
+        return read_facts(dom0, domid, devid), ''
+    except UnknownVif as error:
+        return None, str(error)
+
+
+def _judge(dom0: Dom0, view: BridgeView, facts: Mapping[Number, Known],
+           flows: AbstractSet[Flow],
+           broken: Optional[Broken]) -> Tuple[BridgeView, List[VifView]]:
+    """Return VIFs with the policies that they have, and whether the bridge carries these."""
+    vifs = {number: _make_vif(view.survey, known, *number) for number, known in facts.items()}
+    kept = {number: recorded_policy(view.registry, vif, _shown_error(view.bridge, vif))
+            for number, vif in vifs.items()} if broken and not view.error else {}
+    vifs.update((number, vifs[number]._replace(policy=policy))
+                for number, (policy, _) in kept.items())
+    carried = Carried(view.registry, flows)
+    known = broken is None or broken.known
+    uncertain = {number for number, (_, certain) in kept.items() if not certain}
+    keep = {number for number, vif in vifs.items() if carried.keeps(vif) and (
+        facts[number][0] is None or not known or number in uncertain
+        or keeps_policy(view.registry, vif, dom0.configuration.config))}
+    planned, items = _plan(view, {number: vif for number, vif in vifs.items()
+                                  if number not in keep})
+    planned.update((number, vifs[number]) for number in keep)
+    views = [_view(dom0, planned[number], facts[number], view) for number in sorted(planned)]
+    if view.error or items is None:
+        return view, views
+    return view._replace(stale=known and not carried.has_all(items)), [one._replace(
+        certain=one.vif.number not in uncertain,
+        carried=one.vif.number in keep or carried.has(vifs[one.vif.number], items))
+        for one in views]
+
+
+def _plan(view: BridgeView,
+          vifs: Mapping[Number, Vif]) -> Tuple[Dict[Number, Vif], Optional[Registry]]:
+    """Return VIFs with the policies that the planner gives them: some want what is another's.
+
+    What it has closed keeps its MAC address and networks, for admins to look at.
+    """
+    try:
+        plan = plan_bridge(view.registry, vifs.values(), view.around)
+    except ConfigError as error:        # a group file: hooks fail, and VIFs stay as they are
+        return {number: _refuse(vif, str(error)) for number, vif in vifs.items()}, None
+    return {vif.number: vifs[vif.number]._replace(policy=vif.policy, mute=vif.mute)
+            for vif in plan.vifs}, plan.items
+
+
+def _make_vif(survey: Survey, known: Known, domid: int, devid: int) -> Vif:
+    facts, error = known
+    if facts is None:
+        names = ('vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid))
+        return Vif(domid, devid, policy=quarantine(error), ports=tuple(
+            VifPort(link.interface, link.ofport) for link in survey.links
+            if link.interface in names))
+    return vif_from_facts(facts, survey, domid, devid)._replace(
+        vm_uuid=facts.vm_uuid, locking=facts.metadata.locking)
+
+
+def _refuse(vif: Vif, reason: str) -> Vif:
+    return vif if vif.policy.mode in (Mode.UNLOCKED, Mode.QUARANTINED) else vif._replace(
+        policy=quarantine(reason))
+
+
+def _homeless(dom0: Dom0, domid: int, devid: int) -> VifView:
+    """Return a VIF that is on none of Open vSwitch's bridges."""
+    assert dom0.store is not None
+    facts, why = _read_facts(dom0, domid, devid)
+    policy = facts.policy if facts else quarantine(why)
+    vif = Vif(domid, devid, facts.vm_uuid if facts else '', facts.metadata.mac if facts else '',
+              policy=policy)
+    said = dom0.store.read_text('%s/%d/%d/hotplug-error' % (BACKENDS, domid, devid))
+    error = said or policy.reason or 'it is on no bridge of Open vSwitch: no hook has plugged it'
+    return _view(dom0, vif, (facts, why), None)._replace(error=error)
+
+
+def _view(dom0: Dom0, vif: Vif, known: Known, on: Optional[BridgeView]) -> VifView:
+    assert dom0.store is not None
+    facts, _ = known
+    shown = _shown_error(on.bridge, vif) if on else ''
+    return VifView(
+        vif=vif if vif.mac or not facts else vif._replace(mac=facts.metadata.mac),
+        vm_name=dom0.store.read_text('/local/domain/%d/name' % vif.domid) or '',
+        bridge=on.bridge.name if on else '',
+        network=facts.metadata.bridge if facts else '',
+        vif_uuid=facts.metadata.vif_uuid if facts else '',
+        seal=_read_seal(dom0, vif.domid, facts) if facts else 'unknown',
+        error=vif.error or shown,
+        doubt=bool(on) and keeps_policy(on.registry if on else {}, vif,
+                                        dom0.configuration.config))
+
+
+def _read_seal(dom0: Dom0, domid: int, facts: VifFacts) -> str:
+    """Return how vm-data and seal go together, in a word."""
+    assert dom0.store is not None
+    try:
+        policy = read_policy(dom0.store, domid, facts.identity)
+    except PolicyError:
+        return 'invalid'
+    if dom0.configuration.config.accept_unsealed:
+        return 'none' if policy is None else 'accepted'
+    return judge(facts.identity, facts.metadata.other_config.get(SEAL_KEY), policy).name.lower()
+
+
+def _shown_error(bridge: Bridge, vif: Vif) -> str:
+    """Return xsisolate-error of the VIF's Interfaces."""
+    names = {port.name for port in vif.ports}
+    return next((interface.external_ids[ERROR_KEY] for port in bridge.ports
+                 for interface in port.interfaces
+                 if interface.name in names and ERROR_KEY in interface.external_ids), '')
+
+
+def _count_flows(registry: Registry, cookies: Mapping[int, int], vif: Vif) -> int:
+    """Return how many flows are a VIF's own: its ports' and its endpoints', headers included."""
+    ports = {port_key(port.name) for port in vif.ports}
+    keys = ports | {ref for key in ports if key in registry for ref in registry[key].refs}
+    return sum(cookies.get(key.cookie | header, 0) for key in keys for header in (0, HEADER))

@@ -1,0 +1,109 @@
+"""Who may reach whom on this host's networks, as policies say."""
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+
+from xsisolate.diagnostics.inventory import Inventory, VifView
+from xsisolate.diagnostics.passage import End, Place, find_owners, why_inside
+from xsisolate.diagnostics.vm_lookup import label, read_places, said_addresses
+from xsisolate.dom0.xen.xenstore import Xenstore
+from xsisolate.policy.admission import EVERYTHING
+from xsisolate.policy.model import Group, Mode
+from xsisolate.policy.reachability import Alike, Node, Services, find_alike, find_links, outside
+from xsisolate.policy.seal import format_peer, format_service
+
+EVERYTHING_WORD = 'everything'
+Step = Callable[[str], None]
+
+
+class NetworkMatrix(NamedTuple):
+    """One network: its VIFs, in the order of their sets, and what they may say to each other."""
+
+    place: Place
+    views: Tuple[VifView, ...]
+    links: Tuple[Mapping[int, Services], ...]
+    outside: Tuple[Services, ...]
+    sets: Tuple[Alike, ...]
+
+
+class Matrix(NamedTuple):
+    """This host's networks."""
+
+    networks: Tuple[NetworkMatrix, ...]
+    homeless: Tuple[VifView, ...]       # on no network
+    groups: Mapping[str, Group]
+    warnings: Tuple[str, ...]
+
+
+def read_matrix(inventory: Inventory, store: Xenstore, warnings: Sequence[str],
+                step: Step = lambda name: None) -> Matrix:
+    """Return who may reach whom."""
+    networks: List[NetworkMatrix] = []
+    for (bridge, number), place in sorted(read_places(inventory).items()):
+        step(place.name)
+        views = [view for view in inventory.vifs if view.bridge == bridge and any(
+            network.network == number for network in view.vif.networks)]
+        networks.append(make_network(place, views, store))
+    return Matrix(tuple(networks), tuple(view for view in inventory.vifs
+                                         if not view.vif.networks),
+                  inventory.configuration.config.groups, tuple(warnings))
+
+
+def make_network(place: Place, views: Sequence[VifView], store: Xenstore) -> NetworkMatrix:
+    """Return one network's matrix, its VIFs sorted by sets."""
+    nodes = [_node(place, view, store) for view in views]
+    links = find_links(nodes, place.groups)
+    sets = find_alike(nodes, links)
+    order = [at for alike in sets for at in alike.members]
+    place_of = {at: number for number, at in enumerate(order)}
+    return NetworkMatrix(
+        place, tuple(views[at] for at in order),
+        tuple({place_of[other]: services for other, services in links[at].items()}
+              for at in order),
+        tuple(outside(nodes[at], place.groups) for at in order),
+        tuple(alike._replace(members=tuple(place_of[at] for at in alike.members))
+              for alike in sets))
+
+
+def _node(place: Place, view: VifView, store: Xenstore) -> Node:
+    name, policy = label(view), view.vif.policy
+    if policy.mode is not Mode.UNLOCKED:
+        return Node(name, policy, tuple(sorted(policy.addresses)))
+    # An unmanaged VIF is known by its addresses alone, and not by those of others.
+    own = [address for address in said_addresses(view, store) if not find_owners(place, address)]
+    return Node(name, policy, tuple(own), frozenset(
+        address for address in own if not why_inside(place, End(name, address, view.vif.mac))))
+
+
+def words(services: Services) -> List[str]:
+    """Return services as people write them."""
+    return [EVERYTHING_WORD] if EVERYTHING in services else sorted(map(format_service, services))
+
+
+def title(network: NetworkMatrix, alike: Alike) -> str:
+    """Return what to call a set of VIFs that are alike."""
+    view = network.views[alike.members[0]]
+    if alike.mode is Mode.ISOLATED:
+        if alike.groups:
+            return ' + '.join(sorted(alike.groups))
+        allow = sorted(map(format_peer, view.vif.policy.allow))
+        return 'no group, allow ' + (allow[0] + ' ...' * (len(allow) > 1) if allow else 'nobody')
+    return {Mode.UNLOCKED: 'unmanaged'}.get(alike.mode, alike.mode.word)
+
+
+def describe(matrix: Matrix) -> Dict[str, Any]:
+    """Return a matrix as JSON has it; what is not named under `reaches` is not reached."""
+    return {'networks': [_describe(network) for network in matrix.networks],
+            'on_no_network': [view.name for view in matrix.homeless],
+            'warnings': list(matrix.warnings)}
+
+
+def _describe(network: NetworkMatrix) -> Dict[str, Any]:
+    return {'network': network.place.name, 'bridge': network.place.bridge,
+            'vlan': network.place.number & 0xfff,
+            'vifs': [{'vif': view.name, 'vm': view.vif.vm_uuid or None, 'name': view.vm_name,
+                      'mode': view.vif.policy.mode.word,
+                      'groups': sorted(view.vif.policy.groups),
+                      'outside': words(network.outside[at]),
+                      'reaches': {network.views[other].name: words(services)
+                                  for other, services in sorted(network.links[at].items())
+                                  if other != at}}
+                     for at, view in enumerate(network.views)]}

@@ -1,0 +1,1 @@
+"""The kernel and its like: netdevs, processes, locks, files, systemd, udev, syslog."""

@@ -1,0 +1,47 @@
+"""Dom0's own addresses: is it reached through this device, or this bridge?"""
+import fcntl
+from _socket import AF_INET, SOCK_DGRAM, inet_ntoa, socket
+from struct import Struct
+
+from xsisolate.dom0.ovs.ovsdb_rows import Bridge
+from xsisolate.typing_compat import List, Optional
+
+SIOCGIFADDR = 0x8915
+REQUEST = Struct('=16sH2x4s16x')        # struct ifreq with a sockaddr_in: name, family, address
+IF_INET6 = '/proc/net/if_inet6'
+SCOPE_GLOBAL = '00'
+
+
+def own_address(bridge: Bridge) -> Optional[str]:
+    """Return an address by which Dom0 is reached through a bridge."""
+    devices = [interface.name for port in bridge.ports for interface in port.interfaces
+               if interface.type == 'internal']
+    found = [address for device in [bridge.name] + devices for address in find_addresses(device)]
+    return found[0] if found else None
+
+
+def find_addresses(dev: str) -> List[str]:
+    """Return a device's IPv4 address and its global IPv6 addresses, none if it has none."""
+    return _ipv4(dev) + _ipv6(dev)
+
+
+def _ipv4(dev: str) -> List[str]:
+    control = socket(AF_INET, SOCK_DGRAM)
+    try:
+        answer = fcntl.ioctl(control.fileno(), SIOCGIFADDR,
+                             REQUEST.pack(dev.encode('ascii', 'replace')[:15], 0, b''))
+    except OSError:
+        return []           # it has none, or there is no such device
+    finally:
+        control.close()
+    return [inet_ntoa(REQUEST.unpack(answer)[2])]
+
+
+def _ipv6(dev: str) -> List[str]:
+    try:
+        with open(IF_INET6) as file:
+            rows = [line.split() for line in file]
+    except OSError:
+        return []           # a Dom0 without IPv6
+    return ['%s/%d' % (':'.join(row[0][at:at + 4] for at in range(0, 32, 4)), int(row[2], 16))
+            for row in rows if row[5] == dev and row[3] == SCOPE_GLOBAL]

@@ -1,0 +1,1 @@
+"""Open vSwitch: its database, its flow tables, its control sockets."""

@@ -1,0 +1,1 @@
+"""Files below /run/xsisolate, by which our own processes tell each other things."""

@@ -1,0 +1,1 @@
+"""XAPI, and what it leaves in files."""

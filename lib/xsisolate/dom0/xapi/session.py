@@ -1,0 +1,288 @@
+"""XAPI, through the official XenAPI module: on this host's unix socket, or elsewhere over TLS.
+
+Only commands, the plugin and the daemon's child import this; hooks never do. Every call ends
+within a deadline, and every failure is one kind of error with XAPI's own code in it. A session that
+XAPI has forgotten is an error, too: whoever follows events must begin anew then.
+"""
+import hashlib
+import http.client
+import os
+import re
+import socket
+import ssl
+import xmlrpc.client
+from types import TracebackType
+from typing import Any, NamedTuple, Optional, Sequence, Tuple, Type
+
+from xsisolate.dom0.linux.unix_socket import connect as connect_unix
+from xsisolate.errors import HostError, UsageError
+
+SOCKET = '/var/lib/xcp/xapi'
+ORIGINATOR = 'xsisolate'
+API_VERSION = '1.0'
+TIMEOUT_S = 90.0            # a plugin on another host may wait for xenopsd
+REDIRECTIONS = 2            # a master that has just changed may send us on once more
+FINGERPRINT = re.compile('[0-9a-f]{64}')
+HTTPS_PORT = 443
+
+# What XAPI's error codes mean to an admin, and what to do.
+ADVICE = {
+    'SESSION_AUTHENTICATION_FAILED': 'user name or password is wrong',
+    'RBAC_PERMISSION_DENIED': 'the user\'s role does not allow it',
+    'HOST_IS_SLAVE': 'the host is no master',
+    'UUID_INVALID': 'there is no such object any more',
+    'HANDLE_INVALID': 'there is no such object any more',
+    'SESSION_INVALID': 'XAPI has forgotten the session: it was restarted, or the session is old',
+    'XENAPI_MISSING_PLUGIN': 'xsisolate is not installed on that host',
+}
+
+
+class XapiError(HostError):
+    """XAPI refused a call, or did not answer."""
+
+    def __init__(self, method: str, details: Sequence[str]) -> None:
+        self.code, self.params = (details[0] if details else ''), list(details[1:])
+        words = [str(word) for word in details if word]
+        advice = ADVICE.get(self.code)
+        super().__init__('XAPI %s: %s%s' % (method, one_line(' '.join(words)),
+                                           ' (%s)' % advice if advice else ''))
+
+
+class ConnectionLost(XapiError):
+    """XAPI could not be reached, or has hung up: what it was asked to do may be done or not."""
+
+    def __init__(self, method: str, why: object) -> None:
+        super().__init__(method, ['no connection: %s' % (why,)])
+        self.code = 'CONNECTION'
+
+
+class Remote(NamedTuple):
+    """Whom to connect to over TLS, and how it proves that it is the one."""
+
+    host: str
+    user: str = 'root'
+    password: str = ''
+    ca: Optional[str] = None            # a file of certificates
+    fingerprints: Tuple[str, ...] = ()  # SHA-256 of the server's certificate, hex
+    insecure: bool = False
+
+
+class Xapi:
+    """A session; it is logged out when its context ends."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __enter__(self) -> 'Xapi':
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:
+        self.logout()
+
+    def logout(self) -> None:
+        """End the session; that XAPI is gone already is fine."""
+        try:
+            if self._session.handle:
+                self._session.xenapi.session.logout()
+        except Exception:       # noqa: B902 - the work is done, or its own error is on its way
+            pass
+        self._session('close')()
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Return the result of a call like `VM.get_record`; raise XapiError.
+
+        Not by way of session.xenapi: that logs in again by itself, and a follower of events must
+        not miss that XAPI was restarted.
+        """
+        reply = _transport(method, getattr(self._session, method), self._session.handle, *args)
+        return _parse(method, reply)
+
+
+def connect(remote: Optional[Remote] = None) -> Xapi:
+    """Return a session: root's on this host, or the one that `remote` describes."""
+    if remote is None:
+        return _login(_local(), 'root', '')
+    for _ in range(REDIRECTIONS + 1):
+        try:
+            return _login(_over_tls(remote), remote.user, remote.password)
+        except ConnectionLost as error:
+            raise HostError('%s: %s' % (remote.host, error)) from error
+        except XapiError as error:
+            if error.code != 'HOST_IS_SLAVE' or not error.params:
+                raise
+            _, port = _split_port(remote.host)      # a pool's hosts have one port in common
+            remote = remote._replace(host='%s:%d' % (_bracketed(error.params[0]), port))
+    raise HostError('XAPI on %s: sends us from one host to the next (HOST_IS_SLAVE)' % remote.host)
+
+
+def check_fingerprint(text: str) -> str:
+    """Return a SHA-256 fingerprint as 64 hex digits."""
+    digits = text.lower().replace(':', '').strip()
+    if not FINGERPRINT.fullmatch(digits):
+        raise UsageError('not a SHA-256 fingerprint: %.80r (openssl x509 -noout -fingerprint '
+                         '-sha256 -in /etc/xensource/xapi-ssl.pem prints it)' % text)
+    return digits
+
+
+def one_line(text: str) -> str:
+    """Return text that others have chosen as one line of printable ASCII."""
+    return ascii(text[:400])[1:-1]
+
+
+def _login(session: Any, user: str, password: str) -> Xapi:
+    """Return a session that is logged in."""
+    xenapi, method = _module(), 'session.login_with_password'
+    try:
+        _transport(method, session.login_with_password, user, password, API_VERSION, ORIGINATOR)
+    except xenapi.Failure as error:
+        session('close')()
+        raise XapiError(method, error.details) from None
+    except BaseException:
+        session('close')()
+        raise
+    return Xapi(session)
+
+
+def _parse(method: str, reply: Any) -> Any:
+    """Return the value in a reply; raise XapiError where XAPI says no."""
+    if isinstance(reply, dict) and reply.get('Status') == 'Success':
+        return reply.get('Value')
+    details = reply.get('ErrorDescription') if isinstance(reply, dict) else None
+    raise XapiError(method, details or ['an answer that makes no sense'])
+
+
+def _transport(method: str, function: Any, *args: Any) -> Any:
+    """Make a call; failures of the network become ConnectionLost."""
+    try:
+        return function(*args)
+    except ssl.SSLError as error:
+        raise ConnectionLost(method, _explain_tls(error)) from error
+    except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
+        raise ConnectionLost(method, _reason(error)) from error
+    except (xmlrpc.client.Error, ValueError, TypeError, OverflowError) as error:
+        raise XapiError(method, ['%s: %s' % (type(error).__name__, error)]) from error
+
+
+def _explain_tls(error: ssl.SSLError) -> str:
+    return ('%s; name its certificate with --ca FILE, or its --fingerprint'
+            % (getattr(error, 'verify_message', '') or getattr(error, 'reason', '')
+               or error.args[-1]))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, socket.timeout):
+        return 'no answer within %g s' % TIMEOUT_S
+    if isinstance(error, xmlrpc.client.ProtocolError):
+        return 'HTTP %d %s' % (error.errcode, error.errmsg)
+    code = error.errno if isinstance(error, OSError) else None
+    return os.strerror(code) if code and code > 0 else str(error) or type(error).__name__
+
+
+def _module() -> Any:
+    """Return the official module."""
+    try:
+        import XenAPI
+    except ImportError:
+        raise HostError('the Python module XenAPI is missing: on a host it belongs to xapi-core, '
+                        'elsewhere `pip install XenAPI` brings it') from None
+    return XenAPI
+
+
+# --- transports: the module's own know no deadline and no fingerprint -------------------------
+
+
+class LocalConnection(http.client.HTTPConnection):
+    """HTTP on xapi's unix socket."""
+
+    def connect(self) -> None:
+        """Connect, within the deadline."""
+        client: Any = socket.socket(socket.AF_UNIX)
+        connect_unix(client, SOCKET, TIMEOUT_S)
+        self.sock = client
+
+
+class PinnedConnection(http.client.HTTPSConnection):
+    """HTTPS to a server that is known by its certificate."""
+
+    fingerprints: Tuple[str, ...] = ()
+
+    def connect(self) -> None:
+        """Connect; nothing is sent to a server that shows another certificate."""
+        super().connect()
+        shown = hashlib.sha256(self.sock.getpeercert(True) or b'').hexdigest()
+        if self.fingerprints and shown not in self.fingerprints:
+            self.close()
+            raise ssl.SSLError(1, 'its certificate has the fingerprint %s, which was not named'
+                               % shown)
+
+
+class Transport(xmlrpc.client.Transport):
+    """Carries each call over a connection of its own.
+
+    One that is kept may be closed at the other end while nobody looks, and then nobody could tell
+    whether a call was lost or done.
+    """
+
+    def __init__(self, make: Any) -> None:
+        super().__init__()
+        self._make = make
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        """Return a connection."""
+        connection: http.client.HTTPConnection = self._make()
+        self._connection = (host, connection)
+        return connection
+
+    def request(self, host: Any, handler: str, request_body: Any, verbose: bool = False) -> Any:
+        """Send a request, once: what is sent twice may be done twice."""
+        try:
+            return self.single_request(host, handler, request_body, verbose)
+        finally:
+            self.close()
+
+
+def _local() -> Any:
+    """Return a session, not logged in, on this host's XAPI."""
+    if not os.path.exists(SOCKET):
+        raise HostError('no XAPI on this machine (%s is missing): run it on a host of the pool, or '
+                        'name one with --host' % SOCKET)
+    transport = Transport(lambda: LocalConnection('localhost', timeout=TIMEOUT_S))
+    return _module().Session('http://localhost/', transport=transport)
+
+
+def _over_tls(remote: Remote) -> Any:
+    """Return a session, not logged in, with a server that has proven who it is."""
+    host, port = _split_port(remote.host)
+    context = _make_context(remote)
+
+    def make() -> http.client.HTTPSConnection:
+        connection = PinnedConnection(host, port, timeout=TIMEOUT_S, context=context)
+        connection.fingerprints = remote.fingerprints
+        return connection
+    return _module().Session('https://%s/' % _bracketed(host), transport=Transport(make))
+
+
+def _make_context(remote: Remote) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=remote.ca)
+    except (OSError, ValueError) as error:
+        raise UsageError('--ca %s: no file of certificates: %s' % (remote.ca, error)) from error
+    if remote.insecure or remote.fingerprints:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _split_port(host: str) -> Tuple[str, int]:
+    """Return the parts of `host`, `host:port`, `[v6]:port` or an IPv6 address."""
+    match = re.fullmatch(r'(?:\[([^\[\]]+)\]|([^\[\]:]+))(?::([0-9]{1,5}))?', host)
+    if match:
+        return match.group(1) or match.group(2), int(match.group(3) or HTTPS_PORT)
+    if re.fullmatch('[0-9A-Fa-f:.]+', host):
+        return host, HTTPS_PORT
+    raise UsageError('not a host: %.80r' % host)
+
+
+def _bracketed(host: str) -> str:
+    return '[%s]' % host if ':' in host and not host.startswith('[') else host

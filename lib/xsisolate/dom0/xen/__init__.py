@@ -1,0 +1,1 @@
+"""xenstore, and what xenopsd leaves in files."""

@@ -1,0 +1,1 @@
+"""What udev and xenopsd start: `vif` and `setup-vif-rules`."""

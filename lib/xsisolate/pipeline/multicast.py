@@ -1,0 +1,141 @@
+"""MULTICAST..SOUGHT: broadcast and multicast, of which strangers see nothing.
+
+A request for an address whose MAC address is known becomes unicast and is then
+judged like any other frame. What a VM must say to the infrastructure (DHCP,
+router solicitations) goes to the uplink only, what it says of itself to its
+groups, too. Other multicast stays among the local members of its groups. The
+rest an isolated VIF neither sends nor receives.
+"""
+from xsisolate.openflow.flow import Flow, make_flow
+from xsisolate.pipeline.peer_lookup import OWNERS_MAX, next_owner, owner_match
+from xsisolate.pipeline.stages import (ANSWERS, CLAIMING, CLASSIFY, CONTROL, DESTINATION,
+                                       DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY, FANOUT,
+                                       FOUND, FOUND_ISOLATED, FROM_ARP_TARGET, FROM_ETH_DESTINATION,
+                                       FROM_ETH_SOURCE, FROM_ND_TARGET, ISOLATED, ISOLATED_DROP,
+                                       MEMBER, MISMATCH, MULTICAST, PAIR, PARTY, PASS, PEERS, PLAIN,
+                                       REPLY_ONLY, REQUEST, RESOLVE, RESOLVED_TO_ETH, RESOLVING,
+                                       RULES, SEEK, SEEKING, SOLICITED_NODE, SOUGHT, SPREAD,
+                                       SPREADING, TO_UPLINK, TRIED, UPLINK, Attachment,
+                                       address_match, cleared, flags, goto, icmp6, network_match,
+                                       outputs, raised, source_match)
+from xsisolate.policy.model import Network, Prefix
+from xsisolate.typing_compat import Iterable, Iterator, Mapping, Optional, Tuple
+
+TO_THE_UPLINK = (raised(TO_UPLINK), goto(PASS))
+TO_THE_GROUPS = (raised(SPREADING), 'load:0->NXM_NX_REG14[]', goto(PEERS))
+COPY = (goto(PASS), goto(FANOUT))
+# DHCP, router solicitation, MLD reports and done.
+INFRASTRUCTURE = (DHCP_QUERY, DHCP6_QUERY, icmp6(131), icmp6(132), icmp6(133), icmp6(143))
+REQUESTS = (('arp', FROM_ARP_TARGET), (icmp6(135), FROM_ND_TARGET))
+
+
+def multicast_flows() -> Iterator[Flow]:
+    """Yield the fixed flows for broadcast and multicast."""
+    for match in INFRASTRUCTURE:
+        yield make_flow(MULTICAST, 190, [match, flags(ISOLATED)], *TO_THE_UPLINK)
+    yield make_flow(MULTICAST, 190, [icmp6(136), flags(ISOLATED)], *_announce())
+    for match in (DHCP_ANSWER, DHCP6_ANSWER, icmp6(134)):
+        yield make_flow(MULTICAST, 180, [match, flags(UPLINK)], *COPY)
+    for match, target in REQUESTS:
+        # Whoever asks for its own address announces itself.
+        yield make_flow(MULTICAST, 155, [match, flags(ISOLATED)], FROM_ETH_SOURCE, target,
+                        raised(CLAIMING), goto(RESOLVE), goto(CLASSIFY), goto(SEEK))
+        yield make_flow(MULTICAST, 150, [match], FROM_ETH_DESTINATION, target,
+                        raised(CONTROL, RESOLVING), goto(RESOLVE), goto(SEEK))
+    for family in ('ip', 'ipv6'):
+        yield make_flow(MULTICAST, 110, [family, flags(ISOLATED)], *TO_THE_GROUPS,
+                        goto(ISOLATED_DROP))
+    yield make_flow(MULTICAST, 100, [flags(ISOLATED)], goto(ISOLATED_DROP))
+    yield make_flow(MULTICAST, 0, [''], goto(PASS))
+    yield from _seek_flows()
+    yield from _sought_flows()
+    yield from _spread_flows()
+
+
+def _announce() -> Tuple[str, ...]:
+    """Return the actions for what a VIF says of itself: the uplink and its groups hear it."""
+    return (cleared(*ANSWERS), *TO_THE_UPLINK, cleared(*ANSWERS), raised(CONTROL), *TO_THE_GROUPS)
+
+
+def _seek_flows() -> Iterator[Flow]:
+    yield make_flow(SEEK, 110, [flags(CLAIMING, PAIR)], *_announce())
+    for match, target in REQUESTS:
+        yield make_flow(SEEK, 105, [match, flags(CLAIMING)], cleared(*ANSWERS),
+                        FROM_ETH_DESTINATION, target, raised(CONTROL, RESOLVING), goto(RESOLVE),
+                        goto(SEEK))
+    yield make_flow(SEEK, 100, [flags(ISOLATED, off=[FOUND])], raised(SEEKING), goto(PARTY),
+                    goto(SOUGHT))
+    yield make_flow(SEEK, 90, [flags(ISOLATED, FOUND)], goto(SOUGHT))
+    # Others flood their requests as always, but never to an isolated VIF.
+    yield make_flow(SEEK, 80, [flags(FOUND_ISOLATED)], goto(SOUGHT))
+    yield make_flow(SEEK, 0, [''], cleared(*ANSWERS), goto(PASS))
+
+
+def _sought_flows() -> Iterator[Flow]:
+    yield make_flow(SOUGHT, 100, [flags(MISMATCH)], goto(ISOLATED_DROP))
+    # Every owner of an address is asked; who holds it now will answer.
+    ask = ','.join((RESOLVED_TO_ETH, cleared(*ANSWERS), goto(DESTINATION)))
+    for owner in range(OWNERS_MAX):
+        yield make_flow(SOUGHT, 50, [flags(FOUND), owner_match(owner)], 'clone(%s)' % ask,
+                        *next_owner(owner), goto(RESOLVE), goto(SOUGHT))
+    yield make_flow(SOUGHT, 48, [flags(TRIED)])
+    # A peer known by its address alone can only be asked for aloud.
+    yield make_flow(SOUGHT, 40, [flags(PLAIN)], cleared(*ANSWERS), goto(PASS))
+    yield make_flow(SOUGHT, 0, [''], goto(ISOLATED_DROP))
+
+
+def _spread_flows() -> Iterator[Flow]:
+    # What no rule of the group admits is not spread.
+    yield make_flow(SPREAD, 100, [flags(off=[PLAIN, REQUEST])])
+    # What at least one group has heard is not dropped.
+    yield make_flow(ISOLATED_DROP, 100, [flags(SPREADING, FOUND)])
+
+
+def spread_flows(peers: int, members: Mapping[int, Iterable[Attachment]]) -> Iterator[Flow]:
+    """Yield the flows that carry a group's multicast to its members, by network."""
+    if not members:
+        return
+    yield make_flow(MEMBER, 60, ['reg12=0x%x' % peers, flags(SPREADING)],
+                    cleared(PLAIN, REPLY_ONLY), goto(RULES), goto(SPREAD))
+    for network, links in sorted(members.items()):
+        yield make_flow(SPREAD, 10, ['reg12=0x%x' % peers, network_match(network)],
+                        raised(FOUND), *outputs(network, links))
+
+
+def fanout_flow(network: int, links: Iterable[Attachment]) -> Flow:
+    """Return the flow that copies what the infrastructure multicasts to the isolated VIFs."""
+    return make_flow(FANOUT, 10, [network_match(network)], *outputs(network, links))
+
+
+def network_multicast_flows(network: int, facts: Network) -> Iterator[Flow]:
+    """Yield how a network's gateways are asked for, and who may answer aloud."""
+    where = network_match(network)
+    for gateway in facts.gateways:
+        if gateway.mac is None:
+            yield from _gateway_request_flows(where, gateway.ipv4, gateway.ipv6)
+    if facts.gateways:
+        # A router's link-local address is in no configuration: ask the uplink.
+        yield make_flow(SOUGHT, 30, [where, icmp6(135, SOLICITED_NODE), 'nd_target=fe80::/10',
+                                     flags(ISOLATED)], cleared(*ANSWERS), *TO_THE_UPLINK)
+    for match, answerers in _answerers(facts):
+        yield make_flow(MULTICAST, 183, [where, match, flags(UPLINK)], goto(PASS))
+        for answerer in answerers:
+            yield make_flow(MULTICAST, 185, [where, match, answerer, flags(UPLINK)], *COPY)
+
+
+def _gateway_request_flows(where: str, *addresses: Optional[Prefix]) -> Iterator[Flow]:
+    for address in addresses:
+        if address is not None:
+            yield make_flow(SOUGHT, 45, [where, *address_match(address), flags(ISOLATED)],
+                            cleared(*ANSWERS), *TO_THE_UPLINK)
+
+
+def _answerers(facts: Network) -> Iterator[Tuple[str, Tuple[str, ...]]]:
+    """Yield the kinds of answers that not every outsider may give, and who may."""
+    macs = tuple(sorted('dl_src=%s' % gateway.mac for gateway in facts.gateways if gateway.mac))
+    if macs:
+        yield icmp6(134), macs
+    for version, match in ((4, DHCP_ANSWER), (6, DHCP6_ANSWER)):
+        if facts.dhcp_servers:
+            yield match, tuple(source_match(server) for server in sorted(facts.dhcp_servers)
+                               if server.version == version)

@@ -1,0 +1,105 @@
+"""BIND..SETTLE: a managed VIF is who it says it is, in every field that says so.
+
+The MAC addresses in Ethernet, ARP and ND headers are compared with the VIF's
+own here, per port. Each address that the frame claims is then put to the same
+question, "whose is this?", that finds peers (peer_lookup.py): it must resolve to the
+sender's own MAC address. So a VIF costs a constant and one flow per address.
+"""
+from xsisolate.openflow.flow import Flow, make_flow
+from xsisolate.pipeline.stages import (ANSWERS, BIND, CLAIM, CLAIM_TARGET, CLAIMED, CLAIMING,
+                                       CLASSIFY, DESTINATION, FROM_ARP_SOURCE, FROM_ARP_TARGET,
+                                       FROM_ETH_SOURCE, FROM_IPV4_SOURCE, FROM_IPV6_SOURCE,
+                                       FROM_ND_TARGET, LOCAL, PAIR, RESOLVE, SETTLE, SOURCE,
+                                       SPOOFED, UPLINK, cleared, fixed_tag, flags, goto, icmp6,
+                                       network_match, raised)
+from xsisolate.typing_compat import Iterator
+
+UNSPECIFIED6 = 'ipv6_src=::'
+NO_LINK_LAYER = '00:00:00:00:00:00'     # how an absent ND option reads
+ASK = ','.join((goto(RESOLVE), goto(CLASSIFY)))
+
+
+def identity_flows() -> Iterator[Flow]:
+    """Yield the fixed flows that check what a managed VIF claims to be."""
+    for match in ('arp', icmp6(135), icmp6(136)):
+        yield make_flow(BIND, 100, [match], goto(SPOOFED))
+    # Open vSwitch clears the target of a message whose options it finds
+    # malformed or doubled; a forged link-layer option would hide in there.
+    for kind in (135, 136):
+        yield make_flow(BIND, 120, [icmp6(kind), 'nd_target=::'], goto(SPOOFED))
+    yield make_flow(BIND, 0, [''], goto(SPOOFED))
+    yield from _claim_flows()
+    yield make_flow(CLAIM_TARGET, 10, [icmp6(136), flags(PAIR)], *_claim(FROM_IPV6_SOURCE),
+                    goto(CLAIMED))
+    yield make_flow(CLAIM_TARGET, 0, [''], goto(SPOOFED))
+    yield make_flow(CLAIMED, 10, [flags(PAIR)], cleared(*ANSWERS), goto(SETTLE))
+    yield make_flow(CLAIMED, 0, [''], goto(SPOOFED))
+    yield make_flow(SPOOFED, 0, [''])
+
+
+def _claim(*address: str) -> Iterator[str]:
+    yield cleared(*ANSWERS)
+    yield raised(CLAIMING)
+    yield FROM_ETH_SOURCE
+    yield from address
+    yield ASK
+
+
+def _claim_flows() -> Iterator[Flow]:
+    """Yield, per kind of packet, which address must be the sender's own."""
+    for priority, match, address in (
+            # RFC 5227: a probe has no sender yet; what it claims is the target.
+            (110, 'arp,arp_op=1,arp_spa=0.0.0.0', FROM_ARP_TARGET),
+            (100, 'arp', FROM_ARP_SOURCE),
+            (100, 'ip', FROM_IPV4_SOURCE),
+            # Duplicate address detection: no source, no link-layer option.
+            (110, icmp6(135, UNSPECIFIED6, 'nd_sll=' + NO_LINK_LAYER), FROM_ND_TARGET),
+            (100, 'ipv6', FROM_IPV6_SOURCE)):
+        yield make_flow(CLAIM, priority, [match], *_claim(address), goto(CLAIMED))
+    yield make_flow(CLAIM, 110, [icmp6(136)], *_claim(FROM_ND_TARGET), goto(CLAIM_TARGET))
+    yield make_flow(CLAIM, 105, [icmp6(135, UNSPECIFIED6)], goto(SPOOFED))
+    # Before it has an address a host says only this.
+    for match in ('udp,nw_src=0.0.0.0,nw_dst=255.255.255.255,tp_src=68,tp_dst=67',
+                  icmp6(133, UNSPECIFIED6, 'ipv6_dst=ff02::2'),
+                  icmp6(131, UNSPECIFIED6, 'ipv6_dst=ff02::/16'),
+                  icmp6(143, UNSPECIFIED6, 'ipv6_dst=ff02::/16')):
+        yield make_flow(CLAIM, 120, [match], goto(SETTLE))
+    yield make_flow(CLAIM, 0, [''], goto(SPOOFED))
+
+
+def port_identity_flows(ofport: int, mac: str) -> Iterator[Flow]:
+    """Yield what binds a port to its MAC address."""
+    port, own = 'in_port=%d' % ofport, 'dl_src=%s' % mac
+    yield make_flow(BIND, 110, [port, own, 'arp', 'arp_sha=%s' % mac], goto(CLAIM))
+    for link_layer in (mac, NO_LINK_LAYER):
+        yield make_flow(BIND, 110, [port, own, icmp6(135), 'nd_sll=%s' % link_layer], goto(CLAIM))
+        yield make_flow(BIND, 110, [port, own, icmp6(136), 'nd_tll=%s' % link_layer], goto(CLAIM))
+    yield make_flow(BIND, 50, [port, own], goto(CLAIM))
+
+
+def spoof_count_flow(ofport: int) -> Flow:
+    """Return the flow whose packet count is a VIF's frames dropped as spoofed."""
+    return make_flow(SPOOFED, 10, ['in_port=%d' % ofport])
+
+
+def settle_flow(ofport: int, network: int, tagged: bool, cookie: int) -> Flow:
+    """Return the flow that learns, from a VIF's first valid frame, that it lives here.
+
+    Until then the VIF may still be running on the host it migrates from: what
+    is meant for it goes both ways, and its frames may come in from the uplink.
+    """
+    deliver = ('learn(table=%d,priority=100,cookie=0x%x,NXM_NX_REG13[],'
+               'NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],%s,'
+               'output:NXM_OF_IN_PORT[])' % (LOCAL, cookie, fixed_tag(network, tagged)))
+    refuse = ('learn(table=%d,priority=96,cookie=0x%x,NXM_NX_REG15[%d]=0x1,NXM_NX_REG13[],'
+              'NXM_OF_ETH_SRC[])' % (SOURCE, cookie, UPLINK))
+    return make_flow(SETTLE, 100, ['in_port=%d' % ofport, network_match(network)], deliver,
+                     refuse, goto(DESTINATION))
+
+
+def settled_flows(network: int, tagged: bool, mac: str, ofport: int) -> Iterator[Flow]:
+    """Yield what settle_flow learns, as the switch reads it back."""
+    where = network_match(network)
+    yield make_flow(LOCAL, 100, [where, 'dl_dst=%s' % mac], fixed_tag(network, tagged),
+                    'output:%d' % ofport)
+    yield make_flow(SOURCE, 96, [where, 'dl_src=%s' % mac, flags(UPLINK)])

@@ -1,0 +1,1 @@
+"""Which items, and so which flows, a bridge should carry. Pure."""

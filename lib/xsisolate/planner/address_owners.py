@@ -1,0 +1,89 @@
+"""Who owns an address that several VIFs of a network list?
+
+Members of one isolation group may share an address and take it over from each
+other, as VRRP and CARP do, if the policies of all say so: each is its nth owner.
+Anybody else must not, a clone with its parent's address for one, and the newcomer
+is refused. The reason names who has it.
+"""
+from xsisolate.errors import PolicyError
+from xsisolate.pipeline.peer_lookup import OWNERS_MAX
+from xsisolate.planner.cookie import Key, Kind
+from xsisolate.planner.item_facts import (EndpointFacts, parse_facts, ports_of, possible_owners,
+                                          split_endpoint)
+from xsisolate.planner.items import Item
+from xsisolate.planner.vif import Attached, Surroundings, Vif
+from xsisolate.policy.address import format_prefix
+from xsisolate.policy.model import EffectivePolicy, Prefix
+from xsisolate.typing_compat import Dict, List, Mapping, Tuple
+
+
+class Conflict(PolicyError):
+    """A VIF wants what another VIF on its network already has."""
+
+
+def check_mac(items: Mapping[Key, Item], endpoint: Key, mac: str, vm_uuid: str) -> None:
+    """Raise Conflict if an endpoint is another VM's; one VM's NICs may share theirs."""
+    item = items.get(endpoint)
+    owner = parse_facts(item).vm_uuid if item and item.facts else vm_uuid
+    users = ports_of(items.values(), endpoint) if owner != vm_uuid else ()
+    if users:
+        raise Conflict('MAC address %s is already in use on this network by %s of VM %s: give '
+                       'one of the VMs another' % (mac, users[0].name, owner))
+
+
+def assign_owners(items: Mapping[Key, Item], endpoint: Key, network: int,
+                  policy: EffectivePolicy, groups: Tuple[int, ...]) -> Dict[Prefix, int]:
+    """Return of which address an endpoint is the nth owner, or raise Conflict."""
+    addresses = sorted(policy.addresses)
+    possible = [item for item in possible_owners(items.values(), addresses)
+                if item.key != endpoint and split_endpoint(item)[0] == network]
+    alive = {ref for item in items.values() if item.key.kind is Kind.PORT
+             for ref in item.refs} if possible else ()
+    others = [(item, parse_facts(item)) for item in possible if item.key in alive]
+    return {address: _turn(items, address, groups if address in policy.shared else (),
+                           [other for other in others if address in other[1].owners])
+            for address in addresses}
+
+
+def _turn(items: Mapping[Key, Item], address: Prefix, groups: Tuple[int, ...],
+          others: List[Tuple[Item, EndpointFacts]]) -> int:
+    """Return the first place among an address's owners that is free."""
+    taken = {facts.owners[address] for _, facts in others}
+    turn = min(set(range(OWNERS_MAX + 1)) - taken)
+    strangers = [item for item, facts in others if not set(groups) & set(facts.groups)
+                 or address not in facts.shared]
+    if strangers or turn >= OWNERS_MAX:
+        other = (strangers or [item for item, _ in others])[0]
+        users = ports_of(items.values(), other.key)
+        raise _refuse(address, '%s of VM %s on this network' % (
+            users[0].name if users else other.name, parse_facts(other).vm_uuid))
+    return turn
+
+
+def check_claims(items: Mapping[Key, Item], endpoint: Key, vif: Vif, attached: Attached,
+                 around: Surroundings) -> None:
+    """Raise Conflict if a VIF wants an address that a member on another host has.
+
+    One of the same MAC address is the VIF itself, on its way from there. What the VIF has already
+    it keeps: the other one came later.
+    """
+    item = items[endpoint]
+    known = parse_facts(item) if item.facts else None
+    held = known.owners if known and known.vm_uuid == vif.vm_uuid else {}
+    fresh = vif.policy.addresses.difference(held)
+    uuids = {attached.network_uuid, *(
+        item.name.split(' ')[1] for key, item in items.items()
+        if key.kind is Kind.NETWORK and key.id == attached.network & 0xfff)}
+    for group in sorted(vif.policy.groups) if fresh else ():
+        for member in around.find_claims(group, fresh):
+            taken = fresh & member.addresses - (member.shared & vif.policy.shared)
+            if taken and member.mac != vif.mac and member.network in uuids:
+                raise _refuse(min(taken), 'the VIF with MAC address %s on another host, a member '
+                              'of group %s' % (member.mac, group))
+
+
+def _refuse(address: Prefix, owner: str) -> Conflict:
+    return Conflict('address %s is already that of %s: give the VIFs different addresses, or list '
+                    'it under vif/<devid>/shared of both: members of one isolation group may '
+                    'share an address then, %d at most on a host'
+                    % (format_prefix(address), owner, OWNERS_MAX))

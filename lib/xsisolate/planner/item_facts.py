@@ -1,0 +1,119 @@
+"""What items must know of each other: the facts in the headers of ports and endpoints."""
+from xsisolate.pipeline.stages import Attachment
+from xsisolate.planner.cookie import Key, Kind
+from xsisolate.planner.items import Item
+from xsisolate.policy.model import Mode, Prefix
+from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
+                                     Tuple)
+
+TRUNK = 'trunk'
+SHARED = 's'            # behind an address
+
+
+class EndpointFacts(NamedTuple):
+    """What others must know of an endpoint."""
+
+    mode: str
+    vm_uuid: str
+    links: Tuple[Attachment, ...]
+    groups: Tuple[int, ...]             # ids of the groups that it is a member of
+    owners: Mapping[Prefix, int]        # its addresses: of each it is the nth owner
+    shared: FrozenSet[Prefix] = frozenset()     # those that it lets others have, too
+
+
+def format_facts(facts: EndpointFacts) -> str:
+    """Return an endpoint's facts as its header holds them."""
+    links = ','.join('%d%s' % (link.ofport, 't' * link.tagged) for link in facts.links)
+    owners = ','.join('%x.%x.%x.%x%s' % (*address, owner, SHARED * (address in facts.shared))
+                      for address, owner in sorted(facts.owners.items()))
+    return ' '.join((facts.mode, facts.vm_uuid, links, ','.join(map(str, facts.groups)), owners))
+
+
+def parse_facts(endpoint: Item) -> EndpointFacts:
+    """Return the facts in an endpoint's header."""
+    mode, vm_uuid, links, groups, owners = endpoint.facts.split(' ')
+    return EndpointFacts(
+        mode, vm_uuid,
+        _parse_links(links),
+        tuple(int(group) for group in _words(groups)), dict(_parse_owners(owners)),
+        frozenset([address for word in _words(owners) if word.endswith(SHARED)
+                   for address, _ in _parse_owners(word)]))
+
+
+def _parse_links(text: str) -> Tuple[Attachment, ...]:
+    return tuple([Attachment(int(link.rstrip('t')), link.endswith('t')) for link in _words(text)])
+
+
+def _words(text: str) -> List[str]:
+    return text.split(',') if text else []
+
+
+def _parse_owners(text: str) -> Iterator[Tuple[Prefix, int]]:
+    for word in _words(text):
+        version, value, length, owner = (int(part, 16) for part in word.rstrip(SHARED).split('.'))
+        yield Prefix(version, value, length), owner
+
+
+def format_port_facts(ofport: int, trunk: bool) -> str:
+    """Return a port's facts as its header holds them."""
+    return '%d %s' % (ofport, TRUNK * trunk)
+
+
+def parse_port_facts(port: Item) -> Attachment:
+    """Return the facts in a port's header."""
+    return Attachment(int(port.facts.split(' ')[0]), port.facts.endswith(TRUNK))
+
+
+def endpoint_name(network: int, mac: str) -> str:
+    """Return the name of an endpoint's item."""
+    return '%x %s' % (network, mac)
+
+
+def split_endpoint(endpoint: Item) -> Tuple[int, str]:
+    """Return (network, MAC address) of an endpoint."""
+    network, mac = endpoint.name.split(' ')
+    return int(network, 16), mac
+
+
+def endpoints(items: Iterable[Item]) -> List[Item]:
+    """Return the endpoints among items whose facts are known, in order."""
+    return sorted((item for item in items if item.key.kind is Kind.ENDPOINT and item.facts),
+                  key=_key)
+
+
+def _key(item: Item) -> Key:
+    return item.key
+
+
+def ports_of(items: Iterable[Item], endpoint: Key) -> List[Item]:
+    """Return the ports that lead to an endpoint, in order."""
+    return sorted((item for item in items
+                   if item.key.kind is Kind.PORT and endpoint in item.refs), key=_key)
+
+
+IsolatedLinks = Dict[int, List[Tuple[Tuple[int, ...], Attachment]]]
+
+
+def isolated_links(items: Iterable[Item]) -> IsolatedLinks:
+    """Return where isolated endpoints are attached, each with its groups, by network."""
+    found: IsolatedLinks = {}
+    for item in endpoints(items):
+        mode, _, links, groups, _ = item.facts.split(' ')
+        if mode == Mode.ISOLATED.word:
+            network = int(item.name.split(' ')[0], 16)
+            numbers = tuple([int(group) for group in _words(groups)])
+            found.setdefault(network, []).extend(
+                [(numbers, link) for link in _parse_links(links)])
+    return found
+
+
+def possible_owners(items: Iterable[Item], addresses: Iterable[Prefix]) -> List[Item]:
+    """Return the endpoints whose facts mention one of the addresses; parsing all takes longer."""
+    marks = ['%x.%x.%x.' % address for address in addresses]
+    return endpoints([item for item in items if any([mark in item.facts for mark in marks])])
+
+
+def takes_turns(endpoint: Item) -> bool:
+    """Tell whether an endpoint is not the first owner of one of its addresses."""
+    owners = endpoint.facts.rpartition(' ')[2].replace(SHARED, '')
+    return owners.count('.0,') + owners.endswith('.0') != len(_words(owners))

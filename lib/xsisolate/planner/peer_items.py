@@ -1,0 +1,146 @@
+"""Sets of peers: isolation groups and allow lists, under names that make equal sets one."""
+
+from xsisolate.openflow.flow import Flow
+from xsisolate.pipeline.multicast import spread_flows
+from xsisolate.pipeline.peer_sets import (allow_flows, outside_member_flows, remote_member_flows,
+                                          rule_flows)
+from xsisolate.pipeline.stages import Attachment
+from xsisolate.planner.cookie import Key, Kind
+from xsisolate.planner.item_facts import IsolatedLinks
+from xsisolate.planner.items import Item, make_item
+from xsisolate.planner.vif import Surroundings
+from xsisolate.policy.model import EffectivePolicy, Group, Peer, Prefix
+from xsisolate.sha256 import sha256
+from xsisolate.typing_compat import Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
+
+GROUP, SPREAD, ALLOW = 'group ', 'spread ', 'allow '
+
+Items = Dict[Key, Item]
+
+
+def find_or_add(items: Items, kind: Kind, name: str, likely: int) -> Key:
+    """Return the key of the item of a kind that has a name, added if there is none.
+
+    It is looked for, and added, at `likely` if possible.
+    """
+    key = Key(kind, likely)
+    if key in items and items[key].name == name:
+        return key
+    for other, item in items.items():
+        if other.kind is kind and item.name == name:
+            return other
+    while key in items:
+        key = Key(kind, key.id + 1)
+    items[key] = Item(key, name)
+    return key
+
+
+def group_name(group: str) -> str:
+    """Return the name of a group's item."""
+    return GROUP + group
+
+
+def find_groups(items: Mapping[Key, Item], ids: Iterable[int]) -> List[str]:
+    """Return the groups that an endpoint's facts name by the ids of their items."""
+    keys = [Key(Kind.PEERS, number) for number in ids]
+    return [items[key].name[len(GROUP):] for key in keys if key in items]
+
+
+def allow_name(allow: Iterable[Peer]) -> str:
+    """Return the name of an allow list's item."""
+    text = '\n'.join(sorted(repr(tuple(peer)) for peer in allow))
+    return ALLOW + sha256(text.encode()).hexdigest()
+
+
+def is_allow_list(name: str) -> bool:
+    """Tell whether an item of this name is an allow list."""
+    return name.startswith(ALLOW)
+
+
+def add_peers(items: Items, policy: EffectivePolicy, around: Surroundings) -> Dict[str, Key]:
+    """Add the sets of peers that an isolated VIF asks about; return them by name."""
+    asked = {}
+    for group in sorted(asked_groups(policy.groups, around.config.groups)):
+        asked[group_name(group)] = key = _find(items, group_name(group))
+        # Kept if it is there: should the VIF be refused, nothing else makes its flows anew.
+        items.setdefault(spread_key(key), Item(spread_key(key), SPREAD + group))
+    if policy.allow:
+        name = allow_name(policy.allow)
+        asked[name] = key = _find(items, name)
+        items[key] = make_item(key, name, allow_flows(key.id, policy.allow))
+    return asked
+
+
+def asked_groups(groups: Iterable[str], facts: Mapping[str, Group]) -> FrozenSet[str]:
+    """Return the VIF's groups and those that they reach and that reach them."""
+    nobody = Group()
+    return frozenset(groups) | frozenset(
+        other for group in groups for other in facts.get(group, nobody).reach
+        if group in facts.get(other, nobody).reach)
+
+
+def spread_key(group: Key) -> Key:
+    """Return the key of the item that carries a group's multicast."""
+    return Key(Kind.SPREAD, group.id)
+
+
+def spread_keys(asked: Mapping[str, Key]) -> List[Key]:
+    """Return the keys of the items that carry the multicast of the asked groups."""
+    return [spread_key(key) for name, key in asked.items() if name.startswith(GROUP)]
+
+
+def _find(items: Items, name: str) -> Key:
+    return find_or_add(items, Kind.PEERS, name, 1)
+
+
+def refresh_group(item: Item, networks: Mapping[str, int], around: Surroundings,
+                  moved: bool) -> Item:
+    """Return a group's item with its flows; known by its header if that says it is up to date.
+
+    Its facts are a digest of all that it is made of, but for the networks; `moved` says that
+    these are others than before. So a hook need not compile thousands of members on other
+    hosts to find that they are still the same.
+    """
+    stamp = _stamp(item.name[len(GROUP):], around)
+    if item.facts == stamp and not moved and not around.thorough:
+        return item
+    fresh = make_item(item.key, item.name, group_flows(item.key.id, item.name, networks, around),
+                      facts=stamp)
+    # A stamp that is merely old is no difference to a sync; the next hook renews it.
+    same = around.thorough and fresh.digest == item.digest
+    return fresh._replace(facts=item.facts) if same else fresh
+
+
+def _stamp(group: str, around: Surroundings) -> str:
+    facts = around.config.groups.get(group, Group())
+    rules = facts.rules if facts.rules is None else sorted(facts.rules)
+    text = repr((around.stamp_members(group), sorted(facts.addresses), rules))
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+def group_flows(peers: int, name: str, networks: Mapping[str, int],
+                around: Surroundings) -> Iterator[Flow]:
+    """Yield a group's rules and its members outside this host; `networks` by uuid."""
+    group = name[len(GROUP):]
+    facts = around.config.groups.get(group, Group())
+    yield from rule_flows(peers, facts.rules)
+    yield from outside_member_flows(peers, facts.addresses)
+    taken: Set[Tuple[int, Prefix]] = set()
+    for member in sorted(around.read_members(group), key=lambda member: member.mac):
+        network = networks.get(member.network)
+        if network is None:
+            continue
+        free = [address for address in sorted(member.addresses)
+                if (network, address) not in taken]     # the first who names an address has it
+        taken.update((network, address) for address in free)
+        yield from remote_member_flows(peers, network, member.mac, free)
+
+
+def group_spread_flows(isolated: IsolatedLinks, group: int) -> Iterator[Flow]:
+    """Yield the flows that carry a group's multicast to its members on this host."""
+    members: Dict[int, List[Attachment]] = {}
+    for network, links in isolated.items():
+        found = [link for groups, link in links if group in groups]
+        if found:
+            members[network] = found
+    yield from spread_flows(group, members)

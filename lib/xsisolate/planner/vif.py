@@ -1,0 +1,89 @@
+"""A VIF as the planner sees it, and what it finds around it."""
+from xsisolate.pipeline.delivery import Topology
+from xsisolate.policy.model import (Config, EffectivePolicy, Locking, Mode, Network, Prefix,
+                                    RemoteMember)
+from xsisolate.policy.resolve import quarantine
+from xsisolate.typing_compat import Callable, Iterable, Mapping, NamedTuple, Tuple
+
+UNNAMED = '-'           # a network whose name or uuid nobody has told us
+
+
+class VifPort(NamedTuple):
+    """A VIF's netdev on the bridge."""
+
+    name: str               # vif5.0 or tap5.0
+    ofport: int
+
+
+class Attached(NamedTuple):
+    """A network that a VIF is on."""
+
+    network: int                        # NETWORK | VLAN tag
+    bridge: str                         # the network's bridge, fake or real
+    network_uuid: str = UNNAMED
+
+
+class Vif(NamedTuple):
+    """A plugged VIF and what it may do; without ports it is leaving."""
+
+    domid: int
+    devid: int
+    vm_uuid: str = ''                   # the canonical one
+    mac: str = ''
+    networks: Tuple[Attached, ...] = ()     # a trunk VIF is on several
+    trunk: bool = False                 # it uses VLAN tags
+    policy: EffectivePolicy = EffectivePolicy(Mode.UNLOCKED)
+    ports: Tuple[VifPort, ...] = ()
+    arriving: bool = False              # its VM migrates to this host, and may not be here yet
+    locking: Locking = Locking()        # XAPI's own locking mode, which no policy loosens
+    lost: bool = False                  # xenstore knows nothing of its domain
+    external_ids: Mapping[str, str] = {}    # what other programs look for on its Interfaces
+    mute: str = ''                      # why nothing passes although it is unmanaged
+
+    @property
+    def number(self) -> Tuple[int, int]:
+        """The VIF's domid and devid."""
+        return self.domid, self.devid
+
+    @property
+    def error(self) -> str:
+        """What an admin must know of the VIF: why it is in quarantine, or mute."""
+        return self.policy.reason or self.mute
+
+    @property
+    def is_known(self) -> bool:
+        """Tell whether Dom0 knows the VIF: it has a domain and metadata."""
+        return bool(self.vm_uuid)
+
+    def closed(self, reason: str) -> 'Vif':
+        """Return the VIF in quarantine, with nothing but its ports."""
+        return self._replace(policy=quarantine(reason), mac='', networks=())
+
+
+def unstamped(group: str) -> str:
+    """Return the stamp of members of whom none is kept."""
+    return ''
+
+
+def unclaimed(group: str, addresses: Iterable[Prefix]) -> Iterable[RemoteMember]:
+    """Return the members elsewhere that have one of these addresses, where none is kept."""
+    return ()
+
+
+class Surroundings(NamedTuple):
+    """What a plan depends on beside the VIFs it is made for."""
+
+    topology: Topology
+    ofports: Mapping[str, int]          # the VIF netdevs that are on the bridge now
+    config: Config
+    find_network: Callable[[str, str], Network]     # by bridge name and network uuid
+    read_members: Callable[[str], Iterable[RemoteMember]]
+    stamp_members: Callable[[str], str] = unstamped     # tells one state of them from another
+    find_claims: Callable[[str, Iterable[Prefix]], Iterable[RemoteMember]] = unclaimed
+    thorough: bool = False              # take no stamp's word for what is programmed
+
+
+def split_port(name: str) -> Tuple[int, int]:
+    """Return (domid, devid) of a VIF netdev's name."""
+    domid, devid = name[3:].split('.')
+    return int(domid), int(devid)

@@ -1,0 +1,1 @@
+"""What an admin may write, and what it means. Pure; knows no switch."""

@@ -1,0 +1,134 @@
+"""The things xsisolate is about, as immutable values."""
+from enum import IntEnum
+
+from xsisolate.typing_compat import FrozenSet, Mapping, NamedTuple, Optional, Tuple
+
+
+class Mode(IntEnum):
+    """What a VIF may do, from the loosest to the strictest."""
+
+    UNLOCKED = 0
+    LOCKED = 1
+    ISOLATED = 2
+    DISABLED = 3
+    QUARANTINED = 4     # never written by an admin: the answer to a bad policy
+
+    @property
+    def word(self) -> str:
+        """The mode as vm-data and the configuration spell it."""
+        return self.name.lower()
+
+
+class Prefix(NamedTuple):
+    """An IPv4 or IPv6 network; a single address is its /32 or /128."""
+
+    version: int        # 4 or 6
+    value: int          # the network address as a number, host bits zero
+    length: int         # 0..32 or 0..128
+
+
+class Service(NamedTuple):
+    """What may be said: a protocol and, for tcp and udp, the server's ports."""
+
+    protocol: str       # 'tcp', 'udp', 'icmp' or 'icmp6'
+    first: int = 0      # first and last port, inclusive; 0, 0 for icmp and icmp6
+    last: int = 0
+
+
+class Peer(NamedTuple):
+    """An entry of an allow list: who, and what may be said with them."""
+
+    prefix: Optional[Prefix]            # None: the word `external`
+    service: Optional[Service] = None   # None: everything
+
+
+class Identity(NamedTuple):
+    """Which VIF a policy is meant for."""
+
+    vm_uuid: str        # the canonical one: it survives migration and reboot
+    devid: str
+    mac: str            # lower case, colons
+
+
+class VifPolicy(NamedTuple):
+    """One VIF's policy as its VM's vm-data writes it; None: the key is absent."""
+
+    mode: Optional[Mode] = None
+    groups: Optional[FrozenSet[str]] = None
+    allow: Optional[FrozenSet[Peer]] = None
+    ipv4: Optional[FrozenSet[Prefix]] = None
+    ipv6: Optional[FrozenSet[Prefix]] = None
+    shared: Optional[FrozenSet[Prefix]] = None      # single own addresses that others may have, too
+
+
+class Locking(NamedTuple):
+    """XAPI's own locking mode of a VIF, from xenopsd's metadata."""
+
+    mode: Mode = Mode.UNLOCKED          # UNLOCKED, LOCKED or DISABLED
+    ipv4: FrozenSet[Prefix] = frozenset()
+    ipv6: FrozenSet[Prefix] = frozenset()
+
+
+class Gateway(NamedTuple):
+    """A router that a network's VIFs may always resolve."""
+
+    ipv4: Optional[Prefix] = None
+    ipv6: Optional[Prefix] = None
+    mac: Optional[str] = None           # lower case, colons
+
+
+class Network(NamedTuple):
+    """What the configuration says about one network."""
+
+    default: Mode = Mode.UNLOCKED       # mode of VIFs that have no policy
+    subnets: FrozenSet[Prefix] = frozenset()
+    gateways: Tuple[Gateway, ...] = ()
+    dhcp_servers: FrozenSet[Prefix] = frozenset()
+    fail_closed: bool = False           # its bridge passes nothing while it has no flows
+
+
+class Group(NamedTuple):
+    """What the configuration says about one isolation group."""
+
+    addresses: FrozenSet[Prefix] = frozenset()      # members outside this pool
+    vms: Optional[FrozenSet[str]] = None            # None: any VM may be a member
+    rules: Optional[FrozenSet[Service]] = None      # None: members may say everything
+    reach: FrozenSet[str] = frozenset()             # groups that members may talk to
+
+
+class RemoteMember(NamedTuple):
+    """A VIF on another host of the pool that is in a group."""
+
+    network: str                        # network uuid
+    mac: str                            # lower case, colons
+    addresses: FrozenSet[Prefix]
+    shared: FrozenSet[Prefix] = frozenset()     # those of them that others may have, too
+
+
+class PoolNetwork(NamedTuple):
+    """A network of the pool as XAPI knows it."""
+
+    uuid: str           # lower case
+    bridge: str
+    label: str          # name-label: not unique, and XAPI's admins change it
+
+
+class Config(NamedTuple):
+    """/etc/xsisolate/xsisolate.yaml, checked."""
+
+    accept_unsealed: bool = False
+    grace: int = 10                                 # seconds
+    networks: Mapping[str, Network] = {}
+    groups: Mapping[str, Group] = {}
+
+
+class EffectivePolicy(NamedTuple):
+    """What a VIF may do when everything that has a say has spoken."""
+
+    mode: Mode
+    addresses: FrozenSet[Prefix] = frozenset()      # the VIF's own, link-local included
+    groups: FrozenSet[str] = frozenset()
+    allow: FrozenSet[Peer] = frozenset()
+    reason: str = ''                                # why it is quarantined
+    shared: FrozenSet[Prefix] = frozenset()     # own ones that members of its groups may have, too
+    unproven: bool = False          # vm-data and seal do not fit; perhaps they will in a moment

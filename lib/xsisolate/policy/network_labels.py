@@ -1,0 +1,55 @@
+"""Network name-labels as keys of the configuration: uuids take their place, which all others read.
+
+A label is not unique, and changes with a word in XAPI. One that is nobody's, or several
+networks', must not be passed over: its network would have the settings of all others.
+"""
+from xsisolate.errors import ConfigError
+from xsisolate.policy.address import quoted
+from xsisolate.policy.model import Config, PoolNetwork
+from xsisolate.typing_compat import Callable, Iterable, Optional, Sequence
+
+SHOWN = 5               # of the labels that there are
+
+
+def resolve_labels(config: Config, keys: Iterable[str], pool: Optional[Sequence[PoolNetwork]],
+                   is_bridge: Callable[[str], bool] = lambda name: False) -> Config:
+    """Return the configuration with uuids in the place of those keys that are name-labels.
+
+    `pool` are XAPI's networks, None if they are not known; `is_bridge` then tells of this
+    host's. Raises ConfigError.
+    """
+    networks = dict(config.networks)
+    for key in keys:
+        if is_bridge(key) if pool is None else any(key == one.bridge for one in pool):
+            continue
+        network = find_labelled(key, pool)
+        for other in (network.uuid, network.bridge):
+            if other in networks:
+                raise _wrong(key, 'is the network of %s, which is written as well: take one of '
+                             'them out' % other)
+        networks[network.uuid] = networks.pop(key)
+    return config._replace(networks=networks)
+
+
+def find_labelled(label: str, pool: Optional[Sequence[PoolNetwork]]) -> PoolNetwork:
+    """Return the one network that has a name-label, or raise ConfigError."""
+    if pool is None:
+        raise _wrong(label, 'is no bridge of this host, and name-labels are not known before XAPI '
+                     'has answered: is xsisolate-watch running? Or write the network\'s uuid')
+    found = [network for network in pool if network.label == label]
+    if not found:
+        raise _wrong(label, 'is no bridge and no name-label of the pool, which has %s: write one '
+                     'of these, or a uuid' % _list(sorted({one.label for one in pool})))
+    if len(found) > 1:
+        raise _wrong(label, 'is the name-label of %d networks (%s): write the uuid of the one that '
+                     'is meant' % (len(found), ', '.join(sorted(one.uuid for one in found))))
+    return found[0]
+
+
+def _wrong(key: str, text: str) -> ConfigError:
+    return ConfigError('networks.%s: %s' % (quoted(key), text))
+
+
+def _list(labels: Sequence[str]) -> str:
+    more = (' and %d more' % (len(labels) - SHOWN),) if len(labels) > SHOWN else ()
+    return ', '.join(map(quoted, labels[:SHOWN])) + ''.join(more) or 'none'

@@ -1,0 +1,95 @@
+"""Which VIFs of the pool are in which group, for a host that has to admit those of the others."""
+from typing import (Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set,
+                    Tuple)
+
+from xsisolate.errors import PolicyError
+from xsisolate.policy.model import Config, EffectivePolicy, Mode, Prefix, RemoteMember
+from xsisolate.policy.resolve import find_network, resolve_policy
+from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, read_policy
+
+Members = Mapping[str, Tuple[RemoteMember, ...]]        # by group
+Address = Tuple[str, Prefix]                            # on a network, by uuid
+
+
+class Place(NamedTuple):
+    """A VIF with its VM and the bridge of its network."""
+
+    vm: XapiVm
+    vif: XapiVif
+    bridge: str
+
+
+class Claim(NamedTuple):
+    """A VIF that is a member of groups, and where it is."""
+
+    member: RemoteMember
+    groups: Tuple[str, ...]
+    elsewhere: bool             # on another host, or about to be
+
+
+def find_members(places: Iterable[Place], config: Config, here: str,
+                 before: Optional[Members] = None) -> Members:
+    """Return every group's members outside the host `here`, in an order of their own.
+
+    A VIF is a member where the hooks of its own host would make it one: it is isolated, and its
+    policy is the one that its seal is made for. A VM on its way counts as long as it is, or is
+    about to be, on another host: it is admitted with its first frame and until its last. An address
+    that is not shared has one owner: who was known `before`, then a VIF of this host.
+    """
+    claims = list(_find_claims(places, config, here))
+    lost = _find_lost(claims, before or {})
+    found: Dict[str, List[RemoteMember]] = {}
+    for member, groups, elsewhere in claims:
+        if elsewhere:
+            own = frozenset(address for address in member.addresses
+                            if (member.network, address, member.mac) not in lost)
+            for group in groups:
+                found.setdefault(group, []).append(member._replace(
+                    addresses=own, shared=member.shared & own))
+    return {group: tuple(sorted(members, key=_order)) for group, members in found.items()}
+
+
+def _find_claims(places: Iterable[Place], config: Config, here: str) -> Iterator[Claim]:
+    for place in places:
+        hosts = {place.vm.host, place.vm.bound_for} - {''}
+        if not hosts or (place.vm.is_live and not place.vif.attached):
+            continue
+        policy = _read_effective(place, config)
+        if policy and policy.groups:
+            yield Claim(RemoteMember(place.vif.network, place.vif.mac, policy.addresses,
+                                     policy.shared), tuple(sorted(policy.groups)),
+                        bool(hosts - {here}))
+
+
+def _find_lost(claims: Iterable[Claim],
+               before: Members) -> FrozenSet[Tuple[str, Prefix, str]]:
+    """Return (network, address, MAC address) of those who came too late for an address."""
+    known = {(member.network, address, member.mac) for members in before.values()
+             for member in members for address in member.addresses}
+    owners: Dict[Address, List[Claim]] = {}
+    for claim in claims:
+        for address in claim.member.addresses:
+            owners.setdefault((claim.member.network, address), []).append(claim)
+    lost: Set[Tuple[str, Prefix, str]] = set()
+    for (network, address), found in owners.items():
+        first, *others = sorted(found, key=lambda claim: (
+            (network, address, claim.member.mac) not in known, claim.elsewhere,
+            claim.member.mac)) if len(found) > 1 else found
+        lost.update((network, address, claim.member.mac) for claim in others
+                    if address not in first.member.shared & claim.member.shared)
+    return frozenset(lost)
+
+
+def _read_effective(place: Place, config: Config) -> Optional[EffectivePolicy]:
+    """Return the policy of an isolated VIF, None of others."""
+    vm, vif = place.vm, place.vif
+    try:
+        policy = resolve_policy(identify(vm, vif), vif.seal, vif.locking, read_policy(vm, vif),
+                                config, find_network(config, place.bridge, vif.network))
+    except PolicyError:
+        return None     # its own host quarantines it, and says why
+    return policy if policy.mode is Mode.ISOLATED else None
+
+
+def _order(member: RemoteMember) -> Tuple[str, str, List[Prefix]]:
+    return member.network, member.mac, sorted(member.addresses)

@@ -1,0 +1,156 @@
+"""Who may say what to whom on a network: every pair of its VIFs, and sets of VIFs that are alike.
+
+Two VIFs may talk when each one's policy admits the other, and services name the
+server's port on whichever end it is: so what a may say to b is what b may say to a.
+"""
+from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+
+from xsisolate.pipeline.peer_lookup import LINK_LOCAL
+from xsisolate.policy.address import contains
+from xsisolate.policy.admission import EVERYTHING, Party, admitted_services
+from xsisolate.policy.model import EffectivePolicy, Group, Mode, Prefix, Service
+
+Services = FrozenSet[Service]
+NOTHING: Services = frozenset()
+ALL: Services = frozenset((EVERYTHING,))
+ICMP_VERSION = {'icmp': 4, 'icmp6': 6}
+
+
+class Node(NamedTuple):
+    """A VIF as others on its network see it."""
+
+    name: str
+    policy: EffectivePolicy
+    addresses: Tuple[Prefix, ...]       # own ones, of an unmanaged VIF what its guest says
+    external: FrozenSet[Prefix] = frozenset()   # those that the word `external` means
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether nothing enters or leaves."""
+        return self.policy.mode > Mode.ISOLATED
+
+
+class Alike(NamedTuple):
+    """VIFs that may say the same to the same."""
+
+    mode: Mode
+    groups: FrozenSet[str]
+    members: Tuple[int, ...]            # places in the list of nodes
+    reaches: Tuple[Tuple[int, Services], ...]   # other sets, and among them itself, by place
+
+
+def find_links(nodes: Sequence[Node],
+               groups: Mapping[str, Group]) -> List[Dict[int, Services]]:
+    """Return for each node what it may say to which others, and to one exactly like it."""
+    links: List[Dict[int, Services]] = [{} for _ in nodes]
+    finder = _Finder(nodes, groups)
+    for at in range(len(nodes)):
+        for other in range(at, len(nodes)):
+            services = finder.between(at, other)
+            if services:
+                links[at][other] = links[other][at] = services
+    return links
+
+
+class _Finder:
+    """Remembers what it has found for policies without allow lists: these are few."""
+
+    def __init__(self, nodes: Sequence[Node], groups: Mapping[str, Group]) -> None:
+        self._nodes, self._groups = nodes, groups
+        kinds: Dict[Tuple[Mode, FrozenSet[str], FrozenSet[int]], int] = {}
+        # Groups with addresses of their own may admit by address: then each VIF is special.
+        special = any(group.addresses for group in groups.values())
+        self._kinds = [-1 - at if node.policy.allow or special else kinds.setdefault(
+            (node.policy.mode, node.policy.groups, frozenset(
+                address.version for address in node.addresses)), len(kinds))
+            for at, node in enumerate(nodes)]
+        self._known: Dict[Tuple[int, int], Services] = {}
+
+    def between(self, at: int, other: int) -> Services:
+        """Return what two nodes may say to each other."""
+        key = self._kinds[at], self._kinds[other]
+        if min(key) < 0:
+            return between(self._nodes[at], self._nodes[other], self._groups)
+        if key not in self._known:
+            self._known[key] = between(self._nodes[at], self._nodes[other], self._groups)
+        return self._known[key]
+
+
+def between(one: Node, other: Node, groups: Mapping[str, Group]) -> Services:
+    """Return what two VIFs of a network may say to each other, by one IP version at least."""
+    if one.closed or other.closed:
+        return NOTHING
+    if Mode.ISOLATED not in (one.policy.mode, other.policy.mode):
+        return ALL
+    found: Services = NOTHING
+    for version in (4, 6):
+        mine = _admitted(one, other, groups, version)
+        theirs = _admitted(other, one, groups, version) if mine else NOTHING
+        found |= _of_version(common(mine, theirs), version)
+    return ALL if EVERYTHING in found else found
+
+
+def outside(node: Node, groups: Mapping[str, Group]) -> Services:
+    """Return what a VIF may say to everybody outside its network."""
+    if node.closed:
+        return NOTHING
+    if node.policy.mode is not Mode.ISOLATED:
+        return ALL
+    nobody = Party('', Prefix(4, 0, 32), external=True)
+    return admitted_services(node.policy, groups, nobody)
+
+
+def _admitted(asker: Node, other: Node, groups: Mapping[str, Group], version: int) -> Services:
+    """Return what a VIF's policy admits of another over an IP version."""
+    if asker.policy.mode is not Mode.ISOLATED:
+        return ALL
+    members = other.policy.groups if other.policy.mode is Mode.ISOLATED else frozenset()
+    found: Services = NOTHING
+    for address in other.addresses:
+        if address.version == version and not contains(LINK_LOCAL, address):
+            found |= admitted_services(asker.policy, groups, Party(
+                other.name, address, members, address in other.external))
+    return ALL if EVERYTHING in found else found
+
+
+def _of_version(services: Services, version: int) -> Services:
+    return frozenset(service for service in services
+                     if ICMP_VERSION.get(service.protocol, version) == version)
+
+
+def common(one: Services, other: Services) -> Services:
+    """Return what is in both of two sets of services."""
+    if EVERYTHING in one:
+        return other
+    if EVERYTHING in other:
+        return one
+    return frozenset(
+        Service(mine.protocol, max(mine.first, theirs.first), min(mine.last, theirs.last))
+        for mine in one for theirs in other if mine.protocol == theirs.protocol
+        and max(mine.first, theirs.first) <= min(mine.last, theirs.last))
+
+
+def find_alike(nodes: Sequence[Node],
+               links: Sequence[Mapping[int, Services]]) -> Tuple[Alike, ...]:
+    """Return the nodes in sets that may say the same to the same, most open policies last."""
+    sets: Dict[Tuple[EffectivePolicy, FrozenSet[Tuple[int, Services]]], List[int]] = {}
+    for at, node in enumerate(nodes):
+        # what each may say to who is not on this host is in its allow list
+        policy = node.policy._replace(addresses=frozenset(), reason='')
+        sets.setdefault((policy, frozenset(links[at].items())), []).append(at)
+    ordered = sorted(sets.items(), key=lambda item: _rank(
+        item[0][0].mode, item[0][0].groups, item[1]))
+    home = {at: place for place, (_, members) in enumerate(ordered) for at in members}
+    return tuple(Alike(policy.mode, policy.groups, tuple(members), _reaches(row, home))
+                 for (policy, row), members in ordered)
+
+
+def _rank(mode: Mode, groups: Iterable[str], members: Sequence[int]) -> Tuple[int, List[str], int]:
+    order = (Mode.ISOLATED, Mode.LOCKED, Mode.UNLOCKED, Mode.DISABLED, Mode.QUARANTINED)
+    # Isolated VIFs without any group have allow lists only.
+    return order.index(mode), sorted(groups) or ['\uffff'], members[0]
+
+
+def _reaches(row: Iterable[Tuple[int, Services]],
+             home: Mapping[int, int]) -> Tuple[Tuple[int, Services], ...]:
+    return tuple(sorted({home[at]: services for at, services in row}.items()))

@@ -1,0 +1,164 @@
+"""XAPI's locking, the sealed policy and the network's default -> one effective policy.
+
+Nothing here loosens: XAPI's locking mode is a floor, its address list a fence, and a
+list that is empty means nobody.
+"""
+from xsisolate.errors import PolicyError, UnprovenPolicy
+from xsisolate.policy.address import contains, eui64_link_local, format_prefix, quoted
+from xsisolate.policy.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode,
+                                    Network, Prefix, VifPolicy)
+from xsisolate.policy.seal import Sealing, explain, judge
+from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterable, Optional, Tuple
+
+ANY_NETWORK = '*'
+DIGITS = '0123456789'
+UUID_LETTERS = DIGITS + 'abcdef-'
+SHOWN_ADDRESSES = 4     # of a long list, this many go into a log line
+
+NOBODY_SAID_ANYTHING = VifPolicy()
+
+
+def resolve_policy(vif: Identity, seal: Optional[str], locking: Locking,
+                   vmdata: Optional[VifPolicy], config: Config,
+                   network: Network) -> EffectivePolicy:
+    """Return what a VIF may do, or raise PolicyError if its policy must not be applied.
+
+    `seal` and `vmdata` are None if the VIF has none.
+    """
+    written = vmdata or NOBODY_SAID_ANYTHING
+    if not config.accept_unsealed:
+        _check_seal(vif, seal, None if written == NOBODY_SAID_ANYTHING else written)
+    if written == NOBODY_SAID_ANYTHING:
+        return _effective(max(network.default, locking.mode), vif.mac, locking, written)
+    _check_rosters(vif.vm_uuid, written.groups or frozenset(), config)
+    _check_fence(vif.mac, locking, written)
+    return _effective(max(_written_mode(written), locking.mode), vif.mac, locking, written)
+
+
+def quarantine(reason: str, unproven: bool = False) -> EffectivePolicy:
+    """Return the answer to a policy that must not be applied: no frame passes."""
+    return EffectivePolicy(Mode.QUARANTINED, reason=reason, unproven=unproven)
+
+
+def find_network(config: Config, bridge: str, network_uuid: str) -> Network:
+    """Return what the configuration says of a bridge, its network, or all."""
+    for name in (bridge, network_uuid.lower(), ANY_NETWORK):
+        if name in config.networks:
+            return config.networks[name]
+    return Network()
+
+
+def possible_labels(config: Config) -> Tuple[str, ...]:
+    """Return the networks' keys that may be name-labels, or bridges that were named by hand."""
+    return tuple(key for key in config.networks
+                 if not (key == ANY_NETWORK or _is_uuid(key) or _is_named_by_xapi(key)))
+
+
+def _is_uuid(key: str) -> bool:
+    return len(key) == 36 and key.count('-') == 4 and not key.strip(UUID_LETTERS)
+
+
+def _is_named_by_xapi(key: str) -> bool:
+    return key == 'xenapi' or (key.rstrip(DIGITS) in ('xenbr', 'xapi') and key[-1:] in DIGITS)
+
+
+def is_within(locking: Locking, mac: str, mode: Mode, addresses: Iterable[Prefix]) -> bool:
+    """Tell whether what a VIF may do now is no more than XAPI's own locking mode allows."""
+    if locking.mode is not Mode.LOCKED or mode > Mode.ISOLATED:
+        return mode >= locking.mode
+    fence = locking.ipv4 | _with_link_local(mac, locking.ipv6)
+    return mode >= locking.mode and all(_is_inside(address, fence) for address in addresses)
+
+
+def is_fail_closed(config: Config, names: Iterable[str]) -> bool:
+    """Tell whether one of a bridge's networks, by name or uuid, asks for that."""
+    known = [config.networks[name.lower() if name.lower() in config.networks else name]
+             for name in names if name in config.networks or name.lower() in config.networks]
+    everywhere = config.networks.get(ANY_NETWORK, Network()).fail_closed and not known
+    return everywhere or any(network.fail_closed for network in known)
+
+
+def is_on_roster(vm_uuid: str, group: str, config: Config) -> bool:
+    """Tell whether a group admits a VM: one without a roster admits all."""
+    roster = config.groups.get(group, Group()).vms
+    return roster is None or vm_uuid.lower() in roster
+
+
+def _effective(mode: Mode, mac: str, locking: Locking,
+               written: VifPolicy) -> EffectivePolicy:
+    if mode not in (Mode.LOCKED, Mode.ISOLATED):
+        return EffectivePolicy(mode)
+    return EffectivePolicy(
+        mode,
+        addresses=_own_addresses(mac, locking, written),
+        groups=written.groups or frozenset(),
+        allow=written.allow or frozenset(),
+        shared=written.shared or frozenset())
+
+
+def _written_mode(written: VifPolicy) -> Mode:
+    """Return the mode key, or what the other keys mean without it."""
+    if written.mode is not None:
+        return written.mode
+    if written.groups is not None or written.allow is not None:
+        return Mode.ISOLATED
+    return Mode.LOCKED
+
+
+def _own_addresses(mac: str, locking: Locking,
+                   written: VifPolicy) -> FrozenSet[Prefix]:
+    ipv4 = locking.ipv4 if written.ipv4 is None else written.ipv4
+    ipv6 = locking.ipv6 if written.ipv6 is None else written.ipv6
+    return ipv4 | _of(written.shared, 4) | _with_link_local(mac, ipv6 | _of(written.shared, 6))
+
+
+def _of(prefixes: Optional[FrozenSet[Prefix]], version: int) -> FrozenSet[Prefix]:
+    return frozenset([prefix for prefix in prefixes or () if prefix.version == version])
+
+
+def _with_link_local(mac: str, ipv6: FrozenSet[Prefix]) -> FrozenSet[Prefix]:
+    return ipv6 | {eui64_link_local(mac)} if ipv6 else ipv6
+
+
+def _check_seal(vif: Identity, seal: Optional[str], written: Optional[VifPolicy]) -> None:
+    state = judge(vif, seal, written)
+    if state not in (Sealing.NONE, Sealing.SEALED):
+        raise UnprovenPolicy(explain(state, vif, seal, written))
+
+
+def _check_rosters(vm_uuid: str, groups: AbstractSet[str], config: Config) -> None:
+    for name in sorted(groups):
+        if not is_on_roster(vm_uuid, name, config):
+            raise PolicyError(
+                'groups: %s admits only the VMs on its roster, and VM %s is not one: '
+                'add it to groups.%s.vms in xsisolate.yaml, or take %s out of vm-data'
+                % (name, quoted(vm_uuid), name, name))
+
+
+def _check_fence(mac: str, locking: Locking, written: VifPolicy) -> None:
+    if locking.mode is not Mode.LOCKED:
+        return
+    _check_inside('ipv4', written.ipv4, locking.ipv4)
+    _check_inside('ipv6', written.ipv6, _with_link_local(mac, locking.ipv6))
+    for version, fence in ((4, locking.ipv4), (6, locking.ipv6)):
+        _check_inside('ipv%d' % version, _of(written.shared, version), fence, 'shared')
+
+
+def _check_inside(family: str, own: Optional[FrozenSet[Prefix]], fence: FrozenSet[Prefix],
+                  key: str = '') -> None:
+    for prefix in sorted(own or ()):
+        if not _is_inside(prefix, fence):
+            raise PolicyError(
+                "%s: %s is outside XAPI's %s_allowed (%s), and XAPI locks this VIF: "
+                'add it there, or take it out of vm-data'
+                % (key or family, format_prefix(prefix), family, _format_some(fence)))
+
+
+def _is_inside(prefix: Prefix, fence: Iterable[Prefix]) -> bool:
+    return any(contains(allowed, prefix) for allowed in fence)
+
+
+def _format_some(prefixes: Iterable[Prefix]) -> str:
+    texts: Tuple[str, ...] = tuple(map(format_prefix, sorted(prefixes)))
+    more = ('...',) if len(texts) > SHOWN_ADDRESSES else ()
+    return ', '.join(texts[:SHOWN_ADDRESSES] + more) or 'empty'

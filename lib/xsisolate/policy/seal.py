@@ -1,0 +1,147 @@
+"""The seal: the fingerprint of the policy that an admin meant.
+
+vm-data belongs to the guest, VIF.other_config does not. So a policy in vm-data
+counts only if VIF.other_config carries its fingerprint, taken over the VIF that it
+is meant for: a clone, another device or another MAC address has another one.
+docs/seal.md says how other tools compute it.
+"""
+import json
+import re
+from enum import Enum
+
+from xsisolate.policy.address import format_own, format_prefix, quoted
+from xsisolate.policy.model import Identity, Peer, Prefix, Service, VifPolicy
+from xsisolate.policy.vmdata_parser import EXTERNAL, WHITE
+from xsisolate.sha256 import sha256
+from xsisolate.typing_compat import Callable, Dict, List, Optional, Union
+
+SEAL_KEY = 'xsisolate-seal'     # in VIF.other_config
+SEAL_VERSION = '1'
+SEAL = re.compile('([0-9]+):([0-9a-f]{64})')
+PORTS_ALL = (0, 65535)          # how a service without ports is kept
+
+Canonical = Dict[str, Union[str, List[str]]]
+
+
+class Sealing(Enum):
+    """How vm-data and the seal go together; the value is what an admin reads."""
+
+    NONE = 'no policy and no seal'
+    SEALED = 'sealed'
+    UNSEALED = 'the vm-data has a policy and the VIF no seal'
+    MISSING = 'the VIF has a seal and the vm-data no policy'
+    UNREADABLE = 'the seal is no seal'
+    VERSION = 'the seal is of another version'
+    CHANGED = 'the seal is not that of this policy, VM, device and MAC address'
+
+
+def make_seal(vif: Identity, policy: VifPolicy) -> str:
+    """Return the seal of a VIF's policy."""
+    digest = sha256(format_canonical(vif, policy).encode('utf-8')).hexdigest()
+    return '%s:%s' % (SEAL_VERSION, digest)
+
+
+def format_canonical(vif: Identity, policy: VifPolicy) -> str:
+    """Return the text that the fingerprint is taken over."""
+    return json.dumps({'device': vif.devid, 'mac': vif.mac.lower(), 'vm': vif.vm_uuid.lower(),
+                       'policy': canonical_policy(policy)},
+                      sort_keys=True, separators=(',', ':'), ensure_ascii=False)
+
+
+def canonical_policy(policy: VifPolicy) -> Canonical:
+    """Return a policy's keys as every tool must seal them; absent ones are left out."""
+    return _format_policy(policy, _canonical_peer, format_prefix)
+
+
+def format_policy(policy: VifPolicy) -> Canonical:
+    """Return a policy's keys as vm-data has them; absent ones are left out."""
+    return _format_policy(policy, format_peer, format_own)
+
+
+def _format_policy(policy: VifPolicy, peer: Callable[[Peer], str],
+                   own: Callable[[Prefix], str]) -> Canonical:
+    out: Canonical = {} if policy.mode is None else {'mode': policy.mode.word}
+    if policy.groups is not None:
+        out['groups'] = sorted(policy.groups)
+    if policy.allow is not None:
+        out['allow'] = sorted(map(peer, policy.allow))
+    for key, addresses in (('ipv4', policy.ipv4), ('ipv6', policy.ipv6),
+                           ('shared', policy.shared)):
+        if addresses is not None:
+            out[key] = sorted(map(own, addresses))
+    return out
+
+
+def judge(vif: Identity, seal: Optional[str], policy: Optional[VifPolicy]) -> Sealing:
+    """Return how a seal and a VIF's policy go together; None where there is none."""
+    if seal is None:
+        return Sealing.NONE if policy is None else Sealing.UNSEALED
+    seal = seal.strip(WHITE).lower()
+    match = SEAL.fullmatch(seal)
+    if not match:
+        return Sealing.UNREADABLE
+    if match.group(1) != SEAL_VERSION:
+        return Sealing.VERSION
+    if policy is None:
+        return Sealing.MISSING
+    return Sealing.SEALED if make_seal(vif, policy) == seal else Sealing.CHANGED
+
+
+def explain(state: Sealing, vif: Identity, seal: Optional[str],
+            policy: Optional[VifPolicy]) -> str:
+    """Return what is wrong with a VIF's seal and what to do, for an admin's eyes."""
+    return '%s of device %s: %s: %s' % (SEAL_KEY, vif.devid, state.value,
+                                        _advise(state, vif, seal and seal.strip(WHITE), policy))
+
+
+def _advise(state: Sealing, vif: Identity, seal: Optional[str],
+            policy: Optional[VifPolicy]) -> str:
+    if state is Sealing.UNSEALED:
+        return ('the guest may have written it, or the VM is a copy without seals. Run '
+                '`xsisolate seal` for VM %s if an admin meant it, or set `unsealed: accept` in '
+                'xsisolate.yaml to trust every guest'
+                % vif.vm_uuid)
+    if state is Sealing.MISSING:
+        return ('the guest may have removed it. Write it again (`xsisolate set`), or take the '
+                'seal out of VIF.other_config')
+    if state in (Sealing.UNREADABLE, Sealing.VERSION):
+        return ('read %s, expected %s: and 64 hex digits. Run `xsisolate seal` for VM %s'
+                % (quoted(seal or ''), SEAL_VERSION, vif.vm_uuid))
+    return ('read %.18s..., expected %.18s... for VM %s, MAC %s. A copy of a VM (clone, restore, '
+            'import, disaster recovery) has another uuid or MAC address; else the policy was '
+            'changed. If an admin meant what is in vm-data now, run `xsisolate seal %s`; else '
+            'write the policy again (`xsisolate set`)'
+            % (seal, make_seal(vif, policy or VifPolicy()), vif.vm_uuid, vif.mac,
+               vif.vm_uuid))
+
+
+def format_peer(peer: Peer) -> str:
+    """Return an entry of an allow list as vm-data has it.
+
+    >>> format_peer(Peer(None, Service('tcp', 443, 443)))
+    'tcp/443@external'
+    """
+    where = _format_where(peer)
+    return where if peer.service is None else '%s@%s' % (format_service(peer.service), where)
+
+
+def _canonical_peer(peer: Peer) -> str:
+    """Return an entry as it is sealed: a spelling that stays, so that seals go on fitting."""
+    where = _format_where(peer)
+    return where if peer.service is None else '%s;%s' % (where, format_service(peer.service))
+
+
+def _format_where(peer: Peer) -> str:
+    return EXTERNAL if peer.prefix is None else format_prefix(peer.prefix)
+
+
+def format_service(service: Service) -> str:
+    """Return a service as vm-data writes it, in its shortest spelling.
+
+    >>> format_service(Service('tcp', 22, 22)), format_service(Service('udp', 1, 9))
+    ('tcp/22', 'udp/1-9')
+    """
+    if service.protocol in ('icmp', 'icmp6') or service[1:] == PORTS_ALL:
+        return service.protocol
+    ports = '%d' % service.first if service.first == service.last else '%d-%d' % service[1:]
+    return '%s/%s' % (service.protocol, ports)

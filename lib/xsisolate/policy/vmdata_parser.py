@@ -1,0 +1,275 @@
+"""vm-data -> VifPolicy. Its writer may be the guest: nothing here trusts a byte.
+
+Whatever the input, the answer is a policy or a PolicyError of one printable line, in
+time linear in the size of the input. Every key is read, also one that another
+replaces: a policy with a mistake in it is a mistake.
+"""
+import re
+from itertools import islice
+
+from xsisolate.errors import PolicyError
+from xsisolate.policy.address import BITS, check_own, parse_own, parse_prefix, quoted
+from xsisolate.policy.model import Mode, Peer, Prefix, Service, VifPolicy
+from xsisolate.typing_compat import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping,
+                                     NamedTuple, Optional, Tuple, TypeVar)
+
+ROOT = 'vm-data/xsisolate/'
+TEMPORARY_TAIL = '000000000001'     # how the uuid of a VM ends while it migrates in
+
+COMMON_KEYS = ('mode', 'groups', 'allow')
+VIF_KEYS = COMMON_KEYS + ('ipv4', 'ipv6', 'shared')
+
+MAX_VALUE = 4096            # bytes; xenstore's own limit to a message is no more
+MAX_CONTINUATIONS = 64      # so many values hold far more than the entries below
+MAX_GROUPS = 64             # each one costs flows on every host of the pool
+MAX_OWN = 256               # per IP version: each one costs flows for ARP or ND
+MAX_ALLOW = 1024            # each one costs up to four flows
+MAX_PORT = 65535
+
+KEY = re.compile('([a-z0-9]+)(?:-([1-9][0-9]{0,3}))?')
+# White space as tools leave it around what they write; no other control character, no other blank.
+WHITE = ' \t\r\n'
+FORBIDDEN = re.compile(rb'[^\t\r\n\x20-\x7e]')
+SEPARATORS = re.compile('[,%s]+' % WHITE)
+GROUP_NAME = re.compile('[a-z0-9][a-z0-9_.-]{0,62}')
+SERVICE = re.compile('(tcp|udp)(?:/([0-9]{1,5})(?:-([0-9]{1,5}))?)?|(icmp6?)')
+
+# The words an admin may write; QUARANTINED is only ever an answer.
+MODES = {mode.word: mode for mode in Mode if mode is not Mode.QUARANTINED}
+
+EXTERNAL = 'external'
+ICMP_VERSION = {'icmp': 4, 'icmp6': 6}
+
+T = TypeVar('T')
+
+
+class Source(NamedTuple):
+    """One directory of vm-data: where it is, its values, and its keys by name."""
+
+    where: str
+    values: Mapping[str, bytes]
+    keys: Mapping[str, List[str]]       # 'allow' -> ['allow', 'allow-1', ...]
+
+
+def parse_vmdata(common: Mapping[str, bytes], own: Mapping[str, bytes],
+                 devid: str = '*') -> Optional[VifPolicy]:
+    """Return one VIF's policy, None if no key is there, or raise PolicyError.
+
+    `common` holds the keys of vm-data/xsisolate, `own` those of its vif/<devid>; a key
+    of `own`, with its numbered ones, replaces the common key of that name.
+    """
+    for_all = _parse_source(_open_source(ROOT, common, COMMON_KEYS))
+    for_vif = _parse_source(_open_source('%svif/%s/' % (ROOT, devid), own, VIF_KEYS))
+    policy = VifPolicy(
+        mode=_first(for_vif.mode, for_all.mode),
+        groups=_first(for_vif.groups, for_all.groups),
+        allow=_first(for_vif.allow, for_all.allow),
+        ipv4=for_vif.ipv4,
+        ipv6=for_vif.ipv6,
+        shared=for_vif.shared)
+    return None if policy == VifPolicy() else policy
+
+
+def undo_migration(values: Mapping[str, bytes], vm_uuid: str) -> Mapping[str, bytes]:
+    """Return vm-data as it was before a migration.
+
+    At the destination xenopsd writes the VM's temporary uuid over its own wherever
+    that stands, in a group's name too, and nobody takes it back.
+    """
+    temporary = vm_uuid[:-len(TEMPORARY_TAIL)] + TEMPORARY_TAIL
+    return {key: value.replace(temporary.encode('utf-8'), vm_uuid.encode('utf-8'))
+            for key, value in values.items()}
+
+
+def check_keys(common: Iterable[str], own: Iterable[str], devid: str) -> None:
+    """Raise PolicyError unless keys may make a policy, whatever their values."""
+    _sort_keys(ROOT, common, COMMON_KEYS)
+    _sort_keys('%svif/%s/' % (ROOT, devid), own, VIF_KEYS)
+
+
+def parse_mode(text: str) -> Mode:
+    """Return the mode of this name."""
+    if text not in MODES:
+        raise PolicyError('%s is no mode (%s)' % (quoted(text), ', '.join(MODES)))
+    return MODES[text]
+
+
+def parse_group(text: str) -> str:
+    """Return the name of an isolation group."""
+    if not GROUP_NAME.fullmatch(text):
+        raise PolicyError('%s is no group name (1 to 63 of a-z 0-9 _ . -, the first '
+                          'a letter or a digit)' % quoted(text))
+    return text
+
+
+def parse_service(text: str) -> Service:
+    """Return what `tcp/22`, `udp/8000-8100`, `tcp`, `icmp` or `icmp6` allows.
+
+    tcp and udp without ports are ports 0 to 65535: the protocol as a whole.
+    """
+    match = SERVICE.fullmatch(text)
+    if not match:
+        raise PolicyError('%s is no service (tcp/22, udp/8000-8100, tcp, udp, icmp or '
+                          'icmp6)' % quoted(text))
+    protocol, first, last, icmp = match.groups()
+    if icmp:
+        return Service(icmp)
+    if first is None:
+        return Service(protocol, 0, MAX_PORT)
+    return _check_ports(Service(protocol, int(first), int(last or first)), text)
+
+
+def parse_peer(text: str) -> Peer:
+    """Return an entry of an allow list: an address, a network or `external`.
+
+    >>> parse_peer('tcp/443@external').service
+    Service(protocol='tcp', first=443, last=443)
+    """
+    what, at, who = text.partition('@')
+    if not at:      # the older spelling, which shells cut
+        who, at, what = text.partition(';')
+    prefix = None if who == EXTERNAL else _parse_peer_prefix(who)
+    service = parse_service(what) if at else None
+    if service and prefix:
+        _check_family(service, prefix, text)
+    return Peer(prefix, service)
+
+
+def _check_ports(service: Service, text: str) -> Service:
+    ports = text.partition('/')[2].split('-')
+    if any(port != str(int(port)) for port in ports):
+        raise PolicyError('%s has leading zeros in a port' % quoted(text))
+    if not 1 <= service.first <= service.last <= MAX_PORT:
+        raise PolicyError('%s needs ports from 1 to %d, the lower one first'
+                          % (quoted(text), MAX_PORT))
+    return service
+
+
+def _parse_peer_prefix(text: str) -> Prefix:
+    if not text[:1].isdigit() and ':' not in text:
+        raise PolicyError('%s is no peer: write an address, a network or %s, with a service in '
+                          'front if wanted, as in tcp/443@%s' % (quoted(text), EXTERNAL, EXTERNAL))
+    return parse_prefix(text)
+
+
+def _check_family(service: Service, prefix: Prefix, text: str) -> None:
+    version = ICMP_VERSION.get(service.protocol, prefix.version)
+    if version != prefix.version:
+        raise PolicyError('%s can match nothing: %s is IPv%d and the address IPv%d'
+                          % (quoted(text), service.protocol, version, prefix.version))
+
+
+def _first(one: Optional[T], other: Optional[T]) -> Optional[T]:
+    return other if one is None else one
+
+
+def _open_source(where: str, values: Mapping[str, bytes],
+                 names: Tuple[str, ...]) -> Source:
+    return Source(where, values, _sort_keys(where, values, names))
+
+
+def _sort_keys(where: str, keys: Iterable[str],
+               names: Tuple[str, ...]) -> Mapping[str, List[str]]:
+    numbers: Dict[str, List[int]] = {}
+    for key in sorted(keys):
+        name, number = _parse_key(where, key, names)
+        numbers.setdefault(name, []).append(number)
+    return {name: _number_keys(where, name, sorted(found)) for name, found in numbers.items()}
+
+
+def _parse_key(where: str, key: str, names: Tuple[str, ...]) -> Tuple[str, int]:
+    match = KEY.fullmatch(key)
+    name = match.group(1) if match else ''
+    number = int(match.group(2) or 0) if match else 0
+    if name not in names or (number and name == 'mode'):
+        raise PolicyError('%s: unknown key %s (%s)'
+                          % (where, quoted(key), _expected(name, names)))
+    if number > MAX_CONTINUATIONS:
+        raise PolicyError('%s%s: a list has at most %d numbered keys'
+                          % (where, key, MAX_CONTINUATIONS))
+    return name, number
+
+
+def _expected(name: str, names: Tuple[str, ...]) -> str:
+    if name in VIF_KEYS and name not in names:
+        return 'own addresses are written per VIF, under vif/<devid>/'
+    return 'expected %s; lists go on in -1, -2, ...' % ', '.join(names)
+
+
+def _number_keys(where: str, name: str, numbers: List[int]) -> List[str]:
+    keys = [name] + ['%s-%d' % (name, n) for n in range(1, numbers[-1] + 1)]
+    missing = sorted(set(range(len(keys))) - set(numbers))
+    if missing:
+        raise PolicyError('%s%s: is missing, though %s is there: write it, it may be '
+                          'empty' % (where, keys[missing[0]], keys[-1]))
+    return keys
+
+
+def _parse_source(source: Source) -> VifPolicy:
+    return VifPolicy(
+        mode=_read_mode(source),
+        groups=_read_list(source, 'groups', parse_group, MAX_GROUPS),
+        allow=_read_list(source, 'allow', parse_peer, MAX_ALLOW),
+        ipv4=_read_list(source, 'ipv4', _parse_own4, MAX_OWN),
+        ipv6=_read_list(source, 'ipv6', _parse_own6, MAX_OWN),
+        shared=_read_list(source, 'shared', _parse_shared, MAX_OWN))
+
+
+def _parse_own4(text: str) -> Prefix:
+    return parse_own(text, 4)
+
+
+def _parse_own6(text: str) -> Prefix:
+    return parse_own(text, 6)
+
+
+def _parse_shared(text: str) -> Prefix:
+    prefix = check_own(parse_prefix(text))
+    if prefix.length != BITS[prefix.version]:
+        raise PolicyError('%s is a network: a single address is expected here' % quoted(text))
+    return prefix
+
+
+def _read_mode(source: Source) -> Optional[Mode]:
+    if 'mode' not in source.keys:
+        return None
+    return _parse_at(source.where + 'mode', parse_mode,
+                     _read_text(source, 'mode').strip(WHITE))
+
+
+def _read_list(source: Source, name: str, parse: Callable[[str], T],
+               limit: int) -> Optional[FrozenSet[T]]:
+    if name not in source.keys:
+        return None
+    items = list(islice(_split_items(source, name), limit + 1))
+    if len(items) > limit:
+        raise PolicyError('%s%s: has more than %d entries' % (source.where, name, limit))
+    return frozenset(_parse_at(source.where + key, parse, item) for key, item in items)
+
+
+def _split_items(source: Source, name: str) -> Iterator[Tuple[str, str]]:
+    for key in source.keys[name]:
+        for item in SEPARATORS.split(_read_text(source, key)):
+            if item:
+                yield key, item
+
+
+def _read_text(source: Source, key: str) -> str:
+    value = source.values[key]
+    if len(value) > MAX_VALUE:
+        raise PolicyError('%s%s: has %d bytes, the limit is %d'
+                          % (source.where, key, len(value), MAX_VALUE))
+    bad = FORBIDDEN.search(value)
+    if bad:
+        raise PolicyError('%s%s: %s has %s as byte %d: only printable ASCII, '
+                          'tabs and line ends are allowed'
+                          % (source.where, key, quoted(value.decode('latin-1')),
+                             quoted(bad.group().decode('latin-1')), bad.start() + 1))
+    return value.decode('ascii')
+
+
+def _parse_at(place: str, parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except PolicyError as error:
+        raise PolicyError('%s: %s' % (place, error)) from None

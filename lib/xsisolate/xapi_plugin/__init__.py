@@ -1,0 +1,1 @@
+"""What XAPI asks of this host."""

@@ -1,0 +1,147 @@
+"""Apply a VM's policy on this host now, and say what came of it, to whoever has written it."""
+from time import monotonic, sleep
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from xsisolate.dataplane.bridge_snapshot import Dom0, netdevs, read_facts, survey_of
+from xsisolate.dataplane.program import reconcile_vif
+from xsisolate.dataplane.vif_facts import read_identity, read_policy
+from xsisolate.dom0.linux.lock import bridge_lock
+from xsisolate.dom0.ovs.ovsdb import find_bridge
+from xsisolate.dom0.xen.xenstore import Xenstore
+from xsisolate.errors import HostError, PolicyError, UnknownVif
+from xsisolate.planner.items import Registry
+from xsisolate.planner.vif import Vif
+from xsisolate.policy.model import EffectivePolicy, Identity, Mode, VifPolicy
+from xsisolate.policy.seal import SEAL_KEY, Sealing, judge
+
+POLL_S = 0.1
+LATE_S = 0.5                # vm-data may be so much later than the seal
+LOCK_DEADLINE_S = 30.0
+
+Seals = Mapping[str, Optional[str]]     # by device; None: it is to have neither seal nor policy
+
+
+class NotHere(HostError):
+    """The VM does not run on this host, or not any more."""
+
+
+class Refreshed(NamedTuple):
+    """What a VIF does now."""
+
+    device: str
+    vif: str                    # its netdev
+    bridge: str
+    state: str                  # how vm-data and seal go together, as Sealing names it
+    policy: EffectivePolicy
+    applied: bool               # False: it keeps what it had, see `policy.reason`
+    added: int = 0              # flows
+    deleted: int = 0
+    mute: str = ''              # why nothing passes although the VIF is unmanaged
+
+    def describe(self) -> Dict[str, Any]:
+        """Return it as JSON has it."""
+        return {'device': self.device, 'vif': self.vif, 'bridge': self.bridge,
+                'seal': self.state, 'mode': self.policy.mode.word,
+                'groups': sorted(self.policy.groups),
+                'error': self.policy.reason or self.mute or None,
+                'applied': self.applied, 'added': self.added, 'deleted': self.deleted}
+
+
+def refresh_vm(dom0: Dom0, vm_uuid: str, seals: Seals, wait: float) -> List[Refreshed]:
+    """Wait until seals and vm-data have arrived here, then bring the VM's VIFs up to date.
+
+    Raises NotHere if this host has no domain of the VM.
+    """
+    assert dom0.store is not None
+    domid = find_domain(dom0.store, vm_uuid)
+    deadline = monotonic() + wait
+    found = []
+    for devid in find_devices(dom0.store, domid):
+        if str(devid) in seals:
+            wait_for(dom0.store, domid, devid, seals[str(devid)], deadline)
+        found.append(_refresh(dom0, domid, devid))
+    return found
+
+
+def find_domain(store: Xenstore, vm_uuid: str) -> int:
+    """Return the domain that is a VM on this host."""
+    domains = store.directory('/vm/%s/domains' % vm_uuid) or []
+    alive = [int(domid) for domid in domains if domid.isdigit()
+             and store.read_text('/local/domain/%s/vm' % domid) == '/vm/' + vm_uuid]
+    if not alive:
+        raise NotHere('VM %s does not run on this host' % vm_uuid)
+    return max(alive)
+
+
+def find_devices(store: Xenstore, domid: int) -> Sequence[int]:
+    """Return the device numbers of a domain's VIFs."""
+    names = store.directory('/local/domain/0/backend/vif/%d' % domid) or []
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def wait_for(store: Xenstore, domid: int, devid: int, wanted: Optional[str],
+             deadline: float) -> None:
+    """Wait until a VIF carries the seal that was written, and vm-data fits it.
+
+    vm-data comes first. When the seal is here and they do not fit, nothing more is on its way.
+    """
+    arrived = 0.0
+    while monotonic() < deadline:
+        seal, state = read_state(store, domid, devid)
+        if seal == wanted:
+            if state is (Sealing.SEALED if wanted else Sealing.NONE):
+                return
+            arrived = arrived or monotonic()
+            deadline = min(deadline, arrived + LATE_S)
+        sleep(POLL_S)
+
+
+def read_state(store: Xenstore, domid: int, devid: int) -> Tuple[Optional[str], Sealing]:
+    """Return a VIF's seal, and how it and vm-data go together."""
+    vm_uuid = (store.read_text('/local/domain/%d/vm' % domid) or '')[len('/vm/'):]
+    metadata, identity, _ = read_identity(store, vm_uuid, devid)
+    seal = metadata.other_config.get(SEAL_KEY)
+    return seal, _judge(store, domid, identity, seal)
+
+
+def _judge(store: Xenstore, domid: int, identity: Identity, seal: Optional[str]) -> Sealing:
+    try:
+        policy: Optional[VifPolicy] = read_policy(store, domid, identity)
+    except PolicyError:
+        return Sealing.CHANGED if seal else Sealing.UNSEALED
+    return judge(identity, seal, policy)
+
+
+def _refresh(dom0: Dom0, domid: int, devid: int) -> Refreshed:
+    """Program a VIF, unless its policy is in doubt: that is for grace to decide, not for us."""
+    assert dom0.store is not None
+    name = 'vif%d.%d' % (domid, devid)
+    unknown = 'VIF %s is not known to xenopsd (any more): %s'
+    try:
+        state = read_state(dom0.store, domid, devid)[1].name.lower()
+        facts = read_facts(dom0, domid, devid)
+    except UnknownVif as error:
+        raise HostError(unknown % (name, error)) from error
+    network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
+    outcome = Refreshed(str(devid), name, facts.metadata.bridge, state, facts.policy, False)
+    if facts.policy.unproven or network is None or not _has_port(network, domid, devid):
+        return outcome
+    with bridge_lock(network.bridge.name, LOCK_DEADLINE_S) as lock:
+        done = reconcile_vif(dom0, (domid, devid), lock, _in_doubt)
+    if not done.vif.is_known:
+        raise HostError(unknown % (name, done.vif.policy.reason))
+    return outcome._replace(
+        policy=done.vif.policy, mute=done.vif.mute,
+        added=len(done.diff.add), deleted=len(done.diff.delete),
+        applied=not done.spared and done.vif.policy.mode is not Mode.QUARANTINED)
+
+
+def _in_doubt(registry: Registry, vif: Vif) -> bool:
+    """Spare a VIF whose policy is in doubt, or that has gone meanwhile."""
+    return vif.policy.unproven or not vif.is_known
+
+
+def _has_port(network: Any, domid: int, devid: int) -> bool:
+    """Tell whether a VIF has a netdev on the bridge; one that is just being plugged has none."""
+    ofports = survey_of(network.bridge).ofports
+    return any(name in ofports for name in netdevs(domid, devid))
