@@ -4,6 +4,8 @@ import os
 LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))   # has the package xsisolate
 RELEASE = os.path.dirname(LIBRARY)
 
+OURS, STOCK = '/usr/libexec/xsisolate', '/usr/libexec/xenopsd'     # the hooks' folders
+RULES, VIF = 'setup-vif-rules', 'vif'                               # the hooks
 HANDED_BACK = '/run/xsisolate/handed-back'      # `xsisolate deactivate` leaves it for the hooks
 
 

@@ -1,8 +1,8 @@
 """Hosts that nobody started: inventories of any size, for what only looks at them."""
 from typing import Iterator, List, Sequence, Tuple
 
+from xsisolate.config.host_config import Configuration
 from xsisolate.dataplane.bridge_snapshot import Survey
-from xsisolate.dataplane.vif_facts import Configuration
 from xsisolate.diagnostics.inventory import BridgeView, Inventory, VifView
 from xsisolate.diagnostics.matrix import Matrix, make_network
 from xsisolate.diagnostics.vm_lookup import read_places

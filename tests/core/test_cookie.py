@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsisolate.planner.cookie import (BASE, BRIDGE, HEADER, HEADER_MASK, OWNER, OWNER_MASK, Key,
-                                      Kind, parse_key, port_id)
+from xsisolate.openflow.ownership import HEADER, HEADER_MASK, OWNER, OWNER_MASK
+from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind, parse_key, port_id
 
 KEYS = st.builds(Key, st.sampled_from(Kind), st.integers(0, 0xfffffff))
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from core.ofctl import format_add, parse_dump
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.stages import REGISTRY
-from xsisolate.planner.cookie import BASE, BRIDGE, HEADER, OWNER, Key, Kind
+from xsisolate.openflow.ownership import HEADER, OWNER, REGISTRY
+from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind
 from xsisolate.planner.items import (FORMS, NOTE, Item, digest_flows, format_note, header_flow,
                                      is_ours, make_item, parse_record, parse_registry, reachable)
 

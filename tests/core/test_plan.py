@@ -8,10 +8,10 @@ from core.scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, 
                             UNLOCKED, flows_of, golden_text, make_scenario, make_vif, mac_of,
                             member, prefixes, registry_of)
 from xsisolate.planner.cookie import BASE, Key, Kind
-from xsisolate.planner.peer_items import asked_groups
 from xsisolate.planner.plan import disturbed, learned_flows, plan_bridge, port_key
 from xsisolate.planner.vif import VifPort, split_port
 from xsisolate.policy.model import Group, Service
+from xsisolate.policy.resolve import asked_groups
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'golden')
 

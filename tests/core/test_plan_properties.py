@@ -10,12 +10,13 @@ from core.matches import disagreements
 from core.ofctl import format_add
 from core.policies import GROUPS, scenarios, vifs
 from core.scenarios import flows_of, make_scenario, make_vif, member, prefixes, registry_of
-from xsisolate.planner.cookie import HEADER, OWNER_MASK, Kind
+from xsisolate.openflow.ownership import HEADER, OWNER_MASK
+from xsisolate.planner.cookie import Kind
 from xsisolate.planner.items import header_flow, parse_registry
-from xsisolate.planner.peer_items import asked_groups
 from xsisolate.planner.plan import plan_bridge
 from xsisolate.planner.vif import Attached
 from xsisolate.policy.model import Group, Mode
+from xsisolate.policy.resolve import asked_groups
 
 SLOWLY = settings(deadline=None, max_examples=60,
                   suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -1,8 +1,9 @@
 """What makes the hooks ours, and who does not know yet."""
 import pytest
 
-from xsisolate.activation.desired import (OURS, UDEV_FILE, UDEV_TEXT, Pending, desired_files,
+from xsisolate.activation.desired import (UDEV_FILE, UDEV_TEXT, Pending, desired_files,
                                           desired_rules, must_restart, switch)
+from xsisolate.paths import OURS
 
 STARTED, LATER = '17 400', '99 900'     # two xenopsds
 

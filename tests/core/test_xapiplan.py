@@ -4,13 +4,13 @@ from typing import Any, Dict, List
 
 import pytest
 
-from xsisolate.admin.steps import (Call, plan_policies, plan_relocation, plan_seals, read_note,
+from xsisolate.admin.steps import (plan_policies, plan_relocation, plan_seals, read_note,
                                    release_locking, restore_locking)
 from xsisolate.errors import PolicyError
 from xsisolate.policy.model import Mode, Prefix, VifPolicy
 from xsisolate.policy.seal import make_seal
 from xsisolate.policy.vmdata_writer import replace_policy
-from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif
+from xsisolate.policy.xapi_records import Call, XapiVif, XapiVm, identify, judge_vif
 
 UUID = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'
 RED = VifPolicy(groups=frozenset({'red'}))

@@ -3,7 +3,8 @@ from typing import List, NamedTuple, Optional
 
 from demo.scene import BRIDGE, BY_NAME, Scene
 from lab.process import LabError, wait_until
-from xsisolate.planner.cookie import OWNER, OWNER_MASK, Kind, parse_key
+from xsisolate.openflow.ownership import OWNER, OWNER_MASK
+from xsisolate.planner.cookie import Kind, parse_key
 
 PATIENT, MATE, BYSTANDER = 'red2', 'red1', 'blue3'
 

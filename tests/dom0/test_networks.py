@@ -2,7 +2,7 @@
 import os
 
 import pytest
-from xsisolate.dataplane.vif_facts import read_configuration
+from xsisolate.config.host_config import read_configuration
 from xsisolate.dom0.run_files.pool_networks import may_be_bridge, read_networks, write_networks
 from xsisolate.errors import ConfigError
 from xsisolate.policy.model import Mode, PoolNetwork

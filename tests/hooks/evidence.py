@@ -14,7 +14,8 @@ from lab.toolstack import backend, hotplug
 from lab.traffic import checksum
 from lab.vm import Vm
 
-from xsisolate.pipeline.stages import DESTINATION, LOCAL, REGISTRY, SOURCE
+from xsisolate.openflow.ownership import REGISTRY
+from xsisolate.pipeline.stages import DESTINATION, LOCAL, SOURCE
 
 CONFIG = '''\
 version: 1

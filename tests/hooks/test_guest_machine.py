@@ -21,8 +21,9 @@ from evidence import SILENT_S, can_talk, lines, say
 from guest_machine import (BRIDGES, RANKS, Being, GuestMachine, Outcome, Place,
                            is_inside)
 
+from xsisolate.config.host_config import Configuration
 from xsisolate.config.load import parse_config
-from xsisolate.dataplane.vif_facts import Configuration, read_vif
+from xsisolate.dataplane.vif_facts import read_vif
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.pipeline.delivery import Topology
 from xsisolate.pipeline.stages import NETWORK

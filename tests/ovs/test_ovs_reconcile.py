@@ -11,8 +11,8 @@ from core.scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, 
 from xsisolate.dataplane import reconcile as reconciling
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.openflow.flow import Flow, FlowDiff, make_flow
-from xsisolate.pipeline.stages import REGISTRY
-from xsisolate.planner.cookie import BASE, HEADER, OWNER, Key, Kind
+from xsisolate.openflow.ownership import HEADER, OWNER, REGISTRY
+from xsisolate.planner.cookie import BASE, Key, Kind
 from xsisolate.planner.items import NOTE, format_note
 from xsisolate.planner.items import parse_registry
 from xsisolate.planner.plan import disturbed, learned_flows, port_key

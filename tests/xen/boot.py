@@ -32,8 +32,8 @@ set -e
 cp -r --no-dereference /share/package/. /
 mkdir -p /run/xsisolate
 export PYTHONPATH=/usr/share/xsisolate/current/lib:/share/tests
-python3 -c 'from xsisolate.core import takeover
-open(takeover.UDEV_FILE, "w").write(takeover.UDEV_TEXT)'
+python3 -c 'from xsisolate.activation import desired
+open(desired.UDEV_FILE, "w").write(desired.UDEV_TEXT)'
 udevadm control --reload
 cd /
 /usr/share/xsisolate/current/hooks/serve 2>/share/serve &

@@ -4,9 +4,8 @@ Each is the same question both ways, so that `deactivate` is `activate` with the
 """
 from typing import Callable, Dict, NamedTuple, Optional
 
-OURS = '/usr/libexec/xsisolate'
-STOCK = '/usr/libexec/xenopsd'
-RULES, VIF = 'setup-vif-rules', 'vif'
+from xsisolate.paths import OURS, RULES, STOCK, VIF
+
 DROP_IN = '50-xsisolate.conf'
 DROP_IN_FOLDERS = ('/etc/xenopsd.conf.d', '/etc/xenopsd-xc.conf.d')
 UDEV_FILE = '/etc/udev/rules.d/zz-xsisolate.rules'

@@ -2,7 +2,7 @@
 from time import sleep
 from typing import Callable, Dict, Iterator, List, Optional
 
-from xsisolate.activation.desired import RULES, STOCK, Step, desired_rules
+from xsisolate.activation.desired import Step, desired_rules
 from xsisolate.dataplane.bridge_snapshot import Dom0, find_vifs, read_facts, survey_bridge
 from xsisolate.dataplane.reconcile import read_registry
 from xsisolate.dataplane.resync import BridgeSync, choose_bridges, sync_bridges
@@ -11,6 +11,7 @@ from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.linux.process import run
 from xsisolate.dom0.ovs.ofctl import delete_stock_flows, read_stock_ports
 from xsisolate.errors import HostError
+from xsisolate.paths import RULES, STOCK
 from xsisolate.planner.plan import port_key
 from xsisolate.policy.model import Mode
 

@@ -2,12 +2,12 @@
 import os
 from typing import Iterator, NamedTuple, Tuple
 
-from xsisolate.activation.desired import OURS, RULES, STOCK, VIF
 from xsisolate.dom0.linux.process import CommandFailed, run
 from xsisolate.dom0.xapi.host_uuid import read_host_uuid
 from xsisolate.dom0.xapi.xe import is_ha_enabled, read_ended_tasks
 from xsisolate.dom0.xen.xenopsd_conf import read_xenopsd_config
 from xsisolate.errors import HostError
+from xsisolate.paths import OURS, RULES, STOCK, VIF
 
 TASKS_SHOWN = 5
 CONSOLE = 'Connection to VM console'        # what xapi calls such a task

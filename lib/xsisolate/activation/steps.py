@@ -7,18 +7,18 @@ with the other answer. Order matters: at no moment may a VIF be without the flow
 import os
 from typing import Callable, Iterator, List, Optional
 
-from xsisolate.activation.desired import (OURS, OVS_TEXT_FILE, RULES, STOCK, UNITS, VIF, Pending,
-                                          Step, desired_files, must_restart, switch)
+from xsisolate.activation.desired import (OVS_TEXT_FILE, UNITS, Pending, Step, desired_files,
+                                          must_restart, switch)
 from xsisolate.activation.plugged_vifs import (bridge_steps, key_steps, stock_flow_steps,
                                                stock_rules_steps)
+from xsisolate.config.host_config import Configuration
 from xsisolate.dataplane.bridge_snapshot import Dom0
-from xsisolate.dataplane.vif_facts import Configuration
 from xsisolate.dom0.linux import systemd
 from xsisolate.dom0.linux.atomic_file import leftovers, put_file, read_file
 from xsisolate.dom0.xen.xenopsd_conf import PROCESS, find_process, read_start, read_xenopsd_config
 from xsisolate.errors import HostError
 from xsisolate.networkd.pif_records import find_told, untell
-from xsisolate.paths import HANDED_BACK, RELEASE, rooted
+from xsisolate.paths import HANDED_BACK, OURS, RELEASE, RULES, STOCK, VIF, rooted
 from xsisolate.policy.model import Config
 
 TAKEN_OVER = '/run/xsisolate/taken-over'

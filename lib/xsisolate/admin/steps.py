@@ -13,18 +13,11 @@ from xsisolate.policy.model import Config, EffectivePolicy, Mode, Network, VifPo
 from xsisolate.policy.resolve import resolve_policy
 from xsisolate.policy.seal import SEAL_KEY, format_policy, make_seal
 from xsisolate.policy.vmdata_writer import Policies, replace_policy
-from xsisolate.policy.xapi_records import (LOCKED, MODES, UNLOCKED, XapiVif, XapiVm, identify,
-                                           read_policy)
+from xsisolate.policy.xapi_records import (LOCKED, MODES, UNLOCKED, Call, XapiVif, XapiVm,
+                                           identify, read_policy)
 
 TOUCHED_KEY = 'xsisolate-changed'       # in VM.other_config; its value is a date for people
 RELOCATED_KEY = 'xsisolate-relocated'   # in VIF.other_config: what relocate has moved away
-
-
-class Call(NamedTuple):
-    """A call to XAPI; the session comes before the arguments."""
-
-    method: str
-    args: Tuple[Any, ...]
 
 
 class Step(NamedTuple):

@@ -3,14 +3,15 @@ import json
 import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from xsisolate.admin.steps import Call, Step
+from xsisolate.admin.steps import Step
 from xsisolate.dom0.xapi.session import ConnectionLost, Xapi, XapiError
 from xsisolate.errors import HostError, PolicyError, UsageError
 from xsisolate.policy.address import quoted
 from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import Sealing, explain
 from xsisolate.policy.vmdata_writer import natural
-from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif, make_vif, make_vm
+from xsisolate.policy.xapi_records import (Call, XapiVif, XapiVm, identify, judge_vif, make_vif,
+                                           make_vm)
 
 UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 PLUGIN = 'xsisolate'

@@ -9,8 +9,8 @@ from xsisolate.activation.preconditions import (against_activating, against_deac
                                                 examine_restart)
 from xsisolate.activation.steps import (forget_ended, is_active, is_untouched, needs_restart,
                                         plan_steps, will_need_restart)
+from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.bridge_snapshot import Dom0
-from xsisolate.dataplane.vif_facts import read_configuration
 from xsisolate.dom0.linux.process import run as run_program
 from xsisolate.dom0.linux.syslog import Log, escape
 from xsisolate.dom0.ovs.ovsdb import Ovsdb

@@ -4,8 +4,8 @@ import os
 from contextlib import contextmanager
 from typing import Any, Iterator
 
+from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.bridge_snapshot import Dom0
-from xsisolate.dataplane.vif_facts import read_configuration
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.xen.xenstore import Xenstore
 

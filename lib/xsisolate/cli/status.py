@@ -7,8 +7,7 @@ from xsisolate.cli.output import (Cell, Progress, paint, printable, say, say_jso
                                   table)
 from xsisolate.diagnostics.inventory import VifView
 from xsisolate.diagnostics.status import Status, describe, read_status
-from xsisolate.pipeline.peer_lookup import LINK_LOCAL
-from xsisolate.policy.address import contains, format_prefix
+from xsisolate.policy.address import LINK_LOCAL, contains, format_prefix
 from xsisolate.policy.model import Mode
 from xsisolate.policy.seal import format_peer
 

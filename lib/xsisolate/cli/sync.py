@@ -7,9 +7,9 @@ from time import monotonic
 from typing import Any, Dict, Iterator, List, Sequence
 
 from xsisolate.cli.output import Progress
+from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.bridge_snapshot import Dom0
 from xsisolate.dataplane.resync import BridgeSync, choose_bridges, sync_bridges
-from xsisolate.dataplane.vif_facts import read_configuration
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, ConfigError

@@ -2,6 +2,7 @@
 from time import monotonic
 from typing import AbstractSet, Dict, FrozenSet, Optional, Tuple
 
+from xsisolate.config.host_config import Configuration, read_configuration
 from xsisolate.daemon.guard import Guard
 from xsisolate.daemon.schedule import Task
 from xsisolate.dataplane.bridge_settings import set_in_band, why_open
@@ -9,7 +10,7 @@ from xsisolate.dataplane.bridge_snapshot import Dom0, read_facts, survey_of, vif
 from xsisolate.dataplane.program import reconcile_vif
 from xsisolate.dataplane.remotes import SILENCED, is_noted
 from xsisolate.dataplane.resync import BridgeSync, find_dead_ports, preview_bridge, sync_bridge
-from xsisolate.dataplane.vif_facts import Configuration, read_configuration, read_vm_uuid
+from xsisolate.dataplane.vif_facts import read_vm_uuid
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.ovsdb import Ovsdb, find_bridge

@@ -10,8 +10,8 @@ What the mode was is kept in the bridge's external_ids, to be put back.
 from xsisolate.dataplane.bridge_snapshot import Dom0
 from xsisolate.dataplane.in_band import Setting as Setting
 from xsisolate.dataplane.in_band import find_changes
+from xsisolate.dataplane.own_address import own_address
 from xsisolate.dataplane.remotes import failing_open, in_band_remotes, name_all, open_remotes
-from xsisolate.dom0.linux.addresses import own_address
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.dom0.ovs.ovsdb import FAIL_MODE_KEY, NO_FAIL_MODE, SECURE, Bridge
 from xsisolate.dom0.run_files.pool_networks import read_networks

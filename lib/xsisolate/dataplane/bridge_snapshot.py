@@ -1,8 +1,9 @@
 """What is on a bridge now: its ports, and the VIFs behind them with their policies."""
 from time import sleep
 
+from xsisolate.config.host_config import Configuration
 from xsisolate.dataplane.remotes import served
-from xsisolate.dataplane.vif_facts import Configuration, VifFacts, read_vif, read_vm_uuid
+from xsisolate.dataplane.vif_facts import VifFacts, read_vif, read_vm_uuid
 from xsisolate.dom0.ovs.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Ovsdb, Port, find_bridge
 from xsisolate.dom0.run_files.group_members import find_claims, read_members, stamp_members
 from xsisolate.dom0.xen.xenstore import Xenstore

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any, Iterator, NamedTuple, Optional
 
+from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.bridge_snapshot import Dom0, survey_bridge
 from xsisolate.dataplane.program import nobody
 from xsisolate.dataplane.reconcile import close_ports
 from xsisolate.dataplane.resync import BridgeSync, sync_bridge
-from xsisolate.dataplane.vif_facts import read_configuration
 from xsisolate.dom0.ovs import flow_table, restore_wait
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.xen.xenstore import Xenstore

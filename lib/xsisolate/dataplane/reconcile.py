@@ -2,8 +2,9 @@
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.errors import HostError
 from xsisolate.openflow.flow import Flow, FlowDiff, diff_flows
+from xsisolate.openflow.ownership import HEADER
 from xsisolate.pipeline.entry import closed_port_flow, shut_flow
-from xsisolate.planner.cookie import BASE, HEADER, Key
+from xsisolate.planner.cookie import BASE, Key
 from xsisolate.planner.items import Record, Registry, header_flow, parse_record
 from xsisolate.planner.peer_items import Items
 from xsisolate.planner.plan import Plan, learned_flows, port_key

@@ -1,10 +1,10 @@
 """Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
-from xsisolate.config.load import config_file, load_config, read_last_config
+from xsisolate.config.host_config import Configuration
 from xsisolate.dom0.xen.vif_metadata import VifMetadata, read_metadata
 from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
-from xsisolate.errors import ConfigError, PolicyError, UnknownVif, UnprovenPolicy
-from xsisolate.policy.model import Config, EffectivePolicy, Identity, Network, VifPolicy
-from xsisolate.policy.resolve import find_network, possible_labels, quarantine, resolve_policy
+from xsisolate.errors import PolicyError, UnknownVif, UnprovenPolicy
+from xsisolate.policy.model import EffectivePolicy, Identity, VifPolicy
+from xsisolate.policy.resolve import quarantine, resolve_policy
 from xsisolate.policy.seal import SEAL_KEY
 from xsisolate.policy.vmdata_parser import check_keys, parse_vmdata, undo_migration
 from xsisolate.typing_compat import Mapping, NamedTuple, Optional, Tuple
@@ -34,47 +34,6 @@ class VifFacts(NamedTuple):
         values = {'xs-vm-uuid': self.vm_uuid, 'xs-vif-uuid': metadata.vif_uuid,
                   'xs-network-uuid': metadata.network_uuid, 'attached-mac': metadata.mac}
         return {key: value for key, value in values.items() if value}
-
-
-class Configuration(NamedTuple):
-    """The host's configuration, or why there is none."""
-
-    config: Config
-    error: str = ''
-
-    def find_network(self, bridge: str, network_uuid: str) -> Network:
-        """Return what the configuration says about a network."""
-        return find_network(self.config, bridge, network_uuid)
-
-
-def read_configuration() -> Configuration:
-    """Return the configuration; a broken one is an error that quarantines VIFs."""
-    try:
-        return Configuration(_resolve_labels(load_config()))
-    except ConfigError as error:
-        return Configuration(Config(), str(error))
-
-
-def read_last_configuration() -> Optional[Configuration]:
-    """Return the last valid configuration, None if it is not known."""
-    config = read_last_config()
-    try:
-        return Configuration(_resolve_labels(config)) if config else None
-    except ConfigError:
-        return None
-
-
-def _resolve_labels(config: Config) -> Config:
-    """Return the configuration with network uuids for name-labels; raise ConfigError."""
-    keys = possible_labels(config)
-    if not keys:
-        return config
-    from xsisolate.dom0.run_files.pool_networks import may_be_bridge, read_networks
-    from xsisolate.policy.network_labels import resolve_labels        # few have use for it
-    try:
-        return resolve_labels(config, keys, read_networks(), may_be_bridge)
-    except ConfigError as error:
-        raise ConfigError('%s: %s' % (config_file(), error)) from None
 
 
 def read_vm_uuid(store: Xenstore, domid: int) -> str:

@@ -5,9 +5,9 @@ import stat
 from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from xsisolate.config.check import check_text
+from xsisolate.config.host_config import read_configuration
 from xsisolate.config.load import config_file, read_config_text
 from xsisolate.dataplane.bridge_snapshot import Dom0
-from xsisolate.dataplane.vif_facts import read_configuration
 from xsisolate.diagnostics.doctor_switch import (MEND_FIRST, examine_bridges, examine_drift,
                                                  examine_records, examine_version)
 from xsisolate.diagnostics.doctor_toolstack import (examine_ha, examine_keys, examine_units,

@@ -4,11 +4,11 @@ from typing import Iterator, List
 from xsisolate.dataplane.bridge_settings import is_wanted, speaks_ours
 from xsisolate.dataplane.bridge_snapshot import Dom0
 from xsisolate.dataplane.in_band import leans_on_in_band
+from xsisolate.dataplane.own_address import own_address
 from xsisolate.dataplane.remotes import forwards, in_band_remotes, name_all, open_remotes, place_of
 from xsisolate.dataplane.resync import sync_bridges
 from xsisolate.diagnostics.finding import Finding, ok, problem, warning
 from xsisolate.diagnostics.inventory import BridgeView, Inventory
-from xsisolate.dom0.linux.addresses import own_address
 from xsisolate.dom0.ovs import appctl
 from xsisolate.dom0.ovs.ovsdb import SECURE, Bridge
 from xsisolate.dom0.run_files.pool_state import read_state

@@ -5,13 +5,13 @@ from time import localtime, strftime
 from typing import (AbstractSet, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional,
                     Tuple)
 
+from xsisolate.config.host_config import Configuration, read_last_configuration
 from xsisolate.config.load import config_file
 from xsisolate.dataplane.bridge_settings import speaks_ours, why_open
 from xsisolate.dataplane.bridge_snapshot import (Dom0, Survey, find_vifs, read_facts, surroundings,
                                                  survey_of, vif_from_facts)
 from xsisolate.dataplane.program import ERROR_KEY
-from xsisolate.dataplane.vif_facts import (Configuration, VifFacts, read_last_configuration,
-                                           read_policy)
+from xsisolate.dataplane.vif_facts import VifFacts, read_policy
 from xsisolate.diagnostics.carried import Carried, recorded_policy
 from xsisolate.diagnostics.counters import Drops, read_counters
 from xsisolate.dom0.ovs import flow_table
@@ -20,7 +20,7 @@ from xsisolate.dom0.run_files.pool_networks import networks_file
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import ConfigError, HostError, PolicyError, UnknownVif
 from xsisolate.openflow.flow import Flow
-from xsisolate.planner.cookie import HEADER
+from xsisolate.openflow.ownership import HEADER
 from xsisolate.planner.items import Registry, parse_registry
 from xsisolate.planner.plan import plan_bridge, port_key
 from xsisolate.planner.retention import keeps_policy

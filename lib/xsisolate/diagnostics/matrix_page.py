@@ -9,8 +9,7 @@ from xsisolate.diagnostics.matrix import Matrix, NetworkMatrix, title, words
 from xsisolate.diagnostics.matrix_style import STYLE
 from xsisolate.diagnostics.matrix_svg import (ARCS_MAX, anchor, count_kinds, draw_arcs, draw_grid,
                                               set_title, shorten)
-from xsisolate.pipeline.peer_lookup import LINK_LOCAL
-from xsisolate.policy.address import contains, format_prefix
+from xsisolate.policy.address import LINK_LOCAL, contains, format_prefix
 from xsisolate.policy.model import Group
 from xsisolate.policy.reachability import Alike, Services
 from xsisolate.policy.seal import format_peer, format_service

@@ -5,9 +5,8 @@ the sender. Everybody else is asked only whether it is what it says it is.
 """
 from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from xsisolate.pipeline.peer_lookup import LINK_LOCAL, NEVER_EXTERNAL
 from xsisolate.planner.vif import Vif
-from xsisolate.policy.address import contains, format_prefix
+from xsisolate.policy.address import LINK_LOCAL, NEVER_EXTERNAL, contains, format_prefix
 from xsisolate.policy.admission import Answer, How, Party, Talk, admit
 from xsisolate.policy.model import Group, Mode, Network, Prefix, RemoteMember
 

@@ -6,8 +6,8 @@ switch learns nothing from it.
 import re
 from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
+from xsisolate.openflow.ownership import OWNER, OWNER_MASK
 from xsisolate.pipeline.stages import ISOLATED_DROP, SPOOFED
-from xsisolate.planner.cookie import OWNER, OWNER_MASK
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.admission import Talk
 from xsisolate.policy.model import Prefix

@@ -5,10 +5,9 @@ from xsisolate.diagnostics.inventory import Inventory, VifView
 from xsisolate.diagnostics.passage import Place
 from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
 from xsisolate.errors import PolicyError, UsageError
-from xsisolate.pipeline.peer_lookup import LINK_LOCAL
 from xsisolate.planner.vif import UNNAMED, Attached
 from xsisolate.policy.address import BITS, parse_prefix, quoted
-from xsisolate.policy.address import contains
+from xsisolate.policy.address import LINK_LOCAL, contains
 from xsisolate.policy.model import Mode, Prefix, RemoteMember
 
 PLAIN_NAME = frozenset('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._+@:-')

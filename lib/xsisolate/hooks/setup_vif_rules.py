@@ -2,10 +2,11 @@
 import os
 from time import monotonic
 
+from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.bridge_snapshot import Dom0
 from xsisolate.dataplane.grace import wait_for_proof
 from xsisolate.dataplane.remotes import SILENCED
-from xsisolate.dataplane.vif_facts import VifFacts, read_configuration, read_vif, read_vm_uuid
+from xsisolate.dataplane.vif_facts import VifFacts, read_vif, read_vm_uuid
 from xsisolate.dom0.linux import netdev
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.ovsdb import Ovsdb

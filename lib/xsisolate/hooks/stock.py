@@ -6,10 +6,10 @@ that it found there, and copies them into the xenstore keys of the VIFs that it 
 import os
 from typing import NoReturn, Sequence
 
-from xsisolate.activation.desired import RULES, STOCK
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import XsisolateError
 from xsisolate.hooks.event import parse_rules_call
+from xsisolate.paths import RULES, STOCK
 
 
 def run_stock(argv: Sequence[str]) -> NoReturn:

@@ -9,8 +9,8 @@ record said before stands beside it, in one note.
 import json
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from xsisolate.admin.steps import Call
 from xsisolate.errors import PolicyError
+from xsisolate.policy.xapi_records import Call
 
 NOTE_KEY = 'xsisolate-before'       # in PIF.other_config: {key: what it was, or null}
 NO_VLAN = '-1'

@@ -15,18 +15,13 @@ from xsisolate.pipeline.stages import (CLAIMING, CLASSIFY, CONTROL, EXTERNAL, FO
                                        TO_LOCAL, TO_UPLINK, TRIED, UPLINK, VIA_GATEWAY,
                                        address_match, cleared, flags, goto, load_mac, mac_match,
                                        network_match, number, raised)
+from xsisolate.policy.address import LINK_LOCAL, NEVER_EXTERNAL
 from xsisolate.policy.model import Gateway, Network, Prefix
 from xsisolate.typing_compat import Iterable, Iterator, Mapping, Optional
 
 OWNERS_MAX = 4
 PRIORITY_RESOLVE = 100      # plus the prefix length
 PRIORITY_GATEWAY = 400      # nobody else speaks for a gateway's address
-LINK_LOCAL = Prefix(6, 0xfe80 << 112, 10)
-# Addresses that are never outside: this network, loopback, link-local,
-# multicast and reserved (IANA's special-purpose registries).
-NEVER_EXTERNAL = (
-    Prefix(4, 0, 8), Prefix(4, 127 << 24, 8), Prefix(4, 0xa9fe0000, 16), Prefix(4, 0xe0000000, 3),
-    Prefix(6, 0, 8), LINK_LOCAL, Prefix(6, 0xff00 << 112, 8))
 
 
 def party_flows() -> Iterator[Flow]:

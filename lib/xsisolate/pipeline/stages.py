@@ -14,11 +14,11 @@ from xsisolate.policy.model import Prefix
 from xsisolate.typing_compat import Iterable, Iterator, NamedTuple, Tuple
 
 # Stages in the order in which a packet meets them. 200 and above: PVS proxy
-# uses 101 and 102, Open vSwitch itself 254.
+# uses 101 and 102, Open vSwitch itself 254, our headers 235 (openflow/ownership.py).
 (GUARD, BIND, CLAIM, CLAIM_TARGET, CLAIMED, SETTLE, ENTRY, SOURCE, DESTINATION, MULTICAST,
  SEEK, SOUGHT, SPREAD, EGRESS, EGRESS_ANSWER, INGRESS, INGRESS_TARGET, INGRESS_ANSWER, ACCEPT,
  REPLY, PASS, DELIVER, LOCAL, REMOTELY, ANNOUNCE, FANOUT, PARTY, RESOLVE, CLASSIFY, PEERS, MEMBER,
- REMOTE, RULES, SPOOFED, ISOLATED_DROP, REGISTRY) = range(200, 236)
+ REMOTE, RULES, SPOOFED, ISOLATED_DROP) = range(200, 235)
 
 # Our band in table 0. Above everything a controller usually sends, so that a
 # foreign "allow" cannot skip the check; our own delivery below all of it.

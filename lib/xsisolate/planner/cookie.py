@@ -2,20 +2,14 @@
 
     0x5849534f | kind (4 bit) | id (28 bit)
 
-The high half says that a flow is ours. The kind and the id name the item that
-the flow belongs to, so that all of an item's flows are found, and deleted,
+The high half says that a flow is ours (openflow/ownership.py). The kind and the id name
+the item that the flow belongs to, so that all of an item's flows are found, and deleted,
 without knowing an ofport, a VM or a policy.
 """
 from enum import IntEnum
 
+from xsisolate.openflow.ownership import OWNER
 from xsisolate.typing_compat import NamedTuple
-
-OWNER = 0x5849534f << 32            # 'XISO'
-OWNER_MASK = 0xffffffff << 32
-# Set in the cookie of an item's header (see items.py): one masked dump
-# returns all headers and nothing else.
-HEADER = 0x80000000
-HEADER_MASK = OWNER_MASK | HEADER
 
 
 class Kind(IntEnum):

@@ -10,8 +10,9 @@ from typing import Dict, Iterable, Iterator, NamedTuple, Tuple
 
 from xsisolate.openflow.dump import parse_line
 from xsisolate.openflow.flow import Flow
+from xsisolate.openflow.ownership import HEADER, OWNER, OWNER_MASK
 from xsisolate.pipeline.stages import ISOLATED_DROP, SPOOFED
-from xsisolate.planner.cookie import HEADER, OWNER, OWNER_MASK, Key, Kind, parse_key
+from xsisolate.planner.cookie import Key, Kind, parse_key
 from xsisolate.planner.items import Item, parse_registry
 from xsisolate.planner.vif import split_port
 

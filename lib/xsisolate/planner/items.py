@@ -13,8 +13,8 @@ instead of every flow of the bridge.
 import re
 
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.stages import REGISTRY
-from xsisolate.planner.cookie import HEADER, OWNER, OWNER_MASK, Key, Kind, parse_key
+from xsisolate.openflow.ownership import HEADER, OWNER, OWNER_MASK, REGISTRY
+from xsisolate.planner.cookie import Key, Kind, parse_key
 from xsisolate.sha256 import sha256
 from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, Iterator, Mapping, NamedTuple,
                                      Optional, Tuple)

@@ -10,8 +10,9 @@ from xsisolate.planner.item_facts import IsolatedLinks
 from xsisolate.planner.items import Item, make_item
 from xsisolate.planner.vif import Surroundings
 from xsisolate.policy.model import EffectivePolicy, Group, Peer, Prefix
+from xsisolate.policy.resolve import asked_groups
 from xsisolate.sha256 import sha256
-from xsisolate.typing_compat import Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
+from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
 GROUP, SPREAD, ALLOW = 'group ', 'spread ', 'allow '
 
@@ -69,14 +70,6 @@ def add_peers(items: Items, policy: EffectivePolicy, around: Surroundings) -> Di
         asked[name] = key = _find(items, name)
         items[key] = make_item(key, name, allow_flows(key.id, policy.allow))
     return asked
-
-
-def asked_groups(groups: Iterable[str], facts: Mapping[str, Group]) -> FrozenSet[str]:
-    """Return the VIF's groups and those that they reach and that reach them."""
-    nobody = Group()
-    return frozenset(groups) | frozenset(
-        other for group in groups for other in facts.get(group, nobody).reach
-        if group in facts.get(other, nobody).reach)
 
 
 def spread_key(group: Key) -> Key:

@@ -25,13 +25,19 @@ DIGITS = re.compile('[0-9]{1,3}')
 MAC = re.compile('[0-9a-f]{2}(?::[0-9a-f]{2}){5}')
 ZERO_RUN = re.compile('(?:^|:)0(?::0)+(?:$|:)')
 
-LINK_LOCAL = 0xfe80 << 112
+LINK_LOCAL = Prefix(6, 0xfe80 << 112, 10)
 EUI64_FILLER = 0xfffe << 24         # RFC 4291, appendix A: between the MAC's halves
 UNIVERSAL_BIT = 0x02 << 56          # and with this bit turned over
 MULTICAST_MAC_BIT = 0x01
 
 MAPPED = Prefix(6, 0xffff << 32, 96)
 COMPATIBLE = Prefix(6, 0, 96)       # the switch prints these in a form of its own
+
+# Addresses that are never outside: this network, loopback, link-local,
+# multicast and reserved (IANA's special-purpose registries).
+NEVER_EXTERNAL = (
+    Prefix(4, 0, 8), Prefix(4, 127 << 24, 8), Prefix(4, 0xa9fe0000, 16), Prefix(4, 0xe0000000, 3),
+    Prefix(6, 0, 8), LINK_LOCAL, Prefix(6, 0xff00 << 112, 8))
 
 # No VM can own these, so in an own address they are a slip. A wider network that
 # merely covers one of them, 126.0.0.0/7 for a router, is legal.
@@ -183,7 +189,7 @@ def eui64_link_local(mac: str) -> Prefix:
     """Return the link-local address that IPv6 hosts make of their MAC."""
     number = int(mac.replace(':', ''), 16)
     interface = number >> 24 << 40 | EUI64_FILLER | number & 0xffffff
-    return Prefix(6, LINK_LOCAL | interface ^ UNIVERSAL_BIT, BITS[6])
+    return Prefix(6, LINK_LOCAL.value | interface ^ UNIVERSAL_BIT, BITS[6])
 
 
 def _wrong(text: str, reason: str) -> PolicyError:

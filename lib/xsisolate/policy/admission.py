@@ -7,9 +7,9 @@ with a third.
 from enum import IntEnum
 from typing import FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
 
-from xsisolate.planner.peer_items import asked_groups
 from xsisolate.policy.address import contains, format_prefix
 from xsisolate.policy.model import EffectivePolicy, Group, Peer, Prefix, Service
+from xsisolate.policy.resolve import asked_groups
 from xsisolate.policy.seal import PORTS_ALL, format_peer, format_service
 
 SHOWN = 6               # of a long list, this many go into an answer

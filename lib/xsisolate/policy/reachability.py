@@ -5,8 +5,7 @@ server's port on whichever end it is: so what a may say to b is what b may say t
 """
 from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
-from xsisolate.pipeline.peer_lookup import LINK_LOCAL
-from xsisolate.policy.address import contains
+from xsisolate.policy.address import LINK_LOCAL, contains
 from xsisolate.policy.admission import EVERYTHING, Party, admitted_services
 from xsisolate.policy.model import EffectivePolicy, Group, Mode, Prefix, Service
 

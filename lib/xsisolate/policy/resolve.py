@@ -8,7 +8,7 @@ from xsisolate.policy.address import contains, eui64_link_local, format_prefix, 
 from xsisolate.policy.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode,
                                     Network, Prefix, VifPolicy)
 from xsisolate.policy.seal import Sealing, explain, judge
-from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterable, Optional, Tuple
+from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterable, Mapping, Optional, Tuple
 
 ANY_NETWORK = '*'
 DIGITS = '0123456789'
@@ -162,3 +162,11 @@ def _format_some(prefixes: Iterable[Prefix]) -> str:
     texts: Tuple[str, ...] = tuple(map(format_prefix, sorted(prefixes)))
     more = ('...',) if len(texts) > SHOWN_ADDRESSES else ()
     return ', '.join(texts[:SHOWN_ADDRESSES] + more) or 'empty'
+
+
+def asked_groups(groups: Iterable[str], facts: Mapping[str, Group]) -> FrozenSet[str]:
+    """Return the VIF's groups and those that they reach and that reach them."""
+    nobody = Group()
+    return frozenset(groups) | frozenset(
+        other for group in groups for other in facts.get(group, nobody).reach
+        if group in facts.get(other, nobody).reach)

@@ -18,6 +18,13 @@ LIVE = ('Running', 'Paused')        # power states in which there is a domain
 MODES = {UNLOCKED: Mode.UNLOCKED, LOCKED: Mode.LOCKED, DISABLED: Mode.DISABLED}
 
 
+class Call(NamedTuple):
+    """A call to XAPI; the session comes before the arguments."""
+
+    method: str
+    args: Tuple[Any, ...]
+
+
 class XapiVif(NamedTuple):
     """A VIF as XAPI knows it."""
 

@@ -16,7 +16,7 @@ import sys
 from time import monotonic, process_time, sleep
 from typing import Any, Optional
 
-from xsisolate.dataplane.vif_facts import read_configuration
+from xsisolate.config.host_config import read_configuration
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.run_files.group_members import list_groups, read_members, write_members

@@ -10,8 +10,8 @@ import re
 import sys
 from typing import Any, Callable, Collection, Dict, List, Mapping, Type
 
+from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.bridge_snapshot import Dom0, survey_of, survey_vifs
-from xsisolate.dataplane.vif_facts import read_configuration
 from xsisolate.dom0.linux.process import CommandFailed, run
 from xsisolate.dom0.linux.syslog import Log, escape
 from xsisolate.dom0.ovs.ovsdb import Ovsdb

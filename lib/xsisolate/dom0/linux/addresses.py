@@ -1,23 +1,14 @@
-"""Dom0's own addresses: is it reached through this device, or this bridge?"""
+"""Dom0's own addresses: is it reached through this device?"""
 import fcntl
 from _socket import AF_INET, SOCK_DGRAM, inet_ntoa, socket
 from struct import Struct
 
-from xsisolate.dom0.ovs.ovsdb_rows import Bridge
-from xsisolate.typing_compat import List, Optional
+from xsisolate.typing_compat import List
 
 SIOCGIFADDR = 0x8915
 REQUEST = Struct('=16sH2x4s16x')        # struct ifreq with a sockaddr_in: name, family, address
 IF_INET6 = '/proc/net/if_inet6'
 SCOPE_GLOBAL = '00'
-
-
-def own_address(bridge: Bridge) -> Optional[str]:
-    """Return an address by which Dom0 is reached through a bridge."""
-    devices = [interface.name for port in bridge.ports for interface in port.interfaces
-               if interface.type == 'internal']
-    found = [address for device in [bridge.name] + devices for address in find_addresses(device)]
-    return found[0] if found else None
 
 
 def find_addresses(dev: str) -> List[str]:

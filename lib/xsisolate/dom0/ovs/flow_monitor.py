@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Dict, FrozenSet, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
 
 from xsisolate.dom0.ovs.rundir import find_file
-from xsisolate.pipeline.stages import REGISTRY
+from xsisolate.openflow.ownership import REGISTRY
 
 HEADER = Struct('!BBHI')            # version, type, length, xid
 VERSION = 1

@@ -11,8 +11,7 @@ from xsisolate.dom0.ovs.unixctl import Vswitchd
 from xsisolate.errors import HostError
 from xsisolate.openflow.flow import Flow, FlowDiff
 from xsisolate.openflow.message import ALL_TABLES, EXACT, FlowCodec, question
-from xsisolate.pipeline.stages import REGISTRY
-from xsisolate.planner.cookie import HEADER, HEADER_MASK, OWNER, OWNER_MASK
+from xsisolate.openflow.ownership import HEADER, HEADER_MASK, OWNER, OWNER_MASK, REGISTRY
 from xsisolate.typing_compat import (TYPE_CHECKING, Dict, FrozenSet, Iterable, Iterator, List,
                                      Mapping, NamedTuple, Optional, Sequence, Tuple, Type)
 

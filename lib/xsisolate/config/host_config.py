@@ -1,0 +1,47 @@
+"""This host's configuration: xsisolate.yaml with labels resolved, or why there is none."""
+from xsisolate.config.load import config_file, load_config, read_last_config
+from xsisolate.errors import ConfigError
+from xsisolate.policy.model import Config, Network
+from xsisolate.policy.resolve import find_network, possible_labels
+from xsisolate.typing_compat import NamedTuple, Optional
+
+
+class Configuration(NamedTuple):
+    """The host's configuration, or why there is none."""
+
+    config: Config
+    error: str = ''
+
+    def find_network(self, bridge: str, network_uuid: str) -> Network:
+        """Return what the configuration says about a network."""
+        return find_network(self.config, bridge, network_uuid)
+
+
+def read_configuration() -> Configuration:
+    """Return the configuration; a broken one is an error that quarantines VIFs."""
+    try:
+        return Configuration(_resolve_labels(load_config()))
+    except ConfigError as error:
+        return Configuration(Config(), str(error))
+
+
+def read_last_configuration() -> Optional[Configuration]:
+    """Return the last valid configuration, None if it is not known."""
+    config = read_last_config()
+    try:
+        return Configuration(_resolve_labels(config)) if config else None
+    except ConfigError:
+        return None
+
+
+def _resolve_labels(config: Config) -> Config:
+    """Return the configuration with network uuids for name-labels; raise ConfigError."""
+    keys = possible_labels(config)
+    if not keys:
+        return config
+    from xsisolate.dom0.run_files.pool_networks import may_be_bridge, read_networks
+    from xsisolate.policy.network_labels import resolve_labels        # few have use for it
+    try:
+        return resolve_labels(config, keys, read_networks(), may_be_bridge)
+    except ConfigError as error:
+        raise ConfigError('%s: %s' % (config_file(), error)) from None
