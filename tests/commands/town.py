@@ -13,6 +13,7 @@ from xsisolate.planner.drop_counts import Drops
 from xsisolate.planner.vif import Attached, Surroundings, Vif, VifPort
 from xsisolate.policy.address import parse_prefix
 from xsisolate.policy.model import Config, EffectivePolicy, Group, Mode, Network, Peer, Service
+from xsisolate.vif_id import VifId
 
 BRIDGE, UUID = 'xapi3', '00000000-0000-0000-0000-0000000000aa'
 NETWORK_FACTS = Network(subnets=frozenset((parse_prefix('10.9.0.0/16'),)))
@@ -74,7 +75,7 @@ def make_inventory(named: Sequence[Tuple[str, EffectivePolicy]]) -> Inventory:
 
 def view(domid: int, name: str, policy: EffectivePolicy) -> VifView:
     """Return a VIF of a VM."""
-    vif = Vif(domid, 0, '0d9b3f4e-8a4f-2c61-1c5b-%012d' % domid, '02:00:00:00:%02x:%02x' % (
+    vif = Vif(VifId(domid, 0), '0d9b3f4e-8a4f-2c61-1c5b-%012d' % domid, '02:00:00:00:%02x:%02x' % (
         domid >> 8, domid & 0xff), (Attached(NETWORK, BRIDGE, UUID),), False, policy,
         (VifPort('vif%d.0' % domid, domid + 1),))
     return VifView(vif, name, BRIDGE, BRIDGE, '', 'sealed' if policy.groups else 'none',

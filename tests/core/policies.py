@@ -7,6 +7,7 @@ from xsisolate.planner.vif import Vif, VifPort
 from xsisolate.policy.address import BITS, eui64_link_local
 from xsisolate.policy.model import (EffectivePolicy, Gateway, Group, Mode, Network, Peer, Prefix,
                                     Service)
+from xsisolate.vif_id import VifId
 
 GROUPS = ('red', 'blue', 'a.b-c_d', 'x' * 63)
 TAGS = (0, 10, 4094)
@@ -70,7 +71,7 @@ def vifs(draw, number):
     ports = [VifPort('vif%d.0' % number, number)]
     if draw(st.booleans()):
         ports.append(VifPort('tap%d.0' % number, TAPS_FROM + number))
-    return Vif(number, 0, '00000000-0000-4000-9000-%012d' % number, mac_of(number),
+    return Vif(VifId(number, 0), '00000000-0000-4000-9000-%012d' % number, mac_of(number),
                tuple(map(attached, tags)), bool(trunks), policy, tuple(ports))
 
 

@@ -16,6 +16,7 @@ from xsisolate.policy.address import eui64_link_local, parse_prefix
 from xsisolate.policy.model import (Config, EffectivePolicy, Gateway, Group, Mode, Network, Prefix,
                                     RemoteMember)
 from xsisolate.policy.vmdata_parser import parse_peer, parse_service
+from xsisolate.vif_id import VifId
 
 BRIDGE = 'xenbr0'
 UPLINK, BOND = ((1,),), ((1, 2),)
@@ -73,7 +74,7 @@ def make_vif(number: int, mode: Mode = ISOLATED, own: str = '', groups: str = ''
     ports = [VifPort('vif%d.0' % number, number)]
     if tap:
         ports.append(VifPort('tap%d.0' % number, TAPS_FROM + number))
-    return Vif(number, 0, '00000000-0000-4000-9000-%012d' % number, mac_of(number),
+    return Vif(VifId(number, 0), '00000000-0000-4000-9000-%012d' % number, mac_of(number),
                tuple(map(attached, trunks or (tag,))), bool(trunks), policy, tuple(ports))
 
 

@@ -14,6 +14,7 @@ from xsisolate.policy.model import EffectivePolicy, Gateway, Group, Mode, Networ
 from xsisolate.policy.reachability import (ALL, Node, between, common, find_alike, find_links,
                                            outside)
 from xsisolate.policy.vmdata_parser import parse_peer, parse_service
+from xsisolate.vif_id import VifId
 
 GROUPS = {'web': Group(rules=frozenset(map(parse_service, ('tcp/443', 'udp/53', 'icmp')))),
           'north': Group(reach=frozenset(('south', 'east'))),
@@ -93,7 +94,7 @@ def make_vif(number: int, what: EffectivePolicy) -> Vif:
     """Return a VIF with an address."""
     own = frozenset((parse_prefix('10.0.0.%d' % number), parse_prefix('fd00::%x' % number)))
     managed = what.mode in (Mode.LOCKED, Mode.ISOLATED)
-    return Vif(number, 0, 'vm%d' % number, '02:00:00:00:00:%02x' % number,
+    return Vif(VifId(number, 0), 'vm%d' % number, '02:00:00:00:00:%02x' % number,
                (Attached(NET, 'xapi1', 'u'),), False,
                what._replace(addresses=own) if managed else what,
                (VifPort('vif%d.0' % number, number),))
@@ -103,12 +104,12 @@ def make_place(vifs: Sequence[Vif], facts: Network = UNKNOWN,
                members: Optional[Dict[str, Tuple[RemoteMember, ...]]] = None) -> Place:
     """Return a network with these VIFs."""
     return Place('xapi1', 'xapi1', 'u', NET, facts, GROUPS,
-                 tuple(('vif%d.0' % vif.domid, vif) for vif in vifs), members or {})
+                 tuple(('vif%d.0' % vif.id.domid, vif) for vif in vifs), members or {})
 
 
 def end(vif: Vif, address: str = '') -> End:
     """Return a VIF as an end."""
-    return End('vif%d.0' % vif.domid, parse_prefix(address or '10.0.0.%d' % vif.domid), vif.mac,
+    return End(vif.id.vif, parse_prefix(address or '10.0.0.%d' % vif.id.domid), vif.mac,
                vif)
 
 
@@ -187,7 +188,7 @@ TALKS = {4: (Talk('icmp'), Talk('tcp', 40000, 443), Talk('tcp', 40000, 80),
 
 def make_node(vif: Vif) -> Node:
     """Return a VIF as a node, on a network that says nothing of itself."""
-    both = parse_prefix('10.0.0.%d' % vif.domid), parse_prefix('fd00::%x' % vif.domid)
+    both = parse_prefix('10.0.0.%d' % vif.id.domid), parse_prefix('fd00::%x' % vif.id.domid)
     unmanaged = vif.policy.mode is Mode.UNLOCKED
     return Node('n', vif.policy, both, frozenset(both if unmanaged else ()))
 
@@ -196,7 +197,7 @@ def passing(place: Place, one: Vif, other: Vif, version: int) -> FrozenSet[Talk]
     """Return which first packets pass over an IP version."""
     address = '10.0.0.%d' if version == 4 else 'fd00::%x'
     return frozenset(talk for talk in TALKS[version] if all(step.admits for step in judge(
-        place, end(one, address % one.domid), end(other, address % other.domid), talk)))
+        place, end(one, address % one.id.domid), end(other, address % other.id.domid), talk)))
 
 
 @settings(max_examples=60, deadline=None)

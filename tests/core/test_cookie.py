@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from xsisolate.openflow.ownership import HEADER, HEADER_MASK, OWNER, OWNER_MASK
 from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind, parse_key, port_id
+from xsisolate.vif_id import VifId
 
 KEYS = st.builds(Key, st.sampled_from(Kind), st.integers(0, 0xfffffff))
 
@@ -14,8 +15,8 @@ KEYS = st.builds(Key, st.sampled_from(Kind), st.integers(0, 0xfffffff))
     (BRIDGE, 0x5849534f10000000),
     (Key(Kind.NETWORK, 0xfff), 0x5849534f20000fff),
     (Key(Kind.ENDPOINT, 1), 0x5849534f40000001),
-    (Key(Kind.PORT, port_id(5, 1, False)), 0x5849534f50000a02),
-    (Key(Kind.PORT, port_id(5, 1, True)), 0x5849534f50000a03),
+    (Key(Kind.PORT, port_id(VifId(5, 1), False)), 0x5849534f50000a02),
+    (Key(Kind.PORT, port_id(VifId(5, 1), True)), 0x5849534f50000a03),
     (Key(Kind.PEERS, 0xfffffff), 0x5849534f3fffffff),
     (Key(Kind.SPREAD, 7), 0x5849534f60000007),
 ])
@@ -53,8 +54,8 @@ def test_unknown_kind(kind):
         parse_key(kind << 28)
 
 
-@given(st.tuples(st.integers(0, 0x7fef), st.integers(0, 255), st.booleans()),
-       st.tuples(st.integers(0, 0x7fef), st.integers(0, 255), st.booleans()))
+@given(st.tuples(st.builds(VifId, st.integers(0, 0x7fef), st.integers(0, 255)), st.booleans()),
+       st.tuples(st.builds(VifId, st.integers(0, 0x7fef), st.integers(0, 255)), st.booleans()))
 def test_port_ids(one, other):
     assert (one == other) == (port_id(*one) == port_id(*other))
     assert 0 <= port_id(*one) < 1 << 28

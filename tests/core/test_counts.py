@@ -10,9 +10,10 @@ from xsisolate.pipeline.stages import SPOOFED
 from xsisolate.planner.cookie import Key, Kind, port_id
 from xsisolate.planner.drop_counts import KINDS, Counted, Drops, count_drops, parse_counts
 from xsisolate.planner.items import header_flow, make_item
+from xsisolate.vif_id import VifId
 
 MAC = '02:00:00:00:00:0b'
-VIF, TAP, TWIN = (Key(Kind.PORT, port_id(*port)) for port in (
+VIF, TAP, TWIN = (Key(Kind.PORT, port_id(VifId(*port[:2]), port[2])) for port in (
     (5, 0, False), (5, 0, True), (9, 0, False)))
 ENDPOINT, OTHER = Key(Kind.ENDPOINT, 1), Key(Kind.ENDPOINT, 2)
 UNITED = ' '.join(('cookie=0x5849534f50000a00, duration=12.345s, table=233, n_packets=7,',

@@ -3,6 +3,7 @@ import pytest
 
 from xsisolate.errors import EXIT_USAGE, UsageError
 from xsisolate.hooks.event import Event, parse_rules_call, parse_vif_call
+from xsisolate.vif_id import VifId
 
 UUID = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'
 PATH = {'XENBUS_PATH': 'backend/vif/5/1'}
@@ -17,20 +18,20 @@ def refusal(parse, *args):
 
 
 @pytest.mark.parametrize('args, environ, event', [
-    (['online', 'type_if=vif'], PATH, Event('online', 'vif', 5, 1)),
-    (['online', 'vif'], PATH, Event('online', 'vif', 5, 1)),
-    (['remove', 'type_if=vif'], PATH, Event('remove', 'vif', 5, 1)),
-    (['add', 'type_if=tap'], {'INTERFACE': 'tap5.1'}, Event('add', 'tap', 5, 1)),
-    (['remove', 'tap'], {'INTERFACE': 'tap12345.255'}, Event('remove', 'tap', 12345, 255)),
-    (['online', 'vif'], {'INTERFACE': 'vif0.0'}, Event('online', 'vif', 0, 0)),
-    (['move', 'type_if=vif', '5', '1'], {}, Event('move', 'vif', 5, 1)),
-    (['move', 'type_if=vif', '5', '1'], PATH, Event('move', 'vif', 5, 1)),
-    (['move', 'vif', '6', '0'], {'INTERFACE': 'eth0'}, Event('move', 'vif', 6, 0)),
-    (['move', 'vif', '6', '0', 'more'], {}, Event('move', 'vif', 6, 0)),
+    (['online', 'type_if=vif'], PATH, Event('online', 'vif', VifId(5, 1))),
+    (['online', 'vif'], PATH, Event('online', 'vif', VifId(5, 1))),
+    (['remove', 'type_if=vif'], PATH, Event('remove', 'vif', VifId(5, 1))),
+    (['add', 'type_if=tap'], {'INTERFACE': 'tap5.1'}, Event('add', 'tap', VifId(5, 1))),
+    (['remove', 'tap'], {'INTERFACE': 'tap12345.255'}, Event('remove', 'tap', VifId(12345, 255))),
+    (['online', 'vif'], {'INTERFACE': 'vif0.0'}, Event('online', 'vif', VifId(0, 0))),
+    (['move', 'type_if=vif', '5', '1'], {}, Event('move', 'vif', VifId(5, 1))),
+    (['move', 'type_if=vif', '5', '1'], PATH, Event('move', 'vif', VifId(5, 1))),
+    (['move', 'vif', '6', '0'], {'INTERFACE': 'eth0'}, Event('move', 'vif', VifId(6, 0))),
+    (['move', 'vif', '6', '0', 'more'], {}, Event('move', 'vif', VifId(6, 0))),
     (['offline', 'vif'], {'XENBUS_PATH': '/local/domain/0/backend/vif/32751/7'},
-     Event('offline', 'vif', 32751, 7)),
+     Event('offline', 'vif', VifId(32751, 7))),
     (['online', 'tap'], {'XENBUS_PATH': '', 'INTERFACE': 'tap1.2'},
-     Event('online', 'tap', 1, 2)),
+     Event('online', 'tap', VifId(1, 2))),
 ])
 def test_vif_call(args, environ, event):
     assert parse_vif_call(args, environ) == event
@@ -58,15 +59,15 @@ def test_wrong_vif_call(args, environ):
 
 @pytest.mark.parametrize('args, event', [
     (['classic', 'vif5.1', UUID, '1', 'filter'],
-     Event('filter', 'vif', 5, 1, UUID, 'classic')),
+     Event('filter', 'vif', VifId(5, 1), UUID, 'classic')),
     (['classic', 'tap5.1', UUID.upper(), '1', 'clear'],
-     Event('clear', 'tap', 5, 1, UUID, 'classic')),
-    (['qemu', 'vif5.1', UUID, '1', 'clear'], Event('clear', 'vif', 5, 1, UUID, 'qemu')),
-    (['classic', 'vif', '5', '1', 'filter'], Event('filter', 'vif', 5, 1, '', 'classic')),
-    (['xenlight', 'tap', '5', '1', 'clear'], Event('clear', 'tap', 5, 1, '', 'xenlight')),
-    (['vif', '5', '1', 'filter'], Event('filter', 'vif', 5, 1)),
-    (['tap', '5', '1', 'clear'], Event('clear', 'tap', 5, 1)),
-    (['vif', '5', '1', 'locked', 'filter'], Event('filter', 'vif', 5, 1)),
+     Event('clear', 'tap', VifId(5, 1), UUID, 'classic')),
+    (['qemu', 'vif5.1', UUID, '1', 'clear'], Event('clear', 'vif', VifId(5, 1), UUID, 'qemu')),
+    (['classic', 'vif', '5', '1', 'filter'], Event('filter', 'vif', VifId(5, 1), '', 'classic')),
+    (['xenlight', 'tap', '5', '1', 'clear'], Event('clear', 'tap', VifId(5, 1), '', 'xenlight')),
+    (['vif', '5', '1', 'filter'], Event('filter', 'vif', VifId(5, 1))),
+    (['tap', '5', '1', 'clear'], Event('clear', 'tap', VifId(5, 1))),
+    (['vif', '5', '1', 'locked', 'filter'], Event('filter', 'vif', VifId(5, 1))),
 ])
 def test_rules_call(args, event):
     assert parse_rules_call(args) == event
@@ -93,6 +94,6 @@ def test_wrong_rules_call(args):
 
 
 @pytest.mark.parametrize('event, name', [
-    (Event('add', 'tap', 5, 1), 'tap5.1'), (Event('add', 'vif', 0, 0), 'vif0.0')])
+    (Event('add', 'tap', VifId(5, 1)), 'tap5.1'), (Event('add', 'vif', VifId(0, 0)), 'vif0.0')])
 def test_device(event, name):
     assert event.device == name

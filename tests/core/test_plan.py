@@ -9,9 +9,10 @@ from core.scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, 
                             member, prefixes, registry_of)
 from xsisolate.planner.cookie import BASE, Key, Kind
 from xsisolate.planner.plan import disturbed, learned_flows, plan_bridge, port_key
-from xsisolate.planner.vif import VifPort, split_port
+from xsisolate.planner.vif import VifPort
 from xsisolate.policy.model import Group, Service
 from xsisolate.policy.resolve import asked_groups
+from xsisolate.vif_id import parse_netdev
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'golden')
 
@@ -296,7 +297,7 @@ def test_reach_is_mutual(groups, facts, asked):
 @pytest.mark.parametrize('name, vif, tap', [
     ('vif5.0', (5, 0), False), ('tap5.0', (5, 0), True), ('vif32751.255', (32751, 255), False)])
 def test_netdev_names(name, vif, tap):
-    assert split_port(name) == vif
+    assert parse_netdev(name) == vif
     assert port_key(name) == Key(Kind.PORT, vif[0] << 9 | vif[1] << 1 | tap)
 
 

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xsisolate.daemon.schedule import PACE_FIRST_S, PACE_MOST_S, QUIET_S, Schedule, Task
+from xsisolate.vif_id import VifId
 
-BRIDGE, OTHER, VIF, VIF2 = Task('xenbr0'), Task('xenbr1'), Task('', 1, 0), Task('', 1, 1)
+BRIDGE, OTHER = Task('xenbr0'), Task('xenbr1')
+VIF, VIF2 = Task('', VifId(1, 0)), Task('', VifId(1, 1))
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def run(schedule: Schedule, task: Task, at: float, changed: bool = False) -> flo
 
 
 def test_a_task_has_a_name() -> None:
-    assert [str(task) for task in (BRIDGE, Task('', 7, 2))] == ['xenbr0', 'vif7.2']
+    assert [str(task) for task in (BRIDGE, Task('', VifId(7, 2)))] == ['xenbr0', 'vif7.2']
 
 
 def test_bridges_come_first(schedule: Schedule) -> None:

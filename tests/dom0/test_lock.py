@@ -11,10 +11,12 @@ import pytest
 from lab.process import run
 from xsisolate.dom0.linux.lock import bridge_lock, vif_lock
 from xsisolate.errors import HostError
+from xsisolate.vif_id import VifId
 
 HOLD = '''
 import sys, time
 from xsisolate.dom0.linux.lock import bridge_lock
+from xsisolate.vif_id import parse_netdev
 with bridge_lock(sys.argv[1]):
     print('held', flush=True)
     time.sleep(60)
@@ -168,7 +170,7 @@ def test_waiting_does_not_burn_the_processor(hold):
 
 # --- VIFs ----------------------------------------------------------------------------------
 
-HOLD_VIF = HOLD.replace('bridge_lock(sys.argv[1])', 'vif_lock(*map(int, sys.argv[1].split(".")), 0)'
+HOLD_VIF = HOLD.replace('bridge_lock(sys.argv[1])', 'vif_lock(parse_netdev("vif" + sys.argv[1]), 0)'
                         ).replace('bridge_lock', 'vif_lock')
 
 
@@ -185,23 +187,23 @@ def held_vif(root):
 
 def test_hooks_of_a_vif_take_turns(held_vif):
     with pytest.raises(HostError, match='vif7.1 is still locked after 0.1 s'):
-        with vif_lock(7, 1, 0.1):
+        with vif_lock(VifId(7, 1), 0.1):
             pass
     held_vif.kill()
-    with vif_lock(7, 1, 2):
+    with vif_lock(VifId(7, 1), 2):
         pass
 
 
 def test_other_vifs_and_bridges_are_free(held_vif, root):
     for domid, devid in ((7, 0), (7, 2), (6, 1), (8, 1), (7 << 8, 1), (32767, 255)):
-        with vif_lock(domid, devid, 0), bridge_lock('all', 0):
+        with vif_lock(VifId(domid, devid), 0), bridge_lock('all', 0):
             pass
     assert sorted(os.listdir(os.path.join(root, 'run/xsisolate/lock'))) == ['all', 'all+vifs']
 
 
 def test_a_vif_is_free_after_an_error(root):
     with pytest.raises(ZeroDivisionError):
-        with vif_lock(1, 0, 0):
+        with vif_lock(VifId(1, 0), 0):
             raise ZeroDivisionError
-    with vif_lock(1, 0, 0):
+    with vif_lock(VifId(1, 0), 0):
         pass

@@ -2,7 +2,7 @@
 import json
 import time
 from collections import Counter
-from typing import Any, ClassVar, Dict, List, Tuple
+from typing import Any, ClassVar, Dict, List
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,6 +34,7 @@ from xsisolate.planner.vif import Attached, Surroundings, Vif, VifPort
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import canonical_policy
+from xsisolate.vif_id import VifId
 
 pytestmark = [pytest.mark.any_python, pytest.mark.random]
 
@@ -75,7 +76,7 @@ class PlannedMachine(GuestMachine):
 
     def __init__(self) -> None:
         self.registries: Dict[str, Registry] = {bridge: {} for bridge in BRIDGES}
-        self.where: Dict[Tuple[int, int], str] = {}     # the bridge of each VIF
+        self.where: Dict[VifId, str] = {}     # the bridge of each VIF
         super().__init__()
 
     def configure(self) -> None:
@@ -87,16 +88,16 @@ class PlannedMachine(GuestMachine):
 
     def run_hook(self, being: Being, place: Place, devid: int, event: str) -> Outcome:
         """Read a VIF as the hooks do and plan its bridge."""
-        domid = place.domain.domid
-        facts = read_vif(self.client, domid, place.domain.uuid, devid, self.configuration)
+        vif_id = VifId(place.domain.domid, devid)
+        facts = read_vif(self.client, vif_id, place.domain.uuid, self.configuration)
         bridge = facts.metadata.bridge
-        if self.where.get((domid, devid), bridge) != bridge:
-            self.plan(Vif(domid, devid), self.where[domid, devid])
-        self.where[domid, devid] = bridge
+        if self.where.get(vif_id, bridge) != bridge:
+            self.plan(Vif(vif_id), self.where[vif_id])
+        self.where[vif_id] = bridge
         vif = self.plan(Vif(
-            domid, devid, facts.vm_uuid, facts.metadata.mac,
+            vif_id, facts.vm_uuid, facts.metadata.mac,
             (Attached(NETWORK, bridge, facts.metadata.network_uuid),), False, facts.policy,
-            (VifPort('vif%d.%d' % (domid, devid), ofport(domid, devid)),), facts.arriving), bridge)
+            (VifPort(vif_id.vif, ofport(*vif_id)),), facts.arriving), bridge)
         return Outcome(vif.policy.mode.word, vif.policy.groups,
                        frozenset(canonical_policy(VifPolicy(allow=vif.policy.allow))['allow']),
                        frozenset(map(format_prefix, vif.policy.addresses)),
@@ -104,13 +105,13 @@ class PlannedMachine(GuestMachine):
 
     def run_clear(self, being: Being, place: Place, devid: int) -> None:
         """Plan the bridge without a VIF."""
-        bridge = self.where.pop((place.domain.domid, devid))
-        self.plan(Vif(place.domain.domid, devid), bridge)
+        bridge = self.where.pop(VifId(place.domain.domid, devid))
+        self.plan(Vif(VifId(place.domain.domid, devid)), bridge)
 
     def plan(self, vif: Vif, bridge: str) -> Vif:
         """Plan a bridge; no other VIF's port may change."""
         ofports = {'vif%d.%d' % number: ofport(*number) for number, where in self.where.items()
-                   if where == bridge and (number != vif.number or vif.ports)}
+                   if where == bridge and (number != vif.id or vif.ports)}
         before = self.registries[bridge]
         around = Surroundings(
             Topology((), tuple(('%d' % port, None) for port in sorted(ofports.values()))), ofports,
@@ -118,7 +119,7 @@ class PlannedMachine(GuestMachine):
         plan = plan_bridge(before, [vif], around)
         after = self.registries[bridge] = {key: item._replace(flows=None)
                                            for key, item in plan.items.items()}
-        own = port_key('vif%d.%d' % vif.number)
+        own = port_key(vif.id.vif)
         for key in before.keys() - {own}:
             assert key.kind is not Kind.PORT or after[key] == before[key]
         return plan.vifs[0]

@@ -22,6 +22,7 @@ from evidence import SILENT_S, can_talk, end, lines, mac_bytes, our_flows, refre
 
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.planner.cookie import Key, Kind, port_id
+from xsisolate.vif_id import VifId
 
 pytestmark = pytest.mark.any_python
 
@@ -155,7 +156,7 @@ def sources(frames: List[bytes]) -> Set[str]:
 
 def others_flows(scene: Scene) -> FrozenSet[str]:
     """Return the flows of all VIFs but the guest's; what they share is not theirs."""
-    cookies = {'cookie=0x%x,' % Key(kind, port_id(vm.domid, 0, False)).cookie
+    cookies = {'cookie=0x%x,' % Key(kind, port_id(VifId(vm.domid, 0), False)).cookie
                for vm in (scene.friend, scene.rival) for kind in (Kind.PORT, Kind.ENDPOINT)}
     return frozenset(flow for flow in our_flows(scene.host)
                      if any(cookie in flow for cookie in cookies) and 'table=0,' not in flow)

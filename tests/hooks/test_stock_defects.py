@@ -564,7 +564,7 @@ def test_b14_a_hanging_switch_costs_no_more_than_the_deadline(host: Sandbox, sta
     os.kill(host.ovs.vswitchd.pid, signal.SIGSTOP)
     try:
         refreshed, removed = host.hooks.wait(*[
-            hurried(host.hooks, call, 'dom0.openflow.TIMEOUT_S=2') for call in (
+            hurried(host.hooks, call, 'dom0.ovs.flow_table.TIMEOUT_S=2') for call in (
                 host.hooks.locking_changed(staying.domain, staying.vifs[0])[0],
                 remove_call(leaving))])
         assert (refreshed.code, removed.code) == (1, 0), (refreshed, removed)
@@ -589,7 +589,7 @@ def test_b14_a_hanging_lock_holder(host: Sandbox, start: Any) -> None:
     with open('/run/xsisolate/lock/xenbr0', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         result, = host.hooks.wait(hurried(host.hooks, host.hooks.udev_vif('online', vm.domid, 0),
-                                          'plug.LOCK_DEADLINE_S=1'))
+                                          'hooks.plug.LOCK_DEADLINE_S=1'))
     assert result.code == 1
     the_line(result, ' failed ', 'vif=' + vm.netdev(), 'xenbr0 is still locked after 1 s')
     assert 'still locked' in (backend_key(vm, 'hotplug-error') or '')

@@ -30,7 +30,7 @@ def list_calls(hooks: Hooks, call: Call, log: str = '/run/injector.log') -> List
 
 
 def hurried(hooks: Hooks, call: Call, setting: str) -> Running:
-    """Begin a hook's call with another value of one of its deadlines: `plug.LOCK_DEADLINE_S=2`."""
+    """Begin a hook's call with another deadline, such as `hooks.plug.LOCK_DEADLINE_S=2`."""
     return start(hooks, call, 'set:' + setting)
 
 

@@ -4,7 +4,7 @@
     injector.py stop:17 HOOK ...    SIGSTOP before it: the test does something, then SIGCONT
     injector.py stop:WORDS HOOK ... SIGSTOP before the first call that has these words in the list
     injector.py list:FILE HOOK ...  write down every call: what is called, and from where
-    injector.py set:dom0.openflow.TIMEOUT_S=2 HOOK ...      with another value of a constant
+    injector.py set:dom0.ovs.flow_table.TIMEOUT_S=2 HOOK ...      with another value of a constant
 
 The number of a call varies from run to run: a reply may come in one piece or in two.
 

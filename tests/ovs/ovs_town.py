@@ -49,9 +49,9 @@ VIFS = [
     # on a network of which the configuration says nothing
     vif(51, groups='red', tag=BARE), vif(52, groups='red', tag=BARE),
     make_vif(53, LOCKED, '0.0.0.0/0 ::/0', tag=BARE)]
-BY_NUMBER = {vif.domid: vif for vif in VIFS}
-HIDDEN = [vif.domid for vif in VIFS if vif.policy.mode is not LOCKED]
-MATRIX = [vif.domid for vif in VIFS if vif.domid != 53]
+BY_NUMBER = {vif.id.domid: vif for vif in VIFS}
+HIDDEN = [vif.id.domid for vif in VIFS if vif.policy.mode is not LOCKED]
+MATRIX = [vif.id.domid for vif in VIFS if vif.id.domid != 53]
 GROUPS = {'blue': rules('tcp/22 udp/53 udp/8000-8100 icmp icmp6'),
           'red': Group(addresses=prefixes('10.9.0.40 fd00:9::40')),
           'tight': rules('tcp/5432'),
@@ -65,7 +65,7 @@ NETWORK10 = Network(subnets=prefixes('10.9.10.0/24 fd00:19::/64'),
 def town(name, arriving=()):
     """Return the scenario on a bridge of this name; `arriving` VIFs migrate to this host."""
     return make_scenario(
-        [one._replace(arriving=one.domid in arriving, networks=tuple(
+        [one._replace(arriving=one.id.domid in arriving, networks=tuple(
             net._replace(bridge=name if net.bridge == 'xenbr0' else net.bridge)
             for net in one.networks)) for one in VIFS],
         uplinks=((ETH0, ETH1),), groups=GROUPS,
@@ -80,7 +80,7 @@ def build(switch, arriving=()):
                  'set', 'Interface', 'eth0', 'ofport_request=1', '--',
                  'set', 'Interface', 'eth1', 'ofport_request=2')
     switch.ask('bond/set-active-slave', 'bond0', 'eth0')
-    switch.add_ports(bridge, [('vif%d.0' % one.domid, one.domid, access_tag(one))
+    switch.add_ports(bridge, [('vif%d.0' % one.id.domid, one.id.domid, access_tag(one))
                               for one in VIFS] + [('vif19.0', UNMANAGED, None),
                                                   ('stranger', STRANGER, None)])
     scenario = town(bridge, arriving)
@@ -97,7 +97,7 @@ def settle(switch, bridge):
     """Let everybody speak once, so that the switch learns where they are."""
     for one in VIFS:
         if one.policy.mode <= ISOLATED:
-            switch.trace(bridge, arp(one.domid, one.domid), '-generate')
+            switch.trace(bridge, arp(one.id.domid, one.id.domid), '-generate')
     switch.trace(bridge, arp(UNMANAGED, UNMANAGED), '-generate')
     switch.trace(bridge, arp(ETH0, '10.9.10.99', src=GATEWAY10, spa='10.9.10.254', vlan=VLAN),
                  '-generate')

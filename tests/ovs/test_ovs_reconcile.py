@@ -188,7 +188,7 @@ def test_a_lost_header_comes_back(bridge, key):
                if flow.cookie == key.cookie | HEADER]
     flow_table.apply_diff(bridge, FlowDiff(delete=(header,)))
     others = disturbed(reconciling.read_registry(bridge), RED[0], scenario.around.ofports)
-    reconcile(bridge, [RED[0]] + [vif for vif in RED[1:] if (vif.domid, vif.devid) in others],
+    reconcile(bridge, [RED[0]] + [vif for vif in RED[1:] if vif.id in others],
               scenario.around)
     newcomers = make_scenario(RED + BLUE)
     reconcile(bridge, BLUE, newcomers.around)       # so many that everything is read

@@ -14,6 +14,7 @@ from xsisolate.errors import HostError
 from xsisolate.paths import RULES, STOCK
 from xsisolate.planner.plan import port_key
 from xsisolate.policy.model import Mode
+from xsisolate.vif_id import VifId
 
 LOCK_DEADLINE_S = 60.0
 VMS_MAX = 8192              # below /xapi: every VM that runs, or has run, here
@@ -72,7 +73,7 @@ def describe(outcome: BridgeSync) -> str:
     lines = ['reconcile bridge %s, %d VIFs: add %d flows, remove %d, change %d settings' % (
         outcome.bridge, len(outcome.vifs), len(outcome.diff.add), len(outcome.diff.delete),
         len(outcome.settings))]
-    lines += ['  QUARANTINE vif%d.%d: %s' % (*vif.number, vif.policy.reason)
+    lines += ['  QUARANTINE %s: %s' % (vif.id, vif.policy.reason)
               for vif in outcome.quarantined]
     return '\n'.join(lines)
 
@@ -122,19 +123,18 @@ def stock_rules_steps(dom0: Dom0) -> Iterator[Step]:
     """Yield the stock script's calls for VIFs that XAPI locks: its flows come before ours go."""
     for name in choose_bridges(dom0, ''):
         managed = read_registry(name)
-        for domid, devid in find_vifs(survey_bridge(dom0, name)):
-            devices = ['%s%d.%d' % (kind, domid, devid) for kind in ('vif', 'tap')]
-            devices = [device for device in devices if port_key(device) in managed]
-            metadata = read_facts(dom0, domid, devid).metadata if devices else None
+        for vif_id in find_vifs(survey_bridge(dom0, name)):
+            devices = [device for device in vif_id.netdevs if port_key(device) in managed]
+            metadata = read_facts(dom0, vif_id).metadata if devices else None
             if metadata and metadata.locking.mode is not Mode.UNLOCKED:
                 for device in filter(netdev.exists, devices):
                     yield Step('run the stock %s for %s, which XAPI has %s (its link blips)' % (
                         RULES, device, metadata.locking.mode.word),
-                        _stock_runner(device, metadata.vm_uuid, devid))
+                        _stock_runner(device, metadata.vm_uuid, vif_id))
 
 
-def _stock_runner(device: str, vm_uuid: str, devid: int) -> Callable[[], None]:
-    argv = ('%s/%s' % (STOCK, RULES), 'classic', device, vm_uuid, str(devid), 'filter')
+def _stock_runner(device: str, vm_uuid: str, vif_id: VifId) -> Callable[[], None]:
+    argv = ('%s/%s' % (STOCK, RULES), 'classic', device, vm_uuid, str(vif_id.devid), 'filter')
 
     def run_stock() -> None:
         run(argv, timeout=SCRIPT_TIMEOUT_S)

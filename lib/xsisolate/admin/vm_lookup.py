@@ -1,6 +1,5 @@
 """What an admin does to a VM through XAPI: look it up, change all or nothing, read it back."""
 import json
-import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.admin.steps import Step
@@ -12,8 +11,8 @@ from xsisolate.policy.seal import Sealing, explain
 from xsisolate.policy.vmdata_writer import natural
 from xsisolate.policy.xapi_records import (Call, XapiVif, XapiVm, identify, judge_vif, make_vif,
                                            make_vm)
+from xsisolate.vif_id import UUID
 
-UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 PLUGIN = 'xsisolate'
 REFRESH_WAIT_S = 15         # so long a host waits for xenopsd to be told
 SHOWN_VMS = 8

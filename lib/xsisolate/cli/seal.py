@@ -9,6 +9,7 @@ from xsisolate.dataplane.vif_facts import read_identity, read_policy, read_vm_uu
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, PolicyError, UsageError
 from xsisolate.policy.seal import SEAL_KEY, Sealing, explain, format_canonical, judge, make_seal
+from xsisolate.vif_id import VifId
 
 EXAMPLES = '''
 examples:
@@ -76,16 +77,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_local(arguments: argparse.Namespace) -> int:
     """Run the command for a VIF of this host, from xenstore and metadata."""
-    domid, devid = arguments.local
+    vif_id = VifId(*arguments.local)
     with Xenstore() as store:
-        metadata, vif, _ = read_identity(store, read_vm_uuid(store, domid), devid)
-        policy = read_policy(store, domid, vif)
+        metadata, vif, _ = read_identity(store, read_vm_uuid(store, vif_id.domid), vif_id.devid)
+        policy = read_policy(store, vif_id.domid, vif)
     seal = metadata.other_config.get(SEAL_KEY)
     state = judge(vif, seal, policy)
     if policy is None and not arguments.check:
         raise PolicyError('vm-data of domain %d (VM %s) has no policy for device %s: there is '
-                          'nothing to seal' % (domid, vif.vm_uuid, vif.devid))
-    record: Dict[str, Any] = {'vif': 'vif%d.%d' % (domid, devid), 'vm': vif.vm_uuid,
+                          'nothing to seal' % (vif_id.domid, vif.vm_uuid, vif.devid))
+    record: Dict[str, Any] = {'vif': vif_id.vif, 'vm': vif.vm_uuid,
                               'carries': seal, 'state': state.name.lower()}
     if policy is not None:
         record.update(seal=make_seal(vif, policy), canonical=format_canonical(vif, policy))

@@ -83,10 +83,10 @@ def show(outcome: BridgeSync, dry_run: bool, seconds: float) -> None:
               len(outcome.settings), 'wrong' if dry_run else 'changed', len(outcome.dead),
               'left' if dry_run else 'removed', seconds), flush=True)
     for vif in outcome.quarantined:
-        print('%squarantined vif%d.%d: %s' % ('# ' if dry_run else '  ', vif.domid, vif.devid,
+        print('%squarantined %s: %s' % ('# ' if dry_run else '  ', vif.id,
                                              vif.policy.reason))
     for vif in outcome.mute:
-        print('%smute vif%d.%d: %s' % ('# ' if dry_run else '  ', vif.domid, vif.devid, vif.mute))
+        print('%smute %s: %s' % ('# ' if dry_run else '  ', vif.id, vif.mute))
 
 
 def diff_lines(outcome: BridgeSync) -> Iterator[str]:
@@ -115,9 +115,9 @@ def describe(outcome: BridgeSync) -> Dict[str, Any]:
     """Return a bridge's outcome as JSON has it."""
     return {'bridge': outcome.bridge, 'error': outcome.error or None,
             'vifs': len(outcome.vifs), 'dead_ports': list(outcome.dead),
-            'quarantined': {'vif%d.%d' % vif.number: vif.policy.reason
+            'quarantined': {vif.id.vif: vif.policy.reason
                             for vif in outcome.quarantined},
-            'mute': {'vif%d.%d' % vif.number: vif.mute for vif in outcome.mute},
+            'mute': {vif.id.vif: vif.mute for vif in outcome.mute},
             'missing': [format_flow(flow) for flow in outcome.diff.add],
             'settings': [setting._asdict() for setting in outcome.settings],
             'surplus': [format_flow(flow) for flow in outcome.diff.delete]}

@@ -7,10 +7,10 @@ from xsisolate.policy.address import contains, format_prefix, quoted
 from xsisolate.policy.model import Config, Group, Network, PoolNetwork, Prefix
 from xsisolate.policy.network_labels import resolve_labels
 from xsisolate.policy.resolve import ANY_NETWORK, possible_labels
+from xsisolate.vif_id import UUID
 
 ERRORS_MAX = 100
 BRIDGE = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,14}')     # a netdev's name
-UUID = re.compile('[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 WIDE = {4: 8, 6: 16}        # a group that has so many addresses as members
 
 

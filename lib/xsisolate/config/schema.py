@@ -2,7 +2,6 @@
 
 `config` imports this only when its compiled copy is stale.
 """
-import re
 from typing import Callable, Dict, FrozenSet, List, Mapping, Optional, TypeVar
 
 from xsisolate.config.yaml_document import Entry
@@ -10,6 +9,7 @@ from xsisolate.errors import PolicyError
 from xsisolate.policy.address import check_own, parse_address, parse_mac, parse_prefix, quoted
 from xsisolate.policy.model import Config, Gateway, Group, Network, Prefix
 from xsisolate.policy.vmdata_parser import parse_group, parse_mode, parse_service
+from xsisolate.vif_id import UUID
 
 CONFIG_VERSION = 1      # what `version:` in the file must say
 MAX_GRACE = 120         # seconds; udev kills a hook that takes 180
@@ -20,7 +20,6 @@ GATEWAY_KEYS = frozenset(['ipv4', 'ipv6', 'mac'])
 GROUP_KEYS = frozenset(['addresses', 'vms', 'rules', 'reach'])
 
 UNSEALED = {'quarantine': False, 'accept': True}
-UUID = re.compile('[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 T = TypeVar('T')
 

@@ -2,7 +2,7 @@
 import signal
 import sys
 from time import monotonic
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Union
 
 import ovs.poller
 
@@ -16,8 +16,7 @@ from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.flow_monitor import FlowMonitor
 from xsisolate.dom0.ovs.idl import BridgeState, Database
 from xsisolate.dom0.xen.xenstore_watch import XenstoreWatches
-from xsisolate.planner.topology import VIF_NETDEV
-from xsisolate.planner.vif import split_port
+from xsisolate.vif_id import VIF_NETDEV, VifId, parse_netdev
 
 RECONNECT_S = 0.02          # to a bridge whose ovs-vswitchd is being started
 RECONNECT_LATER_S = 1.0     # to one that is away for longer
@@ -146,9 +145,9 @@ class Loop:
                 for port, flooded in ports.items():
                     # a hook takes a new VIF out of floods: nothing that we need to look at
                     if VIF_NETDEV.fullmatch(port) and (
-                            flooded or split_port(port) in self._work.uuids):
-                        self._work.programmed.pop(split_port(port), None)
-                        self._ask_vif(split_port(port), now + SETTLE_S)
+                            flooded or parse_netdev(port) in self._work.uuids):
+                        self._work.programmed.pop(parse_netdev(port), None)
+                        self._ask_vif(parse_netdev(port), now + SETTLE_S)
                 if not alive:
                     self._lost[name] = now
                     self._work.programmed.clear()
@@ -168,7 +167,7 @@ class Loop:
 
     def _follow_files(self, now: float) -> None:
         shared = shared_files()
-        metadata = {metadata_file(uuid, vif[1]): vif for vif, uuid in self._work.uuids.items()}
+        metadata = {metadata_file(uuid, vif.devid): vif for vif, uuid in self._work.uuids.items()}
         changed = self._files.changed(shared | metadata.keys())
         if changed & shared:
             self._compare_all()
@@ -177,21 +176,21 @@ class Loop:
         for name in self._bridges:
             self._schedule.ask(Task(name), self._work.compared.get(name, now) + CHECK_S)
 
-    def _vifs(self) -> List[Tuple[int, int]]:
-        return sorted({split_port(name) for state in self._bridges.values()
+    def _vifs(self) -> List[VifId]:
+        return sorted({parse_netdev(name) for state in self._bridges.values()
                        for name in state.vifs})
 
     def _ask_domain(self, domid: int, now: float) -> None:
         for vif in self._vifs():
-            if vif[0] == domid:
+            if vif.domid == domid:
                 self._ask_vif(vif, now)
 
     def _ask_vifs(self, now: float) -> None:
         for vif in self._vifs():
             self._ask_vif(vif, now)
 
-    def _ask_vif(self, vif: Tuple[int, int], now: float) -> None:
-        self._schedule.ask(Task('', *vif), now)
+    def _ask_vif(self, vif: VifId, now: float) -> None:
+        self._schedule.ask(Task('', vif), now)
 
     # --- what is done ----------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ that is changed back each time. What takes long rests the longer: REST times as 
 """
 from typing import Dict, NamedTuple, Optional
 
+from xsisolate.vif_id import VifId
+
 PACE_FIRST_S = 0.25         # between two runs of the same task, doubled each time ...
 PACE_MOST_S = 5.0           # ... up to this
 REST = 1                    # a task that takes long keeps a core half busy at most
@@ -16,11 +18,10 @@ class Task(NamedTuple):
     """Something to bring up to date: a bridge, or one VIF of it."""
 
     bridge: str = ''
-    domid: int = 0              # a VIF, if there is no bridge
-    devid: int = 0
+    vif: VifId = VifId(0, 0)    # if there is no bridge
 
     def __str__(self) -> str:
-        return self.bridge or 'vif%d.%d' % (self.domid, self.devid)
+        return self.bridge or self.vif.vif
 
 
 class Pace(NamedTuple):

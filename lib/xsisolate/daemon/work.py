@@ -20,14 +20,13 @@ from xsisolate.planner.items import Registry
 from xsisolate.planner.retention import keeps_flows, keeps_policy
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.model import Config, Mode
+from xsisolate.vif_id import VifId
 
 LOCK_DEADLINE_S = 2.0       # a hook has it: come again
 AGAIN_FIRST_S = 0.1         # what has failed once: a port may have vanished while we worked on it
 AGAIN_S = 1.0
 FAILING_S = 1.0             # what fails that long is worth a line
 DEAD_S = 0.5                # a port whose netdev is gone must be seen twice, so far apart
-
-Number = Tuple[int, int]    # domid, devid
 
 
 class Work:
@@ -36,22 +35,22 @@ class Work:
     def __init__(self, log: Log, guard: Guard) -> None:
         self._log = log
         self._guard = guard
-        self.uuids: Dict[Number, str] = {}          # under which xenopsd keeps their metadata
+        self.uuids: Dict[VifId, str] = {}          # under which xenopsd keeps their metadata
         self.compared: Dict[str, float] = {}        # bridges, and when
         self.changed = False                        # did the last task change anything?
         # What VIFs were programmed to, for as long as the switch reports no change of flows: a
         # guest that writes to no effect then costs a look at what it has written.
-        self.programmed: Dict[Number, Vif] = {}
+        self.programmed: Dict[VifId, Vif] = {}
         self.wakes: Dict[Task, float] = {}          # tasks that the loop must start then
         self._configuration: Optional[Configuration] = None
-        self._unlocked: Dict[Number, str] = {}      # VIFs that are unlocked by right: their VMs
-        self._doubts: Dict[Number, float] = {}      # VIFs in doubt, and until when they have grace
-        self._reasons: Dict[Number, str] = {}       # why VIFs are in quarantine, or mute
+        self._unlocked: Dict[VifId, str] = {}      # VIFs that are unlocked by right: their VMs
+        self._doubts: Dict[VifId, float] = {}      # VIFs in doubt, and until when they have grace
+        self._reasons: Dict[VifId, str] = {}       # why VIFs are in quarantine, or mute
         self._failed: Dict[Task, Tuple[float, str]] = {}    # since when, and what was said of it
         self._exposed: Dict[str, str] = {}          # why bridges may forward what flows forbid
         self._dead: Dict[str, float] = {}           # ports without netdev, and since when
 
-    def forget_all_but(self, vifs: AbstractSet[Number]) -> None:
+    def forget_all_but(self, vifs: AbstractSet[VifId]) -> None:
         """Forget VIFs that are gone."""
         for vif in {*self.uuids, *self._unlocked, *self._doubts, *self._reasons} - vifs:
             self.uuids.pop(vif, None)
@@ -59,7 +58,7 @@ class Work:
             self._unlocked.pop(vif, None)
             self._doubts.pop(vif, None)
             self._reasons.pop(vif, None)
-            self._failed.pop(Task('', *vif), None)
+            self._failed.pop(Task('', vif), None)
 
     def do(self, task: Task) -> Optional[float]:
         """Work on a task; return in how many seconds it must come again, None if it is done."""
@@ -68,7 +67,7 @@ class Work:
             with Ovsdb() as ovsdb, Xenstore() as store:
                 dom0 = Dom0(ovsdb, store, self._configure())
                 again = (self._do_bridge(dom0, task.bridge) if task.bridge
-                         else self._do_vif(dom0, task.domid, task.devid))
+                         else self._do_vif(dom0, task.vif))
             self._failed.pop(task, None)
             return again
         except XsisolateError as error:
@@ -141,23 +140,23 @@ class Work:
             self._note(vif)
             try:
                 assert dom0.store is not None
-                self.uuids[vif.number] = read_vm_uuid(dom0.store, vif.domid)
+                self.uuids[vif.id] = read_vm_uuid(dom0.store, vif.id.domid)
             except UnknownVif:
                 pass        # its domain has gone
 
     def _note(self, vif: Vif) -> None:
         """Remember what a VIF was programmed to; say it if it is in quarantine, or mute."""
-        self._doubts.pop(vif.number, None)
-        self.programmed[vif.number] = vif._replace(mute='')     # as its facts say
+        self._doubts.pop(vif.id, None)
+        self.programmed[vif.id] = vif._replace(mute='')     # as its facts say
         if vif.policy.mode is Mode.UNLOCKED:
-            self._unlocked[vif.number] = vif.vm_uuid
+            self._unlocked[vif.id] = vif.vm_uuid
             self._guard.release(vif)
         else:
-            self._unlocked.pop(vif.number, None)
-        if vif.error and vif.error != self._reasons.get(vif.number):
-            self._log.warning('mute' if vif.mute else 'quarantined', vif='vif%d.%d' % vif.number,
+            self._unlocked.pop(vif.id, None)
+        if vif.error and vif.error != self._reasons.get(vif.id):
+            self._log.warning('mute' if vif.mute else 'quarantined', vif=vif.id.vif,
                               vm=vif.vm_uuid, reason=vif.error)
-        self._reasons[vif.number] = vif.error
+        self._reasons[vif.id] = vif.error
 
     def _watch_dead(self, dom0: Dom0, name: str) -> Tuple[FrozenSet[str], Optional[float]]:
         """Return the ports that have had no netdev for a while, and when to look again."""
@@ -168,29 +167,29 @@ class Work:
 
     # --- a VIF -----------------------------------------------------------------------------
 
-    def _do_vif(self, dom0: Dom0, domid: int, devid: int) -> Optional[float]:
+    def _do_vif(self, dom0: Dom0, vif_id: VifId) -> Optional[float]:
         """Bring a VIF's flows up to date; it keeps them for a while if its policy is in doubt."""
         began = monotonic()
         try:
-            facts = read_facts(dom0, domid, devid)
+            facts = read_facts(dom0, vif_id)
         except UnknownVif:
             return None         # it is being plugged or unplugged: the hooks' business
-        self.uuids[domid, devid] = facts.metadata.vm_uuid
+        self.uuids[vif_id] = facts.metadata.vm_uuid
         network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
-        vif = vif_from_facts(facts, survey_of(network.bridge), domid, devid) if network else None
+        vif = vif_from_facts(facts, survey_of(network.bridge), vif_id) if network else None
         if network is None or vif is None or not vif.ports:
             return None
-        if self.programmed.get(vif.number) == vif:
+        if self.programmed.get(vif.id) == vif:
             return None
         with bridge_lock(network.bridge.name, LOCK_DEADLINE_S) as lock:
-            done = reconcile_vif(dom0, vif.number, lock, self._spare_known)
+            done = reconcile_vif(dom0, vif.id, lock, self._spare_known)
         if done.spared:
             return None
         vif, diff = done.vif, done.diff
         self.changed = bool(diff.add or diff.delete)
         self._note(vif)
         if self.changed:
-            self._log.info('refreshed', vif='vif%d.%d' % vif.number, vm=vif.vm_uuid,
+            self._log.info('refreshed', vif=vif.id.vif, vm=vif.vm_uuid,
                            mode=vif.policy.mode.word,
                            groups=','.join(sorted(vif.policy.groups)) or None,
                            added=len(diff.add), deleted=len(diff.delete),
@@ -206,23 +205,23 @@ class Work:
 
         Its first time in doubt starts its grace.
         """
-        if keeps_flows(registry, vif) or vif.lost and vif.number in self._unlocked:
+        if keeps_flows(registry, vif) or vif.lost and vif.id in self._unlocked:
             return True
         config = self._configuration.config if self._configuration else Config()
         right = keeps_policy(registry, vif, config) or (
             vif.policy.unproven and vif.locking.mode is Mode.UNLOCKED
-            and self._unlocked.get(vif.number) == vif.vm_uuid)
+            and self._unlocked.get(vif.id) == vif.vm_uuid)
         if not right or not config.grace:
-            self._doubts.pop(vif.number, None)
+            self._doubts.pop(vif.id, None)
             return False
-        if vif.number not in self._doubts:
-            self._doubts[vif.number] = monotonic() + config.grace
-            self._log.warning('in doubt', vif='vif%d.%d' % vif.number, vm=vif.vm_uuid,
+        if vif.id not in self._doubts:
+            self._doubts[vif.id] = monotonic() + config.grace
+            self._log.warning('in doubt', vif=vif.id.vif, vm=vif.vm_uuid,
                               seconds=config.grace, reason='keeps its last policy so long: '
                               + vif.policy.reason)
         # Each time: a run for another reason has taken the place of the one that was to end it.
-        self.wakes[Task('', *vif.number)] = self._doubts[vif.number]
-        if monotonic() < self._doubts[vif.number]:
+        self.wakes[Task('', vif.id)] = self._doubts[vif.id]
+        if monotonic() < self._doubts[vif.id]:
             return True
-        del self.wakes[Task('', *vif.number)]
+        del self.wakes[Task('', vif.id)]
         return False

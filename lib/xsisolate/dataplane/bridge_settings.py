@@ -15,10 +15,10 @@ from xsisolate.dataplane.remotes import failing_open, in_band_remotes, name_all,
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.dom0.ovs.ovsdb import FAIL_MODE_KEY, NO_FAIL_MODE, SECURE, Bridge
 from xsisolate.dom0.run_files.pool_networks import read_networks
-from xsisolate.dom0.xen.vif_metadata import UUID
 from xsisolate.errors import ConfigError
 from xsisolate.policy.resolve import is_fail_closed
 from xsisolate.typing_compat import List, Optional, Sequence, Tuple
+from xsisolate.vif_id import UUID
 
 UUIDS_KEY = 'xs-network-uuids'      # external_ids: XAPI's networks on the bridge
 

@@ -10,9 +10,10 @@ from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import HostError, MetadataError, UnknownVif
 from xsisolate.pipeline.stages import NETWORK
 from xsisolate.planner.topology import Link, make_topology, vif_ofports
-from xsisolate.planner.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
+from xsisolate.planner.vif import UNNAMED, Attached, Surroundings, Vif, VifPort
 from xsisolate.policy.resolve import quarantine
 from xsisolate.typing_compat import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from xsisolate.vif_id import VifId, parse_netdev
 
 # xenopsd renames a VM in xenstore and in its metadata one after the other.
 RENAME_PAUSE_S = 0.3
@@ -45,17 +46,12 @@ def survey_bridge(dom0: Dom0, name: str) -> Survey:
     raise HostError('bridge %s vanished from Open vSwitch' % name)
 
 
-def survey_vif(dom0: Dom0, name: str, domid: int, devid: int) -> Survey:
+def survey_vif(dom0: Dom0, name: str, vif_id: VifId) -> Survey:
     """Return a bridge as of now, but of other VIFs' ports only what concerns this one."""
-    for bridge in dom0.ovsdb.look_for(netdevs(domid, devid)):
+    for bridge in dom0.ovsdb.look_for(vif_id.netdevs):
         if bridge.name == name:
             return survey_of(bridge)
     raise HostError('bridge %s vanished from Open vSwitch' % name)
-
-
-def netdevs(domid: int, devid: int) -> Tuple[str, str]:
-    """Return the names of the netdevs that a VIF may have."""
-    return 'vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid)
 
 
 def survey_of(bridge: Bridge) -> Survey:
@@ -66,57 +62,57 @@ def survey_of(bridge: Bridge) -> Survey:
 
 def survey_vifs(dom0: Dom0, survey: Survey) -> List[Vif]:
     """Return all VIFs that have a netdev on the bridge; the unknown are looked for twice."""
-    numbers = find_vifs(survey)
+    vif_ids = find_vifs(survey)
     if dom0.released:
-        return [Vif(*number, ports=_vif_ports(survey, *number)) for number in numbers]
-    found = [_find_vif(dom0, survey, number) for number in numbers]
+        return [Vif(vif_id, ports=_vif_ports(survey, vif_id)) for vif_id in vif_ids]
+    found = [_find_vif(dom0, survey, vif_id) for vif_id in vif_ids]
     if None in found:
         sleep(RENAME_PAUSE_S)
-    return [vif or make_vif(dom0, survey, *number) for vif, number in zip(found, numbers)]
+    return [vif or make_vif(dom0, survey, vif_id) for vif, vif_id in zip(found, vif_ids)]
 
 
-def _find_vif(dom0: Dom0, survey: Survey, number: Tuple[int, int]) -> Optional[Vif]:
+def _find_vif(dom0: Dom0, survey: Survey, vif_id: VifId) -> Optional[Vif]:
     try:
-        return vif_from_facts(read_facts(dom0, *number), survey, *number)
+        return vif_from_facts(read_facts(dom0, vif_id), survey, vif_id)
     except UnknownVif:
         return None
 
 
-def find_vifs(survey: Survey) -> List[Tuple[int, int]]:
-    """Return (domid, devid) of all VIFs that have a netdev on the bridge."""
-    return sorted({split_port(name) for name in survey.ofports})
+def find_vifs(survey: Survey) -> List[VifId]:
+    """Return all VIFs that have a netdev on the bridge."""
+    return sorted({parse_netdev(name) for name in survey.ofports})
 
 
-def make_vif(dom0: Dom0, survey: Survey, domid: int, devid: int) -> Vif:
-    """Return a VIF of which only the number is known; one that nobody knows is closed."""
-    vif = Vif(domid, devid, ports=_vif_ports(survey, domid, devid))
+def make_vif(dom0: Dom0, survey: Survey, vif_id: VifId) -> Vif:
+    """Return a VIF of which only the numbers are known; one that nobody knows is closed."""
+    vif = Vif(vif_id, ports=_vif_ports(survey, vif_id))
     if not vif.ports:
         return vif
     try:
-        return vif_from_facts(read_facts(dom0, domid, devid), survey, domid, devid)
+        return vif_from_facts(read_facts(dom0, vif_id), survey, vif_id)
     except UnknownVif as error:
         return vif._replace(policy=quarantine(str(error)),
                             lost=not isinstance(error, MetadataError))
 
 
-def read_facts(dom0: Dom0, domid: int, devid: int) -> VifFacts:
+def read_facts(dom0: Dom0, vif_id: VifId) -> VifFacts:
     """Return a VIF's facts; at the end of a migration its VM is renamed while we look."""
     if dom0.store is None:
         raise UnknownVif('there is no xenstored')
-    uuid = read_vm_uuid(dom0.store, domid)
+    uuid = read_vm_uuid(dom0.store, vif_id.domid)
     try:
-        return read_vif(dom0.store, domid, uuid, devid, dom0.configuration)
+        return read_vif(dom0.store, vif_id, uuid, dom0.configuration)
     except UnknownVif:
-        renamed = read_vm_uuid(dom0.store, domid)
+        renamed = read_vm_uuid(dom0.store, vif_id.domid)
         if renamed == uuid:
             raise
-        return read_vif(dom0.store, domid, renamed, devid, dom0.configuration)
+        return read_vif(dom0.store, vif_id, renamed, dom0.configuration)
 
 
-def read_again(dom0: Dom0, domid: int, devid: int, known: VifFacts) -> VifFacts:
+def read_again(dom0: Dom0, vif_id: VifId, known: VifFacts) -> VifFacts:
     """Return the facts of a VIF that is being plugged, now that nobody else changes its bridge."""
     assert dom0.store is not None
-    again = read_vif(dom0.store, domid, known.metadata.vm_uuid, devid, dom0.configuration)
+    again = read_vif(dom0.store, vif_id, known.metadata.vm_uuid, dom0.configuration)
     if again.metadata.bridge != known.metadata.bridge:
         raise HostError('the VIF moves to bridge %s at this moment' % again.metadata.bridge)
     # An admin's next write has begun: what was proven a moment ago is still good. It is not
@@ -125,17 +121,17 @@ def read_again(dom0: Dom0, domid: int, devid: int, known: VifFacts) -> VifFacts:
     return known if again.policy.unproven and proven else again
 
 
-def vif_from_facts(facts: VifFacts, survey: Survey, domid: int, devid: int) -> Vif:
+def vif_from_facts(facts: VifFacts, survey: Survey, vif_id: VifId) -> Vif:
     """Return a VIF as planning sees it; one that belongs to another bridge is closed."""
-    bridge, ports = survey.bridge, _vif_ports(survey, domid, devid)
+    bridge, ports = survey.bridge, _vif_ports(survey, vif_id)
     found = find_bridge([bridge], facts.metadata.bridge)
     if found is None:
-        vif = Vif(domid, devid, facts.vm_uuid, ports=ports)
+        vif = Vif(vif_id, facts.vm_uuid, ports=ports)
         return vif.closed('its network is not on this bridge but on ' + facts.metadata.bridge)
     own = Attached(NETWORK | (found.tag or 0), facts.metadata.bridge,
                    facts.metadata.network_uuid or UNNAMED)
     trunks = [] if found.tag else _trunks(bridge, ports)
-    return Vif(domid, devid, facts.vm_uuid, facts.metadata.mac,
+    return Vif(vif_id, facts.vm_uuid, facts.metadata.mac,
                tuple(_attached(bridge, own, vlan) for vlan in trunks) or (own,), bool(trunks),
                facts.policy, ports, facts.arriving, facts.metadata.locking,
                external_ids=facts.external_ids)
@@ -155,8 +151,8 @@ def _attached(bridge: Bridge, own: Attached, vlan: int) -> Attached:
     return Attached(NETWORK | vlan, (names or [UNNAMED])[0])
 
 
-def _vif_ports(survey: Survey, domid: int, devid: int) -> Tuple[VifPort, ...]:
-    return tuple(VifPort(name, survey.ofports[name]) for name in sorted(netdevs(domid, devid))
+def _vif_ports(survey: Survey, vif_id: VifId) -> Tuple[VifPort, ...]:
+    return tuple(VifPort(name, survey.ofports[name]) for name in sorted(vif_id.netdevs)
                  if name in survey.ofports)
 
 

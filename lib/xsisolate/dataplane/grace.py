@@ -14,48 +14,47 @@ from xsisolate.dataplane.vif_facts import VifFacts, read_vif
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.ovsdb import find_bridge
 from xsisolate.errors import HostError
-from xsisolate.hooks.event import Event
 from xsisolate.planner.retention import keeps_policy
-from xsisolate.typing_compat import FrozenSet, List, Sequence, Tuple
+from xsisolate.typing_compat import FrozenSet, List, Sequence
+from xsisolate.vif_id import VifId
 
 POLL_S = 0.25
 
 
-def wait_for_proof(dom0: Dom0, event: Event, facts: VifFacts, log: Log) -> VifFacts:
+def wait_for_proof(dom0: Dom0, vif_id: VifId, device: str, facts: VifFacts, log: Log) -> VifFacts:
     """Return the facts of a VIF when vm-data and seal fit, or when its grace is over.
 
     A VIF that is not running, or not on a proven policy, has no grace. Raises
     HostError if the VIF is unplugged meanwhile.
     """
     grace = dom0.configuration.config.grace
-    if not grace or not has_grace(dom0, event, facts):
+    if not grace or not has_grace(dom0, vif_id, facts):
         return facts
-    log.warning('in doubt', vif=event.device, vm=facts.vm_uuid, seconds=grace,
+    log.warning('in doubt', vif=device, vm=facts.vm_uuid, seconds=grace,
                 reason='keeps its last policy so long: ' + facts.policy.reason)
     end = monotonic() + grace
-    while monotonic() < end and has_grace(dom0, event, facts):
+    while monotonic() < end and has_grace(dom0, vif_id, facts):
         sleep(min(POLL_S, max(end - monotonic(), 0)))
         assert dom0.store is not None
-        facts = read_vif(dom0.store, event.domid, facts.metadata.vm_uuid, event.devid,
-                         dom0.configuration)
-    if not any(event.device in survey_of(bridge).ofports
+        facts = read_vif(dom0.store, vif_id, facts.metadata.vm_uuid, dom0.configuration)
+    if not any(device in survey_of(bridge).ofports
                for bridge in dom0.ovsdb.read_bridges()):
-        raise HostError('VIF %s was unplugged while its policy was in doubt' % event.device)
+        raise HostError('VIF %s was unplugged while its policy was in doubt' % device)
     return facts
 
 
-def has_grace(dom0: Dom0, event: Event, facts: VifFacts) -> bool:
+def has_grace(dom0: Dom0, vif_id: VifId, facts: VifFacts) -> bool:
     """Tell whether a VIF in doubt runs on a policy that nobody in Dom0 forbids by now."""
     if not facts.policy.unproven:
         return False
     network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
     if network is None:
         return False
-    vif = vif_from_facts(facts, survey_of(network.bridge), event.domid, event.devid)
+    vif = vif_from_facts(facts, survey_of(network.bridge), vif_id)
     return keeps_policy(read_registry(network.bridge.name), vif, dom0.configuration.config)
 
 
-def wait_for_bridges(dom0: Dom0, names: Sequence[str]) -> FrozenSet[Tuple[int, int]]:
+def wait_for_bridges(dom0: Dom0, names: Sequence[str]) -> FrozenSet[VifId]:
     """Wait until no VIF of these bridges has grace; return those whose grace ended in doubt."""
     end = monotonic() + dom0.configuration.config.grace
     while True:
@@ -65,8 +64,8 @@ def wait_for_bridges(dom0: Dom0, names: Sequence[str]) -> FrozenSet[Tuple[int, i
         sleep(min(POLL_S, max(end - monotonic(), 0)))
 
 
-def find_in_grace(dom0: Dom0, bridge: str) -> List[Tuple[int, int]]:
-    """Return (domid, devid) of the VIFs of a bridge that have grace.
+def find_in_grace(dom0: Dom0, bridge: str) -> List[VifId]:
+    """Return the VIFs of a bridge that have grace.
 
     A bridge that cannot be looked at says so when it is programmed.
     """
@@ -76,5 +75,5 @@ def find_in_grace(dom0: Dom0, bridge: str) -> List[Tuple[int, int]]:
         registry = read_registry(bridge) if doubtful else {}
     except HostError:
         return []
-    return [vif.number for vif in doubtful
+    return [vif.id for vif in doubtful
             if keeps_policy(registry, vif, dom0.configuration.config)]

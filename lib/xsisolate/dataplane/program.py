@@ -19,10 +19,11 @@ from xsisolate.planner.items import Registry
 from xsisolate.planner.mute_vifs import changing_macs
 from xsisolate.planner.plan import Plan, disturbed, plan_bridge
 from xsisolate.planner.retention import is_intact
-from xsisolate.planner.vif import Surroundings, Vif, split_port
+from xsisolate.planner.vif import Surroundings, Vif
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import (Callable, Iterable, Iterator, List, NamedTuple, Optional, Set,
                                      Tuple)
+from xsisolate.vif_id import VifId, parse_netdev
 
 ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined, or mute
 
@@ -67,7 +68,7 @@ def nobody(registry: Registry, vif: Vif) -> bool:
     return False
 
 
-def reconcile_vif(dom0: Dom0, number: Tuple[int, int], lock: bridge_lock, spare: Spare = nobody,
+def reconcile_vif(dom0: Dom0, vif_id: VifId, lock: bridge_lock, spare: Spare = nobody,
                   coming: Optional[Coming] = None) -> Reconciled:
     """Make a bridge carry what one of its VIFs needs, one that has left it included.
 
@@ -76,12 +77,12 @@ def reconcile_vif(dom0: Dom0, number: Tuple[int, int], lock: bridge_lock, spare:
     """
     with flow_table.Glance(lock.bridge) as glance:
         if coming:
-            facts = read_again(dom0, *number, coming.known)
+            facts = read_again(dom0, vif_id, coming.known)
             survey, seen, new = coming.place(facts, glance)
-            vif = vif_from_facts(facts, survey, *number)
+            vif = vif_from_facts(facts, survey, vif_id)
         else:
-            survey, new = survey_vif(dom0, lock.bridge, *number), False
-            vif = make_vif(dom0, survey, *number)
+            survey, new = survey_vif(dom0, lock.bridge, vif_id), False
+            vif = make_vif(dom0, survey, vif_id)
             seen = see(glance)
     if spare(seen.record.items, vif):
         return Reconciled(vif, Plan({}, (vif,)), spared=True)
@@ -262,22 +263,22 @@ def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif,
     """
     found = disturbed(registry, vif, survey.ofports)
     if not registry and vif.policy.mode is not Mode.UNLOCKED:
-        found = [number for number in find_vifs(survey) if number != vif.number]
-    copies = [number for number in _namesakes(dom0, registry, vif, around)
-              if number not in found]
+        found = [other for other in find_vifs(survey) if other != vif.id]
+    copies = [other for other in _namesakes(dom0, registry, vif, around)
+              if other not in found]
     if found or copies:
         survey = survey_bridge(dom0, survey.bridge.name)
-    unmanaged = [other for other in [make_vif(dom0, survey, *number) for number in copies]
+    unmanaged = [other for other in [make_vif(dom0, survey, copy) for copy in copies]
                  if other.policy.mode is Mode.UNLOCKED]
-    return [make_vif(dom0, survey, *number) for number in found] + unmanaged
+    return [make_vif(dom0, survey, other) for other in found] + unmanaged
 
 
 def _namesakes(dom0: Dom0, registry: Registry, vif: Vif,
-               around: Surroundings) -> List[Tuple[int, int]]:
+               around: Surroundings) -> List[VifId]:
     """Return other VIFs with a MAC address that this VIF's event reserves, or sets free.
 
     An unmanaged one is in no registry: it is mute from now on, or no longer.
     """
     macs = changing_macs(registry, vif, around)
     names = dom0.ovsdb.find_by_macs(macs) if macs else []
-    return sorted({split_port(name) for name in names} - {vif.number})
+    return sorted({parse_netdev(name) for name in names} - {vif.id})

@@ -17,11 +17,11 @@ from xsisolate.errors import EXIT_DONE, HostError, XsisolateError
 from xsisolate.openflow.flow import FlowDiff
 from xsisolate.planner.items import Registry
 from xsisolate.planner.retention import keeps_flows, keeps_policy
-from xsisolate.planner.topology import VIF_NETDEV
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Set,
                                      Tuple)
+from xsisolate.vif_id import VIF_NETDEV
 
 LOCK_DEADLINE_S = 60.0
 # A plug makes the port before the kernel has told everybody of the netdev, and
@@ -82,10 +82,10 @@ def _sync_patiently(dom0: Dom0, names: Iterable[str],
 
     def spare(registry: Registry, vif: Vif) -> bool:
         """Leave VIFs alone that nobody knows any more, and those in doubt while they have grace."""
-        in_grace = vif.number not in overdue and keeps_policy(registry, vif,
+        in_grace = vif.id not in overdue and keeps_policy(registry, vif,
                                                               dom0.configuration.config)
         if in_grace:
-            doubtful.add(vif.number)
+            doubtful.add(vif.id)
         return in_grace or keeps_flows(registry, vif)
 
     waiting: Dict[str, BridgeSync] = {}

@@ -8,6 +8,7 @@ from xsisolate.policy.resolve import quarantine, resolve_policy
 from xsisolate.policy.seal import SEAL_KEY
 from xsisolate.policy.vmdata_parser import check_keys, parse_vmdata, undo_migration
 from xsisolate.typing_compat import Mapping, NamedTuple, Optional, Tuple
+from xsisolate.vif_id import VifId
 
 # Children of vm-data/xsisolate that are still read: all numbered keys of all
 # lists, and room for mistakes. Beyond that it is no policy but an attack.
@@ -58,15 +59,15 @@ def read_identity(store: Xenstore, vm_uuid: str,
     return metadata, Identity(uuid, str(devid), metadata.mac), 'final-uuid' in found
 
 
-def read_vif(store: Xenstore, domid: int, vm_uuid: str, devid: int,
+def read_vif(store: Xenstore, vif_id: VifId, vm_uuid: str,
              configuration: Configuration) -> VifFacts:
     """Return a VIF's facts; a policy that must not be applied becomes quarantine.
 
     Raises UnknownVif if the host does not know the VIF.
     """
-    metadata, identity, arriving = read_identity(store, vm_uuid, devid)
+    metadata, identity, arriving = read_identity(store, vm_uuid, vif_id.devid)
     try:
-        policy = _resolve(store, domid, metadata, identity, configuration)
+        policy = _resolve(store, vif_id.domid, metadata, identity, configuration)
     except PolicyError as error:
         # where no seal is looked at, there is nothing that may fit in a moment
         policy = quarantine(str(error), isinstance(error, UnprovenPolicy)

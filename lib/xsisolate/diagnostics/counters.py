@@ -1,14 +1,14 @@
 """What became of forbidden packets: dropped as spoofed and as isolated, per VIF."""
-from typing import Dict, Tuple
+from typing import Dict
 
 from xsisolate.dom0.ovs.ofcounts import dump_counts
 from xsisolate.planner.drop_counts import KINDS, count_drops, parse_counts
 from xsisolate.planner.drop_counts import Drops as Drops    # part of what this module offers
+from xsisolate.vif_id import VifId
 
 
-
-def read_counters(bridge: str) -> Dict[Tuple[int, int], Drops]:
-    """Return by (domid, devid) how many packets of each managed VIF a bridge has dropped.
+def read_counters(bridge: str) -> Dict[VifId, Drops]:
+    """Return by VIF how many packets of each managed VIF a bridge has dropped.
 
     An unlocked VIF has no flows, so it is missing. A count begins anew with the
     flows: when ovs-vswitchd restarts, and when the VIF gets another port.

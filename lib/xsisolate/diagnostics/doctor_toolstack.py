@@ -130,9 +130,9 @@ def examine_keys(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
     assert dom0.store is not None
     scripts: Dict[str, List[str]] = {}
     for view in inventory.vifs:
-        path = dom0.store.read_text('/local/domain/%d/vm' % view.vif.domid) or ''
+        path = dom0.store.read_text('/local/domain/%d/vm' % view.vif.id.domid) or ''
         uuid = dom0.store.read_text(path + '/uuid') or view.vif.vm_uuid
-        private = '/xapi/%s/private/vif/%d' % (uuid, view.vif.devid)
+        private = '/xapi/%s/private/vif/%d' % (uuid, view.vif.id.devid)
         script = dom0.store.read_text('%s/%s' % (private, RULES_KEY)) or 'no script'
         scripts.setdefault(script, []).append(view.name)
     for script, names in sorted(scripts.items()):

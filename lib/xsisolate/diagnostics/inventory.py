@@ -28,11 +28,11 @@ from xsisolate.planner.vif import Surroundings, Vif, VifPort
 from xsisolate.policy.model import Config, Mode
 from xsisolate.policy.resolve import quarantine
 from xsisolate.policy.seal import SEAL_KEY, judge
+from xsisolate.vif_id import VifId
 
 BACKENDS = '/local/domain/0/backend/vif'
 DOMAINS_MAX = 0x8000
 Step = Callable[[str], None]
-Number = Tuple[int, int]                        # domid, devid
 Known = Tuple[Optional[VifFacts], str]          # a VIF's facts, or why there are none
 
 
@@ -55,7 +55,7 @@ class VifView(NamedTuple):
     @property
     def name(self) -> str:
         """The VIF's name in Dom0."""
-        return 'vif%d.%d' % self.vif.number
+        return self.vif.id.vif
 
 
 class BridgeView(NamedTuple):
@@ -103,9 +103,9 @@ class Inventory(NamedTuple):
 
     def meet(self, later: 'Inventory') -> 'Inventory':
         """Return a later look; what bridges lack in it they lacked in this one as well."""
-        lacking = {view.vif.number for view in self.lacking}
+        lacking = {view.vif.id for view in self.lacking}
         return later._replace(
-            vifs=tuple(view._replace(carried=view.carried or view.vif.number not in lacking)
+            vifs=tuple(view._replace(carried=view.carried or view.vif.id not in lacking)
                        for view in later.vifs),
             bridges={name: view._replace(stale=view.stale and name in self.bridges
                                          and self.bridges[name].stale)
@@ -126,14 +126,14 @@ def read_inventory(dom0: Dom0, step: Step = lambda name: None) -> Inventory:
         broken = Broken(dom0.configuration.error, _read_time(), last is not None)
         dom0 = dom0._replace(configuration=last or Configuration(Config()))
     bridges: Dict[str, BridgeView] = {}
-    views: Dict[Number, VifView] = {}
+    views: Dict[VifId, VifView] = {}
     for bridge in dom0.ovsdb.read_bridges():
         bridges[bridge.name], found = _read_bridge(dom0, bridge, broken, step)
-        views.update((view.vif.number, view) for view in found)
+        views.update((view.vif.id, view) for view in found)
     assert dom0.store is not None
-    for number in sorted(_plugged(dom0.store) - views.keys()):
-        views[number] = _homeless(dom0, *number)
-    return Inventory(tuple(views[number] for number in sorted(views)), bridges,
+    for vif_id in sorted(_plugged(dom0.store) - views.keys()):
+        views[vif_id] = _homeless(dom0, vif_id)
+    return Inventory(tuple(views[vif_id] for vif_id in sorted(views)), bridges,
                      dom0.configuration, broken)
 
 
@@ -144,10 +144,10 @@ def _read_time() -> str:
     return strftime('%Y-%m-%d %H:%M:%S', localtime(max(times, default=0)))
 
 
-def _plugged(store: Xenstore) -> FrozenSet[Number]:
-    """Return (domid, devid) of all VIFs that xenopsd has made."""
+def _plugged(store: Xenstore) -> FrozenSet[VifId]:
+    """Return all VIFs that xenopsd has made."""
     domids = store.directory(BACKENDS, DOMAINS_MAX) or []
-    return frozenset((int(domid), int(devid)) for domid in domids if domid.isdigit()
+    return frozenset(VifId(int(domid), int(devid)) for domid in domids if domid.isdigit()
                      for devid in store.directory('%s/%s' % (BACKENDS, domid)) or []
                      if devid.isdigit())
 
@@ -156,7 +156,7 @@ def _read_bridge(dom0: Dom0, bridge: Bridge, broken: Optional[Broken],
                  step: Step) -> Tuple[BridgeView, List[VifView]]:
     survey = survey_of(bridge)
     view = BridgeView(bridge, survey, surroundings(dom0, survey), {}, why_open(dom0, bridge))
-    drops: Mapping[Number, Drops] = {}
+    drops: Mapping[VifId, Drops] = {}
     flows: AbstractSet[Flow] = frozenset()
     try:
         if not speaks_ours(bridge):
@@ -168,52 +168,52 @@ def _read_bridge(dom0: Dom0, bridge: Bridge, broken: Optional[Broken],
     except HostError as error:
         view = view._replace(error=str(error))
     facts = {}
-    for number in find_vifs(survey):
-        step('vif%d.%d' % number)
-        facts[number] = _read_facts(dom0, *number)
+    for vif_id in find_vifs(survey):
+        step(vif_id.vif)
+        facts[vif_id] = _read_facts(dom0, vif_id)
     cookies = Counter(flow.cookie for flow in flows)
     view, views = _judge(dom0, view, facts, flows, broken)
     return view, [one._replace(flows=_count_flows(view.registry, cookies, one.vif),
-                               drops=drops.get(one.vif.number))
+                               drops=drops.get(one.vif.id))
                   for one in views]
 
 
-def _read_facts(dom0: Dom0, domid: int, devid: int) -> Known:
+def _read_facts(dom0: Dom0, vif_id: VifId) -> Known:
     try:
-        return read_facts(dom0, domid, devid), ''
+        return read_facts(dom0, vif_id), ''
     except UnknownVif as error:
         return None, str(error)
 
 
-def _judge(dom0: Dom0, view: BridgeView, facts: Mapping[Number, Known],
+def _judge(dom0: Dom0, view: BridgeView, facts: Mapping[VifId, Known],
            flows: AbstractSet[Flow],
            broken: Optional[Broken]) -> Tuple[BridgeView, List[VifView]]:
     """Return VIFs with the policies that they have, and whether the bridge carries these."""
-    vifs = {number: _make_vif(view.survey, known, *number) for number, known in facts.items()}
-    kept = {number: recorded_policy(view.registry, vif, _shown_error(view.bridge, vif))
-            for number, vif in vifs.items()} if broken and not view.error else {}
-    vifs.update((number, vifs[number]._replace(policy=policy))
-                for number, (policy, _) in kept.items())
+    vifs = {vif_id: _make_vif(view.survey, known, vif_id) for vif_id, known in facts.items()}
+    kept = {vif_id: recorded_policy(view.registry, vif, _shown_error(view.bridge, vif))
+            for vif_id, vif in vifs.items()} if broken and not view.error else {}
+    vifs.update((vif_id, vifs[vif_id]._replace(policy=policy))
+                for vif_id, (policy, _) in kept.items())
     carried = Carried(view.registry, flows)
     known = broken is None or broken.known
-    uncertain = {number for number, (_, certain) in kept.items() if not certain}
-    keep = {number for number, vif in vifs.items() if carried.keeps(vif) and (
-        facts[number][0] is None or not known or number in uncertain
+    uncertain = {vif_id for vif_id, (_, certain) in kept.items() if not certain}
+    keep = {vif_id for vif_id, vif in vifs.items() if carried.keeps(vif) and (
+        facts[vif_id][0] is None or not known or vif_id in uncertain
         or keeps_policy(view.registry, vif, dom0.configuration.config))}
-    planned, items = _plan(view, {number: vif for number, vif in vifs.items()
-                                  if number not in keep})
-    planned.update((number, vifs[number]) for number in keep)
-    views = [_view(dom0, planned[number], facts[number], view) for number in sorted(planned)]
+    planned, items = _plan(view, {vif_id: vif for vif_id, vif in vifs.items()
+                                  if vif_id not in keep})
+    planned.update((vif_id, vifs[vif_id]) for vif_id in keep)
+    views = [_view(dom0, planned[vif_id], facts[vif_id], view) for vif_id in sorted(planned)]
     if view.error or items is None:
         return view, views
     return view._replace(stale=known and not carried.has_all(items)), [one._replace(
-        certain=one.vif.number not in uncertain,
-        carried=one.vif.number in keep or carried.has(vifs[one.vif.number], items))
+        certain=one.vif.id not in uncertain,
+        carried=one.vif.id in keep or carried.has(vifs[one.vif.id], items))
         for one in views]
 
 
 def _plan(view: BridgeView,
-          vifs: Mapping[Number, Vif]) -> Tuple[Dict[Number, Vif], Optional[Registry]]:
+          vifs: Mapping[VifId, Vif]) -> Tuple[Dict[VifId, Vif], Optional[Registry]]:
     """Return VIFs with the policies that the planner gives them: some want what is another's.
 
     What it has closed keeps its MAC address and networks, for admins to look at.
@@ -221,19 +221,19 @@ def _plan(view: BridgeView,
     try:
         plan = plan_bridge(view.registry, vifs.values(), view.around)
     except ConfigError as error:        # a group file: hooks fail, and VIFs stay as they are
-        return {number: _refuse(vif, str(error)) for number, vif in vifs.items()}, None
-    return {vif.number: vifs[vif.number]._replace(policy=vif.policy, mute=vif.mute)
+        return {vif_id: _refuse(vif, str(error)) for vif_id, vif in vifs.items()}, None
+    return {vif.id: vifs[vif.id]._replace(policy=vif.policy, mute=vif.mute)
             for vif in plan.vifs}, plan.items
 
 
-def _make_vif(survey: Survey, known: Known, domid: int, devid: int) -> Vif:
+def _make_vif(survey: Survey, known: Known, vif_id: VifId) -> Vif:
     facts, error = known
     if facts is None:
-        names = ('vif%d.%d' % (domid, devid), 'tap%d.%d' % (domid, devid))
-        return Vif(domid, devid, policy=quarantine(error), ports=tuple(
+        names = vif_id.netdevs
+        return Vif(vif_id, policy=quarantine(error), ports=tuple(
             VifPort(link.interface, link.ofport) for link in survey.links
             if link.interface in names))
-    return vif_from_facts(facts, survey, domid, devid)._replace(
+    return vif_from_facts(facts, survey, vif_id)._replace(
         vm_uuid=facts.vm_uuid, locking=facts.metadata.locking)
 
 
@@ -242,14 +242,14 @@ def _refuse(vif: Vif, reason: str) -> Vif:
         policy=quarantine(reason))
 
 
-def _homeless(dom0: Dom0, domid: int, devid: int) -> VifView:
+def _homeless(dom0: Dom0, vif_id: VifId) -> VifView:
     """Return a VIF that is on none of Open vSwitch's bridges."""
     assert dom0.store is not None
-    facts, why = _read_facts(dom0, domid, devid)
+    facts, why = _read_facts(dom0, vif_id)
     policy = facts.policy if facts else quarantine(why)
-    vif = Vif(domid, devid, facts.vm_uuid if facts else '', facts.metadata.mac if facts else '',
+    vif = Vif(vif_id, facts.vm_uuid if facts else '', facts.metadata.mac if facts else '',
               policy=policy)
-    said = dom0.store.read_text('%s/%d/%d/hotplug-error' % (BACKENDS, domid, devid))
+    said = dom0.store.read_text('%s/%d/%d/hotplug-error' % (BACKENDS, *vif_id))
     error = said or policy.reason or 'it is on no bridge of Open vSwitch: no hook has plugged it'
     return _view(dom0, vif, (facts, why), None)._replace(error=error)
 
@@ -260,11 +260,11 @@ def _view(dom0: Dom0, vif: Vif, known: Known, on: Optional[BridgeView]) -> VifVi
     shown = _shown_error(on.bridge, vif) if on else ''
     return VifView(
         vif=vif if vif.mac or not facts else vif._replace(mac=facts.metadata.mac),
-        vm_name=dom0.store.read_text('/local/domain/%d/name' % vif.domid) or '',
+        vm_name=dom0.store.read_text('/local/domain/%d/name' % vif.id.domid) or '',
         bridge=on.bridge.name if on else '',
         network=facts.metadata.bridge if facts else '',
         vif_uuid=facts.metadata.vif_uuid if facts else '',
-        seal=_read_seal(dom0, vif.domid, facts) if facts else 'unknown',
+        seal=_read_seal(dom0, vif.id.domid, facts) if facts else 'unknown',
         error=vif.error or shown,
         doubt=bool(on) and keeps_policy(on.registry if on else {}, vif,
                                         dom0.configuration.config))

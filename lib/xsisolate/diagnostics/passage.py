@@ -137,7 +137,7 @@ def _may_not_send(place: Place, source: End, talk: Talk) -> str:
                 'may be one' % (server, client)
         return ''
     thief = next((name for name, other in place.vifs if other.mac == source.mac
-                  and other.number != (vif.number if vif else None)
+                  and other.id != (vif.id if vif else None)
                   and other.policy.mode is not Mode.UNLOCKED
                   and not (vif is None and other.arriving)), '')
     if thief:

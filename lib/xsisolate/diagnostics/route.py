@@ -59,7 +59,7 @@ class RouteFinder:
         self._store = store
         self._inventory = inventory
         self._places = read_places(inventory)
-        self._views = {view.vif.number: view for view in inventory.vifs}
+        self._views = {view.vif.id: view for view in inventory.vifs}
         self._notes: List[str] = []
 
     def find(self, asked: Asked) -> Route:
@@ -214,7 +214,7 @@ class RouteFinder:
             lost = why_no_gateway(place, vif, *self._addresses_of(vif))
             if lost and (gateway.mac == vif.mac or not gateway.mac):
                 return End(name, address, vif.mac, vif, gateway=True, lost='the gateway is %s: %s'
-                           % (label(self._views[vif.number]), lost))
+                           % (label(self._views[vif.id]), lost))
         return End(name, address, gateway.mac or UNKNOWN_MAC, gateway=bool(gateway.mac),
                    beyond=beyond)
 
@@ -222,7 +222,7 @@ class RouteFinder:
         """Return a VIF's own addresses, of an unmanaged one those that its guest tells."""
         if is_managed(vif):
             return sorted(vif.policy.addresses)
-        return said_addresses(self._views[vif.number], self._store)
+        return said_addresses(self._views[vif.id], self._store)
 
     def _remote_end(self, place: Place, address: Prefix, name: str) -> Optional[End]:
         """Return a member of a group on another host; several may take turns in an address."""
@@ -242,7 +242,7 @@ class RouteFinder:
     def _unknown_end(self, place: Place, address: Prefix, name: str) -> End:
         """Return an end of which only the address is known."""
         for _, vif in place.vifs:
-            view = self._views[vif.number]
+            view = self._views[vif.id]
             if vif.policy.mode is Mode.UNLOCKED and address in said_addresses(view, self._store):
                 self._notes.append('%s is %s, as its guest says; nobody checks that'
                                    % (name, label(view)))

@@ -81,7 +81,7 @@ def describe_vif(view: VifView) -> Dict[str, Any]:
     """Return a VIF as JSON has it."""
     vif, policy, drops = view.vif, view.vif.policy, view.drops
     return {
-        'vif': view.name, 'domid': vif.domid, 'devid': vif.devid, 'vm': vif.vm_uuid or None,
+        'vif': view.name, 'domid': vif.id.domid, 'devid': vif.id.devid, 'vm': vif.vm_uuid or None,
         'name': view.vm_name, 'vif_uuid': view.vif_uuid or None, 'mac': vif.mac or None,
         'bridge': view.network or None, 'parent_bridge': view.bridge or None,
         'vlans': sorted(network.network & 0xfff for network in vif.networks),

@@ -40,10 +40,10 @@ def find_vm(inventory: Inventory, text: str) -> Tuple[VifView, ...]:
     if not found and '/' in text:
         name, _, devid = text.rpartition('/')
         whole = _of_vm(inventory.vifs, name)
-        found = [view for view in whole if str(view.vif.devid) == devid]
+        found = [view for view in whole if str(view.vif.id.devid) == devid]
         if whole and not found:
             raise UsageError('VM %s has no VIF %s: it has %s' % (
-                quoted(name), quoted(devid), ', '.join(str(view.vif.devid) for view in whole)))
+                quoted(name), quoted(devid), ', '.join(str(view.vif.id.devid) for view in whole)))
     if not found:
         raise NotOnHost('no VM of this host with a VIF is called %s: write its name-label, uuid '
                          'or domid, and /devid for one VIF (xsisolate status lists them)'
@@ -53,12 +53,12 @@ def find_vm(inventory: Inventory, text: str) -> Tuple[VifView, ...]:
 
 def _of_vm(views: Iterable[VifView], text: str) -> List[VifView]:
     found = [view for view in views
-             if text in (view.vm_name, str(view.vif.domid)) or text.lower() == view.vif.vm_uuid]
+             if text in (view.vm_name, str(view.vif.id.domid)) or text.lower() == view.vif.vm_uuid]
     # Halves of a migration onto the same host are one VM, and the one that arrives is last.
-    vms = {view.vif.vm_uuid or str(view.vif.domid) for view in found}
+    vms = {view.vif.vm_uuid or str(view.vif.id.domid) for view in found}
     if len(vms) > 1:
         raise UsageError('%s is ambiguous: domains %s; write the uuid or the domid' % (
-            quoted(text), ', '.join(sorted({str(view.vif.domid) for view in found}, key=int))))
+            quoted(text), ', '.join(sorted({str(view.vif.id.domid) for view in found}, key=int))))
     return found
 
 
@@ -120,7 +120,7 @@ def own_address(view: VifView, version: int, store: Xenstore) -> Tuple[Prefix, .
 
 def said_addresses(view: VifView, store: Xenstore) -> List[Prefix]:
     """Return the addresses that a guest says its VIF has: nobody checks that."""
-    home = '/local/domain/%d/attr/vif/%d' % view.vif.number
+    home = '/local/domain/%d/attr/vif/%d' % view.vif.id
     found: List[Prefix] = []
     for family in ('ipv4', 'ipv6'):
         try:

@@ -22,9 +22,9 @@ class Paths(NamedTuple):
 
 def find_paths(event: Event) -> Paths:
     """Return the VIF's places in xenstore."""
-    return Paths('/xapi/%s/private/vif/%d' % (event.vm_uuid, event.devid),
-                 '/xapi/%s/hotplug/%d/vif/%d' % (event.vm_uuid, event.domid, event.devid),
-                 '/local/domain/0/backend/vif/%d/%d' % (event.domid, event.devid))
+    return Paths('/xapi/%s/private/vif/%d' % (event.vm_uuid, event.vif.devid),
+                 '/xapi/%s/hotplug/%d/vif/%d' % (event.vm_uuid, event.vif.domid, event.vif.devid),
+                 '/local/domain/0/backend/vif/%d/%d' % event.vif)
 
 
 def read_private(store: Xenstore, paths: Paths) -> Dict[str, str]:
@@ -48,7 +48,7 @@ def parse_trunks(private: Mapping[str, str]) -> Optional[List[int]]:
 
 def run_script(script: str, event: Event) -> None:
     """Run somebody else's setup-vif-rules with the arguments that it expects."""
-    run((script, event.backend, event.device, event.vm_uuid, str(event.devid), event.action),
+    run((script, event.backend, event.device, event.vm_uuid, str(event.vif.devid), event.action),
         timeout=TIMEOUT_S)
 
 

@@ -8,12 +8,12 @@
 import re
 
 from xsisolate.errors import UsageError
-from xsisolate.typing_compat import Mapping, NamedTuple, Optional, Sequence, Tuple
+from xsisolate.typing_compat import Mapping, NamedTuple, Optional, Sequence
+from xsisolate.vif_id import UUID, VifId
 
 DEVICE = re.compile(r'(vif|tap)([0-9]{1,5})\.([0-9]{1,5})')
 XENBUS_PATH = re.compile(r'(?:.*/)?backend/vif/([0-9]{1,5})/([0-9]{1,5})')
 NUMBER = re.compile(r'0|[1-9][0-9]{0,4}')    # a netdev's name has no leading zeros
-UUID = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 TYPES = ('vif', 'tap')
 DOMID_LIMIT = 0x7ff0        # Xen: DOMID_FIRST_RESERVED
 DEVID_LIMIT = 0x100         # what a cookie has room for; XAPI allows 7
@@ -27,15 +27,14 @@ class Event(NamedTuple):
 
     action: str             # online, add, remove, move, ... or filter, clear
     kind: str               # vif or tap
-    domid: int
-    devid: int
+    vif: VifId
     vm_uuid: str = ''       # where the caller says it
     backend: str = 'classic'
 
     @property
     def device(self) -> str:
         """The netdev's name."""
-        return '%s%d.%d' % (self.kind, self.domid, self.devid)
+        return self.kind + self.vif.vif[len(self.kind):]
 
 
 def parse_vif_call(args: Sequence[str], environ: Mapping[str, str]) -> Event:
@@ -45,12 +44,11 @@ def parse_vif_call(args: Sequence[str], environ: Mapping[str, str]) -> Event:
     kind = args[1][len('type_if='):] if args[1].startswith('type_if=') else args[1]
     if kind not in TYPES:
         raise UsageError('%s; got %s' % (VIF_USAGE, _shown(args)))
-    domid, devid = _find_vif(kind, args, environ)
-    return Event(args[0], kind, domid, devid)
+    return Event(args[0], kind, _find_vif(kind, args, environ))
 
 
-def _find_vif(kind: str, args: Sequence[str], environ: Mapping[str, str]) -> Tuple[int, int]:
-    """Return (domid, devid) from where this caller puts them."""
+def _find_vif(kind: str, args: Sequence[str], environ: Mapping[str, str]) -> VifId:
+    """Return the VIF from where this caller puts them."""
     path = XENBUS_PATH.fullmatch(environ.get('XENBUS_PATH', ''))
     if path:
         return _numbers(path.group(1), path.group(2))
@@ -73,23 +71,23 @@ def parse_rules_call(args: Sequence[str]) -> Event:
 
 def _parse_rules(args: Sequence[str]) -> Optional[Event]:
     if len(args) in (4, 5) and args[0] in TYPES:
-        return Event(args[-1], args[0], *_numbers(args[1], args[2]))
+        return Event(args[-1], args[0], _numbers(args[1], args[2]))
     if len(args) != 5:
         return None
     if args[1] in TYPES:
-        return Event(args[4], args[1], *_numbers(args[2], args[3]), backend=args[0])
+        return Event(args[4], args[1], _numbers(args[2], args[3]), backend=args[0])
     device = DEVICE.fullmatch(args[1])
-    if not device or device.group(3) != args[3] or not UUID.fullmatch(args[2]):
+    if not device or device.group(3) != args[3] or not UUID.fullmatch(args[2].lower()):
         return None
-    return Event(args[4], device.group(1), *_numbers(device.group(2), device.group(3)),
+    return Event(args[4], device.group(1), _numbers(device.group(2), device.group(3)),
                  vm_uuid=args[2].lower(), backend=args[0])
 
 
-def _numbers(domid: str, devid: str) -> Tuple[int, int]:
+def _numbers(domid: str, devid: str) -> VifId:
     if not (NUMBER.fullmatch(domid) and NUMBER.fullmatch(devid)
             and int(domid) < DOMID_LIMIT and int(devid) < DEVID_LIMIT):
         raise UsageError('no VIF: domain %.20r, device %.20r' % (domid, devid))
-    return int(domid), int(devid)
+    return VifId(int(domid), int(devid))
 
 
 def _shown(args: Sequence[str]) -> str:

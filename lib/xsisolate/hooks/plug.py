@@ -5,7 +5,7 @@ by them. A refresh touches neither port nor link, so it loses no packet. Whateve
 wrong leaves the link down.
 """
 from xsisolate.dataplane.bridge_settings import deviating, settle, why_open
-from xsisolate.dataplane.bridge_snapshot import Dom0, Survey, netdevs, survey_of
+from xsisolate.dataplane.bridge_snapshot import Dom0, Survey, survey_of
 from xsisolate.dataplane.program import Coming, Placed, Reconciled, reconcile_vif, wait_until_judged
 from xsisolate.dataplane.reconcile import Outdated, check_recorded, look_at, read_registry, see
 from xsisolate.dataplane.remotes import is_noted
@@ -58,7 +58,7 @@ def plug(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequence[in
     parent = dom0.ovsdb.find_parent(facts.metadata.bridge)
     if parent is None:
         raise _no_bridge(facts.metadata.bridge)
-    with vif_lock(event.domid, event.devid, LOCK_DEADLINE_S):
+    with vif_lock(event.vif, LOCK_DEADLINE_S):
         try:
             return _plug_on(dom0, event, facts, trunks, parent)
         except Outdated:        # the switch lost its flows while it was waited for
@@ -84,7 +84,7 @@ def _plug_on(dom0: Dom0, event: Event, facts: VifFacts, trunks: Optional[Sequenc
 
 def _plug(dom0: Dom0, event: Event, facts: VifFacts, port: '_Port', lock: bridge_lock) -> Prepared:
     try:
-        done = reconcile_vif(dom0, (event.domid, event.devid), lock,
+        done = reconcile_vif(dom0, event.vif, lock,
                              coming=Coming(facts, port.place))
         done = done._replace(stale=done.stale or bool(port.silenced))
         outcome = Outcome(port.facts or facts, done.vif, port.ofport, port.fresh, done.diff,
@@ -114,7 +114,7 @@ class _Port:
         """Have the port on its bridge, its link down if it is new there."""
         self.facts, network = facts, facts.metadata.bridge
         dom0, event = self._dom0, self._event
-        bridges = dom0.ovsdb.look_for(netdevs(event.domid, event.devid))
+        bridges = dom0.ovsdb.look_for(event.vif.netdevs)
         target = _find_network(bridges, network)
         if target.bridge.name != self._parent:
             raise HostError('network %s moves to bridge %s now' % (network, target.bridge.name))
@@ -177,14 +177,14 @@ def unplug(dom0: Dom0, event: Event) -> FlowDiff:
     """Take a VIF's netdev off its bridge, with its flows; needs neither xenstore nor metadata."""
     if netdev.exists(event.device):
         netdev.set_down(event.device)
-    with vif_lock(event.domid, event.devid, LOCK_DEADLINE_S):
+    with vif_lock(event.vif, LOCK_DEADLINE_S):
         if netdev.exists(event.device):     # a plug that was under way may have set it up
             netdev.set_down(event.device)
         return _unplug_all(dom0, event)
 
 
 def _unplug_all(dom0: Dom0, event: Event) -> FlowDiff:
-    bridges = dom0.ovsdb.look_for(netdevs(event.domid, event.devid))
+    bridges = dom0.ovsdb.look_for(event.vif.netdevs)
     names = _traces(_find_ports(bridges, event))
     homes = [bridge for bridge in bridges
              if (bridge.name in names if names else _has_flows(bridge, event))]
@@ -204,7 +204,7 @@ def _unplug(dom0: Dom0, event: Event, bridge: Bridge) -> FlowDiff:
     with bridge_lock(bridge.name, LOCK_DEADLINE_S) as lock:
         dom0.ovsdb.delete_port(event.device)
         settle(dom0, bridge, is_noted(bridge))
-        return reconcile_vif(dom0, (event.domid, event.devid), lock).diff
+        return reconcile_vif(dom0, event.vif, lock).diff
 
 
 def _leave(dom0: Dom0, event: Event, before: Places, parent: str) -> None:
@@ -214,7 +214,7 @@ def _leave(dom0: Dom0, event: Event, before: Places, parent: str) -> None:
         return
     for name in sorted(left & {bridge.name for bridge in dom0.ovsdb.read_bridges()}):
         with bridge_lock(name, LOCK_DEADLINE_S) as lock:
-            reconcile_vif(dom0, (event.domid, event.devid), lock)
+            reconcile_vif(dom0, event.vif, lock)
     dom0.ovsdb.set_external_ids(event.device, {LEFT_KEY: None})
 
 
@@ -240,7 +240,7 @@ def _shut(dom0: Dom0, event: Event, lock: bridge_lock, fresh: bool) -> None:
         netdev.set_down(event.device)
         if fresh:
             dom0.ovsdb.delete_port(event.device, lock.bridge)
-            reconcile_vif(dom0, (event.domid, event.devid), lock)
+            reconcile_vif(dom0, event.vif, lock)
     except XsisolateError:
         pass        # the failure that led here is the one to report; the link is down
 
@@ -269,7 +269,7 @@ def _no_bridge(name: str) -> HostError:
 
 def _find_ports(bridges: Iterable[Bridge], event: Event) -> Places:
     """Return where the VIF's netdevs are now, by name."""
-    names = netdevs(event.domid, event.devid)
+    names = event.vif.netdevs
     return {port.name: (bridge, port) for bridge in bridges for port in bridge.ports
             if port.name in names}
 

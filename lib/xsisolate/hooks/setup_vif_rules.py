@@ -40,7 +40,7 @@ def run_rules(argv: Sequence[str], log: Log) -> int:
 def name_vm(store: Xenstore, event: Event) -> Event:
     """Return the event with its VM's uuid, which XenServer 6.1's callers do not say."""
     return event if event.vm_uuid else event._replace(
-        vm_uuid=read_vm_uuid(store, event.domid).lower())
+        vm_uuid=read_vm_uuid(store, event.vif.domid).lower())
 
 
 def filter_vif(event: Event, store: Xenstore, log: Log) -> None:
@@ -51,12 +51,12 @@ def filter_vif(event: Event, store: Xenstore, log: Log) -> None:
         return
     began, paths = monotonic(), find_paths(event)
     configuration = read_configuration()
-    facts = read_vif(store, event.domid, event.vm_uuid, event.devid, configuration)
+    facts = read_vif(store, event.vif, event.vm_uuid, configuration)
     private = read_private(store, paths)
     try:
         with Ovsdb() as ovsdb:
             dom0 = Dom0(ovsdb, store, configuration)
-            facts = wait_for_proof(dom0, event, facts, log)
+            facts = wait_for_proof(dom0, event.vif, event.device, facts, log)
             outcome = plug(dom0, event, facts, parse_trunks(private))
     except HostError as error:
         hand_to_stock(event, facts, error, log)

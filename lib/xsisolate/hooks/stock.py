@@ -24,7 +24,7 @@ def correct_key(argv: Sequence[str]) -> None:
     """Let the VIF's key name the stock script: whoever unplugs it may not find ours any more."""
     try:
         event = parse_rules_call(argv[1:])
-        key = '/xapi/%s/private/vif/%d/%s' % (event.vm_uuid, event.devid, RULES)
+        key = '/xapi/%s/private/vif/%d/%s' % (event.vm_uuid, event.vif.devid, RULES)
         with Xenstore() as store:
             if event.vm_uuid and store.read(key) is not None:
                 store.write(key, '%s/%s' % (STOCK, RULES))

@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from xsisolate.openflow.ownership import OWNER
 from xsisolate.typing_compat import NamedTuple
+from xsisolate.vif_id import VifId
 
 
 class Kind(IntEnum):
@@ -54,6 +55,6 @@ def parse_key(number: int) -> Key:
         raise ValueError('no kind of items: %#x' % number) from None
 
 
-def port_id(domid: int, devid: int, tap: bool) -> int:
+def port_id(vif: VifId, tap: bool) -> int:
     """Return the id of a VIF's netdev: 15 bits domid, 8 bits devid, 1 bit tap."""
-    return domid << 9 | devid << 1 | int(tap)
+    return vif.domid << 9 | vif.devid << 1 | int(tap)

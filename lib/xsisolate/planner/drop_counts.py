@@ -6,7 +6,7 @@ They are there in every mode and never change, so that no change of policy
 makes them start from nothing.
 """
 import re
-from typing import Dict, Iterable, Iterator, NamedTuple, Tuple
+from typing import Dict, Iterable, Iterator, NamedTuple
 
 from xsisolate.openflow.dump import parse_line
 from xsisolate.openflow.flow import Flow
@@ -14,7 +14,7 @@ from xsisolate.openflow.ownership import HEADER, OWNER, OWNER_MASK
 from xsisolate.pipeline.stages import ISOLATED_DROP, SPOOFED
 from xsisolate.planner.cookie import Key, Kind, parse_key
 from xsisolate.planner.items import Item, parse_registry
-from xsisolate.planner.vif import split_port
+from xsisolate.vif_id import VifId, parse_netdev
 
 # The cookies of ports and endpoints, their headers' too, and of no others.
 KINDS = (OWNER | Kind.ENDPOINT << 28, OWNER_MASK | (0x7 ^ Kind.ENDPOINT ^ Kind.PORT) << 28)
@@ -45,22 +45,22 @@ def parse_counts(text: str) -> Iterator[Counted]:
             yield from (Counted(flow, int(packets.group(1))) for flow in parse_line(plain))
 
 
-def count_drops(counted: Iterable[Counted]) -> Dict[Tuple[int, int], Drops]:
-    """Return by (domid, devid) what was dropped of each VIF whose port has a header.
+def count_drops(counted: Iterable[Counted]) -> Dict[VifId, Drops]:
+    """Return by VIF what was dropped of each VIF whose port has a header.
 
     Who shares an endpoint, as the two domains of a live migration onto the same
     host do, shares its count.
     """
     counted = list(counted)
     spoofed, isolated = _sum(counted, SPOOFED), _sum(counted, ISOLATED_DROP)
-    drops: Dict[Tuple[int, int], Drops] = {}
-    endpoints: Dict[Tuple[int, int], Dict[Key, int]] = {}
+    drops: Dict[VifId, Drops] = {}
+    endpoints: Dict[VifId, Dict[Key, int]] = {}
     for port in _ports(counted):
-        number = split_port(port.name)
-        known = endpoints.setdefault(number, {})
+        vif_id = parse_netdev(port.name)
+        known = endpoints.setdefault(vif_id, {})
         known.update((ref, isolated.get(ref, 0)) for ref in port.refs)
-        before = drops.get(number, Drops(0, 0))
-        drops[number] = Drops(before.spoofed + spoofed.get(port.key, 0), sum(known.values()))
+        before = drops.get(vif_id, Drops(0, 0))
+        drops[vif_id] = Drops(before.spoofed + spoofed.get(port.key, 0), sum(known.values()))
     return drops
 
 

@@ -40,7 +40,7 @@ def _reason(items: Items, vif: Vif, attached: Attached, around: Surroundings) ->
 
 def changing_macs(registry: Registry, vif: Vif, around: Surroundings) -> FrozenSet[str]:
     """Return the MAC addresses that a VIF's event reserves, or frees: its own, and gateways'."""
-    ports = [Key(Kind.PORT, port_id(*vif.number, tap)) for tap in (False, True)]
+    ports = [Key(Kind.PORT, port_id(vif.id, tap)) for tap in (False, True)]
     before = {split_endpoint(registry[ref]) for key in ports if key in registry
               for ref in registry[key].refs if ref.kind is Kind.ENDPOINT and ref in registry}
     managed = vif.ports and vif.policy.mode is not Mode.UNLOCKED

@@ -27,10 +27,11 @@ from xsisolate.planner.items import Item, Registry, make_item, reachable
 from xsisolate.planner.mute_vifs import explain_mutes
 from xsisolate.planner.peer_items import (GROUP, Items, add_peers, find_or_add, group_name,
                                           group_spread_flows, refresh_group, spread_keys)
-from xsisolate.planner.vif import UNNAMED, Attached, Surroundings, Vif, VifPort, split_port
+from xsisolate.planner.vif import UNNAMED, Attached, Surroundings, Vif, VifPort
 from xsisolate.policy.model import Mode, Network
 from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping,
                                      NamedTuple, Optional, Tuple)
+from xsisolate.vif_id import VifId, parse_netdev
 
 
 class Plan(NamedTuple):
@@ -52,16 +53,16 @@ def plan_bridge(registry: Registry, vifs: Iterable[Vif], around: Surroundings) -
     items = {key: item for key, item in registry.items() if key not in gone}
     for key in roots:
         items.setdefault(key, Item(key, 'bridge'))
-    planned = {vif.number: vif for vif in vifs}
-    for vif in sorted(vifs, key=lambda vif: (not _has_items(registry, vif), vif.number)):
+    planned = {vif.id: vif for vif in vifs}
+    for vif in sorted(vifs, key=lambda vif: (not _has_items(registry, vif), vif.id)):
         if vif.ports:       # those that are on the bridge already keep what they have
-            planned[vif.number] = _add_vif(items, vif, around)
+            planned[vif.id] = _add_vif(items, vif, around)
     items = _sweep(items, roots)
     touched |= items.keys() if around.thorough else reachable(
         items, [port_key(port) for port in present])
     if items:
         _refresh_shared(items, touched, _networks(registry), around)
-    return Plan(items, tuple(explain_mutes(items, [planned[vif.number] for vif in vifs], around)))
+    return Plan(items, tuple(explain_mutes(items, [planned[vif.id] for vif in vifs], around)))
 
 
 def _has_items(registry: Registry, vif: Vif) -> bool:
@@ -74,8 +75,8 @@ def _sweep(items: Items, roots: Tuple[Key, ...]) -> Items:
     return {key: item for key, item in items.items() if key in kept}
 
 
-def disturbed(registry: Registry, vif: Vif, ofports: Mapping[str, int]) -> List[Tuple[int, int]]:
-    """Return (domid, devid) of other VIFs whose items this VIF's event makes stale.
+def disturbed(registry: Registry, vif: Vif, ofports: Mapping[str, int]) -> List[VifId]:
+    """Return the other VIFs whose items this VIF's event makes stale.
 
     They share its MAC address (live migration onto the same host), take turns
     in owning an address, their port has another number than their flows were
@@ -87,7 +88,7 @@ def disturbed(registry: Registry, vif: Vif, ofports: Mapping[str, int]) -> List[
     shared |= {item.key for item in endpoints(registry.values())
                if item.name in names or takes_turns(item)}
     damaged = _has_gaps(registry)
-    found = {split_port(item.name) for item in registry.values()
+    found = {parse_netdev(item.name) for item in registry.values()
              if item.key.kind is Kind.PORT and item.key not in own and item.name in ofports
              and (not shared.isdisjoint(item.refs)
                   or ofports[item.name] != parse_port_facts(item).ofport
@@ -118,13 +119,12 @@ def learned_flows(items: Mapping[Key, Item],
 
 def port_key(name: str) -> Key:
     """Return the key of a VIF netdev's item."""
-    domid, devid = split_port(name)
-    return Key(Kind.PORT, port_id(domid, devid, name.startswith('tap')))
+    return Key(Kind.PORT, port_id(parse_netdev(name), name.startswith('tap')))
 
 
 def _port_keys(vif: Vif) -> Tuple[Key, Key]:
     """Return the keys of both netdevs that a VIF may have."""
-    return (Key(Kind.PORT, port_id(*vif.number, False)), Key(Kind.PORT, port_id(*vif.number, True)))
+    return (Key(Kind.PORT, port_id(vif.id, False)), Key(Kind.PORT, port_id(vif.id, True)))
 
 
 def _learned(port: Item, endpoint: Item) -> Iterator[Flow]:
@@ -168,7 +168,7 @@ def _add_endpoints(items: Items, vif: Vif, around: Surroundings) -> None:
 def _find_endpoint(items: Items, vif: Vif, network: int) -> Key:
     """Return the key of a VIF's endpoint on a network, a free one if there is none yet."""
     key = find_or_add(items, Kind.ENDPOINT, endpoint_name(network, vif.mac),
-                      port_id(vif.domid, vif.devid, False))
+                      port_id(vif.id, False))
     check_mac(items, key, vif.mac, vif.vm_uuid)
     return key
 

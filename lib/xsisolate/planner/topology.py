@@ -1,11 +1,10 @@
 """A bridge's ports, sorted into what the pipeline must know about them."""
-import re
 
 from xsisolate.pipeline.delivery import Topology
 from xsisolate.sha256 import sha256
 from xsisolate.typing_compat import Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from xsisolate.vif_id import VIF_NETDEV
 
-VIF_NETDEV = re.compile(r'(vif|tap)[0-9]+\.[0-9]+')
 LOCAL = 'LOCAL'
 LABEL_BITS = 12         # at most: some of them may be the same
 TRIES = 64              # of labels for a bridge; one is mostly enough, two nearly always

@@ -4,6 +4,7 @@ from xsisolate.policy.model import (Config, EffectivePolicy, Locking, Mode, Netw
                                     RemoteMember)
 from xsisolate.policy.resolve import quarantine
 from xsisolate.typing_compat import Callable, Iterable, Mapping, NamedTuple, Tuple
+from xsisolate.vif_id import VifId
 
 UNNAMED = '-'           # a network whose name or uuid nobody has told us
 
@@ -26,8 +27,7 @@ class Attached(NamedTuple):
 class Vif(NamedTuple):
     """A plugged VIF and what it may do; without ports it is leaving."""
 
-    domid: int
-    devid: int
+    id: VifId
     vm_uuid: str = ''                   # the canonical one
     mac: str = ''
     networks: Tuple[Attached, ...] = ()     # a trunk VIF is on several
@@ -39,11 +39,6 @@ class Vif(NamedTuple):
     lost: bool = False                  # xenstore knows nothing of its domain
     external_ids: Mapping[str, str] = {}    # what other programs look for on its Interfaces
     mute: str = ''                      # why nothing passes although it is unmanaged
-
-    @property
-    def number(self) -> Tuple[int, int]:
-        """The VIF's domid and devid."""
-        return self.domid, self.devid
 
     @property
     def error(self) -> str:
@@ -81,9 +76,3 @@ class Surroundings(NamedTuple):
     stamp_members: Callable[[str], str] = unstamped     # tells one state of them from another
     find_claims: Callable[[str, Iterable[Prefix]], Iterable[RemoteMember]] = unclaimed
     thorough: bool = False              # take no stamp's word for what is programmed
-
-
-def split_port(name: str) -> Tuple[int, int]:
-    """Return (domid, devid) of a VIF netdev's name."""
-    domid, devid = name[3:].split('.')
-    return int(domid), int(devid)

@@ -6,7 +6,6 @@ Strings in, JSON out. XAPI reads stdout, so nobody else may write there. What fa
 Failure with a code of ours and one line.
 """
 import json
-import re
 import sys
 from typing import Any, Callable, Collection, Dict, List, Mapping, Type
 
@@ -23,6 +22,7 @@ from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY,
 from xsisolate.paths import LIBRARY
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import Mode
+from xsisolate.vif_id import UUID
 from xsisolate.xapi_plugin.refresh import NotHere, refresh_vm
 
 CODES = {EXIT_USAGE: 'XSISOLATE_USAGE', EXIT_POLICY: 'XSISOLATE_POLICY'}
@@ -33,7 +33,6 @@ WAIT_MOST_S = 60.0
 COMMAND_TIMEOUT_S = 300.0
 RUN_COMMAND = 'import sys; sys.path.insert(0, %r); from xsisolate.cli import main; sys.exit(main())'
 
-UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 Arguments = Mapping[str, str]
 
@@ -123,7 +122,7 @@ def groups(arguments: Arguments) -> Dict[str, Any]:
             for vif in survey_vifs(dom0, survey_of(bridge)):
                 for group in vif.policy.groups if vif.policy.mode is Mode.ISOLATED else ():
                     found.setdefault(group, {'here': [], 'elsewhere': []})['here'].append(
-                        {'vif': 'vif%d.%d' % vif.number, 'vm': vif.vm_uuid, 'mac': vif.mac})
+                        {'vif': vif.id.vif, 'vm': vif.vm_uuid, 'mac': vif.mac})
     state = read_state()
     return {'groups': found, 'pool': state.describe() if state else None}
 

@@ -2,7 +2,7 @@
 from time import monotonic, sleep
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from xsisolate.dataplane.bridge_snapshot import Dom0, netdevs, read_facts, survey_of
+from xsisolate.dataplane.bridge_snapshot import Dom0, read_facts, survey_of
 from xsisolate.dataplane.program import reconcile_vif
 from xsisolate.dataplane.vif_facts import read_identity, read_policy
 from xsisolate.dom0.linux.lock import bridge_lock
@@ -13,6 +13,7 @@ from xsisolate.planner.items import Registry
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.model import EffectivePolicy, Identity, Mode, VifPolicy
 from xsisolate.policy.seal import SEAL_KEY, Sealing, judge
+from xsisolate.vif_id import VifId
 
 POLL_S = 0.1
 LATE_S = 0.5                # vm-data may be so much later than the seal
@@ -57,9 +58,10 @@ def refresh_vm(dom0: Dom0, vm_uuid: str, seals: Seals, wait: float) -> List[Refr
     deadline = monotonic() + wait
     found = []
     for devid in find_devices(dom0.store, domid):
+        vif_id = VifId(domid, devid)
         if str(devid) in seals:
-            wait_for(dom0.store, domid, devid, seals[str(devid)], deadline)
-        found.append(_refresh(dom0, domid, devid))
+            wait_for(dom0.store, vif_id, seals[str(devid)], deadline)
+        found.append(_refresh(dom0, vif_id))
     return found
 
 
@@ -79,7 +81,7 @@ def find_devices(store: Xenstore, domid: int) -> Sequence[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def wait_for(store: Xenstore, domid: int, devid: int, wanted: Optional[str],
+def wait_for(store: Xenstore, vif_id: VifId, wanted: Optional[str],
              deadline: float) -> None:
     """Wait until a VIF carries the seal that was written, and vm-data fits it.
 
@@ -87,7 +89,7 @@ def wait_for(store: Xenstore, domid: int, devid: int, wanted: Optional[str],
     """
     arrived = 0.0
     while monotonic() < deadline:
-        seal, state = read_state(store, domid, devid)
+        seal, state = read_state(store, vif_id)
         if seal == wanted:
             if state is (Sealing.SEALED if wanted else Sealing.NONE):
                 return
@@ -96,12 +98,12 @@ def wait_for(store: Xenstore, domid: int, devid: int, wanted: Optional[str],
         sleep(POLL_S)
 
 
-def read_state(store: Xenstore, domid: int, devid: int) -> Tuple[Optional[str], Sealing]:
+def read_state(store: Xenstore, vif_id: VifId) -> Tuple[Optional[str], Sealing]:
     """Return a VIF's seal, and how it and vm-data go together."""
-    vm_uuid = (store.read_text('/local/domain/%d/vm' % domid) or '')[len('/vm/'):]
-    metadata, identity, _ = read_identity(store, vm_uuid, devid)
+    vm_uuid = (store.read_text('/local/domain/%d/vm' % vif_id.domid) or '')[len('/vm/'):]
+    metadata, identity, _ = read_identity(store, vm_uuid, vif_id.devid)
     seal = metadata.other_config.get(SEAL_KEY)
-    return seal, _judge(store, domid, identity, seal)
+    return seal, _judge(store, vif_id.domid, identity, seal)
 
 
 def _judge(store: Xenstore, domid: int, identity: Identity, seal: Optional[str]) -> Sealing:
@@ -112,22 +114,22 @@ def _judge(store: Xenstore, domid: int, identity: Identity, seal: Optional[str])
     return judge(identity, seal, policy)
 
 
-def _refresh(dom0: Dom0, domid: int, devid: int) -> Refreshed:
+def _refresh(dom0: Dom0, vif_id: VifId) -> Refreshed:
     """Program a VIF, unless its policy is in doubt: that is for grace to decide, not for us."""
     assert dom0.store is not None
-    name = 'vif%d.%d' % (domid, devid)
+    name = vif_id.vif
     unknown = 'VIF %s is not known to xenopsd (any more): %s'
     try:
-        state = read_state(dom0.store, domid, devid)[1].name.lower()
-        facts = read_facts(dom0, domid, devid)
+        state = read_state(dom0.store, vif_id)[1].name.lower()
+        facts = read_facts(dom0, vif_id)
     except UnknownVif as error:
         raise HostError(unknown % (name, error)) from error
     network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
-    outcome = Refreshed(str(devid), name, facts.metadata.bridge, state, facts.policy, False)
-    if facts.policy.unproven or network is None or not _has_port(network, domid, devid):
+    outcome = Refreshed(str(vif_id.devid), name, facts.metadata.bridge, state, facts.policy, False)
+    if facts.policy.unproven or network is None or not _has_port(network, vif_id):
         return outcome
     with bridge_lock(network.bridge.name, LOCK_DEADLINE_S) as lock:
-        done = reconcile_vif(dom0, (domid, devid), lock, _in_doubt)
+        done = reconcile_vif(dom0, vif_id, lock, _in_doubt)
     if not done.vif.is_known:
         raise HostError(unknown % (name, done.vif.policy.reason))
     return outcome._replace(
@@ -141,7 +143,7 @@ def _in_doubt(registry: Registry, vif: Vif) -> bool:
     return vif.policy.unproven or not vif.is_known
 
 
-def _has_port(network: Any, domid: int, devid: int) -> bool:
+def _has_port(network: Any, vif_id: VifId) -> bool:
     """Tell whether a VIF has a netdev on the bridge; one that is just being plugged has none."""
     ofports = survey_of(network.bridge).ofports
-    return any(name in ofports for name in netdevs(domid, devid))
+    return any(name in ofports for name in vif_id.netdevs)

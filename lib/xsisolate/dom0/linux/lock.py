@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from xsisolate.errors import HostError
 from xsisolate.paths import rooted
 from xsisolate.typing_compat import TYPE_CHECKING, Callable, Optional, Tuple, Type, TypeVar
+from xsisolate.vif_id import VifId
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -100,9 +101,9 @@ class vif_lock(_Lock):  # noqa: N801
     It is a byte of one file for all: a file for each would stay for each domain that ever ran.
     """
 
-    def __init__(self, domid: int, devid: int, deadline: float) -> None:
-        super().__init__('VIF vif%d.%d' % (domid, devid), VIFS, deadline)
-        self._byte = domid << DEVID_BITS | devid
+    def __init__(self, vif: VifId, deadline: float) -> None:
+        super().__init__('VIF ' + vif.vif, VIFS, deadline)
+        self._byte = vif.domid << DEVID_BITS | vif.devid
 
     def _take(self) -> None:
         end = monotonic() + self._deadline

@@ -10,7 +10,7 @@ import ovs.stream
 from xsisolate.dataplane.remotes import IN_BAND_KEY
 from xsisolate.dom0.ovs.rundir import find_file
 from xsisolate.errors import HostError
-from xsisolate.planner.topology import VIF_NETDEV
+from xsisolate.vif_id import VIF_NETDEV
 
 DATABASE = 'Open_vSwitch'
 COLUMNS = {

@@ -5,7 +5,6 @@ Python 3.6, in a script that each VM's boot waits for, and it is not on Dom0's
 path. Every change is one transaction that states what it was based on (`wait`
 operations): if somebody else was faster nothing happens and we look again.
 """
-import re
 from time import monotonic
 
 from xsisolate.dom0.ovs import ovsdb_operations as wire
@@ -25,10 +24,10 @@ from xsisolate.dom0.ovs.port_change import PortPlan, look_for_port, plan_port
 from xsisolate.dom0.ovs.rundir import find_file
 from xsisolate.errors import HostError
 from xsisolate.typing_compat import Collection, Dict, List, Mapping, Optional, Sequence, Tuple
+from xsisolate.vif_id import VIF_NETDEV
 
 LINK_TIMEOUT_MS = 3000
 ATTEMPTS = 20                   # to change what others change at the same time
-VIF_NETDEV = re.compile(r'(vif|tap)[0-9]+\.[0-9]+')
 SECURE = 'secure'               # fail_mode: without flows nothing passes
 FAIL_MODE_KEY = 'xsisolate-fail-mode'   # external_ids: what the mode was before we set it
 NO_FAIL_MODE = 'none'

@@ -9,7 +9,8 @@ from xsisolate.errors import ConfigError, PolicyError
 from xsisolate.paths import rooted
 from xsisolate.policy.address import format_prefix, parse_mac, parse_prefix
 from xsisolate.policy.model import Prefix, RemoteMember
-from xsisolate.typing_compat import FrozenSet, Iterable, Mapping, Optional, Tuple
+from xsisolate.typing_compat import Dict, FrozenSet, Iterable, Mapping, Optional, Tuple
+from xsisolate.vif_id import UUID
 
 FOLDER = '/run/xsisolate/groups'
 VERSION = 1
@@ -18,7 +19,6 @@ SIZE_LIMIT = 4 << 20
 # The clock of files ticks 100 to 1000 times a second: what is changed twice in one tick shows once.
 TICK_S = 0.02
 GROUP_NAME = re.compile(r'[a-z0-9][a-z0-9_.-]{0,62}')
-UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 
 def read_members(group: str) -> Tuple[RemoteMember, ...]:
@@ -153,10 +153,11 @@ def format_members(group: str, members: Iterable[RemoteMember]) -> str:
 
 
 def _describe(member: RemoteMember) -> Mapping[str, object]:
-    found = {'network': member.network, 'mac': member.mac,
-             'addresses': [format_prefix(a) for a in sorted(member.addresses)]}
-    return dict(found, shared=[format_prefix(a) for a in sorted(member.shared)]
-                ) if member.shared else found
+    found: Dict[str, object] = {'network': member.network, 'mac': member.mac, 'addresses': [
+        format_prefix(address) for address in sorted(member.addresses)]}
+    if member.shared:
+        found['shared'] = [format_prefix(address) for address in sorted(member.shared)]
+    return found
 
 
 def list_groups() -> Tuple[str, ...]:

@@ -13,10 +13,10 @@ from xsisolate.paths import rooted
 from xsisolate.policy.address import parse_allowed, parse_mac
 from xsisolate.policy.model import Locking, Mode, Prefix
 from xsisolate.typing_compat import FrozenSet, Mapping, NamedTuple, NoReturn, Tuple
+from xsisolate.vif_id import UUID
 
 FOLDER = '/run/nonpersistent/xenopsd/classic/VM'
 SIZE_LIMIT = 1 << 20    # a VIF's metadata is 1 KB and grows with XAPI's address lists
-UUID = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 DEVID = re.compile(r'[0-9]{1,5}')
 BRIDGE = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,63}')
 MODES = {'unlocked': Mode.UNLOCKED, 'disabled': Mode.DISABLED}
@@ -37,7 +37,7 @@ class VifMetadata(NamedTuple):
 
 def read_metadata(vm_uuid: str, devid: str) -> VifMetadata:
     """Return a VIF's metadata; raise MetadataError if there is none that makes sense."""
-    if not UUID.fullmatch(vm_uuid) or not DEVID.fullmatch(devid):
+    if not UUID.fullmatch(vm_uuid.lower()) or not DEVID.fullmatch(devid):
         raise MetadataError('not a VM uuid and a device number: %.60r, %.20r' % (vm_uuid, devid))
     path = rooted('%s/%s/vif.%s' % (FOLDER, vm_uuid, devid))
     try:
