@@ -154,8 +154,9 @@ def format_members(group: str, members: Iterable[RemoteMember]) -> str:
 def _describe(member: RemoteMember) -> Mapping[str, object]:
     found = {'network': member.network, 'mac': member.mac,
              'addresses': [format_prefix(a) for a in sorted(member.addresses)]}
-    return dict(found, shared=[format_prefix(a) for a in sorted(member.shared)]
-                ) if member.shared else found
+    if member.shared:
+        found['shared'] = [format_prefix(a) for a in sorted(member.shared)]
+    return found
 
 
 def list_groups() -> Tuple[str, ...]:
