@@ -220,4 +220,4 @@ def test_other_configurations(world: World, name: str) -> None:
                                        if passage.differs])
              for question, one in found.items() if one.differs]
     assert not wrong, '%d of %d\n%s' % (len(wrong), len(found), '\n'.join(wrong[:5]))
-    assert 20 < sum(one.reaches for one in found.values()) < len(found) - 20
+    assert 20 < sum(one.passes for one in found.values()) < len(found) - 20

@@ -164,6 +164,7 @@ def claimants(*pairs: Any, before: Any = ()) -> Dict[str, bool]:
     ([(THERE, OWN), (ELSEWHERE, OWN)], [], {'0': True, '1': False}),
     ([(THERE, OWN), (ELSEWHERE, OWN)], [1], {'0': False, '1': True}),   # who was there first
     ([(HERE, OWN), (THERE, OWN)], [], {'1': False}),                    # a clone of what runs here
+    ([(THERE, OWN), (HERE, OWN)], [], {'0': False}),                    # whichever MAC is lower
     ([(HERE, OWN), (THERE, OWN)], [1], {'1': True}),                    # a clone that came here
     ([(THERE, SHARES), (ELSEWHERE, SHARES)], [], {'0': True, '1': True}),
     ([(HERE, SHARES), (THERE, SHARES)], [], {'1': True}),
