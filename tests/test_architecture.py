@@ -43,7 +43,7 @@ RULES = {
     'activation': {'paths', 'dataplane', 'networkd', 'planner', 'policy', 'config'} | NEIGHBOURS,
     'diagnostics': {'paths', 'dataplane', 'planner', 'pipeline', 'openflow', 'policy', 'config',
                     'activation', 'admin', 'networkd'} | NEIGHBOURS,
-    'xapi_plugin': {'paths', 'dataplane', 'diagnostics', 'policy', 'config'} | NEIGHBOURS,
+    'xapi_plugin': {'paths', 'dataplane', 'diagnostics', 'planner', 'policy', 'config'} | NEIGHBOURS,
     'cli': {'activation', 'admin', 'networkd', 'config', 'daemon', 'dataplane', 'diagnostics',
             'openflow', 'policy'} | NEIGHBOURS,
     'errors': set(), 'paths': set(), 'vif_id': set(), 'sha256': set(), 'typing_compat': set(),

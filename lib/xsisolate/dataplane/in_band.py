@@ -10,11 +10,11 @@ are `out-of-band`, too; ovs-vswitchd uses that for nothing else. What both were 
 external_ids, to be put back when no VIF of the bridge, or of any bridge, is managed any more.
 """
 from xsisolate.dataplane.own_address import own_address
-from xsisolate.dataplane.remotes import (IN_BAND_KEY, IN_BAND_NOTE, OFF, OUT, forwards, is_noted,
-                                         is_off, may_open)
+from xsisolate.dataplane.remotes import IN_BAND_NOTE, OFF, OUT, forwards, is_noted, is_off, may_open
 from xsisolate.dom0.ovs import ovsdb_operations as wire
 from xsisolate.dom0.ovs.ovsdb import Bridge, Ovsdb, Remote
 from xsisolate.dom0.ovs.ovsdb_operations import Operation
+from xsisolate.dom0.ovs.ovsdb_rows import IN_BAND_KEY
 from xsisolate.typing_compat import Iterable, Iterator, NamedTuple, Tuple
 
 MODE_NOTE = 'xsisolate-connection-mode'     # external_ids of a remote: what that was before us

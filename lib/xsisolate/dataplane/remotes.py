@@ -5,11 +5,11 @@ Facts of its source: ofproto/in-band.c, connmgr.c, fail-open.c and vswitchd/brid
 import re
 
 from xsisolate.dom0.ovs.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Remote
+from xsisolate.dom0.ovs.ovsdb_rows import IN_BAND_KEY
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import format_prefix, parse_prefix
 from xsisolate.typing_compat import Optional, Tuple
 
-IN_BAND_KEY = 'disable-in-band'             # other_config of a bridge
 IN_BAND_NOTE = 'xsisolate-disable-in-band'  # external_ids of a bridge: what that was before us
 OFF, OUT = 'true', 'out-of-band'
 ACTIVE = ('tcp:', 'ssl:', 'unix:')          # Open vSwitch connects, instead of listening

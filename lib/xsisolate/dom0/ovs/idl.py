@@ -7,7 +7,7 @@ import ovs.jsonrpc
 import ovs.poller
 import ovs.stream
 
-from xsisolate.dataplane.remotes import IN_BAND_KEY
+from xsisolate.dom0.ovs.ovsdb_rows import IN_BAND_KEY
 from xsisolate.dom0.ovs.rundir import find_file
 from xsisolate.errors import HostError
 from xsisolate.vif_id import VIF_NETDEV

@@ -4,6 +4,7 @@ from xsisolate.dom0.ovs.ovsdb_operations import Row
 from xsisolate.typing_compat import (Any, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple,
                                      TypeVar)
 
+IN_BAND_KEY = 'disable-in-band'     # other_config of a bridge
 BRIDGE_COLUMNS = ('_uuid', 'name', 'fail_mode', 'protocols', 'datapath_type',
                   'mcast_snooping_enable', 'external_ids', 'other_config', 'ports', 'controller')
 PORT_COLUMNS = ('_uuid', 'name', 'tag', 'trunks', 'vlan_mode', 'fake_bridge',
