@@ -38,7 +38,7 @@ def read_snapshot(host: HostContext, name: str) -> BridgeSnapshot:
 
 def read_snapshot_for(host: HostContext, name: str, vif_id: VifId) -> BridgeSnapshot:
     """Return a bridge as of now, but of other VIFs' ports only what concerns this one."""
-    for bridge in host.ovsdb.look_for(vif_id.netdevs):
+    for bridge in host.ovsdb.read_bridges_for(vif_id.netdevs):
         if bridge.name == name:
             return make_snapshot(bridge)
     raise HostError('bridge %s vanished from Open vSwitch' % name)
@@ -46,7 +46,9 @@ def read_snapshot_for(host: HostContext, name: str, vif_id: VifId) -> BridgeSnap
 
 def make_snapshot(bridge: Bridge) -> BridgeSnapshot:
     """Return a bridge with its links."""
-    links = tuple(link for port in bridge.ports for link in _links(port))
+    links = tuple(link for port in bridge.ports for link in _links(port)) + tuple(
+        Link(port.name, port.name, port.ofport, False, port.tag) for port in bridge.others
+        if port.ofport is not None and port.ofport > 0)
     return BridgeSnapshot(bridge, links, vif_ofports(links))
 
 

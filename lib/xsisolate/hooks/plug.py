@@ -116,7 +116,7 @@ class _Port:
         """Have the port on its bridge, its link down if it is new there."""
         self.facts, network = facts, facts.metadata.bridge
         host, event = self._host, self._event
-        bridges = host.ovsdb.look_for(event.vif.netdevs)
+        bridges = host.ovsdb.read_bridges_for(event.vif.netdevs)
         target = _find_network(bridges, network)
         if target.bridge.name != self._parent:
             raise HostError('network %s moves to bridge %s now' % (network, target.bridge.name))
@@ -132,7 +132,7 @@ class _Port:
         managed = facts.policy.mode is not Mode.UNLOCKED or is_noted(target.bridge)
         if deviating(host, target.bridge, managed):
             self.silenced = settle(host, target.bridge, managed)
-            target = _find_network(host.ovsdb.look_for(before), network)
+            target = _find_network(host.ovsdb.read_bridges_for(before), network)
             seen = look_at(target.bridge.name)
         else:
             seen = see(glance)
@@ -141,7 +141,7 @@ class _Port:
         self.along = _bring_along(host, event, facts, target, before)
         there = [name for name, (bridge, _) in before.items() if bridge.name == target.bridge.name]
         # Now ovs-vswitchd has done all that it was asked for: the numbers are the last ones.
-        self.snapshot = make_snapshot(host.ovsdb.look_again(
+        self.snapshot = make_snapshot(host.ovsdb.read_ports(
             target.bridge, {event.device, *self.along, *there}))
         return Placed(self.snapshot, seen, new=not before)
 
@@ -186,7 +186,7 @@ def unplug(host: HostContext, event: Event) -> FlowDiff:
 
 
 def _unplug_all(host: HostContext, event: Event) -> FlowDiff:
-    bridges = host.ovsdb.look_for(event.vif.netdevs)
+    bridges = host.ovsdb.read_bridges_for(event.vif.netdevs)
     names = _traces(_find_ports(bridges, event))
     homes = [bridge for bridge in bridges
              if (bridge.name in names if names else _has_flows(bridge, event))]
