@@ -71,8 +71,10 @@ class Town:
         data = dict(policy) if policy is not None else None     # type: ignore[call-overload]
         if data is not None:
             own6 = slaac(vm_mac(number)) if dhcp else 'fd00:9::%x' % number
-            data.update({'vif/0/ipv4': '10.9.0.%d' % number + (' ' + VIP) * vip,
-                         'vif/0/ipv6': '%s fd00:9::d:%x' % (own6, number) + (' ' + VIP6) * vip})
+            data.update({'vif/0/ipv4': '10.9.0.%d' % number,
+                         'vif/0/ipv6': '%s fd00:9::d:%x' % (own6, number)})
+            if vip:
+                data['vif/0/shared'] = '%s %s' % (VIP, VIP6)
         vm = self.dom0.start_vm(
             name, mac=vm_mac(number), policy=data, plug=False,
             ipv4='' if dhcp else '10.9.0.%d/24' % number,
@@ -224,7 +226,7 @@ def test_duplicate_address_is_found(town: Town) -> None:
     assert within(4, lambda: not addresses(one, 'tentative') + addresses(two, 'tentative'))
     shared = 'fd00:9::99'
     for vm in (one, two):
-        policy = {'groups': 'dad', 'vif/0/ipv6': '%s %s' % (vm.address(6), shared)}
+        policy = {'groups': 'dad', 'vif/0/ipv6': vm.address(6), 'vif/0/shared': shared}
         vm.set_policy(policy)
         vm.fire(town.dom0.hooks.locking_changed(vm.domain, vm.vifs[0]))
     one.ip('addr add %s/64 dev eth0' % shared)
