@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lab.injection import call_of, list_calls, stopped_at
+from lab.injection import stopped_at
 from lab.process import wait_until
 from lab.sandbox import Sandbox
 
@@ -37,9 +37,8 @@ def test_a_policy_older_than_a_hooks_does_not_win(
     assert is_fine(vm, around)
     settled()
     refresh = host.hooks.locking_changed(vm.domain, vm.vifs[0])[0]
-    locked = call_of(list_calls(host.hooks, refresh), 'pwrite lock.py')
     shouting = shout(vm)
-    with stopped_at(host.hooks, refresh, locked) as hook:
+    with stopped_at(host.hooks, refresh, 'pwrite lock.py') as hook:
         vm.set_policy(own(13, {'mode': 'unlocked'}))
         wait_until(lambda: waits(watch), 'the daemon to have read that, and wait')
         vm.set_vif(locking_mode='disabled')

@@ -154,18 +154,18 @@ def test_it_does_not_wait_for_ever(pool: Pool, monkeypatch: Any) -> None:
 
 
 @pytest.fixture
-def session(pool: Pool) -> Iterator[session.Xapi]:
+def logged_in(pool: Pool) -> Iterator[session.Xapi]:
     """A session of root's over TLS."""
     with connect(Remote('%s:%d' % (pool.address(pool.hosts[0]), pool.port), password=PASSWORD,
-                        insecure=True)) as session:
-        yield session
+                        insecure=True)) as found:
+        yield found
 
 
-def test_a_session_that_xapi_has_forgotten(pool: Pool, session: session.Xapi) -> None:
+def test_a_session_that_xapi_has_forgotten(pool: Pool, logged_in: session.Xapi) -> None:
     """The module would log in again and go on: a follower of events must not."""
     pool.db.sessions.clear()
     with pytest.raises(session.XapiError) as found:
-        session.call('VM.get_all_records')
+        logged_in.call('VM.get_all_records')
     assert found.value.code == 'SESSION_INVALID' and not pool.db.sessions
 
 
@@ -174,16 +174,16 @@ def test_a_session_that_xapi_has_forgotten(pool: Pool, session: session.Xapi) ->
     ('VM.get_record', [], 'MESSAGE_PARAMETER_COUNT_MISMATCH'),
     ('event.from', [['VM'], 'x', 1.0], 'EVENT_FROM_TOKEN_PARSE_FAILURE'),
     ('VM.set_xenstore_data', ['x', 'y'], 'FIELD_TYPE_ERROR')])
-def test_errors_have_xapis_codes(session: session.Xapi, method: str, args: Any, code: str) -> None:
+def test_errors_have_xapis_codes(logged_in: session.Xapi, method: str, args: Any, code: str) -> None:
     with pytest.raises(session.XapiError) as found:
-        session.call(method, *args)
+        logged_in.call(method, *args)
     assert found.value.code == code and method in str(found.value)
 
 
 @pytest.mark.parametrize('value', [None, object(), 1 << 40, b'\xff', {'a': {1, 2}}])
-def test_what_xml_rpc_cannot_carry(session: session.Xapi, value: Any) -> None:
+def test_what_xml_rpc_cannot_carry(logged_in: session.Xapi, value: Any) -> None:
     with pytest.raises(XsisolateError):
-        session.call('VM.get_record', value)
+        logged_in.call('VM.get_record', value)
 
 
 def test_hooks_never_load_it() -> None:
