@@ -6,7 +6,7 @@ from typing import Any, Iterator, List, NamedTuple
 
 from xsisolate import cli
 from xsisolate.cli.command import open_dom0
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.context import HostContext
 
 DONE, FAILED, USAGE, BROKEN, DIFFERENT = range(5)
 
@@ -43,7 +43,7 @@ def xsisolate(*arguments: str, code: int = DONE) -> Outcome:
 
 
 @contextmanager
-def connected() -> Iterator[Dom0]:
+def connected() -> Iterator[HostContext]:
     """Connect to the sandbox as commands do."""
     with open_dom0() as dom0:
         yield dom0

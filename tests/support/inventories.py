@@ -2,7 +2,7 @@
 from typing import Iterator, List, Sequence, Tuple
 
 from xsisolate.config.host_config import Configuration
-from xsisolate.dataplane.bridge_snapshot import Survey
+from xsisolate.dataplane.bridge_snapshot import BridgeSnapshot
 from xsisolate.diagnostics.inventory import BridgeView, Inventory, VifView
 from xsisolate.diagnostics.matrix import Matrix, make_network
 from xsisolate.diagnostics.vm_lookup import read_places
@@ -68,7 +68,7 @@ def make_inventory(named: Sequence[Tuple[str, EffectivePolicy]]) -> Inventory:
                           lambda bridge, uuid: NETWORK_FACTS, lambda group: ())
     bridge = Bridge(BRIDGE, UUID, None, (), 'system', False, {}, {}, ())
     views = [view(at + 1, name, policy) for at, (name, policy) in enumerate(named)]
-    bare = Survey(bridge, (), {})
+    bare = BridgeSnapshot(bridge, (), {})
     return Inventory(tuple(views), {BRIDGE: BridgeView(bridge, bare, around, {}, '')},
                      Configuration(config))
 

@@ -3,9 +3,10 @@ from time import sleep
 from typing import Callable, Dict, Iterator, List, Optional
 
 from xsisolate.activation.desired import Step, desired_rules
-from xsisolate.dataplane.bridge_snapshot import Dom0, find_vifs, read_facts, survey_bridge
+from xsisolate.dataplane.bridge_snapshot import find_vifs, read_facts, read_snapshot
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.reconcile import read_registry
-from xsisolate.dataplane.resync import BridgeSync, choose_bridges, sync_bridges
+from xsisolate.dataplane.resync import BridgeResult, choose_bridges, sync_bridges
 from xsisolate.dom0.linux import netdev
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.linux.process import run
@@ -24,7 +25,7 @@ LEARNING_S = 0.6
 ATTEMPTS = 5
 
 
-def key_steps(dom0: Dom0, active: bool) -> Iterator[Step]:
+def key_steps(dom0: HostContext, active: bool) -> Iterator[Step]:
     """Yield what has the VIFs' keys name the right script for their unplugging."""
     wrong = [key for key, script in read_keys(dom0).items()
              if script == desired_rules(not active)]
@@ -33,7 +34,7 @@ def key_steps(dom0: Dom0, active: bool) -> Iterator[Step]:
                    lambda: _write_keys(dom0, wrong, desired_rules(active)))
 
 
-def read_keys(dom0: Dom0) -> Dict[str, str]:
+def read_keys(dom0: HostContext) -> Dict[str, str]:
     """Return the script that each plugged VIF's key in xenstore names, by path of the key."""
     assert dom0.store is not None
     found = {}
@@ -47,17 +48,17 @@ def read_keys(dom0: Dom0) -> Dict[str, str]:
     return found
 
 
-def _write_keys(dom0: Dom0, keys: List[str], script: str) -> None:
+def _write_keys(dom0: HostContext, keys: List[str], script: str) -> None:
     assert dom0.store is not None
     for key in keys:
         if dom0.store.read(key) is not None:    # else it has been unplugged meanwhile
             dom0.store.write(key, script)
 
 
-def bridge_steps(dom0: Dom0, setting: str = '') -> Iterator[Step]:
+def bridge_steps(dom0: HostContext, setting: str = '') -> Iterator[Step]:
     """Yield what bridges lack, or have too much; with `setting`, those where that is wrong only.
 
-    See what survey_vifs makes of a host that is `released`.
+    See what read_vifs makes of a host that is `released`.
     """
     for outcome in sync_bridges(dom0, choose_bridges(dom0, ''), dry_run=True):
         if outcome.error:
@@ -68,7 +69,7 @@ def bridge_steps(dom0: Dom0, setting: str = '') -> Iterator[Step]:
             yield Step(describe(outcome) + after, _syncer(dom0, outcome.bridge))
 
 
-def describe(outcome: BridgeSync) -> str:
+def describe(outcome: BridgeResult) -> str:
     """Say what reconciling a bridge would do; VIFs that would be cut off have a line each."""
     lines = ['reconcile bridge %s, %d VIFs: add %d flows, remove %d, change %d settings' % (
         outcome.bridge, len(outcome.vifs), len(outcome.diff.add), len(outcome.diff.delete),
@@ -78,7 +79,7 @@ def describe(outcome: BridgeSync) -> str:
     return '\n'.join(lines)
 
 
-def _syncer(dom0: Dom0, bridge: str) -> Callable[[], None]:
+def _syncer(dom0: HostContext, bridge: str) -> Callable[[], None]:
     def sync() -> None:
         error = _sync(dom0, bridge)
         for _ in range(ATTEMPTS if dom0.released else 0):
@@ -91,20 +92,20 @@ def _syncer(dom0: Dom0, bridge: str) -> Callable[[], None]:
     return sync
 
 
-def _sync(dom0: Dom0, bridge: str) -> Optional[str]:
+def _sync(dom0: HostContext, bridge: str) -> Optional[str]:
     """Reconcile a bridge; return an error, '' if there was something to change, else None."""
     outcome, = sync_bridges(dom0, [bridge], dry_run=False)
     return outcome.error or ('' if outcome.changed else None)
 
 
-def stock_flow_steps(dom0: Dom0) -> Iterator[Step]:
+def stock_flow_steps(dom0: HostContext) -> Iterator[Step]:
     """Yield what removes the stock script's flows, of VIFs that have ours by then.
 
     It leaves some behind when a VIF's netdev is gone before its port: the next VIF with
     that number would have to obey them.
     """
     for name in choose_bridges(dom0, ''):
-        ports = {link.ofport: link.interface for link in survey_bridge(dom0, name).links}
+        ports = {link.ofport: link.interface for link in read_snapshot(dom0, name).links}
         for ofport in sorted(read_stock_ports(name)):
             owner = ports.get(ofport, 'port %d, which is gone,' % ofport)
             if owner.startswith(('vif', 'tap')) or ofport not in ports:
@@ -119,11 +120,11 @@ def _stock_flow_remover(bridge: str, ofport: int) -> Callable[[], None]:
     return remove
 
 
-def stock_rules_steps(dom0: Dom0) -> Iterator[Step]:
+def stock_rules_steps(dom0: HostContext) -> Iterator[Step]:
     """Yield the stock script's calls for VIFs that XAPI locks: its flows come before ours go."""
     for name in choose_bridges(dom0, ''):
         managed = read_registry(name)
-        for vif_id in find_vifs(survey_bridge(dom0, name)):
+        for vif_id in find_vifs(read_snapshot(dom0, name)):
             devices = [device for device in vif_id.netdevs if port_key(device) in managed]
             metadata = read_facts(dom0, vif_id).metadata if devices else None
             if metadata and metadata.locking.mode is not Mode.UNLOCKED:

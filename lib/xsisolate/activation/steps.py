@@ -12,7 +12,7 @@ from xsisolate.activation.desired import (OVS_TEXT_FILE, UNITS, Pending, Step, d
 from xsisolate.activation.plugged_vifs import (bridge_steps, key_steps, stock_flow_steps,
                                                stock_rules_steps)
 from xsisolate.config.host_config import Configuration
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dom0.linux import systemd
 from xsisolate.dom0.linux.atomic_file import leftovers, put_file, read_file
 from xsisolate.dom0.xen.xenopsd_conf import PROCESS, find_process, read_start, read_xenopsd_config
@@ -47,7 +47,7 @@ def will_need_restart(active: bool) -> bool:
     return must_restart(pending, xenopsd)
 
 
-def plan_steps(dom0: Dom0, active: bool) -> List[Step]:
+def plan_steps(dom0: HostContext, active: bool) -> List[Step]:
     """Return what must be done until the hooks are ours, or are not, in this order."""
     switch_over = list(_file_steps(active))
     if active:
@@ -60,7 +60,7 @@ def plan_steps(dom0: Dom0, active: bool) -> List[Step]:
             *stock_rules_steps(dom0), *bridge_steps(released(dom0))]
 
 
-def _record_steps(dom0: Dom0) -> Iterator[Step]:
+def _record_steps(dom0: HostContext) -> Iterator[Step]:
     """Yield what has XAPI's records tell networkd what they did before the daemon's follower."""
     told = find_told()
     if told:
@@ -68,7 +68,7 @@ def _record_steps(dom0: Dom0) -> Iterator[Step]:
                    lambda: untell(dom0.ovsdb))
 
 
-def failing_open(dom0: Dom0) -> Dom0:
+def failing_open(dom0: HostContext) -> HostContext:
     """Return the host as if its configuration wanted no network to fail closed."""
     config = dom0.configuration.config
     networks = {name: network._replace(fail_closed=False)
@@ -77,7 +77,7 @@ def failing_open(dom0: Dom0) -> Dom0:
         config=config._replace(networks=networks)))
 
 
-def released(dom0: Dom0) -> Dom0:
+def released(dom0: HostContext) -> HostContext:
     """Return the host as if it had no configuration, and no VIF a policy."""
     return dom0._replace(configuration=Configuration(Config()), released=True)
 

@@ -10,7 +10,7 @@ from xsisolate.activation.preconditions import (against_activating, against_deac
 from xsisolate.activation.steps import (forget_ended, is_active, is_untouched, needs_restart,
                                         plan_steps, will_need_restart)
 from xsisolate.config.host_config import read_configuration
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dom0.linux.process import run as run_program
 from xsisolate.dom0.linux.syslog import Log, escape
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         print('nothing to do: the hooks are the stock ones, and nothing runs here that has flows')
         return EXIT_DONE
     with connect_switch() as ovsdb, Xenstore() as store:
-        dom0 = Dom0(ovsdb, store, configuration)
+        dom0 = HostContext(ovsdb, store, configuration)
         steps = plan_steps(dom0, active)
         problems = list(against_activating() if active else against_deactivating()
                         ) if steps else []
@@ -164,7 +164,7 @@ def refuse(problems: Sequence[str]) -> int:
     return EXIT_HOST
 
 
-def take_or_undo(dom0: Dom0, steps: Sequence[Step], active: bool) -> None:
+def take_or_undo(dom0: HostContext, steps: Sequence[Step], active: bool) -> None:
     """Take all steps, or leave the host as it was: with the hooks of the one or of the other."""
     before = is_active()
     try:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Iterator
 
 from xsisolate.config.host_config import read_configuration
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.xen.xenstore import Xenstore
 
@@ -28,7 +28,7 @@ def text_of(argument: str) -> str:
 
 
 @contextmanager
-def open_dom0() -> Iterator[Dom0]:
+def open_dom0() -> Iterator[HostContext]:
     """Connect to this host's Open vSwitch and xenstore."""
     with Ovsdb() as ovsdb, Xenstore() as store:
-        yield Dom0(ovsdb, store, read_configuration())
+        yield HostContext(ovsdb, store, read_configuration())

@@ -4,7 +4,7 @@ from typing import Any, Dict, Iterator
 
 from xsisolate.cli.command import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import Progress, paint, printable, say, say_json
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.context import HostContext
 from xsisolate.diagnostics.explain import LEAVES, STOPPED, Asker, describe, walk
 from xsisolate.diagnostics.inventory import Inventory, read_inventory
 from xsisolate.diagnostics.route import Asked, find_route
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_POLICY if inventory.broken else EXIT_DIFFERENT if found['differs'] else EXIT_DONE
 
 
-def ask(dom0: Dom0, inventory: Inventory, asked: Asked, here: bool) -> Dict[str, Any]:
+def ask(dom0: HostContext, inventory: Inventory, asked: Asked, here: bool) -> Dict[str, Any]:
     """Return this host's answer, or that of the hosts where the VMs run."""
     assert dom0.store is not None
     store = dom0.store

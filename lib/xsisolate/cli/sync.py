@@ -8,8 +8,8 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 from xsisolate.cli.output import Progress
 from xsisolate.config.host_config import read_configuration
-from xsisolate.dataplane.bridge_snapshot import Dom0
-from xsisolate.dataplane.resync import BridgeSync, choose_bridges, sync_bridges
+from xsisolate.dataplane.context import HostContext
+from xsisolate.dataplane.resync import BridgeResult, choose_bridges, sync_bridges
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, ConfigError
@@ -43,9 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     configuration = read_configuration()
     if configuration.error:
         raise ConfigError('%s; no VIF was touched' % configuration.error)
-    done: List[BridgeSync] = []
+    done: List[BridgeResult] = []
     with Ovsdb() as ovsdb, Xenstore() as store:
-        dom0 = Dom0(ovsdb, store, configuration)
+        dom0 = HostContext(ovsdb, store, configuration)
         names = choose_bridges(dom0, arguments.bridge)
         began = monotonic()
         with Progress('bridges done', len(names)) as progress:
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_code(done, arguments.dry_run)
 
 
-def exit_code(done: Sequence[BridgeSync], dry_run: bool) -> int:
+def exit_code(done: Sequence[BridgeResult], dry_run: bool) -> int:
     """Return the exit code: of what failed the host's failures count most."""
     codes = {outcome.exit_code for outcome in done}
     if dry_run and any(outcome.changed for outcome in done):
@@ -68,7 +68,7 @@ def exit_code(done: Sequence[BridgeSync], dry_run: bool) -> int:
                 EXIT_DONE)
 
 
-def show(outcome: BridgeSync, dry_run: bool, seconds: float) -> None:
+def show(outcome: BridgeResult, dry_run: bool, seconds: float) -> None:
     """Print what became of a bridge, in a dry run as a diff."""
     if outcome.error:
         print('xsisolate: bridge %s: %s' % (outcome.bridge, outcome.error), file=sys.stderr)
@@ -89,7 +89,7 @@ def show(outcome: BridgeSync, dry_run: bool, seconds: float) -> None:
         print('%smute %s: %s' % ('# ' if dry_run else '  ', vif.id, vif.mute))
 
 
-def diff_lines(outcome: BridgeSync) -> Iterator[str]:
+def diff_lines(outcome: BridgeResult) -> Iterator[str]:
     """Yield a bridge's differences as a unified diff has them: - is there, + should be."""
     yield '--- %s as it is' % outcome.bridge
     yield '+++ %s as it should be' % outcome.bridge
@@ -111,7 +111,7 @@ def format_flow(flow: Flow) -> str:
         flow.cookie, flow.table, flow.priority, flow.match and ',' + flow.match, flow.actions)
 
 
-def describe(outcome: BridgeSync) -> Dict[str, Any]:
+def describe(outcome: BridgeResult) -> Dict[str, Any]:
     """Return a bridge's outcome as JSON has it."""
     return {'bridge': outcome.bridge, 'error': outcome.error or None,
             'vifs': len(outcome.vifs), 'dead_ports': list(outcome.dead),

@@ -6,10 +6,11 @@ from xsisolate.config.host_config import Configuration, read_configuration
 from xsisolate.daemon.guard import Guard
 from xsisolate.daemon.schedule import Task
 from xsisolate.dataplane.bridge_settings import set_in_band, why_open
-from xsisolate.dataplane.bridge_snapshot import Dom0, read_facts, survey_of, vif_from_facts
+from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_facts, vif_from_facts
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.program import reconcile_vif
 from xsisolate.dataplane.remotes import SILENCED, is_noted
-from xsisolate.dataplane.resync import BridgeSync, find_dead_ports, preview_bridge, sync_bridge
+from xsisolate.dataplane.resync import BridgeResult, find_dead_ports, preview_bridge, sync_bridge
 from xsisolate.dataplane.vif_facts import read_vm_uuid
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.linux.syslog import Log
@@ -65,7 +66,7 @@ class Work:
         self.changed = False
         try:
             with Ovsdb() as ovsdb, Xenstore() as store:
-                dom0 = Dom0(ovsdb, store, self._configure())
+                dom0 = HostContext(ovsdb, store, self._configure())
                 again = (self._do_bridge(dom0, task.bridge) if task.bridge
                          else self._do_vif(dom0, task.vif))
             self._failed.pop(task, None)
@@ -98,7 +99,7 @@ class Work:
 
     # --- a bridge --------------------------------------------------------------------------
 
-    def _do_bridge(self, dom0: Dom0, name: str) -> Optional[float]:
+    def _do_bridge(self, dom0: HostContext, name: str) -> Optional[float]:
         """Compare a bridge with what its VIFs need; lock and change it only if it differs."""
         began = monotonic()
         network = find_bridge(dom0.ovsdb.read_bridges(), name)
@@ -123,7 +124,7 @@ class Work:
         self._show_exposed(dom0, found)
         return again
 
-    def _show_exposed(self, dom0: Dom0, found: BridgeSync) -> None:
+    def _show_exposed(self, dom0: HostContext, found: BridgeResult) -> None:
         """Say once if a bridge may forward what its flows forbid, whatever we do."""
         network = find_bridge(dom0.ovsdb.read_bridges(), found.bridge)
         managed = any(vif.policy.mode is not Mode.UNLOCKED for vif in found.vifs)
@@ -135,7 +136,7 @@ class Work:
             self._log.warning('exposed', bridge=found.bridge, reason=reason)
         self._exposed[found.bridge] = reason
 
-    def _remember(self, dom0: Dom0, found: BridgeSync) -> None:
+    def _remember(self, dom0: HostContext, found: BridgeResult) -> None:
         for vif in found.vifs:
             self._note(vif)
             try:
@@ -158,7 +159,7 @@ class Work:
                               vm=vif.vm_uuid, reason=vif.error)
         self._reasons[vif.id] = vif.error
 
-    def _watch_dead(self, dom0: Dom0, name: str) -> Tuple[FrozenSet[str], Optional[float]]:
+    def _watch_dead(self, dom0: HostContext, name: str) -> Tuple[FrozenSet[str], Optional[float]]:
         """Return the ports that have had no netdev for a while, and when to look again."""
         now, gone = monotonic(), find_dead_ports(dom0, [name])
         self._dead = {port: self._dead.get(port, now) for port in gone}
@@ -167,7 +168,7 @@ class Work:
 
     # --- a VIF -----------------------------------------------------------------------------
 
-    def _do_vif(self, dom0: Dom0, vif_id: VifId) -> Optional[float]:
+    def _do_vif(self, dom0: HostContext, vif_id: VifId) -> Optional[float]:
         """Bring a VIF's flows up to date; it keeps them for a while if its policy is in doubt."""
         began = monotonic()
         try:
@@ -176,7 +177,7 @@ class Work:
             return None         # it is being plugged or unplugged: the hooks' business
         self.uuids[vif_id] = facts.metadata.vm_uuid
         network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
-        vif = vif_from_facts(facts, survey_of(network.bridge), vif_id) if network else None
+        vif = vif_from_facts(facts, make_snapshot(network.bridge), vif_id) if network else None
         if network is None or vif is None or not vif.ports:
             return None
         if self.programmed.get(vif.id) == vif:

@@ -7,8 +7,8 @@ controller that does not answer, forwards everything. In `secure` it forwards
 what flows say; ours then include one that lets the unmanaged talk as before.
 What the mode was is kept in the bridge's external_ids, to be put back.
 """
-from xsisolate.dataplane.bridge_snapshot import Dom0
-from xsisolate.dataplane.in_band import Setting as Setting
+from xsisolate.dataplane.context import HostContext
+from xsisolate.dataplane.in_band import Deviation as Deviation
 from xsisolate.dataplane.in_band import find_changes
 from xsisolate.dataplane.own_address import own_address
 from xsisolate.dataplane.remotes import failing_open, in_band_remotes, name_all, open_remotes
@@ -23,37 +23,37 @@ from xsisolate.vif_id import UUID
 UUIDS_KEY = 'xs-network-uuids'      # external_ids: XAPI's networks on the bridge
 
 
-def deviating(dom0: Dom0, bridge: Bridge, managed: bool) -> Tuple[Setting, ...]:
+def deviating(host: HostContext, bridge: Bridge, managed: bool) -> Tuple[Deviation, ...]:
     """Return what must be set on a bridge, with managed VIFs or without, other than it is."""
-    found = [] if speaks_ours(bridge) else [Setting(
+    found = [] if speaks_ours(bridge) else [Deviation(
         'protocols', ','.join(bridge.protocols),
         ','.join(sorted({*bridge.protocols, *flow_table.PROTOCOLS})))]
-    desired = _desired_fail_mode(dom0, bridge)
+    desired = _desired_fail_mode(host, bridge)
     if (bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)) != desired:
-        found.append(Setting('fail_mode', bridge.fail_mode or NO_FAIL_MODE, desired[0]))
-    return (*found, *[change.setting for change in find_changes(dom0.ovsdb, bridge, managed)])
+        found.append(Deviation('fail_mode', bridge.fail_mode or NO_FAIL_MODE, desired[0]))
+    return (*found, *[change.setting for change in find_changes(host.ovsdb, bridge, managed)])
 
 
-def settle(dom0: Dom0, bridge: Bridge, managed: bool) -> str:
+def settle(host: HostContext, bridge: Bridge, managed: bool) -> str:
     """Set a bridge as it must be; return the remotes that have, or would have had, it open.
 
     When the fail mode changes ovs-vswitchd drops all flows: the caller programs it at once.
     """
-    silenced = set_in_band(dom0, bridge, managed)
+    silenced = set_in_band(host, bridge, managed)
     if not speaks_ours(bridge):
-        dom0.ovsdb.add_protocols(bridge.name, flow_table.PROTOCOLS)
-    mode, before = _desired_fail_mode(dom0, bridge)
+        host.ovsdb.add_protocols(bridge.name, flow_table.PROTOCOLS)
+    mode, before = _desired_fail_mode(host, bridge)
     if (bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)) != (mode, before):
-        dom0.ovsdb.set_fail_mode(bridge.name, None if mode == NO_FAIL_MODE else mode, before)
+        host.ovsdb.set_fail_mode(bridge.name, None if mode == NO_FAIL_MODE else mode, before)
     return silenced
 
 
-def set_in_band(dom0: Dom0, bridge: Bridge, managed: bool) -> str:
+def set_in_band(host: HostContext, bridge: Bridge, managed: bool) -> str:
     """Have no remote open a managed bridge; return those that something was set for."""
-    operations = [operation for change in find_changes(dom0.ovsdb, bridge, managed)
+    operations = [operation for change in find_changes(host.ovsdb, bridge, managed)
                   for operation in change.operations]
     if operations:
-        dom0.ovsdb.change(operations)
+        host.ovsdb.change(operations)
     return name_all(in_band_remotes(bridge)) if operations and managed else ''
 
 
@@ -62,17 +62,17 @@ def speaks_ours(bridge: Bridge) -> bool:
     return not bridge.protocols or set(flow_table.PROTOCOLS) <= set(bridge.protocols)
 
 
-def _desired_fail_mode(dom0: Dom0, bridge: Bridge) -> Tuple[str, Optional[str]]:
+def _desired_fail_mode(host: HostContext, bridge: Bridge) -> Tuple[str, Optional[str]]:
     """Return the fail mode, and what external_ids must say that it was before us."""
     mode, before = bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)
-    if dom0.configuration.error:
+    if host.configuration.error:
         return mode, before         # what the configuration wants is not known
-    if is_wanted(dom0, bridge) and not own_address(bridge):
+    if is_wanted(host, bridge) and not own_address(bridge):
         return SECURE, before or mode
     return (mode, None) if before is None else (before, None)
 
 
-def why_open(dom0: Dom0, bridge: Bridge) -> str:
+def why_open(host: HostContext, bridge: Bridge) -> str:
     """Return why a bridge may forward what our flows forbid, empty if it cannot."""
     remotes = open_remotes(bridge)
     if remotes:
@@ -81,7 +81,7 @@ def why_open(dom0: Dom0, bridge: Bridge) -> str:
     if bridge.fail_mode == SECURE:
         return ''
     address = own_address(bridge)
-    if is_wanted(dom0, bridge) and address:
+    if is_wanted(host, bridge) and address:
         return ('fail_closed is not possible: the bridge carries Dom0\'s address %s, and without '
                 'flows the host could not be reached' % address)
     controllers = failing_open(bridge)
@@ -92,9 +92,9 @@ def why_open(dom0: Dom0, bridge: Bridge) -> str:
     return ''
 
 
-def is_wanted(dom0: Dom0, bridge: Bridge) -> bool:
+def is_wanted(host: HostContext, bridge: Bridge) -> bool:
     """Tell whether the configuration wants a network of this bridge to fail closed."""
-    config = dom0.configuration.config
+    config = host.configuration.config
     names = [bridge.name] + [port.name for port in bridge.ports if port.fake_bridge]
     uuids = bridge.external_ids.get(UUIDS_KEY, '').split(';')
     if any(UUID.fullmatch(name) for name in config.networks):

@@ -1,12 +1,11 @@
 """What is on a bridge now: its ports, and the VIFs behind them with their policies."""
 from time import sleep
 
-from xsisolate.config.host_config import Configuration
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.remotes import served
 from xsisolate.dataplane.vif_facts import VifFacts, read_vif, read_vm_uuid
-from xsisolate.dom0.ovs.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Ovsdb, Port, find_bridge
+from xsisolate.dom0.ovs.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Port, find_bridge
 from xsisolate.dom0.run_files.group_members import find_claims, read_members, stamp_members
-from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import HostError, MetadataError, UnknownVif
 from xsisolate.pipeline.stages import NETWORK
 from xsisolate.planner.topology import Link, make_topology, vif_ofports
@@ -21,16 +20,7 @@ BALANCED_MODES = ('balance-slb', 'balance-tcp')
 ACCESS_MODES = (None, 'access', 'trunk')
 
 
-class Dom0(NamedTuple):
-    """The neighbours that plugging needs, connected once per run."""
-
-    ovsdb: Ovsdb
-    store: Optional[Xenstore]       # None: gone; then only unplugging works
-    configuration: Configuration
-    released: bool = False          # as if no VIF had a policy: to take all that is ours away
-
-
-class Survey(NamedTuple):
+class BridgeSnapshot(NamedTuple):
     """A bridge and its interfaces, as of one moment."""
 
     bridge: Bridge
@@ -38,81 +28,83 @@ class Survey(NamedTuple):
     ofports: Mapping[str, int]      # of the VIFs' netdevs
 
 
-def survey_bridge(dom0: Dom0, name: str) -> Survey:
+def read_snapshot(host: HostContext, name: str) -> BridgeSnapshot:
     """Return a bridge as of now."""
-    for bridge in dom0.ovsdb.read_bridges():
+    for bridge in host.ovsdb.read_bridges():
         if bridge.name == name:
-            return survey_of(bridge)
+            return make_snapshot(bridge)
     raise HostError('bridge %s vanished from Open vSwitch' % name)
 
 
-def survey_vif(dom0: Dom0, name: str, vif_id: VifId) -> Survey:
+def read_snapshot_for(host: HostContext, name: str, vif_id: VifId) -> BridgeSnapshot:
     """Return a bridge as of now, but of other VIFs' ports only what concerns this one."""
-    for bridge in dom0.ovsdb.look_for(vif_id.netdevs):
+    for bridge in host.ovsdb.read_bridges_for(vif_id.netdevs):
         if bridge.name == name:
-            return survey_of(bridge)
+            return make_snapshot(bridge)
     raise HostError('bridge %s vanished from Open vSwitch' % name)
 
 
-def survey_of(bridge: Bridge) -> Survey:
+def make_snapshot(bridge: Bridge) -> BridgeSnapshot:
     """Return a bridge with its links."""
-    links = tuple(link for port in bridge.ports for link in _links(port))
-    return Survey(bridge, links, vif_ofports(links))
+    links = tuple(link for port in bridge.ports for link in _links(port)) + tuple(
+        Link(port.name, port.name, port.ofport, False, port.tag) for port in bridge.others
+        if port.ofport is not None and port.ofport > 0)
+    return BridgeSnapshot(bridge, links, vif_ofports(links))
 
 
-def survey_vifs(dom0: Dom0, survey: Survey) -> List[Vif]:
+def read_vifs(host: HostContext, snapshot: BridgeSnapshot) -> List[Vif]:
     """Return all VIFs that have a netdev on the bridge; the unknown are looked for twice."""
-    vif_ids = find_vifs(survey)
-    if dom0.released:
-        return [Vif(vif_id, ports=_vif_ports(survey, vif_id)) for vif_id in vif_ids]
-    found = [_find_vif(dom0, survey, vif_id) for vif_id in vif_ids]
+    vif_ids = find_vifs(snapshot)
+    if host.released:
+        return [Vif(vif_id, ports=_vif_ports(snapshot, vif_id)) for vif_id in vif_ids]
+    found = [_find_vif(host, snapshot, vif_id) for vif_id in vif_ids]
     if None in found:
         sleep(RENAME_PAUSE_S)
-    return [vif or make_vif(dom0, survey, vif_id) for vif, vif_id in zip(found, vif_ids)]
+    return [vif or make_vif(host, snapshot, vif_id) for vif, vif_id in zip(found, vif_ids)]
 
 
-def _find_vif(dom0: Dom0, survey: Survey, vif_id: VifId) -> Optional[Vif]:
+def _find_vif(host: HostContext, snapshot: BridgeSnapshot, vif_id: VifId) -> Optional[Vif]:
     try:
-        return vif_from_facts(read_facts(dom0, vif_id), survey, vif_id)
+        return vif_from_facts(read_facts(host, vif_id), snapshot, vif_id)
     except UnknownVif:
         return None
 
 
-def find_vifs(survey: Survey) -> List[VifId]:
+def find_vifs(snapshot: BridgeSnapshot) -> List[VifId]:
     """Return all VIFs that have a netdev on the bridge."""
-    return sorted({parse_netdev(name) for name in survey.ofports})
+    return sorted({parse_netdev(name) for name in snapshot.ofports})
 
 
-def make_vif(dom0: Dom0, survey: Survey, vif_id: VifId) -> Vif:
+def make_vif(host: HostContext, snapshot: BridgeSnapshot, vif_id: VifId) -> Vif:
     """Return a VIF of which only the numbers are known; one that nobody knows is closed."""
-    vif = Vif(vif_id, ports=_vif_ports(survey, vif_id))
+    vif = Vif(vif_id, ports=_vif_ports(snapshot, vif_id))
     if not vif.ports:
         return vif
     try:
-        return vif_from_facts(read_facts(dom0, vif_id), survey, vif_id)
+        return vif_from_facts(read_facts(host, vif_id), snapshot, vif_id)
     except UnknownVif as error:
         return vif._replace(policy=quarantine(str(error)),
                             lost=not isinstance(error, MetadataError))
 
 
-def read_facts(dom0: Dom0, vif_id: VifId) -> VifFacts:
+def read_facts(host: HostContext, vif_id: VifId) -> VifFacts:
     """Return a VIF's facts; at the end of a migration its VM is renamed while we look."""
-    if dom0.store is None:
+    if host.store is None:
         raise UnknownVif('there is no xenstored')
-    uuid = read_vm_uuid(dom0.store, vif_id.domid)
+    uuid = read_vm_uuid(host.store, vif_id.domid)
     try:
-        return read_vif(dom0.store, vif_id, uuid, dom0.configuration)
+        return read_vif(host.store, vif_id, uuid, host.configuration)
     except UnknownVif:
-        renamed = read_vm_uuid(dom0.store, vif_id.domid)
+        renamed = read_vm_uuid(host.store, vif_id.domid)
         if renamed == uuid:
             raise
-        return read_vif(dom0.store, vif_id, renamed, dom0.configuration)
+        return read_vif(host.store, vif_id, renamed, host.configuration)
 
 
-def read_again(dom0: Dom0, vif_id: VifId, known: VifFacts) -> VifFacts:
+def read_again(host: HostContext, vif_id: VifId, known: VifFacts) -> VifFacts:
     """Return the facts of a VIF that is being plugged, now that nobody else changes its bridge."""
-    assert dom0.store is not None
-    again = read_vif(dom0.store, vif_id, known.metadata.vm_uuid, dom0.configuration)
+    assert host.store is not None
+    again = read_vif(host.store, vif_id, known.metadata.vm_uuid, host.configuration)
     if again.metadata.bridge != known.metadata.bridge:
         raise HostError('the VIF moves to bridge %s at this moment' % again.metadata.bridge)
     # An admin's next write has begun: what was proven a moment ago is still good. It is not
@@ -121,9 +113,9 @@ def read_again(dom0: Dom0, vif_id: VifId, known: VifFacts) -> VifFacts:
     return known if again.policy.unproven and proven else again
 
 
-def vif_from_facts(facts: VifFacts, survey: Survey, vif_id: VifId) -> Vif:
+def vif_from_facts(facts: VifFacts, snapshot: BridgeSnapshot, vif_id: VifId) -> Vif:
     """Return a VIF as planning sees it; one that belongs to another bridge is closed."""
-    bridge, ports = survey.bridge, _vif_ports(survey, vif_id)
+    bridge, ports = snapshot.bridge, _vif_ports(snapshot, vif_id)
     found = find_bridge([bridge], facts.metadata.bridge)
     if found is None:
         vif = Vif(vif_id, facts.vm_uuid, ports=ports)
@@ -151,9 +143,9 @@ def _attached(bridge: Bridge, own: Attached, vlan: int) -> Attached:
     return Attached(NETWORK | vlan, (names or [UNNAMED])[0])
 
 
-def _vif_ports(survey: Survey, vif_id: VifId) -> Tuple[VifPort, ...]:
-    return tuple(VifPort(name, survey.ofports[name]) for name in sorted(vif_id.netdevs)
-                 if name in survey.ofports)
+def _vif_ports(snapshot: BridgeSnapshot, vif_id: VifId) -> Tuple[VifPort, ...]:
+    return tuple(VifPort(name, snapshot.ofports[name]) for name in sorted(vif_id.netdevs)
+                 if name in snapshot.ofports)
 
 
 def _links(port: Port) -> Iterable[Link]:
@@ -165,12 +157,13 @@ def _links(port: Port) -> Iterable[Link]:
                        port.bond_mode in BALANCED_MODES)
 
 
-def surroundings(dom0: Dom0, survey: Survey, thorough: bool = False) -> Surroundings:
+def surroundings(host: HostContext, snapshot: BridgeSnapshot,
+                 thorough: bool = False) -> Surroundings:
     """Return what planning depends on beside the VIFs."""
-    bridge, links, ofports = survey
+    bridge, links, ofports = snapshot
     secure = bridge.fail_mode == SECURE and FAIL_MODE_KEY in bridge.external_ids
     return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping, secure,
                                       served(bridge), bridge.siblings),
-                        ofports, dom0.configuration.config,
-                        dom0.configuration.find_network, read_members, stamp_members, find_claims,
+                        ofports, host.configuration.config,
+                        host.configuration.find_network, read_members, stamp_members, find_claims,
                         thorough)

@@ -21,7 +21,7 @@ MODE_NOTE = 'xsisolate-connection-mode'     # external_ids of a remote: what tha
 UNSET = 'unset'
 
 
-class Setting(NamedTuple):
+class Deviation(NamedTuple):
     """Something beside the flows that is not as it should be."""
 
     what: str
@@ -32,7 +32,7 @@ class Setting(NamedTuple):
 class Change(NamedTuple):
     """A setting, and what makes it as it should be."""
 
-    setting: Setting
+    setting: Deviation
     operations: Tuple[Operation, ...]
 
 
@@ -66,7 +66,7 @@ def _bridge_changes(bridge: Bridge, managed: bool) -> Iterator[Change]:
         desired, note = before or UNSET, None
     if wrong:
         where = [['_uuid', '==', ['uuid', bridge.uuid]]]
-        yield Change(Setting('other_config:' + IN_BAND_KEY, actual or UNSET, desired), (
+        yield Change(Deviation('other_config:' + IN_BAND_KEY, actual or UNSET, desired), (
             wire.merge(where, {IN_BAND_KEY: None if desired == UNSET else desired}, 'Bridge',
                        'other_config'),
             wire.merge(where, {IN_BAND_NOTE: note}, 'Bridge')))
@@ -79,7 +79,7 @@ def _remote_changes(remotes: Iterable[Remote], managed: bool) -> Iterator[Change
             desired = OUT if managed else remote.external_ids[MODE_NOTE]
             where = [['_uuid', '==', ['uuid', remote.uuid]]]
             yield Change(
-                Setting('%s %s connection_mode' % (remote.table, remote.target), actual, desired),
+                Deviation('%s %s connection_mode' % (remote.table, remote.target), actual, desired),
                 ({'op': 'update', 'table': remote.table, 'where': where, 'row': {
                     'connection_mode': wire.EMPTY if desired == UNSET else desired}},
                  wire.merge(where, {MODE_NOTE: actual if managed else None}, remote.table)))

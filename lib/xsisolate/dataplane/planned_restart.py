@@ -10,10 +10,11 @@ from time import monotonic, sleep
 from typing import Any, Iterator, NamedTuple, Optional
 
 from xsisolate.config.host_config import read_configuration
-from xsisolate.dataplane.bridge_snapshot import Dom0, survey_bridge
+from xsisolate.dataplane.bridge_snapshot import read_snapshot
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.program import nobody
 from xsisolate.dataplane.reconcile import close_ports
-from xsisolate.dataplane.resync import BridgeSync, sync_bridge
+from xsisolate.dataplane.resync import BridgeResult, sync_bridge
 from xsisolate.dom0.ovs import flow_table, restore_wait
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.xen.xenstore import Xenstore
@@ -30,7 +31,7 @@ PAUSE_S = 0.1
 class Released(NamedTuple):
     """What became of a bridge: programmed, or why not, and whether its VIFs are closed."""
 
-    outcome: BridgeSync
+    outcome: BridgeResult
     closed: bool = False
 
 
@@ -39,33 +40,33 @@ def release() -> Iterator[Released]:
     ovsdb = _connect()
     try:
         with ovsdb, _xenstore() as store:
-            dom0 = Dom0(ovsdb, store, read_configuration())
+            host = HostContext(ovsdb, store, read_configuration())
             end = monotonic() + RELEASE_S
             for bridge in ovsdb.read_bridges():
-                yield _release_bridge(dom0, bridge.name, max(end - monotonic(), 0.001))
+                yield _release_bridge(host, bridge.name, max(end - monotonic(), 0.001))
     finally:
         with _connect() as fresh:       # whatever has happened to the first one
             restore_wait.release(fresh)
 
 
-def _release_bridge(dom0: Dom0, name: str, seconds: float) -> Released:
+def _release_bridge(host: HostContext, name: str, seconds: float) -> Released:
     try:
         with time_limit(seconds):
-            return Released(sync_bridge(dom0, name, frozenset(), nobody, LOCK_S))
+            return Released(sync_bridge(host, name, frozenset(), nobody, LOCK_S))
     except Exception as error:      # a mistake of ours, too, must not leave VIFs open
-        outcome = BridgeSync(name, error=str(error) or repr(error),
+        outcome = BridgeResult(name, error=str(error) or repr(error),
                              exit_code=getattr(error, 'exit_code', HostError.exit_code))
     try:
         with time_limit(CLOSE_S):
-            close_vifs(dom0, name)
+            close_vifs(host, name)
         return Released(outcome, closed=True)
     except XsisolateError:
         return Released(outcome)
 
 
-def close_vifs(dom0: Dom0, name: str) -> None:
+def close_vifs(host: HostContext, name: str) -> None:
     """Let no frame pass from or to a bridge's VIFs."""
-    ofports = survey_bridge(dom0, name).ofports
+    ofports = read_snapshot(host, name).ofports
     flow_table.set_no_flood(name, ofports.values(), True)
     close_ports(name, ofports)
 

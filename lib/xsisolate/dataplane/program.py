@@ -3,10 +3,12 @@
 The caller holds the bridge's lock. What must not be flooded to is hidden from
 floods before its flows come, and shown after.
 """
-from xsisolate.dataplane.bridge_settings import Setting, deviating, set_in_band, settle, speaks_ours
-from xsisolate.dataplane.bridge_snapshot import (Dom0, Survey, find_vifs, make_vif, read_again,
-                                                 surroundings, survey_bridge, survey_vif,
-                                                 survey_vifs, vif_from_facts)
+from xsisolate.dataplane.bridge_settings import (Deviation, deviating, set_in_band, settle,
+                                                 speaks_ours)
+from xsisolate.dataplane.bridge_snapshot import (BridgeSnapshot, find_vifs, make_vif, read_again,
+                                                 read_snapshot, read_snapshot_for, read_vifs,
+                                                 surroundings, vif_from_facts)
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.reconcile import (Outdated, Seen, compare_all, look_at, read_registry,
                                            reconcile, reconcile_all, see, wait_for_verdicts)
 from xsisolate.dataplane.remotes import is_noted
@@ -35,13 +37,13 @@ class Programmed(NamedTuple):
 
     vifs: Tuple[Vif, ...]
     diff: FlowDiff = FlowDiff()
-    settings: Tuple[Setting, ...] = ()
+    settings: Tuple[Deviation, ...] = ()
 
 
 class Placed(NamedTuple):
     """Where a VIF is, and what its bridge said a moment ago."""
 
-    survey: Survey
+    snapshot: BridgeSnapshot
     seen: Seen
     new: bool = False       # it had no port before, so the switch still floods to it
 
@@ -68,7 +70,7 @@ def nobody(registry: Registry, vif: Vif) -> bool:
     return False
 
 
-def reconcile_vif(dom0: Dom0, vif_id: VifId, lock: bridge_lock, spare: Spare = nobody,
+def reconcile_vif(host: HostContext, vif_id: VifId, lock: bridge_lock, spare: Spare = nobody,
                   coming: Optional[Coming] = None) -> Reconciled:
     """Make a bridge carry what one of its VIFs needs, one that has left it included.
 
@@ -77,92 +79,94 @@ def reconcile_vif(dom0: Dom0, vif_id: VifId, lock: bridge_lock, spare: Spare = n
     """
     with flow_table.Glance(lock.bridge) as glance:
         if coming:
-            facts = read_again(dom0, vif_id, coming.known)
-            survey, seen, new = coming.place(facts, glance)
-            vif = vif_from_facts(facts, survey, vif_id)
+            facts = read_again(host, vif_id, coming.known)
+            snapshot, seen, new = coming.place(facts, glance)
+            vif = vif_from_facts(facts, snapshot, vif_id)
         else:
-            survey, new = survey_vif(dom0, lock.bridge, vif_id), False
-            vif = make_vif(dom0, survey, vif_id)
+            snapshot, new = read_snapshot_for(host, lock.bridge, vif_id), False
+            vif = make_vif(host, snapshot, vif_id)
             seen = see(glance)
     if spare(seen.record.items, vif):
         return Reconciled(vif, Plan({}, (vif,)), spared=True)
     silenced = ''
     if not coming and vif.policy.mode is not Mode.UNLOCKED:     # the first on its bridge, maybe
-        silenced = set_in_band(dom0, survey.bridge, True)
-    done = _program_vif(dom0, survey, seen, vif, new)
+        silenced = set_in_band(host, snapshot.bridge, True)
+    done = _program_vif(host, snapshot, seen, vif, new)
     if len(done.plan.vifs) > 1:
-        survey = survey_bridge(dom0, lock.bridge)
+        snapshot = read_snapshot(host, lock.bridge)
     for planned in done.plan.vifs:
-        _mark(dom0, survey, planned)
+        _mark(host, snapshot, planned)
     if (done.stale or silenced) and not coming:     # who comes is waited for without the lock
-        wait_until_judged(dom0, lock.bridge, done.plan)
+        wait_until_judged(host, lock.bridge, done.plan)
     return done
 
 
-def program_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
+def program_all(host: HostContext, bridge: str, spare: Spare = nobody) -> Programmed:
     """Make a bridge carry what all its VIFs need, and nothing else of ours.
 
     VIFs that `spare` names keep what the bridge carries for them, if it still does.
     """
-    dom0.ovsdb.wait_for_vswitchd()
-    survey = survey_bridge(dom0, bridge)
-    settings = deviating(dom0, survey.bridge, is_noted(survey.bridge))
+    host.ovsdb.wait_for_vswitchd()
+    snapshot = read_snapshot(host, bridge)
+    settings = deviating(host, snapshot.bridge, is_noted(snapshot.bridge))
     silenced = ''
     if settings:
-        silenced = settle(dom0, survey.bridge, is_noted(survey.bridge))
-        survey = survey_bridge(dom0, bridge)
+        silenced = settle(host, snapshot.bridge, is_noted(snapshot.bridge))
+        snapshot = read_snapshot(host, bridge)
     registry = read_registry(bridge)
-    plan = _plan_all(dom0, survey, registry, spare)
-    if _is_managed(plan) is not is_noted(survey.bridge):
-        settings += deviating(dom0, survey.bridge, _is_managed(plan))
-        silenced += settle(dom0, survey.bridge, _is_managed(plan))
-    settings += _deviations(survey, plan)
+    plan = _plan_all(host, snapshot, registry, spare)
+    if _is_managed(plan) is not is_noted(snapshot.bridge):
+        settings += deviating(host, snapshot.bridge, _is_managed(plan))
+        silenced += settle(host, snapshot.bridge, _is_managed(plan))
+    settings += _deviations(snapshot, plan)
     hidden = flow_table.set_no_flood(bridge, _ports(plan.vifs, hidden=True), True)
     diff = reconcile_all(bridge, plan)
     closed = hidden or _is_any_closed(registry, plan)
     if closed:
-        flow_table.forget_addresses(bridge, survey.bridge.mcast_snooping)
+        flow_table.forget_addresses(bridge, snapshot.bridge.mcast_snooping)
     if closed or silenced:
-        wait_until_judged(dom0, bridge, plan)
+        wait_until_judged(host, bridge, plan)
     flow_table.set_no_flood(bridge, _ports(plan.vifs, hidden=False), False)
     for vif in plan.vifs:
-        _mark(dom0, survey, vif)
+        _mark(host, snapshot, vif)
     return Programmed(plan.vifs, diff, settings)
 
 
-def preview_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
+def preview_all(host: HostContext, bridge: str, spare: Spare = nobody) -> Programmed:
     """Return what program_all would change, and change nothing.
 
     A bridge that does not speak our OpenFlow versions does not show its flows.
     """
-    survey = survey_bridge(dom0, bridge)
-    if not speaks_ours(survey.bridge):
-        plan = plan_bridge({}, survey_vifs(dom0, survey), surroundings(dom0, survey))
-        return Programmed(plan.vifs, settings=deviating(dom0, survey.bridge, _is_managed(plan)))
-    plan = _plan_all(dom0, survey, read_registry(bridge), spare)
-    settings = deviating(dom0, survey.bridge, _is_managed(plan)) + _deviations(survey, plan)
+    snapshot = read_snapshot(host, bridge)
+    if not speaks_ours(snapshot.bridge):
+        plan = plan_bridge({}, read_vifs(host, snapshot), surroundings(host, snapshot))
+        return Programmed(plan.vifs, settings=deviating(host, snapshot.bridge, _is_managed(plan)))
+    plan = _plan_all(host, snapshot, read_registry(bridge), spare)
+    settings = deviating(host, snapshot.bridge, _is_managed(plan)) + _deviations(snapshot, plan)
     return Programmed(plan.vifs, compare_all(bridge, plan), settings)
 
 
-def _plan_all(dom0: Dom0, survey: Survey, registry: Registry, spare: Spare) -> Plan:
-    found = [(vif, spare(registry, vif)) for vif in survey_vifs(dom0, survey)]
-    flows = (flow_table.read_flows(survey.bridge.name) if any(spared for _, spared in found)
+def _plan_all(host: HostContext, snapshot: BridgeSnapshot, registry: Registry,
+              spare: Spare) -> Plan:
+    found = [(vif, spare(registry, vif)) for vif in read_vifs(host, snapshot)]
+    flows = (flow_table.read_flows(snapshot.bridge.name) if any(spared for _, spared in found)
              else set())
     vifs = [vif for vif, spared in found if not spared or not is_intact(registry, vif, flows)]
-    return plan_bridge(registry, vifs, surroundings(dom0, survey, thorough=True))
+    return plan_bridge(registry, vifs, surroundings(host, snapshot, thorough=True))
 
 
-def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) -> Reconciled:
+def _program_vif(host: HostContext, snapshot: BridgeSnapshot, seen: Seen, vif: Vif,
+                 new: bool) -> Reconciled:
     """Program a VIF and those that its event concerns, so that no frame slips through."""
-    bridge = survey.bridge
+    bridge = snapshot.bridge
     hidden: Set[int] = set()
     for last in (False, True):
-        around = surroundings(dom0, survey)
-        vifs = [vif] + _others(dom0, survey, seen.record.items, vif, around)
+        around = surroundings(host, snapshot)
+        vifs = [vif] + _others(host, snapshot, seen.record.items, vif, around)
         plan = plan_bridge(seen.record.items, vifs, around)
         hidden.update(_set_no_flood(bridge.name, seen, plan, True))
         try:
-            diff = reconcile(bridge.name, seen.record, plan, survey.ofports)
+            diff = reconcile(bridge.name, seen.record, plan, snapshot.ofports)
             break
         except Outdated:
             if last:
@@ -185,13 +189,13 @@ def _set_no_flood(bridge: str, seen: Seen, plan: Plan, wanted: bool) -> List[int
         if seen.no_flood.get(ofport) is not wanted], wanted)
 
 
-def wait_until_judged(dom0: Dom0, bridge: str, plan: Plan) -> None:
+def wait_until_judged(host: HostContext, bridge: str, plan: Plan) -> None:
     """Wait until packets are judged by what the bridge carries now; this needs no lock.
 
     A bridge without anything of ours has no verdicts that matter; a switch that forwards
     nothing yet has none at all, and would not answer.
     """
-    if BASE in plan.items and not restore_wait.is_held(dom0.ovsdb):
+    if BASE in plan.items and not restore_wait.is_held(host.ovsdb):
         wait_for_verdicts(bridge, plan)
 
 
@@ -209,20 +213,20 @@ def _is_any_closed(registry: Registry, plan: Plan) -> bool:
                if key.kind is Kind.PORT and key in registry)
 
 
-def _deviations(survey: Survey, plan: Plan) -> Tuple[Setting, ...]:
+def _deviations(snapshot: BridgeSnapshot, plan: Plan) -> Tuple[Deviation, ...]:
     """Return what program_all sets of ports beside flows, where it is otherwise."""
-    return tuple(_port_deviations(survey, plan))
+    return tuple(_port_deviations(snapshot, plan))
 
 
-def _port_deviations(survey: Survey, plan: Plan) -> Iterator[Setting]:
-    no_flood = flow_table.read_no_flood(survey.bridge.name)
+def _port_deviations(snapshot: BridgeSnapshot, plan: Plan) -> Iterator[Deviation]:
+    no_flood = flow_table.read_no_flood(snapshot.bridge.name)
     for vif in plan.vifs:
-        for name, key, actual, desired in _wrong_marks(survey, vif):
-            yield Setting('%s %s' % (name, key), actual, desired)
+        for name, key, actual, desired in _wrong_marks(snapshot, vif):
+            yield Deviation('%s %s' % (name, key), actual, desired)
         for port in vif.ports:
             hidden = vif.policy.mode > Mode.LOCKED
             if no_flood.get(port.ofport) is not hidden:
-                yield Setting('%s no-flood' % port.name, str(not hidden).lower(),
+                yield Deviation('%s no-flood' % port.name, str(not hidden).lower(),
                               str(hidden).lower())
 
 
@@ -232,20 +236,20 @@ def _ports(vifs: Iterable[Vif], hidden: bool) -> List[int]:
                   if (vif.policy.mode > Mode.LOCKED) is hidden)
 
 
-def _mark(dom0: Dom0, survey: Survey, vif: Vif) -> None:
+def _mark(host: HostContext, snapshot: BridgeSnapshot, vif: Vif) -> None:
     """Have the VIF's Interfaces say whose they are, and why the VIF is in quarantine."""
-    for port, key, _, desired in _wrong_marks(survey, vif):
-        dom0.ovsdb.set_external_ids(port, {key: desired or None})
+    for port, key, _, desired in _wrong_marks(snapshot, vif):
+        host.ovsdb.set_external_ids(port, {key: desired or None})
 
 
-def _wrong_marks(survey: Survey, vif: Vif) -> Iterator[Tuple[str, str, str, str]]:
+def _wrong_marks(snapshot: BridgeSnapshot, vif: Vif) -> Iterator[Tuple[str, str, str, str]]:
     """Yield port, key, actual and desired value of a VIF's external_ids that are not right.
 
     networkd makes Interfaces anew when a network becomes a VLAN, and brings none of them along.
     """
     names = {port.name for port in vif.ports}
     desired = dict(vif.external_ids, **{ERROR_KEY: vif.error})
-    for port in survey.bridge.ports:
+    for port in snapshot.bridge.ports:
         for interface in port.interfaces:
             if interface.name in names:
                 for key, value in desired.items():
@@ -254,31 +258,31 @@ def _wrong_marks(survey: Survey, vif: Vif) -> Iterator[Tuple[str, str, str, str]
                         yield interface.name, key, actual, value
 
 
-def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif,
+def _others(host: HostContext, snapshot: BridgeSnapshot, registry: Registry, vif: Vif,
             around: Surroundings) -> List[Vif]:
     """Return the other VIFs that this VIF's event concerns.
 
     A bridge that carries nothing of ours may have lost it, when ovs-vswitchd
     restarted or a controller came or went: then every VIF on it.
     """
-    found = disturbed(registry, vif, survey.ofports)
+    found = disturbed(registry, vif, snapshot.ofports)
     if not registry and vif.policy.mode is not Mode.UNLOCKED:
-        found = [other for other in find_vifs(survey) if other != vif.id]
-    copies = [other for other in _namesakes(dom0, registry, vif, around)
+        found = [other for other in find_vifs(snapshot) if other != vif.id]
+    copies = [other for other in _namesakes(host, registry, vif, around)
               if other not in found]
     if found or copies:
-        survey = survey_bridge(dom0, survey.bridge.name)
-    unmanaged = [other for other in [make_vif(dom0, survey, copy) for copy in copies]
+        snapshot = read_snapshot(host, snapshot.bridge.name)
+    unmanaged = [other for other in [make_vif(host, snapshot, copy) for copy in copies]
                  if other.policy.mode is Mode.UNLOCKED]
-    return [make_vif(dom0, survey, other) for other in found] + unmanaged
+    return [make_vif(host, snapshot, other) for other in found] + unmanaged
 
 
-def _namesakes(dom0: Dom0, registry: Registry, vif: Vif,
+def _namesakes(host: HostContext, registry: Registry, vif: Vif,
                around: Surroundings) -> List[VifId]:
     """Return other VIFs with a MAC address that this VIF's event reserves, or sets free.
 
     An unmanaged one is in no registry: it is mute from now on, or no longer.
     """
     macs = changing_macs(registry, vif, around)
-    names = dom0.ovsdb.find_by_macs(macs) if macs else []
+    names = host.ovsdb.find_by_macs(macs) if macs else []
     return sorted({parse_netdev(name) for name in names} - {vif.id})

@@ -6,8 +6,8 @@ and ports whose netdev is gone are taken off.
 """
 from time import sleep
 
-from xsisolate.dataplane.bridge_settings import Setting
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.bridge_settings import Deviation
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.grace import wait_for_bridges
 from xsisolate.dataplane.program import Spare, nobody, preview_all, program_all
 from xsisolate.dom0.linux import netdev
@@ -29,13 +29,13 @@ LOCK_DEADLINE_S = 60.0
 DEAD_PAUSE_S = 0.5
 
 
-class BridgeSync(NamedTuple):
+class BridgeResult(NamedTuple):
     """What became of one bridge."""
 
     bridge: str
     vifs: Tuple[Vif, ...] = ()
     diff: FlowDiff = FlowDiff()
-    settings: Tuple[Setting, ...] = ()      # of ports and the bridge
+    settings: Tuple[Deviation, ...] = ()      # of ports and the bridge
     dead: Tuple[str, ...] = ()      # ports whose netdev is gone
     error: str = ''
     exit_code: int = EXIT_DONE      # of the error
@@ -56,23 +56,23 @@ class BridgeSync(NamedTuple):
         return tuple(vif for vif in self.vifs if vif.mute)
 
 
-def sync_bridges(dom0: Dom0, names: Iterable[str], dry_run: bool) -> Iterator[BridgeSync]:
+def sync_bridges(host: HostContext, names: Iterable[str], dry_run: bool) -> Iterator[BridgeResult]:
     """Reconcile bridges one after the other; a failure of one does not stop the rest."""
     names = list(names)
-    dead = find_dead(dom0, names)
+    dead = find_dead(host, names)
     if not dry_run:
-        yield from _sync_patiently(dom0, names, dead)
+        yield from _sync_patiently(host, names, dead)
         return
     for name in names:
         try:
             with bridge_lock(name, LOCK_DEADLINE_S):
-                yield preview_bridge(dom0, name, dead, keeps_flows)
+                yield preview_bridge(host, name, dead, keeps_flows)
         except XsisolateError as error:
             yield _failed(name, error)
 
 
-def _sync_patiently(dom0: Dom0, names: Iterable[str],
-                    dead: FrozenSet[str]) -> Iterator[BridgeSync]:
+def _sync_patiently(host: HostContext, names: Iterable[str],
+                    dead: FrozenSet[str]) -> Iterator[BridgeResult]:
     """Reconcile bridges; those with VIFs in grace a second time, when that is over.
 
     For VIFs in doubt an admin's next write has begun. Nobody else waits for them.
@@ -83,63 +83,63 @@ def _sync_patiently(dom0: Dom0, names: Iterable[str],
     def spare(registry: Registry, vif: Vif) -> bool:
         """Leave VIFs alone that nobody knows any more, and those in doubt while they have grace."""
         in_grace = vif.id not in overdue and keeps_policy(registry, vif,
-                                                              dom0.configuration.config)
+                                                              host.configuration.config)
         if in_grace:
             doubtful.add(vif.id)
         return in_grace or keeps_flows(registry, vif)
 
-    waiting: Dict[str, BridgeSync] = {}
+    waiting: Dict[str, BridgeResult] = {}
     for name in names:
         doubtful.clear()
-        outcome = _try_to_sync(dom0, name, dead, spare)
+        outcome = _try_to_sync(host, name, dead, spare)
         if doubtful and not outcome.error:
             waiting[name] = outcome
         else:
             yield outcome
     if waiting:
-        overdue.update(wait_for_bridges(dom0, list(waiting)))
+        overdue.update(wait_for_bridges(host, list(waiting)))
     for name, outcome in waiting.items():
-        yield _together(outcome, _try_to_sync(dom0, name, dead, spare))
+        yield _together(outcome, _try_to_sync(host, name, dead, spare))
 
 
-def _try_to_sync(dom0: Dom0, name: str, dead: FrozenSet[str], spare: Spare) -> BridgeSync:
+def _try_to_sync(host: HostContext, name: str, dead: FrozenSet[str], spare: Spare) -> BridgeResult:
     try:
-        return sync_bridge(dom0, name, dead, spare, LOCK_DEADLINE_S)
+        return sync_bridge(host, name, dead, spare, LOCK_DEADLINE_S)
     except XsisolateError as error:
         return _failed(name, error)
 
 
-def _failed(name: str, error: XsisolateError) -> BridgeSync:
-    return BridgeSync(name, error=str(error), exit_code=error.exit_code)
+def _failed(name: str, error: XsisolateError) -> BridgeResult:
+    return BridgeResult(name, error=str(error), exit_code=error.exit_code)
 
 
-def _together(first: BridgeSync, second: BridgeSync) -> BridgeSync:
+def _together(first: BridgeResult, second: BridgeResult) -> BridgeResult:
     """Return what two runs have done to a bridge."""
     return second._replace(
         diff=FlowDiff(first.diff.add + second.diff.add, first.diff.delete + second.diff.delete),
         settings=first.settings + second.settings, dead=first.dead + second.dead)
 
 
-def sync_bridge(dom0: Dom0, name: str, dead: FrozenSet[str], spare: Spare,
-                deadline: float) -> BridgeSync:
+def sync_bridge(host: HostContext, name: str, dead: FrozenSet[str], spare: Spare,
+                deadline: float) -> BridgeResult:
     """Reconcile one bridge; `dead` are ports that had no netdev before, either."""
     with bridge_lock(name, deadline):
-        gone = tuple(sorted(dead & find_dead_ports(dom0, [name])))
+        gone = tuple(sorted(dead & find_dead_ports(host, [name])))
         for port in gone:
-            dom0.ovsdb.delete_port(port)
-        return BridgeSync(name, *program_all(dom0, name, spare), gone)
+            host.ovsdb.delete_port(port)
+        return BridgeResult(name, *program_all(host, name, spare), gone)
 
 
-def preview_bridge(dom0: Dom0, name: str, dead: FrozenSet[str],
-                   spare: Spare = nobody) -> BridgeSync:
+def preview_bridge(host: HostContext, name: str, dead: FrozenSet[str],
+                   spare: Spare = nobody) -> BridgeResult:
     """Return what sync_bridge would change, and change nothing."""
-    return BridgeSync(name, *preview_all(dom0, name, spare),
-                      tuple(sorted(dead & find_dead_ports(dom0, [name]))))
+    return BridgeResult(name, *preview_all(host, name, spare),
+                      tuple(sorted(dead & find_dead_ports(host, [name]))))
 
 
-def choose_bridges(dom0: Dom0, wanted: str) -> List[str]:
+def choose_bridges(host: HostContext, wanted: str) -> List[str]:
     """Return the real bridges to reconcile: all, or the one that carries a network."""
-    bridges = dom0.ovsdb.read_bridges()
+    bridges = host.ovsdb.read_bridges()
     if not wanted:
         return [bridge.name for bridge in bridges]
     found = find_bridge(bridges, wanted)
@@ -149,18 +149,18 @@ def choose_bridges(dom0: Dom0, wanted: str) -> List[str]:
     return [found.bridge.name]
 
 
-def find_dead(dom0: Dom0, names: Iterable[str]) -> FrozenSet[str]:
+def find_dead(host: HostContext, names: Iterable[str]) -> FrozenSet[str]:
     """Return the VIFs' ports without a netdev, seen twice."""
     names = list(names)
-    first = find_dead_ports(dom0, names)
+    first = find_dead_ports(host, names)
     if not first:
         return first
     sleep(DEAD_PAUSE_S)
-    return first & find_dead_ports(dom0, names)
+    return first & find_dead_ports(host, names)
 
 
-def find_dead_ports(dom0: Dom0, names: List[str]) -> FrozenSet[str]:
+def find_dead_ports(host: HostContext, names: List[str]) -> FrozenSet[str]:
     """Return the VIFs' ports that have no netdev now."""
-    return frozenset(port.name for bridge in dom0.ovsdb.read_bridges() if bridge.name in names
+    return frozenset(port.name for bridge in host.ovsdb.read_bridges() if bridge.name in names
                      for port in bridge.ports
                      if VIF_NETDEV.fullmatch(port.name) and not netdev.exists(port.name))

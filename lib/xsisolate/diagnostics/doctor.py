@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence
 from xsisolate.config.check import check_text
 from xsisolate.config.host_config import read_configuration
 from xsisolate.config.load import config_file, read_config_text
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.context import HostContext
 from xsisolate.diagnostics.doctor_switch import (MEND_FIRST, examine_bridges, examine_drift,
                                                  examine_records, examine_version)
 from xsisolate.diagnostics.doctor_toolstack import (examine_ha, examine_keys, examine_units,
@@ -38,13 +38,13 @@ def examine(step: Step = lambda name: None) -> Iterator[Finding]:
         yield from check()
     try:
         with Ovsdb() as ovsdb, Xenstore() as store:
-            yield from _examine_vifs(Dom0(ovsdb, store, read_configuration()), step)
+            yield from _examine_vifs(HostContext(ovsdb, store, read_configuration()), step)
     except HostError as error:
         yield problem('this host', str(error), 'an answer', 'mend that first: VIFs and flows could '
                       'not be looked at')
 
 
-def _examine_vifs(dom0: Dom0, step: Step) -> Iterator[Finding]:
+def _examine_vifs(dom0: HostContext, step: Step) -> Iterator[Finding]:
     inventory = look_twice(dom0, step)
     dom0 = dom0._replace(configuration=inventory.configuration)
     yield from examine_bridges(dom0, inventory)

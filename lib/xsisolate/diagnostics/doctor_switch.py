@@ -2,7 +2,7 @@
 from typing import Iterator, List
 
 from xsisolate.dataplane.bridge_settings import is_wanted, speaks_ours
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.in_band import leans_on_in_band
 from xsisolate.dataplane.own_address import own_address
 from xsisolate.dataplane.remotes import forwards, in_band_remotes, name_all, open_remotes, place_of
@@ -36,7 +36,7 @@ def examine_version() -> Iterator[Finding]:
         yield ok('ovs-vswitchd', version)
 
 
-def examine_bridges(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
+def examine_bridges(dom0: HostContext, inventory: Inventory) -> Iterator[Finding]:
     """Yield what is to be said of each bridge's settings."""
     for name, view in sorted(inventory.bridges.items()):
         managed = [one for one in inventory.vifs
@@ -64,7 +64,7 @@ def examine_records(inventory: Inventory) -> Iterator[Finding]:
             yield ok(what, 'leaves %s' % ', '.join(keys))
 
 
-def _examine_bridge(dom0: Dom0, view: BridgeView, managed: int) -> Iterator[Finding]:
+def _examine_bridge(dom0: HostContext, view: BridgeView, managed: int) -> Iterator[Finding]:
     bridge, what = view.bridge, 'bridge ' + view.bridge.name
     facts = 'protocols %s, %s, fail mode %s, %d VIFs with a policy' % (
         ','.join(bridge.protocols) or 'default', name_all(bridge.controllers + bridge.managers)
@@ -103,7 +103,7 @@ def _examine_in_band(bridge: Bridge, managed: int) -> Iterator[Finding]:
                       'XAPI and xsisolate-watch run, or set fail_mode=standalone on this bridge')
 
 
-def examine_drift(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
+def examine_drift(dom0: HostContext, inventory: Inventory) -> Iterator[Finding]:
     """Yield what a sync would change, and ports whose netdev is gone."""
     if inventory.broken:
         yield from _examine_kept(inventory)

@@ -4,7 +4,7 @@ from typing import Callable, Dict, Iterator, List
 
 from xsisolate.activation.desired import DAEMON, DROP_IN, DROP_IN_FOLDERS, SERVER
 from xsisolate.activation.steps import needs_restart
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.context import HostContext
 from xsisolate.diagnostics.finding import Finding, ok, problem, warning
 from xsisolate.diagnostics.inventory import Inventory
 from xsisolate.dom0.linux.process import CommandFailed, run
@@ -125,7 +125,7 @@ def _examine_unit(what: str, unit: str, judge: Callable[..., Finding], why: str)
                  'active and enabled', 'systemctl enable --now %s; %s' % (unit, why))
 
 
-def examine_keys(dom0: Dom0, inventory: Inventory) -> Iterator[Finding]:
+def examine_keys(dom0: HostContext, inventory: Inventory) -> Iterator[Finding]:
     """Yield which script will be run when VIFs that are plugged now are unplugged or refreshed."""
     assert dom0.store is not None
     scripts: Dict[str, List[str]] = {}

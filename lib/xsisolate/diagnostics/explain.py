@@ -2,7 +2,7 @@
 import os
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.context import HostContext
 from xsisolate.diagnostics.inventory import Inventory, read_inventory
 from xsisolate.diagnostics.passage import End, Place, Step, judge
 from xsisolate.diagnostics.route import Asked, Hop, Route, find_route
@@ -94,7 +94,7 @@ class Explanation(NamedTuple):
         return any(passage.differs for passage in self.request + self.answer)
 
 
-def explain(dom0: Dom0, asked: Asked) -> Explanation:
+def explain(dom0: HostContext, asked: Asked) -> Explanation:
     """Return whether one end may reach the other, why, and what the switch does."""
     assert dom0.store is not None
     inventory = read_inventory(dom0)

@@ -8,8 +8,9 @@ from typing import (AbstractSet, Callable, Dict, FrozenSet, List, Mapping, Named
 from xsisolate.config.host_config import Configuration, read_last_configuration
 from xsisolate.config.load import config_file
 from xsisolate.dataplane.bridge_settings import speaks_ours, why_open
-from xsisolate.dataplane.bridge_snapshot import (Dom0, Survey, find_vifs, read_facts, surroundings,
-                                                 survey_of, vif_from_facts)
+from xsisolate.dataplane.bridge_snapshot import (BridgeSnapshot, find_vifs, make_snapshot,
+                                                 read_facts, surroundings, vif_from_facts)
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.program import ERROR_KEY
 from xsisolate.dataplane.vif_facts import VifFacts, read_policy
 from xsisolate.diagnostics.carried import Carried, recorded_policy
@@ -62,7 +63,7 @@ class BridgeView(NamedTuple):
     """A bridge, and what policies on it depend on."""
 
     bridge: Bridge
-    survey: Survey
+    snapshot: BridgeSnapshot
     around: Surroundings
     registry: Registry
     exposed: str                # why it may forward what flows forbid
@@ -118,7 +119,7 @@ class Inventory(NamedTuple):
                               'each other: mend it' % self.broken.error)
 
 
-def read_inventory(dom0: Dom0, step: Step = lambda name: None) -> Inventory:
+def read_inventory(dom0: HostContext, step: Step = lambda name: None) -> Inventory:
     """Return this host's VIFs: those on Open vSwitch's bridges, and those that should be."""
     broken = None
     if dom0.configuration.error:
@@ -152,10 +153,10 @@ def _plugged(store: Xenstore) -> FrozenSet[VifId]:
                      if devid.isdigit())
 
 
-def _read_bridge(dom0: Dom0, bridge: Bridge, broken: Optional[Broken],
+def _read_bridge(dom0: HostContext, bridge: Bridge, broken: Optional[Broken],
                  step: Step) -> Tuple[BridgeView, List[VifView]]:
-    survey = survey_of(bridge)
-    view = BridgeView(bridge, survey, surroundings(dom0, survey), {}, why_open(dom0, bridge))
+    snapshot = make_snapshot(bridge)
+    view = BridgeView(bridge, snapshot, surroundings(dom0, snapshot), {}, why_open(dom0, bridge))
     drops: Mapping[VifId, Drops] = {}
     flows: AbstractSet[Flow] = frozenset()
     try:
@@ -168,7 +169,7 @@ def _read_bridge(dom0: Dom0, bridge: Bridge, broken: Optional[Broken],
     except HostError as error:
         view = view._replace(error=str(error))
     facts = {}
-    for vif_id in find_vifs(survey):
+    for vif_id in find_vifs(snapshot):
         step(vif_id.vif)
         facts[vif_id] = _read_facts(dom0, vif_id)
     cookies = Counter(flow.cookie for flow in flows)
@@ -178,18 +179,18 @@ def _read_bridge(dom0: Dom0, bridge: Bridge, broken: Optional[Broken],
                   for one in views]
 
 
-def _read_facts(dom0: Dom0, vif_id: VifId) -> Known:
+def _read_facts(dom0: HostContext, vif_id: VifId) -> Known:
     try:
         return read_facts(dom0, vif_id), ''
     except UnknownVif as error:
         return None, str(error)
 
 
-def _judge(dom0: Dom0, view: BridgeView, facts: Mapping[VifId, Known],
+def _judge(dom0: HostContext, view: BridgeView, facts: Mapping[VifId, Known],
            flows: AbstractSet[Flow],
            broken: Optional[Broken]) -> Tuple[BridgeView, List[VifView]]:
     """Return VIFs with the policies that they have, and whether the bridge carries these."""
-    vifs = {vif_id: _make_vif(view.survey, known, vif_id) for vif_id, known in facts.items()}
+    vifs = {vif_id: _make_vif(view.snapshot, known, vif_id) for vif_id, known in facts.items()}
     kept = {vif_id: recorded_policy(view.registry, vif, _shown_error(view.bridge, vif))
             for vif_id, vif in vifs.items()} if broken and not view.error else {}
     vifs.update((vif_id, vifs[vif_id]._replace(policy=policy))
@@ -226,14 +227,14 @@ def _plan(view: BridgeView,
             for vif in plan.vifs}, plan.items
 
 
-def _make_vif(survey: Survey, known: Known, vif_id: VifId) -> Vif:
+def _make_vif(snapshot: BridgeSnapshot, known: Known, vif_id: VifId) -> Vif:
     facts, error = known
     if facts is None:
         names = vif_id.netdevs
         return Vif(vif_id, policy=quarantine(error), ports=tuple(
-            VifPort(link.interface, link.ofport) for link in survey.links
+            VifPort(link.interface, link.ofport) for link in snapshot.links
             if link.interface in names))
-    return vif_from_facts(facts, survey, vif_id)._replace(
+    return vif_from_facts(facts, snapshot, vif_id)._replace(
         vm_uuid=facts.vm_uuid, locking=facts.metadata.locking)
 
 
@@ -242,7 +243,7 @@ def _refuse(vif: Vif, reason: str) -> Vif:
         policy=quarantine(reason))
 
 
-def _homeless(dom0: Dom0, vif_id: VifId) -> VifView:
+def _homeless(dom0: HostContext, vif_id: VifId) -> VifView:
     """Return a VIF that is on none of Open vSwitch's bridges."""
     assert dom0.store is not None
     facts, why = _read_facts(dom0, vif_id)
@@ -254,7 +255,7 @@ def _homeless(dom0: Dom0, vif_id: VifId) -> VifView:
     return _view(dom0, vif, (facts, why), None)._replace(error=error)
 
 
-def _view(dom0: Dom0, vif: Vif, known: Known, on: Optional[BridgeView]) -> VifView:
+def _view(dom0: HostContext, vif: Vif, known: Known, on: Optional[BridgeView]) -> VifView:
     assert dom0.store is not None
     facts, _ = known
     shown = _shown_error(on.bridge, vif) if on else ''
@@ -270,7 +271,7 @@ def _view(dom0: Dom0, vif: Vif, known: Known, on: Optional[BridgeView]) -> VifVi
                                         dom0.configuration.config))
 
 
-def _read_seal(dom0: Dom0, domid: int, facts: VifFacts) -> str:
+def _read_seal(dom0: HostContext, domid: int, facts: VifFacts) -> str:
     """Return how vm-data and seal go together, in a word."""
     assert dom0.store is not None
     try:

@@ -2,7 +2,7 @@
 from time import sleep
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.context import HostContext
 from xsisolate.diagnostics.inventory import Inventory, VifView, read_inventory
 from xsisolate.diagnostics.vm_lookup import find_vm
 from xsisolate.dom0.run_files.pool_state import PoolState, read_state
@@ -24,7 +24,7 @@ class Status(NamedTuple):
     code: int = EXIT_DONE           # what is wrong with what is shown
 
 
-def read_status(dom0: Dom0, vm: str = '',
+def read_status(dom0: HostContext, vm: str = '',
                 step: Callable[[str], None] = lambda name: None) -> Status:
     """Return the state of all VIFs, or of one VM's."""
     inventory = look_twice(dom0, step)
@@ -32,7 +32,7 @@ def read_status(dom0: Dom0, vm: str = '',
     return Status(views, find_warnings(inventory), read_state(), exit_code(inventory))
 
 
-def look_twice(dom0: Dom0, step: Callable[[str], None] = lambda name: None) -> Inventory:
+def look_twice(dom0: HostContext, step: Callable[[str], None] = lambda name: None) -> Inventory:
     """Return this host's VIFs; what is missing was missing twice: a hook may be at work."""
     inventory = read_inventory(dom0, step)
     if not inventory.is_carried:

@@ -3,7 +3,7 @@ import os
 from time import monotonic
 
 from xsisolate.config.host_config import read_configuration
-from xsisolate.dataplane.bridge_snapshot import Dom0
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.grace import wait_for_proof
 from xsisolate.dataplane.remotes import SILENCED
 from xsisolate.dataplane.vif_facts import VifFacts, read_vif, read_vm_uuid
@@ -55,9 +55,9 @@ def filter_vif(event: Event, store: Xenstore, log: Log) -> None:
     private = read_private(store, paths)
     try:
         with Ovsdb() as ovsdb:
-            dom0 = Dom0(ovsdb, store, configuration)
-            facts = wait_for_proof(dom0, event.vif, event.device, facts, log)
-            outcome = plug(dom0, event, facts, parse_trunks(private))
+            host = HostContext(ovsdb, store, configuration)
+            facts = wait_for_proof(host, event.vif, event.device, facts, log)
+            outcome = plug(host, event, facts, parse_trunks(private))
     except HostError as error:
         hand_to_stock(event, facts, error, log)
         return
@@ -128,7 +128,7 @@ def clear(event: Event, log: Log) -> None:
             log.info('hook', vif=event.device, action=event.action, served_by='stock')
             return
         with Ovsdb() as ovsdb:
-            diff = unplug(Dom0(ovsdb, store, read_configuration()), event)
+            diff = unplug(HostContext(ovsdb, store, read_configuration()), event)
         log.info('hook', vif=event.device, action=event.action, added=len(diff.add),
                  deleted=len(diff.delete), ms=round((monotonic() - began) * 1000))
     except HostError as error:

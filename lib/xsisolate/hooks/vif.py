@@ -80,8 +80,8 @@ def is_plugged(event: Event) -> bool:
     """Tell whether the netdev is on a bridge already: the same event may come twice."""
     try:
         with Ovsdb() as ovsdb:
-            return any(port.name == event.device for bridge in ovsdb.look_for((event.device,))
-                       for port in bridge.ports)
+            bridges = ovsdb.read_bridges_for((event.device,))
+            return any(port.name == event.device for bridge in bridges for port in bridge.ports)
     except HostError:
         return False        # a host with Linux bridges has no Open vSwitch
 

@@ -10,7 +10,8 @@ import sys
 from typing import Any, Callable, Collection, Dict, List, Mapping, Type
 
 from xsisolate.config.host_config import read_configuration
-from xsisolate.dataplane.bridge_snapshot import Dom0, survey_of, survey_vifs
+from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_vifs
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dom0.linux.process import CommandFailed, run
 from xsisolate.dom0.linux.syslog import Log, escape
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
@@ -76,7 +77,7 @@ def refresh(arguments: Arguments) -> Dict[str, Any]:
     except ValueError as error:
         raise UsageError('refresh: %s' % error) from None
     with Ovsdb() as ovsdb, Xenstore() as store:
-        dom0 = Dom0(ovsdb, store, read_configuration())
+        dom0 = HostContext(ovsdb, store, read_configuration())
         found = refresh_vm(dom0, arguments['vm'].lower(), seals, wait)
     return {'vm': arguments['vm'].lower(), 'vifs': [vif.describe() for vif in found]}
 
@@ -117,9 +118,9 @@ def groups(arguments: Arguments) -> Dict[str, Any]:
              'addresses': [format_prefix(address) for address in sorted(member.addresses)]}
             for member in read_members(group)]} for group in list_groups()}
     with Ovsdb() as ovsdb, Xenstore() as store:
-        dom0 = Dom0(ovsdb, store, read_configuration())
+        dom0 = HostContext(ovsdb, store, read_configuration())
         for bridge in ovsdb.read_bridges():
-            for vif in survey_vifs(dom0, survey_of(bridge)):
+            for vif in read_vifs(dom0, make_snapshot(bridge)):
                 for group in vif.policy.groups if vif.policy.mode is Mode.ISOLATED else ():
                     found.setdefault(group, {'here': [], 'elsewhere': []})['here'].append(
                         {'vif': vif.id.vif, 'vm': vif.vm_uuid, 'mac': vif.mac})

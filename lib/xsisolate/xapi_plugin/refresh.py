@@ -2,7 +2,8 @@
 from time import monotonic, sleep
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from xsisolate.dataplane.bridge_snapshot import Dom0, read_facts, survey_of
+from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_facts
+from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.program import reconcile_vif
 from xsisolate.dataplane.vif_facts import read_identity, read_policy
 from xsisolate.dom0.linux.lock import bridge_lock
@@ -48,7 +49,7 @@ class Refreshed(NamedTuple):
                 'applied': self.applied, 'added': self.added, 'deleted': self.deleted}
 
 
-def refresh_vm(dom0: Dom0, vm_uuid: str, seals: Seals, wait: float) -> List[Refreshed]:
+def refresh_vm(dom0: HostContext, vm_uuid: str, seals: Seals, wait: float) -> List[Refreshed]:
     """Wait until seals and vm-data have arrived here, then bring the VM's VIFs up to date.
 
     Raises NotHere if this host has no domain of the VM.
@@ -114,7 +115,7 @@ def _judge(store: Xenstore, domid: int, identity: Identity, seal: Optional[str])
     return judge(identity, seal, policy)
 
 
-def _refresh(dom0: Dom0, vif_id: VifId) -> Refreshed:
+def _refresh(dom0: HostContext, vif_id: VifId) -> Refreshed:
     """Program a VIF, unless its policy is in doubt: that is for grace to decide, not for us."""
     assert dom0.store is not None
     name = vif_id.vif
@@ -145,5 +146,5 @@ def _in_doubt(registry: Registry, vif: Vif) -> bool:
 
 def _has_port(network: Any, vif_id: VifId) -> bool:
     """Tell whether a VIF has a netdev on the bridge; one that is just being plugged has none."""
-    ofports = survey_of(network.bridge).ofports
+    ofports = make_snapshot(network.bridge).ofports
     return any(name in ofports for name in vif_id.netdevs)

@@ -8,6 +8,7 @@ from sandbox.process import ip
 from xsisolate.dom0.ovs import ovsdb as module
 from xsisolate.dom0.ovs.jsonrpc import Conflict
 from xsisolate.dom0.ovs.ovsdb import Bridge, Ovsdb, Port, find_bridge
+from xsisolate.dom0.ovs.ovsdb_rows import PortNumber
 from xsisolate.errors import HostError
 
 IDS = {'xs-vif-uuid': '1f0c9b0e', 'attached-mac': 'ba:1c:2f:5e:90:01'}
@@ -51,7 +52,7 @@ def test_bridges(ovs, db):
         mcast_snooping=True, external_ids={'c': 'd'}, other_config={'e': 'f'}, ports=(),
         siblings=('xenbr0', 'xenbr1'))
     assert xenbr1.siblings == xenbr0.siblings
-    assert [bridge.siblings for bridge in db.look_for(['vif1.0'])] == [xenbr0.siblings] * 2
+    assert [bridge.siblings for bridge in db.read_bridges_for(['vif1.0'])] == [xenbr0.siblings] * 2
     assert (xenbr1.name, xenbr1.protocols, xenbr1.mcast_snooping) == ('xenbr1', (), False)
     vif, xapi3, local = xenbr0.ports
     assert vif._replace(interfaces=()) == Port(
@@ -100,6 +101,25 @@ def test_find_bridge(db):
     assert find_bridge((), 'xenbr0') is None
 
 
+def test_of_other_vifs_only_numbers_are_read(ovs, db):
+    """They cannot be taken for ports without trunks and external_ids."""
+    db.ensure_port('xapi3', 'vif1.0', IDS, [10])
+    number = db.ensure_port('xapi3', 'vif2.0', IDS, [10])
+    bridge, other = db.read_bridges_for(['vif1.0'])
+    assert bridge.others == (PortNumber('vif2.0', 120, number),) and not other.others
+    assert [port.name for port in bridge.ports] == ['vif1.0', 'xapi3', 'xenbr0']
+    whole = db.read_bridges()[0]
+    assert not whole.others and db.read_ports(bridge, ['vif2.0']) == whole
+
+
+@pytest.mark.parametrize('name, parent', [('xenbr1', 'xenbr1'), ('xapi3', 'xenbr0'),
+                                          ('vif1.0', None), ('virbr0', None)])
+def test_the_real_bridge_behind_a_name(db, name, parent):
+    db.ensure_port('xenbr0', 'vif1.0', {})
+    found = find_bridge(db.read_bridges(), name)
+    assert db.find_parent(name) == parent == (found and found.bridge.name)
+
+
 # --- ensure_port ---------------------------------------------------------------------------
 
 
@@ -113,10 +133,10 @@ def test_new_port(ovs, db, network, tag):
     assert ovs.vsctl('iface-to-br', 'vif1.0') == network
 
 
-def test_new_port_with_trunks_and_tag(db):
-    db.ensure_port('xapi3', 'vif1.0', {}, [11, 10], 7)
+def test_new_port_with_trunks(db):
+    db.ensure_port('xapi3', 'vif1.0', {}, [11, 10])
     port = place(db, 'vif1.0')[1]
-    assert (port.tag, port.trunks) == (7, (10, 11))
+    assert (port.tag, port.trunks) == (120, (10, 11))
 
 
 def test_second_time_nothing_is_written(ovs, db, monkeypatch):

@@ -98,7 +98,7 @@ def questions() -> Dict[str, Callable[[], float]]:
             lambda: read_items(BRIDGE, [NO_ITEM])),
         'ovs-vswitchd: all headers': lambda: took(lambda: read_notes(BRIDGE)),
         'ovsdb-server: one bridge': lambda: took(lambda: ovsdb.find_parent(BRIDGE)),
-        'ovsdb-server: all ports': lambda: took(lambda: ovsdb.look_for(()))}
+        'ovsdb-server: all ports': lambda: took(lambda: ovsdb.read_bridges_for(()))}
 
 
 def took(ask: Callable[[], object]) -> float:

@@ -49,22 +49,22 @@ def daemon(alpha: PoolHost) -> Iterator[Daemon]:
 
 # Of all steps of deactivate those that concern XAPI: units and hooks are not those of a test.
 DEACTIVATE = """
-from xsisolate.dom0.ovsdb import Ovsdb
-from xsisolate.dom0.xenstore import Xenstore
-from xsisolate.gather import read_configuration
-from xsisolate.survey import Dom0
-from xsisolate.takeover import plan_steps
+from xsisolate.dom0.ovs.ovsdb import Ovsdb
+from xsisolate.dom0.xen.xenstore import Xenstore
+from xsisolate.config.host_config import read_configuration
+from xsisolate.dataplane.context import HostContext
+from xsisolate.activation.steps import plan_steps
 with Ovsdb() as ovsdb, Xenstore() as store:
-    for step in plan_steps(Dom0(ovsdb, store, read_configuration()), False):
+    for step in plan_steps(HostContext(ovsdb, store, read_configuration()), False):
         if 'PIF' in step.text:
             print(step.text)
             step.act()
 """
-TELL = 'from xsisolate.pifrecords import tell_now as do; from xsisolate.dom0.ovsdb import Ovsdb; '\
-       'print(do(Ovsdb()).error)'
-UNTELL = 'from xsisolate.pifrecords import untell as do; from xsisolate.dom0.ovsdb import Ovsdb; '\
-         'do(Ovsdb())'
-TOLD = 'from xsisolate.pifrecords import find_told; print(find_told())'
+PIF_RECORDS = 'from xsisolate.networkd.pif_records import %s as do; '
+OVSDB = 'from xsisolate.dom0.ovs.ovsdb import Ovsdb; '
+TELL = PIF_RECORDS % 'tell_now' + OVSDB + 'print(do(Ovsdb()).error)'
+UNTELL = PIF_RECORDS % 'untell' + OVSDB + 'do(Ovsdb())'
+TOLD = PIF_RECORDS % 'find_told' + 'print(do())'
 
 
 def state(host: PoolHost) -> Dict[str, Any]:

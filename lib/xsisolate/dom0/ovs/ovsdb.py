@@ -13,12 +13,12 @@ from xsisolate.dom0.ovs.ovsdb_operations import Operation, Row
 from xsisolate.dom0.ovs.ovsdb_rows import (BRIDGE_COLUMNS, INTERFACE_COLUMNS, PORT_COLUMNS,
                                            REMOTE_COLUMNS)
 from xsisolate.dom0.ovs.ovsdb_rows import Bridge as Bridge
-from xsisolate.dom0.ovs.ovsdb_rows import Interface as Interface
 from xsisolate.dom0.ovs.ovsdb_rows import NetworkBridge as NetworkBridge
 from xsisolate.dom0.ovs.ovsdb_rows import Port as Port
 from xsisolate.dom0.ovs.ovsdb_rows import Remote as Remote
-from xsisolate.dom0.ovs.ovsdb_rows import (by_name, make_bridge, make_bridges, make_interface,
-                                           make_port, make_remotes)
+from xsisolate.dom0.ovs.ovsdb_rows import (PortNumber, by_name, make_bridge, make_bridges,
+                                           make_interface, make_port, make_remotes, resolve_bridge,
+                                           select_network)
 from xsisolate.dom0.ovs.ovsdb_rows import find_bridge as find_bridge
 from xsisolate.dom0.ovs.port_change import PortPlan, look_for_port, plan_port
 from xsisolate.dom0.ovs.rundir import find_file
@@ -54,30 +54,29 @@ class Ovsdb(Connection):
         bridges, = self._select(wire.select('Bridge', BRIDGE_COLUMNS))
         return tuple(sorted((make_bridge(row, {}) for row in bridges), key=by_name))
 
-    def look_for(self, devices: Collection[str]) -> Tuple[Bridge, ...]:
+    def read_bridges_for(self, devices: Collection[str]) -> Tuple[Bridge, ...]:
         """Return every bridge with its ports, as a hook for these VIF netdevs needs them.
 
-        Of other VIFs' ports there are only name, tag and OpenFlow number: a bridge has hundreds,
-        and reading all that is to be known of them takes longer than all else that a hook does.
+        Of other VIFs' ports there are only numbers: a bridge has hundreds, and reading all that
+        is to be known of them takes longer than all else that a hook does.
         """
         bridges, ports, numbers, *remotes = self._select(
             wire.select('Bridge', BRIDGE_COLUMNS), wire.select('Port', ('_uuid', 'name', 'tag')),
             wire.select('Interface', ('name', 'ofport')), *SELECT_REMOTES)
         known = {row['name']: wire.as_optional(row['ofport']) for row in numbers}
-        found: Dict[str, Port] = {}
+        others: Dict[str, PortNumber] = {}
         whole: List[Row] = []
         for row in ports:
             name = row['name']
             if name in devices or not VIF_NETDEV.fullmatch(name):
                 whole.append(row)
             elif name in known:
-                found[wire.uuid(row)] = Port(
-                    name, wire.as_optional(row['tag']), (), None, False, None,
-                    (Interface(name, known[name], '', {}, None, None),), {})
+                others[wire.uuid(row)] = PortNumber(name, wire.as_optional(row['tag']),
+                                                    known[name])
         interfaces = [name for name in known
                       if name in devices or not VIF_NETDEV.fullmatch(name)]
-        found.update(self._read_whole(whole, interfaces))
-        return make_bridges(bridges, found, make_remotes(*remotes))
+        return make_bridges(bridges, self._read_whole(whole, interfaces), make_remotes(*remotes),
+                            others)
 
     def _read_whole(self, ports: Sequence[Row], interfaces: Sequence[str]) -> Dict[str, Port]:
         """Return all that is to be known of some ports, by their uuid."""
@@ -92,26 +91,20 @@ class Ovsdb(Connection):
 
     def find_parent(self, name: str) -> Optional[str]:
         """Return the real bridge of a network's bridge, None if Open vSwitch has no such."""
-        real, fakes = self._select(
-            wire.select('Bridge', ('name',), ['name', '==', name]),
-            wire.select('Port', ('_uuid',), ['name', '==', name], ['fake_bridge', '==', True]))
-        if fakes and not real:
-            real, = self._select(wire.select('Bridge', ('name',),
-                                             ['ports', 'includes', fakes[0]['_uuid']]))
-        return str(real[0]['name']) if real else None
+        network = resolve_bridge(name, *self._select(*select_network(name)))
+        return network.bridge.name if network else None
 
     def ensure_port(self, bridge_name: str, port: str, external_ids: Mapping[str, str],
-                    trunks: Optional[Sequence[int]] = None, tag: Optional[int] = None, *,
-                    deadline: float = 10.0) -> int:
+                    trunks: Optional[Sequence[int]] = None, *, deadline: float = 10.0) -> int:
         """Have a port on a network's bridge, real or fake, and return its OpenFlow number.
 
-        What is as it should be is not touched, nor are foreign external_ids. A `tag`
-        overrides the fake bridge's VLAN; with `trunks` None they stay as they are.
+        What is as it should be is not touched, nor are foreign external_ids; with `trunks`
+        None they stay as they are.
         A port that we made and that does not work is taken away again: later, with
         nobody watching, ovs-vswitchd might make it work without a single flow.
         """
         end = monotonic() + deadline
-        plan, results = self._change_port(bridge_name, port, external_ids, trunks, tag)
+        plan, results = self._change_port(bridge_name, port, external_ids, trunks)
         if plan.ofport is not None:
             return plan.ofport
         try:
@@ -121,15 +114,16 @@ class Ovsdb(Connection):
                 self.delete_port(port)
             raise
 
-    def look_again(self, bridge: Bridge, names: Collection[str]) -> Bridge:
-        """Return a bridge with these ports as they are now; they are on it, and VIFs' netdevs."""
+    def read_ports(self, bridge: Bridge, names: Collection[str]) -> Bridge:
+        """Return a bridge with all of these ports as they are now; they are VIFs', and on it."""
         rows = self._select(*[operation for name in names for operation in (
             wire.select('Port', PORT_COLUMNS, ['name', '==', name]),
             wire.select('Interface', INTERFACE_COLUMNS, ['name', '==', name]))])
         found = [make_port(row, {wire.uuid(other): make_interface(other) for other in interfaces})
                  for ports, interfaces in zip(rows[::2], rows[1::2]) for row in ports]
-        others = [port for port in bridge.ports if port.name not in names]
-        return bridge._replace(ports=tuple(sorted(others + found, key=by_name)))
+        rest = [port for port in bridge.ports if port.name not in names]
+        return bridge._replace(ports=tuple(sorted(rest + found, key=by_name)), others=tuple(
+            [port for port in bridge.others if port.name not in names]))
 
     def ofports_on(self, bridge: str, names: Collection[str]) -> Mapping[str, Optional[int]]:
         """Return the OpenFlow numbers of those of these VIFs' netdevs that are on a bridge now."""
@@ -231,12 +225,11 @@ class Ovsdb(Connection):
         self._wait_for_vswitchd(wire.next_cfg(done), monotonic() + self.timeout)
 
     def _change_port(self, bridge_name: str, port: str, external_ids: Mapping[str, str],
-                     trunks: Optional[Sequence[int]],
-                     tag: Optional[int]) -> Tuple[PortPlan, List[Row]]:
+                     trunks: Optional[Sequence[int]]) -> Tuple[PortPlan, List[Row]]:
         """Look and change until nobody comes between; return the plan and its results."""
         for attempt in range(ATTEMPTS):
             found = self._select(*look_for_port(bridge_name, port))
-            plan = plan_port(bridge_name, port, external_ids, trunks, tag, found)
+            plan = plan_port(bridge_name, port, external_ids, trunks, found)
             try:
                 return plan, self.transact(plan.operations) if plan.operations else []
             except Conflict:

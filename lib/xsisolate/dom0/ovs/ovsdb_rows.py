@@ -1,8 +1,8 @@
 """Open vSwitch's bridges, ports and interfaces as values, made of rows of its database."""
 from xsisolate.dom0.ovs import ovsdb_operations as wire
-from xsisolate.dom0.ovs.ovsdb_operations import Row
-from xsisolate.typing_compat import (Any, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple,
-                                     TypeVar)
+from xsisolate.dom0.ovs.ovsdb_operations import Operation, Row
+from xsisolate.typing_compat import (Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
+                                     Tuple, TypeVar)
 
 IN_BAND_KEY = 'disable-in-band'     # other_config of a bridge
 BRIDGE_COLUMNS = ('_uuid', 'name', 'fail_mode', 'protocols', 'datapath_type',
@@ -41,6 +41,14 @@ class Port(NamedTuple):
     bond_mode: Optional[str] = None     # None: active-backup, if it is a bond
 
 
+class PortNumber(NamedTuple):
+    """A VIF's port that a hook for another VIF has no more to know of."""
+
+    name: str
+    tag: Optional[int]
+    ofport: Optional[int]
+
+
 class Remote(NamedTuple):
     """A controller of a bridge, or a manager of the database; either may be a listener."""
 
@@ -54,7 +62,10 @@ class Remote(NamedTuple):
 
 
 class Bridge(NamedTuple):
-    """A real bridge; fake ones are among its ports."""
+    """A real bridge; fake ones are among its ports.
+
+    Other VIFs' ports may be read by name and number only: then they are among `others` instead.
+    """
 
     name: str
     uuid: str
@@ -68,6 +79,7 @@ class Bridge(NamedTuple):
     controllers: Tuple[Remote, ...] = ()
     managers: Tuple[Remote, ...] = ()   # of the database, so of every bridge
     siblings: Tuple[str, ...] = ()      # the names of all real bridges, this one's too
+    others: Tuple[PortNumber, ...] = ()
 
 
 class NetworkBridge(NamedTuple):
@@ -77,7 +89,7 @@ class NetworkBridge(NamedTuple):
     tag: Optional[int]
 
 
-Named = TypeVar('Named', Port, Interface)
+Named = TypeVar('Named', Port, PortNumber, Interface)
 
 
 def find_bridge(bridges: Iterable[Bridge], name: str) -> Optional[NetworkBridge]:
@@ -91,12 +103,26 @@ def find_bridge(bridges: Iterable[Bridge], name: str) -> Optional[NetworkBridge]
     return None
 
 
-def make_bridges(rows: Sequence[Row], ports: Mapping[str, Port],
-                 remotes: Iterable[Remote] = ()) -> Tuple[Bridge, ...]:
+def select_network(name: str) -> List[Operation]:
+    """Return the selects for what `resolve_bridge` has to know."""
+    return [wire.select('Bridge', BRIDGE_COLUMNS),
+            wire.select('Port', PORT_COLUMNS, ['name', '==', name], ['fake_bridge', '==', True])]
+
+
+def resolve_bridge(name: str, bridges: Sequence[Row],
+                   fakes: Iterable[Row]) -> Optional[NetworkBridge]:
+    """Return what a name stands for, from the rows of bridges and of fake bridges' ports."""
+    ports = {wire.uuid(row): make_port(row, {}) for row in fakes}
+    return find_bridge(make_bridges(bridges, ports), name)
+
+
+def make_bridges(rows: Sequence[Row], ports: Mapping[str, Port], remotes: Iterable[Remote] = (),
+                 others: Optional[Mapping[str, PortNumber]] = None) -> Tuple[Bridge, ...]:
     """Return all bridges in order; `ports` by their rows' uuid, `remotes` are the whole host's."""
     names = tuple(sorted([row['name'] for row in rows]))
-    return tuple(sorted([make_bridge(row, ports, remotes)._replace(siblings=names)
-                         for row in rows], key=by_name))
+    return tuple(sorted([make_bridge(row, ports, remotes)._replace(
+        siblings=names, others=_referred(row['ports'], others or {}))
+        for row in rows], key=by_name))
 
 
 def make_bridge(row: Row, ports: Mapping[str, Port], remotes: Iterable[Remote] = ()) -> Bridge:

@@ -1,6 +1,7 @@
 """What to do in OVSDB about a port: the rows found and the port wanted in, operations out."""
 from xsisolate.dom0.ovs import ovsdb_operations as wire
 from xsisolate.dom0.ovs.ovsdb_operations import Operation, Row
+from xsisolate.dom0.ovs.ovsdb_rows import resolve_bridge, select_network
 from xsisolate.errors import HostError
 from xsisolate.typing_compat import (Iterable, Iterator, List, Mapping, NamedTuple, Optional,
                                      Sequence)
@@ -16,26 +17,25 @@ class PortPlan(NamedTuple):
 
 def look_for_port(bridge_name: str, port: str) -> List[Operation]:
     """Return the selects for what `plan_port` has to know."""
-    return [wire.select('Bridge', ('_uuid', 'name', 'ports')),
-            wire.select('Port', ('_uuid', 'tag'), ['name', '==', bridge_name],
-                   ['fake_bridge', '==', True]),
+    return [*select_network(bridge_name),
             wire.select('Port', ('_uuid', 'tag', 'trunks'), ['name', '==', port]),
             wire.select('Interface', ('_uuid', 'name', 'ofport', 'error', 'external_ids'),
                    ['name', '==', port]), wire.select('Open_vSwitch', ('cur_cfg', 'next_cfg'))]
 
 
 def plan_port(bridge_name: str, port: str, external_ids: Mapping[str, str],
-              trunks: Optional[Sequence[int]], tag: Optional[int],
-              found: Sequence[Sequence[Row]]) -> PortPlan:
+              trunks: Optional[Sequence[int]], found: Sequence[Sequence[Row]]) -> PortPlan:
     """Return the operations that make the port as it should be, none if it is."""
     bridges, fakes, ports, interfaces, switch = found
-    parent = _parent(bridges, bridge_name, fakes)
+    network = resolve_bridge(bridge_name, bridges, fakes)
+    if network is None:
+        raise HostError('Open vSwitch has no bridge %s' % bridge_name)
+    parent, = [row for row in bridges if wire.uuid(row) == network.bridge.uuid]
     guards = [wire.unchanged('Bridge', parent, 'name')]
-    wanted: Row = {'tag': wire.EMPTY if tag is None else tag}
-    if parent['name'] != bridge_name:
+    wanted: Row = {'tag': wire.EMPTY}
+    if network.bridge.name != bridge_name:
         guards.append(wire.unchanged('Port', fakes[0], 'tag'))
-        if tag is None:
-            wanted['tag'] = fakes[0]['tag']
+        wanted['tag'] = fakes[0]['tag']
     if trunks is not None:
         wanted['trunks'] = ['set', sorted(trunks)]
     if not ports:
@@ -68,16 +68,6 @@ def _plan_change(guards: List[Operation], changes: List[Operation], row: Row,
     if changes or not works:
         return PortPlan(guards + changes + merging + wire.bump())
     return PortPlan(guards + merging if merging else (), ofport=ofport)
-
-
-def _parent(bridges: Iterable[Row], name: str, fakes: Sequence[Row]) -> Row:
-    """Return the real bridge behind a network's bridge name."""
-    for bridge in bridges:
-        if bridge['name'] == name:
-            return bridge
-        if any(fake['_uuid'] in wire.atoms(bridge['ports']) for fake in fakes):
-            return bridge
-    raise HostError('Open vSwitch has no bridge %s' % name)
 
 
 def _create(parent: Row, port: str, external_ids: Mapping[str, str],
