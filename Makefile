@@ -8,13 +8,13 @@ PYTHON := $(VENV)/bin/python
 PYTHONS := $(VENV)/ready $(VENV36)/ready       # 3.6 where there is one
 SANDBOX := root packages $(PYTHONS)             # what a sandbox Dom0 needs
 SETUP := tests/setup.sh
-SUITE = $(PYTHON) tests/suite.py
-BENCH = PYTHONPATH=lib:tests LC_ALL=C $(PYTHON) -m bench $(if $(STOCK),--stock $(STOCK))
+SUITE = $(PYTHON) tests/programs/suite.py
+BENCH = PYTHONPATH=lib:tests/programs LC_ALL=C $(PYTHON) -m bench $(if $(STOCK),--stock $(STOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
-	test-reliability test-kills explore soak test-commands test-xapi test-browser test-lab test-demo \
-	test-rpm test-xen measure test-mutants \
+.PHONY: help setup demo test test-unit test-dom0 test-ovs test-packets test-hooks test-daemon \
+	test-resilience test-kills explore soak test-cli test-xapi test-browser test-sandbox test-demo \
+	test-package test-xen measure test-mutants \
 	bench bench-quick bench-kernel lint golden completion rpm repo clean packages root
 
 help:
@@ -23,7 +23,7 @@ help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
 		| while IFS='|' read -r command text; do printf '%-22s%s\n' "$$command" "$$text"; done
 	@echo
-	@echo 'All but lint, test-core, rpm, repo and clean need root: the sandbox Dom0 makes namespaces.'
+	@echo 'All but lint, test-unit, rpm, repo and clean need root: the sandbox Dom0 makes namespaces.'
 
 demo: $(SANDBOX) ## eight VMs on a real Open vSwitch, isolated and tried; an admin on a pool (about 30 s)
 	@$(SETUP) demo
@@ -31,8 +31,8 @@ demo: $(SANDBOX) ## eight VMs on a real Open vSwitch, isolated and tried; an adm
 test: $(SANDBOX) ## everything, on Python 3.6 and the current one
 	@$(SUITE) all
 
-test-core: $(PYTHONS) ## policy and flows: tables and properties, no process started
-	@$(SUITE) core
+test-unit: $(PYTHONS) ## policy and flows: tables and properties, no process started
+	@$(SUITE) unit
 
 test-dom0: $(SANDBOX) ## what speaks with xenstore, OVSDB, the kernel
 	@$(SUITE) dom0
@@ -40,8 +40,8 @@ test-dom0: $(SANDBOX) ## what speaks with xenstore, OVSDB, the kernel
 test-ovs: $(SANDBOX) ## flows on a real switch: read back, reconciled, left alone
 	@$(SUITE) ovs
 
-test-net: $(SANDBOX) ## real packets between VMs
-	@$(SUITE) net
+test-packets: $(SANDBOX) ## real packets between VMs
+	@$(SUITE) packets
 
 test-mutants: $(SANDBOX) ## break the pipeline on purpose: do the packets notice? (about 11 min)
 	@$(SUITE) mutants
@@ -49,14 +49,14 @@ test-mutants: $(SANDBOX) ## break the pipeline on purpose: do the packets notice
 test-hooks: $(SANDBOX) ## the hooks as processes, fired as udev and xenopsd do
 	@$(SUITE) hooks
 
-test-watch: $(SANDBOX) ## the daemon: lost flows, changes that no hook sees, restarts
-	@$(SUITE) watch
+test-daemon: $(SANDBOX) ## the daemon: lost flows, changes that no hook sees, restarts
+	@$(SUITE) daemon
 
 measure: $(SANDBOX) ## the daemon with 250 VIFs: memory, CPU time, windows (about 4 min)
 	@$(SUITE) measure
 
-test-reliability: $(SANDBOX) ## killed hooks, dying neighbours, storms, a short soak, in a flood
-	@$(SUITE) reliability
+test-resilience: $(SANDBOX) ## killed hooks, dying neighbours, storms, a short soak, in a flood
+	@$(SUITE) resilience
 
 test-kills: $(SANDBOX) ## hooks killed at each of their calls to the world (about 15 min)
 	@$(SUITE) kills
@@ -65,10 +65,10 @@ explore: $(SANDBOX) ## what make test draws at random, twenty times as much; SUI
 	@$(SUITE) explore
 
 soak: $(SANDBOX) ## MINUTES=10 SEED=...: everything at random, checked after each step
-	@PYTHONDEVMODE=yes $(PYTHON) tests/reliability/soak.py $(or $(MINUTES),10) $(SEED)
+	@PYTHONDEVMODE=yes PYTHONPATH=lib:tests:tests/programs $(PYTHON) -m soak $(or $(MINUTES),10) $(SEED)
 
-test-commands: $(SANDBOX) ## status, explain, matrix, check, doctor on a host with real packets
-	@$(SUITE) commands
+test-cli: $(SANDBOX) ## status, explain, matrix, check, doctor on a host with real packets
+	@$(SUITE) cli
 
 test-browser: $(SANDBOX) ## the matrix's page in Chromium, which is installed for that (not part of make test)
 	@$(SETUP) browser
@@ -77,20 +77,20 @@ test-browser: $(SANDBOX) ## the matrix's page in Chromium, which is installed fo
 test-xapi: $(SANDBOX) ## commands over XAPI, the plugin, groups of a pool of two hosts
 	@$(SUITE) xapi
 
-test-lab: $(SANDBOX) ## the sandbox Dom0 itself
-	@$(SUITE) lab
+test-sandbox: $(SANDBOX) ## the sandbox Dom0 itself
+	@$(SUITE) sandbox
 
 test-demo: $(SANDBOX) ## the demo: it notices sabotage, and cleans up
 	@$(SUITE) demo
 
-test-rpm: $(SANDBOX) ## the package: installed, activated, upgraded and removed in a root of its own (about 90 s)
-	@$(SUITE) rpm
+test-package: $(SANDBOX) ## the package: installed, activated, upgraded and removed in a root of its own (about 90 s)
+	@$(SUITE) package
 
 # Neither part of make test nor of CI, which as a whole would not stay under its time limit:
 # by hand, before each release.
 test-xen: $(SANDBOX) rpm ## XENSTORED=oxenstored|xenstored: the package on a real Xen in QEMU (about 10 min each)
 	@$(SETUP) xen
-	@PYTHONPATH=tests $(PYTHON) -m xen.boot $(XENSTORED)
+	@PYTHONPATH=tests/programs $(PYTHON) -m xen.boot $(XENSTORED)
 
 rpm: packages $(VENV)/ready ## build the package of what is committed, into dist/
 	@rpm/build $(PYTHON)
@@ -112,10 +112,10 @@ bench-quick: $(SANDBOX) ## the same in about a minute
 
 bench-kernel: $(SANDBOX) ## ROUNDS=9: the hooks with the kernel's datapath, in QEMU, by the bridge's size (about 8 min)
 	@$(SETUP) xen
-	@PYTHONPATH=lib:tests LC_ALL=C $(PYTHON) -m bench.kernel $(ROUNDS)
+	@PYTHONPATH=lib:tests/programs LC_ALL=C $(PYTHON) -m bench.kernel $(ROUNDS)
 
-golden: $(VENV)/ready ## write the golden files of tests/core anew; look at the diff
-	@$(PYTHON) -m pytest -q tests/core --golden
+golden: $(VENV)/ready ## write the golden files of tests/unit anew; look at the diff
+	@$(PYTHON) -m pytest -q tests/unit --golden
 
 setup: packages $(PYTHONS) ## only install what the others need
 

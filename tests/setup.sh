@@ -139,7 +139,7 @@ venv36)
 demo)
     python=.venv/bin/python
     export XDG_CACHE_HOME="$PWD/.cache" XDG_CONFIG_HOME="$PWD/.cache"      # scapy writes there
-    PYTHONPATH=$PWD/tests:$PWD/lib exec "$python" -m demo ;;
+    PYTHONPATH=$PWD/tests/programs:$PWD/lib exec "$python" -m demo ;;
 *)
     die "unknown command: ${1:-}" ;;
 esac

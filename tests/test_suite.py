@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 import pytest
 
 import suite
-from lab.pythons import CURRENT
+from sandbox.pythons import CURRENT
 
 # Writes pytest's report: of 10 tests the named ones fail so often as is said, then they pass.
 FAKE_PYTEST = r'''
@@ -118,6 +118,7 @@ def test_steps_side_by_side_are_the_environments(tmp_path: Path) -> None:
     for value, expected in ((None, '2'), ('3', '3'), ('', '2')):
         environ = {name: text for name, text in os.environ.items() if name != 'AT_ONCE'}
         environ.update({'AT_ONCE': value} if value is not None else {})
-        said = subprocess.check_output([sys.executable, '-c', 'import suite; print(suite.AT_ONCE)'],
-                                       cwd=os.path.join(suite.ROOT, 'tests'), env=environ)
+        said = subprocess.check_output(
+            [sys.executable, '-c', 'import suite; print(suite.AT_ONCE)'],
+            cwd=os.path.dirname(suite.__file__), env=environ)
         assert said.decode().strip() == expected

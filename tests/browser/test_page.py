@@ -4,20 +4,16 @@ With KEEP_PAGES=FOLDER the pages and screenshots stay there for a look.
 """
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                                'commands'))
+from support.inventories import HOSTILE, make_matrix
 
-from town import HOSTILE, make_matrix  # noqa: E402
+from xsisolate.diagnostics.matrix_page import make_page
 
-from xsisolate.diagnostics.matrix_page import make_page  # noqa: E402
-
-from chrome import Chrome, Image  # noqa: E402
+from support.chromium import Chrome, Image
 
 PAGES: Dict[str, Dict[str, Any]] = {
     '8': {'count': 8}, '60': {'count': 60}, '500': {'count': 500},

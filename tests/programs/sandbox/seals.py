@@ -1,0 +1,57 @@
+"""Seals as another tool would make them: written from docs/seal.md, with Python's `ipaddress`.
+
+It shares no line with the product, so that each checks the other.
+"""
+import hashlib
+import ipaddress
+import json
+import re
+from typing import Dict, List, Mapping, Union
+
+from sandbox.metadata import VifRecord
+
+BLANKS = ' \t\r\n'
+LISTS = ('groups', 'allow', 'ipv4', 'ipv6', 'shared')
+Keys = Dict[str, Union[str, List[str]]]
+
+
+def seal(vm_uuid: str, vif: VifRecord, policy: Mapping[str, str]) -> str:
+    """Return a VIF's seal; `policy` are the keys below vm-data/xsisolate."""
+    text = json.dumps({'vm': vm_uuid.lower(), 'device': str(vif.devid), 'mac': vif.mac.lower(),
+                       'policy': effective(policy, vif.devid)},
+                      sort_keys=True, separators=(',', ':'))
+    return '1:' + hashlib.sha256(text.encode()).hexdigest()
+
+
+def effective(policy: Mapping[str, str], devid: int) -> Keys:
+    """Return the keys that count for one VIF, normalised."""
+    found: Keys = {}
+    for where in ('', 'vif/%d/' % devid):       # the VIF's own replace the VM's
+        if where + 'mode' in policy:
+            found['mode'] = policy[where + 'mode'].strip(BLANKS)
+        for name in LISTS:
+            parts = [value for key, value in sorted(policy.items())
+                     if re.fullmatch(re.escape(where + name) + r'(-\d+)?', key)]
+            if parts:
+                words = re.split('[,%s]+' % BLANKS, ' '.join(parts))
+                found[name] = sorted({normal(name, word) for word in words if word})
+    return found
+
+
+def normal(name: str, word: str) -> str:
+    """Return one entry of a list in its only spelling."""
+    if name == 'groups':
+        return word
+    if word == 'any':
+        return '0.0.0.0/0' if name == 'ipv4' else '::/0'
+    what, at, where = word.rpartition('@')
+    if not at:
+        where, _, what = word.partition(';')
+    if where != 'external':
+        network = ipaddress.ip_network(where)
+        where = str(network.network_address if network.prefixlen == network.max_prefixlen
+                    else network)
+    first, dash, last = what.partition('-')
+    if dash and first.partition('/')[2] == last:
+        what = first
+    return where + ';' + what if what else where

@@ -1,0 +1,114 @@
+"""Hooks that are killed at any of their calls to the world: nothing opens, nothing is left.
+
+`make test` walks through some of the calls of each hook, others in each run; `make test-kills`
+through all of them (KILLS=all).
+"""
+import os
+import random
+from typing import Callable, List, NamedTuple, Sequence
+
+import pytest
+
+from sandbox.hooks import Call
+from sandbox.injection import killed_at, list_calls
+
+from support.flooded_host import BLUE, RED, SUBJECT, Scene, moved, plugged, subject
+from suite import SEED
+
+SOME = 12               # kills of each scenario in `make test`
+KILLED = -9
+FLOOD_S = 0.02
+
+
+class Scenario(NamedTuple):
+    """A hook's call, with the scene set for it anew each time."""
+
+    name: str
+    prepare: Callable[[Scene], Call]
+    settle: Callable[[Scene], None]         # what the toolstack would do after a failure
+    others: Sequence[str] = ()              # whose hooks mend the bridge that a VIF has left
+
+
+def coming(scene: Scene) -> Call:
+    """Begin a VM."""
+    return scene.online(scene.begin(RED))
+
+
+def gone(scene: Scene) -> None:
+    """End it."""
+    scene.end(subject(scene))
+
+
+def regrouped(scene: Scene) -> Call:
+    """Move a VM to the other group."""
+    vm = subject(scene) if 'subject' in scene.town.residents else plugged(scene)
+    scene.regroup(vm, SUBJECT, BLUE if scene.town.rights('subject') == RED else RED)
+    return scene.refresh(vm)
+
+
+def leaving(scene: Scene) -> Call:
+    """Unplug a VM: its netdev has gone."""
+    vm = plugged(scene)
+    vm.cut(0)
+    return scene.remove(vm)
+
+
+def changed(scene: Scene) -> None:
+    """End a change of rights: what was meant last is in force."""
+    vm = subject(scene)
+    now = vm.vifs[0]
+    last = RED if 'red' in scene.host.toolstack.vm_data(vm.domain)['xsisolate/groups'] else BLUE
+    scene.nothing_forbidden()
+    scene.town.done('subject', last._replace(bridge=now.bridge))
+
+
+SCENARIOS = (Scenario('plug', coming, gone), Scenario('refresh', regrouped, changed),
+             Scenario('unplug', leaving, gone), Scenario('move', moved, changed, ('red1',)))
+
+
+@pytest.fixture(params=SCENARIOS, ids=lambda scenario: scenario.name)
+def scenario(request: pytest.FixtureRequest) -> Scenario:
+    """Each scenario."""
+    found: Scenario = request.param
+    return found
+
+
+def chosen(count: int) -> List[int]:
+    """Return the numbers of the calls at which a hook is killed in this run."""
+    if os.environ.get('KILLS') == 'all':
+        return list(range(1, count + 1))
+    return sorted(random.Random(SEED).sample(range(1, count + 1), min(SOME, count)))
+
+
+def calls_of(scene: Scene, scenario: Scenario) -> List[str]:
+    """Return the calls of a hook that nobody kills: of two runs, of which the longer has waited."""
+    runs = []
+    for _ in range(2):
+        runs.append(list_calls(scene.host.hooks, scenario.prepare(scene)))
+        scene.as_desired()
+        scenario.settle(scene)
+    return min(runs, key=len)
+
+
+def test_killed_at_any_call(calm: Scene, scenario: Scenario) -> None:
+    """A flood of forbidden frames runs; one sync, or the same hook again, puts all right."""
+    names = calls_of(calm, scenario)
+    numbers, killed = chosen(len(names)), 0
+    for number in numbers:
+        call = scenario.prepare(calm)
+        run = killed_at(calm.host.hooks, call, number)
+        assert run.code in (0, KILLED), run
+        killed += run.code == KILLED
+        calm.nothing_forbidden()
+        if number % 2:
+            calm.synced()
+        else:
+            others = [calm.refresh(calm.town.residents[name].vm) for name in scenario.others]
+            for again in calm.host.hooks.run_each(call, *others):
+                assert again.code == 0, (names[number - 1], again)
+            calm.as_desired()
+        calm.nothing_forbidden()
+        scenario.settle(calm)
+    print('%s: %d calls to the world, killed at %d of them; %d frames in all'
+          % (scenario.name, len(names), killed, calm.town.frames))
+    assert killed >= len(numbers) * 0.9      # the length of some loops varies still

@@ -1,0 +1,119 @@
+"""Arbitrary bridges for property tests: VIFs with any policies in any configuration."""
+from hypothesis import strategies as st
+
+from support.bridge_scenarios import (BOND, BRIDGE, GATEWAY_MAC, TAPS_FROM, UPLINK, Scenario,
+                                      attached, mac_of, make_scenario, member)
+from xsisolate.planner.vif import Vif, VifPort
+from xsisolate.policy.address import BITS, eui64_link_local
+from xsisolate.policy.model import (EffectivePolicy, Gateway, Group, Mode, Network, Peer, Prefix,
+                                    Service)
+from xsisolate.vif_id import VifId
+
+GROUPS = ('red', 'blue', 'a.b-c_d', 'x' * 63)
+TAGS = (0, 10, 4094)
+SUBNET4, SUBNET6 = 0x0a090000, 0xfd00_0009 << 96
+
+MODES = st.sampled_from([mode for mode in Mode if mode is not Mode.UNLOCKED])
+GROUP_SETS = st.frozensets(st.sampled_from(GROUPS), max_size=3)
+PORTS = st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(sorted)
+SERVICES = st.one_of(
+    st.sampled_from([Service('icmp'), Service('icmp6'), Service('tcp', 0, 65535)]),
+    st.builds(lambda protocol, ports: Service(protocol, *ports),
+              st.sampled_from(['tcp', 'udp']), PORTS))
+
+
+def prefix_of(version, value, length):
+    """Return the network of a length that an address is in."""
+    shift = BITS[version] - length
+    return Prefix(version, value >> shift << shift, length)
+
+
+ANY_PREFIXES = st.one_of(
+    st.builds(prefix_of, st.just(4), st.integers(0, (1 << 32) - 1), st.integers(0, 32)),
+    st.builds(prefix_of, st.just(6), st.integers(0, (1 << 128) - 1), st.integers(0, 128)),
+    st.integers(0, 255).map(lambda host: Prefix(4, SUBNET4 | host, 32)),
+    st.integers(0, 255).map(lambda host: Prefix(6, SUBNET6 | host, 128)))
+
+
+@st.composite
+def peers(draw):
+    """Draw an entry of an allow list that vm-data could have written."""
+    prefix, service = draw(st.none() | ANY_PREFIXES), draw(st.none() | SERVICES)
+    if prefix and service and service.protocol.startswith('icmp'):
+        service = Service('icmp' if prefix.version == 4 else 'icmp6')
+    return Peer(prefix, service)
+
+
+@st.composite
+def own_addresses(draw, number):
+    """Draw addresses and networks that no other VIF of the bridge has."""
+    own = set()
+    for version, base in ((4, number << 20 | 10 << 24), (6, SUBNET6 | number << 32)):
+        for slot in draw(st.frozensets(st.integers(0, 15), max_size=3)):
+            length = draw(st.integers(BITS[version] - 8, BITS[version]))
+            own.add(prefix_of(version, base | slot << 12 | draw(st.integers(0, 4095)), length))
+    if any(prefix.version == 6 for prefix in own):
+        own.add(eui64_link_local(mac_of(number)))
+    return frozenset(own)
+
+
+@st.composite
+def vifs(draw, number):
+    """Draw a VIF; its number is in its name, MAC address, ofport and addresses."""
+    mode = draw(MODES)
+    trunks = draw(st.frozensets(st.sampled_from(TAGS), max_size=3)) if draw(
+        st.integers(0, 3)) == 0 else frozenset()
+    tags = sorted(trunks) or [draw(st.sampled_from(TAGS))]
+    policy = EffectivePolicy(mode)
+    if mode in (Mode.LOCKED, Mode.ISOLATED):
+        policy = EffectivePolicy(mode, draw(own_addresses(number)), draw(GROUP_SETS),
+                                 draw(st.frozensets(peers(), max_size=4)))
+    ports = [VifPort('vif%d.0' % number, number)]
+    if draw(st.booleans()):
+        ports.append(VifPort('tap%d.0' % number, TAPS_FROM + number))
+    return Vif(VifId(number, 0), '00000000-0000-4000-9000-%012d' % number, mac_of(number),
+               tuple(map(attached, tags)), bool(trunks), policy, tuple(ports))
+
+
+def is_spelled_alike(prefix):
+    """Tell whether the switch spells an IPv6 network as we do: not ::10.0.0.1, once IPv4's."""
+    return prefix.version == 4 or prefix.length < 96 or prefix.value >> 32 not in (0, 0xffff)
+
+
+SPELLED_ALIKE = ANY_PREFIXES.filter(is_spelled_alike)
+
+
+@st.composite
+def networks(draw):
+    """Draw what the configuration says about a network; gateways do not share an address."""
+    gateways = []
+    for host in draw(st.frozensets(st.integers(1, 9), max_size=2)):
+        mac = draw(st.none() | st.just(GATEWAY_MAC[:-1] + str(host)))
+        ipv4 = draw(st.none() | st.just(Prefix(4, SUBNET4 | host, 32)))
+        gateways.append(Gateway(ipv4, draw(st.none() | st.just(Prefix(6, SUBNET6 | host, 128))),
+                                mac))
+    return Network(subnets=draw(st.frozensets(SPELLED_ALIKE, max_size=2)),
+                   gateways=tuple(gateways),
+                   dhcp_servers=draw(st.frozensets(SPELLED_ALIKE, max_size=2)))
+
+
+GROUP_FACTS = st.builds(
+    Group, addresses=st.frozensets(ANY_PREFIXES, max_size=2), vms=st.none(),
+    rules=st.none() | st.frozensets(SERVICES, max_size=3), reach=GROUP_SETS)
+MEMBERS = st.lists(st.builds(
+    lambda number, tag: member(number, '10.8.0.%d fd00:8::%x' % (number, number), tag),
+    st.integers(1, 99), st.sampled_from(TAGS)), max_size=3, unique_by=lambda one: one.mac)
+
+
+@st.composite
+def scenarios(draw, most=4) -> Scenario:
+    """Draw a bridge with VIFs."""
+    count = draw(st.integers(1, most))
+    names = [BRIDGE] + ['xapi%d' % tag for tag in TAGS if tag]
+    return make_scenario(
+        [draw(vifs(number)) for number in range(11, 11 + count)],
+        uplinks=draw(st.sampled_from([(), UPLINK, BOND, ((1,), (2, 3))])),
+        networks=draw(st.dictionaries(st.sampled_from(names), networks())),
+        groups=draw(st.dictionaries(st.sampled_from(GROUPS), GROUP_FACTS)),
+        members=draw(st.dictionaries(st.sampled_from(GROUPS), MEMBERS, max_size=2)),
+        snooping=draw(st.booleans()))

@@ -1,0 +1,136 @@
+"""Sends the corpus and says who has seen which row."""
+import time
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+
+from sandbox.host import Host
+from sandbox.packets import Sniffer
+from sandbox.dom0 import Sandbox
+
+from support.packets.rows import UPLINK, Case, mark, marked
+
+BATCH = 400         # frames in the air
+SETTLE_S = 0.4      # until the last frame is where it goes
+# By row, by place: which of the row's frames have been seen there.
+Sightings = Dict[str, Dict[str, Set[int]]]
+GAP_S = 0.0005      # the user-space switch has one thread for frames it has not seen before
+
+
+class Station(NamedTuple):
+    """A place where frames are sent and looked for."""
+
+    name: str
+    host: Host
+    device: str
+    bridge: str
+    netdev: str         # the port on the bridge
+
+
+class Radio:
+    """Every station of a world, listening."""
+
+    def __init__(self, dom0: Sandbox, stations: Sequence[Station], wire: Host,
+                 locals_: Sequence[Tuple[str, str]], vlan: int) -> None:
+        self.dom0 = dom0
+        self.stations = {station.name: station for station in stations}
+        self._wire = wire
+        self._vlan = vlan               # the uplink's tag
+        self._locals = locals_          # Dom0's own devices: name of the place, device
+
+    def run(self, cases: Sequence[Case]) -> Sightings:
+        """Send all rows; return who has seen each."""
+        seen: Sightings = {case.id: {} for case in cases}
+        batch: List[Case] = []
+        for case in cases:
+            batch.append(case)
+            if sum(len(one.frames) + len(one.steps) for one in batch) >= BATCH:
+                self._run(batch, seen)
+                batch = []
+        self._run(batch, seen)
+        return seen
+
+    def _run(self, batch: Sequence[Case], seen: Sightings) -> None:
+        if not batch:
+            return
+        own = [(place, Sniffer(device)) for place, device in self._locals]
+        for station in self.stations.values():
+            station.host.sniff(station.device)
+        self._wire.sniff('uplink')
+        marks = self._send(batch)
+        time.sleep(SETTLE_S)
+        captured = {name: self._stop(station.host, station.device)
+                    for name, station in self.stations.items()}
+        captured[UPLINK] = self._stop(self._wire, 'uplink')
+        for place, sniffer in own:
+            captured.setdefault(place, []).extend(sniffer.stop(None, 0.01))
+        self._attribute(batch, marks, captured, seen)
+
+    def _stop(self, host: Host, device: str) -> List[bytes]:
+        return host.sniffed(device, wait=0.01)
+
+    def _send(self, batch: Sequence[Case]) -> Mapping[bytes, Tuple[str, int]]:
+        marks: Dict[bytes, Tuple[str, int]] = {}
+        number = 0
+        for case in batch:
+            for who, frame in case.steps:
+                self._emit(who, frame)
+                time.sleep(0.02)
+            for index, frame in enumerate(case.frames):
+                if not case.quiet:
+                    number += 1
+                    marks[mark(number)] = case.id, index
+                    frame = marked(frame, number)
+                self._emit(case.sender, frame)
+                time.sleep(GAP_S)
+        return marks
+
+    def _emit(self, sender: str, frame: bytes) -> None:
+        station = self.stations[sender]
+        station.host.send(frame, station.device)
+
+    def _attribute(self, batch: Sequence[Case], marks: Mapping[bytes, Tuple[str, int]],
+                   captured: Mapping[str, List[bytes]], seen: Sightings) -> None:
+        senders = {case.id: case.sender for case in batch}
+        whole = {frame: (case.id, index) for case in batch if case.quiet
+                 for index, frame in enumerate(case.frames)}
+        for place, frames in captured.items():
+            for frame in frames:
+                found = whole.get(frame) or find_mark(frame, marks)
+                if not found:
+                    continue
+                case, index = found
+                outside = self._is_outside(place)
+                # the LAN's own switch is not what is tried here
+                if place != senders[case] and not (
+                        outside and self._is_outside(senders[case]) and place != UPLINK):
+                    seen[case].setdefault(UPLINK if outside else place, set()).add(index)
+
+    def _is_outside(self, place: str) -> bool:
+        """Tell whether frames between this place and Dom0 use the uplink."""
+        return place == UPLINK or (place in self.stations
+                                   and not self.stations[place].netdev.startswith(('vif', 'tap')))
+
+    def trace(self, sender: str, frame: bytes) -> str:
+        """Return ofproto/trace of a frame."""
+        station = self.stations[sender]
+        if self._vlan and self._is_outside(sender):
+            frame = frame[:12] + b'\x81\x00' + self._vlan.to_bytes(2, 'big') + frame[12:]
+        return self.dom0.ovs.appctl('ofproto/trace', station.bridge,
+                                    'in_port=%d' % self.dom0.ovs.ofport(station.netdev),
+                                    frame.hex())
+
+
+def find_mark(frame: bytes, marks: Mapping[bytes, Tuple[str, int]]) -> Optional[Tuple[str, int]]:
+    """Return the row, and which of its frames, a captured frame is."""
+    at = frame.find(b'XSISO')
+    return marks.get(frame[at:at + 12]) if at >= 0 else None
+
+
+def verdict(case: Case, seen: Mapping[str, Set[int]]) -> str:
+    """Return what is wrong with who has seen a row's frames, empty if nothing."""
+    extra = sorted(set(seen) - set(case.seen_by) - set(case.may))
+    every = set(range(len(case.frames)))
+    missing = {who: sorted(every - seen.get(who, set())) for who in case.seen_by}
+    return '; '.join(['%s has seen frames %s and must not' % (who, sorted(seen[who]))
+                      for who in extra]
+                     + ['%s has not seen frames %s' % (who, lost)
+                        for who, lost in sorted(missing.items()) if lost])

@@ -1,0 +1,156 @@
+"""Addresses that members of one group take over from each other, and who else wants them."""
+from typing import Iterator, Mapping
+
+import pytest
+
+from sandbox.dom0 import Sandbox
+from support.packets.rows import UPLINK, Case, attack, legit
+from support.packets.frames import (IP, IPv6, arp, eth, is_at, na, ns, ping, ping6, udp, udp6,
+                                    who_has)
+from support.packets.built_network import NO_MAC, Net, Party, network
+
+RED, BLUE = {'groups': 'red'}, {'groups': 'blue'}
+OWNER = {'groups': 'red', 'allow': '10.9.0.70 fd00:9::46'}      # and the watcher
+FAMILY = 'shared address'
+# Of two owners, and of as many as there can be.
+PAIR, FOUR = ('10.9.0.80', 'fd00:9::50'), ('10.9.0.81', 'fd00:9::51')
+OWNERS = {PAIR: ('v1', 'v2'), FOUR: ('v1', 'v2', 'v3', 'v4')}
+GROUP = ('v1', 'v2', 'v3', 'v4', 'r')
+Parties = Mapping[str, Party]
+
+
+@pytest.fixture
+def net(dom0: Sandbox) -> Iterator[Net]:
+    """A network of the test's own, where any address could be an outside one, whoever has it."""
+    with network(dom0, NO_MAC) as net:
+        yield net
+
+
+def taken_over(w: Parties) -> Iterator[Case]:
+    """Yield how each owner uses an address, and is found by it."""
+    for (ip, ip6), owners in OWNERS.items():
+        for name in owners:
+            me = w[name]
+            for listener in ('r',) if me.name == 'v1' else ('watcher',):
+                you = w[listener]
+                yield legit('%s as %s to %s' % (name, ip, listener), name, listener, udp(
+                    me, you, src=ip), udp6(me, you, src=ip6), is_at(me, you, ip), na(me, ip6, you),
+                    na(me, ip6, you, ip=ip6), arp(me, 1, ip, you.ip, you), ns(
+                        me, you.ip6, you, ip=ip6))
+                yield legit('%s to %s as %s' % (listener, name, ip), listener, name, udp(
+                    you, me, dst=ip), udp6(you, me, dst=ip6), arp(you, 1, you.ip, ip, me), ns(
+                        you, ip6, me))
+            yield legit('%s announces %s' % (name, ip), name, (UPLINK, *(
+                other for other in GROUP if other != name)), arp(me, 1, ip, ip), arp(
+                    me, 2, ip, ip), na(me, ip6), arp(me, 1, '0.0.0.0', ip), ns(
+                        me, ip6, ip='::', sll=False))
+        for listener in ('r', 'watcher'):
+            you = w[listener]
+            yield legit('%s asks who has %s' % (listener, ip), listener, owners, arp(
+                you, 1, you.ip, ip), ns(you, ip6))
+
+
+def claimed(w: Parties) -> Iterator[Case]:
+    """Yield the claims of those who are no owners, to somebody who would believe them."""
+    for (ip, ip6), owners in OWNERS.items():
+        # the watcher admits the address whoever has it: only the MAC address is wrong
+        for name in ('r', 'v3', 'c', 'un', 'lan', 'gw'):
+            if name in owners:
+                continue
+            me = w[name]
+            for listener in ('watcher', 'v1'):
+                if name == listener:
+                    continue
+                you = w[listener]
+                yield attack('%s answers for %s to %s' % (name, ip, listener), name, is_at(
+                    me, you, ip), na(me, ip6, you), na(me, ip6, you, ip=ip6), is_at(
+                        me, you, ip, w['v1'].mac), na(me, ip6, you, tll=w['v1'].mac), arp(
+                            me, 1, ip, you.ip, you), ns(me, you.ip6, you, ip=ip6))
+                if name != 'gw':        # which may have forwarded it
+                    yield attack('%s as %s to %s' % (name, ip, listener), name, udp(
+                        me, you, src=ip), udp6(me, you, src=ip6))
+                if name != 'lan':       # which may have forged any MAC address
+                    yield attack('%s with the MAC of an owner as %s to %s' % (name, ip, listener),
+                                 name, udp(w['v1'], you, src=ip), udp6(w['v2'], you, src=ip6),
+                                 is_at(w['v1'], you, ip), na(w['v2'], ip6, you))
+            yield attack('%s asks as %s' % (name, ip), name, *(
+                arp(me, 1, ip, w[you].ip) for you in ('watcher', 'v1') if you != name))
+            if name != 'gw':
+                yield attack('%s announces %s' % (name, ip), name, arp(me, 1, ip, ip), arp(
+                    me, 2, ip, ip))
+
+
+def confused(w: Parties) -> Iterator[Case]:
+    """Yield an owner's use of the address with what is only the other owner's."""
+    for (ip, ip6), owners in OWNERS.items():
+        for name, other in zip(owners, owners[1:] + owners[:1]):
+            me, sibling, you = w[name], w[other], w['r']
+            yield attack('%s as %s with the MAC of %s' % (name, ip, other), name, udp(
+                sibling, you, src=ip), udp6(sibling, you, src=ip6), is_at(sibling, you, ip), is_at(
+                    me, you, ip, sibling.mac), na(me, ip6, you, tll=sibling.mac), eth(
+                        sibling, you) / is_at(me, you, ip).payload, arp(sibling, 1, ip, ip), ns(
+                            me, you.ip6, you, ip=ip6, sll=sibling.mac))
+            yield attack('%s with the own address of %s' % (name, other), name, udp(
+                me, you, src=sibling.ip), udp6(me, you, src=sibling.ip6), is_at(
+                    me, you, sibling.ip), na(me, sibling.ip6, you), na(
+                        me, sibling.ip6, you, ip=ip6))
+        for name in ('r', 'watcher'):
+            me = w[name]
+            yield attack('%s to %s where it is not' % (name, ip), name, *(
+                eth(me, w[place]) / frame for place in ('c', 'un', 'locked', 'lan')
+                for frame in (udp(me, w['v1'], dst=ip)[IP], udp6(me, w['v1'], dst=ip6)[IPv6])))
+    # owners of the one are not owners of the other
+    yield attack('to an owner of another address', 'r', *(
+        frame for name in ('v3', 'v4') for frame in (
+            udp(w['r'], w[name], dst=PAIR[0]), udp6(w['r'], w[name], dst=PAIR[1]))))
+
+
+def strangers_want_it(w: Parties) -> Iterator[Case]:
+    """Yield how those whom no owner admits look for the address."""
+    for (ip, ip6), owners in OWNERS.items():
+        for name in ('c', 'un', 'locked', 'lan'):
+            me = w[name]
+            yield attack('%s asks who has %s' % (name, ip), name, arp(me, 1, me.ip, ip), ns(
+                me, ip6), *(arp(me, 1, me.ip, ip, w[you]) for you in owners))
+            yield attack('%s to %s' % (name, ip), name, *(
+                frame for you in owners for frame in (udp(me, w[you], dst=ip), udp6(
+                    me, w[you], dst=ip6))))
+    thief = w['thief']
+    yield attack('a stranger that lists the address says anything at all', 'thief', arp(
+        thief, 1, PAIR[0], PAIR[0]), is_at(thief, w['r'], PAIR[0]), ping(thief, w['c']), who_has(
+            thief, w['c']), udp(thief, w['r'], src=PAIR[0]), ping6(thief, w['c']))
+
+
+def test_addresses_that_are_taken_over(net: Net) -> None:
+    net.bridge('xenbr0')
+    net.uplink('xenbr0')
+    net.lan('lan', 100)
+    for number, name in enumerate(GROUP, 11):
+        also = [' '.join(text) for text in zip(*(
+            address for address, owners in OWNERS.items() if name in owners))] or ['', '']
+        net.vm(name, number, OWNER if name != 'r' else RED, also=(also[0], also[1]))
+    net.vm('watcher', 70, {'mode': 'isolated', 'allow':
+                           'external 10.9.0.80/28 fd00:9::50/124 10.9.0.8/29 fd00:9::8/125'})
+    net.vm('c', 21, BLUE)
+    net.vm('thief', 22, BLUE, also=PAIR)
+    net.vm('locked', 41, {'mode': 'locked'})
+    net.vm('un', 31)
+    net.prime()
+    w = net.parties
+    stopped = [*claimed(w), *confused(w), *strangers_want_it(w)]
+    net.play(FAMILY, stopped, taken_over(w))
+    net.refresh()
+    net.vms.pop('v1').shutdown()        # the others keep what they have
+    del net.parties['v1']
+    net.play(FAMILY, (), legit_without_first(w))
+
+
+def legit_without_first(w: Parties) -> Iterator[Case]:
+    """Yield how the address is used when its first owner has gone."""
+    me, you = w['v2'], w['r']
+    for ip, ip6 in OWNERS:
+        yield legit('v2 as %s when v1 has gone' % ip, 'v2', 'r', udp(me, you, src=ip), udp6(
+            me, you, src=ip6), is_at(me, you, ip), na(me, ip6, you))
+        yield legit('r asks who has %s when v1 has gone' % ip, 'r', tuple(
+            name for name in OWNERS[ip, ip6] if name != 'v1'), arp(you, 1, you.ip, ip), ns(
+                you, ip6))

@@ -1,0 +1,222 @@
+"""Laws that hold for every plan, whatever the policies."""
+import os
+from collections import defaultdict
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from sandbox.pythons import ROOT
+from support.flow_matches import disagreements
+from support.ofctl_text import format_add
+from support.bridge_strategies import GROUPS, scenarios, vifs
+from support.bridge_scenarios import (flows_of, make_scenario, make_vif, member, prefixes,
+                                      registry_of)
+from xsisolate.openflow.ownership import HEADER, OWNER_MASK
+from xsisolate.planner.cookie import Kind
+from xsisolate.planner.items import header_flow, parse_registry
+from xsisolate.planner.plan import plan_bridge
+from xsisolate.planner.vif import Attached
+from xsisolate.policy.model import Group, Mode
+from xsisolate.policy.resolve import asked_groups
+
+SLOWLY = settings(deadline=None, max_examples=60,
+                  suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+@SLOWLY
+@given(scenarios())
+def test_plan_is_deterministic(scenario):
+    backwards = scenario._replace(vifs=scenario.vifs[::-1])
+    assert scenario.plan() == scenario.plan()
+    # the numbers of peer sets go by who comes first; nothing else depends on it
+    assert len(flows_of(backwards.plan())) == len(flows_of(scenario.plan()))
+
+
+@SLOWLY
+@given(scenarios())
+def test_planning_again_changes_nothing(scenario):
+    first = scenario.plan()
+    assert scenario.plan(registry_of(first)) == first
+
+
+@SLOWLY
+@given(scenarios())
+def test_no_vif_no_flow(scenario):
+    registry = registry_of(scenario.plan())
+    assert plan_bridge(registry, [], scenario.around._replace(ofports={})).items == {}
+    leaving = [vif._replace(ports=()) for vif in scenario.vifs]
+    assert plan_bridge(registry, leaving, scenario.around).items == {}
+
+
+@SLOWLY
+@given(scenarios(), vifs(40))
+def test_a_newcomer_leaves_the_others_own_items_alone(scenario, newcomer):
+    before = scenario.plan()
+    more = make_scenario(scenario.vifs + (newcomer,), scenario.around.topology.uplinks)
+    around = scenario.around._replace(topology=more.around.topology, ofports=more.around.ofports)
+    after = plan_bridge(registry_of(before), [newcomer], around).items
+    for key, item in before.items():
+        if key.kind in (Kind.PORT, Kind.ENDPOINT):
+            assert after[key] == item._replace(flows=None)
+        elif key.kind in (Kind.BASE, Kind.PEERS):
+            # a newcomer brings its network along, and with it the members there
+            if set(newcomer.networks) <= {net for vif in scenario.vifs for net in vif.networks}:
+                assert after[key].digest == item.digest
+
+
+@SLOWLY
+@given(scenarios())
+def test_one_by_one_is_the_same_as_all_at_once(scenario):
+    registry = {}
+    for vif in scenario.vifs:
+        registry = registry_of(plan_bridge(registry, [vif], scenario.around).items)
+    for vif in scenario.vifs:       # the later ones' networks concern the first one's groups
+        registry = registry_of(plan_bridge(registry, [vif], scenario.around).items)
+    assert registry == registry_of(scenario.plan(registry))
+
+
+@SLOWLY
+@given(scenarios())
+def test_a_vif_that_leaves_takes_its_own_and_no_more(scenario):
+    leaving, staying = scenario.vifs[0], scenario.vifs[1:]
+    rest = scenario._replace(vifs=staying)
+    left = plan_bridge(registry_of(scenario.plan()), [leaving._replace(ports=())],
+                       scenario.around).items
+    assert {(key.kind, item.name) for key, item in left.items()} == {
+        (key.kind, item.name) for key, item in rest.plan().items()}
+
+
+@SLOWLY
+@given(scenarios())
+def test_no_two_flows_have_the_same_match(scenario):
+    flows = flows_of(scenario.plan())
+    assert len({flow[:3] for flow in flows}) == len(flows)
+
+
+@SLOWLY
+@given(scenarios(most=3))
+def test_no_two_flows_of_equal_priority_disagree_about_a_packet(scenario):
+    tables = defaultdict(list)
+    for flow in flows_of(scenario.plan()):
+        tables[flow.table, flow.priority].append(flow)
+    for flows in tables.values():
+        for one, other in disagreements(flows):
+            raise AssertionError('%s\n%s' % (one, other))
+
+
+@SLOWLY
+@given(scenarios())
+def test_every_flow_is_one_line_with_our_cookie(scenario):
+    items = scenario.plan()
+    for key, item in items.items():
+        assert all(flow.cookie == key.cookie for flow in item.flows)
+        header = header_flow(item)
+        assert header.cookie == key.cookie | HEADER
+        assert parse_registry([header]) == {key: item._replace(flows=None)}
+    for flow in flows_of(items):
+        text = format_add(flow)
+        assert text.isprintable() and ' ' not in flow.match + flow.actions
+        assert flow.cookie & OWNER_MASK
+
+
+NETWORK_ID = 0xa000
+NAMES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7e, blacklist_characters='|'),
+                min_size=1, max_size=20)
+
+
+@SLOWLY
+@given(NAMES, NAMES, st.sampled_from(GROUPS))
+def test_no_name_breaks_a_header(bridge, uuid, group):
+    vif = make_vif(11, own='10.9.0.11', groups=group)._replace(
+        networks=(Attached(NETWORK_ID, bridge, uuid),))
+    items = make_scenario([vif]).plan()
+    assert set(registry_of(items)) == set(items)
+
+
+@SLOWLY
+@given(st.dictionaries(st.sampled_from(GROUPS), st.builds(
+    Group, reach=st.frozensets(st.sampled_from(GROUPS)))))
+def test_reach_is_mutual(facts):
+    for group in GROUPS:
+        for other in GROUPS:
+            assert (group in asked_groups([other], facts)) == (
+                other in asked_groups([group], facts))
+
+
+# What things cost, headers included. README and pipeline page quote these numbers.
+BASE = 216              # with one uplink, Dom0's own port and IGMP reports let through
+BOND_MEMBER = 1         # each more than one
+NETWORK = 1
+FANOUT = 1              # a network with an isolated VIF
+CLOSED_VIF = 10         # disabled or quarantined
+LOCKED_VIF = 19
+ISOLATED_VIF = 22
+TAP = 10                # an HVM guest's second netdev
+OWN_ADDRESS = 1
+MEMBERSHIP = 1          # a VIF in a group
+GROUP = 5               # without rules, members on one network
+OUTSIDE_ADDRESS = 1     # of a group's `addresses`
+REMOTE_MEMBER = 1
+REMOTE_ADDRESS = 1
+ALLOW_LIST = 1
+ALLOW_ENTRY = 1
+ALLOW_ENTRY_TCP = 3     # with one port, of one family
+
+
+PAGE = os.path.join(ROOT, 'docs', 'performance.md')
+SAID = (('base, with one uplink', BASE), ('each further member of a bond', BOND_MEMBER),
+        ('isolated VIF', ISOLATED_VIF), ('locked VIF', LOCKED_VIF),
+        ('disabled or quarantined VIF', CLOSED_VIF), ('own address', OWN_ADDRESS),
+        ("second netdev of an HVM guest", TAP), ('membership of a VIF in a group', MEMBERSHIP),
+        ('group', GROUP), ("address in a group's `addresses`", OUTSIDE_ADDRESS),
+        ('member elsewhere, and each of its addresses',
+         '%d + %d' % (REMOTE_MEMBER, REMOTE_ADDRESS)),
+        ('allow list, however many VIFs share it', ALLOW_LIST), (
+            'entry of an allow list: without service; with one TCP port of one family',
+            '%d; %d' % (ALLOW_ENTRY, ALLOW_ENTRY_TCP)))
+
+
+@pytest.mark.parametrize('what, flows', SAID)
+def test_the_page_says_so(what, flows):
+    with open(PAGE, encoding='utf-8') as file:
+        assert '| %s | %s |\n' % (what, flows) in file.read()
+
+
+def count(vifs, **facts):
+    return len(flows_of(make_scenario(vifs, **facts).plan()))
+
+
+@SLOWLY
+@given(isolated=st.integers(1, 12), locked=st.integers(0, 5), closed=st.integers(0, 3),
+       addresses=st.integers(0, 5), groups=st.integers(0, 4), members=st.integers(0, 9),
+       outside=st.integers(0, 3), remote_addresses=st.integers(0, 3), entries=st.integers(0, 9),
+       tcp=st.integers(0, 5), lists=st.integers(0, 1), taps=st.booleans(), bond=st.integers(1, 3))
+def test_flow_count(isolated, locked, closed, addresses, groups, members, outside,
+                    remote_addresses, entries, tcp, lists, taps, bond):
+    assume(lists or not entries + tcp)
+    names = ' '.join('g%d' % number for number in range(groups))
+    allow = ' '.join(['10.1.%d.7' % entry for entry in range(entries)]
+                     + ['tcp/22@10.2.%d.7' % entry for entry in range(tcp)])
+    lists = 1 if allow else 0
+
+    def own(number):
+        return ' '.join('10.9.%d.%d' % (number, host) for host in range(addresses))
+    vifs = [make_vif(number, own=own(number), groups=names, allow=allow, tap=taps)
+            for number in range(11, 11 + isolated)]
+    vifs += [make_vif(number, Mode.LOCKED, own=own(number))
+             for number in range(51, 51 + locked)]
+    vifs += [make_vif(number, Mode.DISABLED) for number in range(71, 71 + closed)]
+    remote = [member(number, ' '.join('10.8.%d.%d' % (number, host)
+                                      for host in range(remote_addresses)))
+              for number in range(members)]
+    facts = Group(addresses=prefixes(' '.join('10.7.%d.7' % host for host in range(outside))))
+    assert count(vifs, uplinks=(tuple(range(1, 1 + bond)),),
+                 groups=dict.fromkeys(names.split(), facts),
+                 members=dict.fromkeys(names.split(), remote)) == (
+        BASE + BOND_MEMBER * (bond - 1) + NETWORK + FANOUT
+        + isolated * (ISOLATED_VIF + TAP * taps + OWN_ADDRESS * addresses + MEMBERSHIP * groups)
+        + locked * (LOCKED_VIF + OWN_ADDRESS * addresses) + closed * CLOSED_VIF
+        + groups * (GROUP + OUTSIDE_ADDRESS * outside
+                    + members * (REMOTE_MEMBER + REMOTE_ADDRESS * remote_addresses))
+        + lists * ALLOW_LIST + entries * ALLOW_ENTRY + tcp * ALLOW_ENTRY_TCP)

@@ -1,1 +1,0 @@
-"""The hooks on a real Xen, booted in QEMU: not for pytest, see `tests/xen/boot.py`."""
