@@ -24,8 +24,7 @@ from xsisolate.hooks.undo import Undo
 from xsisolate.openflow.flow import FlowDiff
 from xsisolate.planner.plan import Plan, port_key
 from xsisolate.policy.model import Mode
-from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Mapping, Optional, Sequence,
-                                     Tuple)
+from xsisolate.typing_compat import AbstractSet, Iterable, Mapping, Optional, Sequence, Tuple
 
 LEFT_KEY = 'xsisolate-left'     # external_ids: the bridge that a VIF has just moved away from
 LOCK_DEADLINE_S = 60.0          # a burst of plugs waits in line; xenopsd gives up after 300
@@ -52,6 +51,7 @@ def plug(host: HostContext, event: Event, known: VifFacts,
 
 def _plug(host: HostContext, event: Event, known: VifFacts, trunks: Optional[Sequence[int]],
           parent: str) -> VifResult:
+    """Plug a VIF; whatever fails leaves nothing behind, and the link down."""
     device = event.device
     with Undo() as undo:
         with bridge_lock(parent, LOCK_DEADLINE_S), SwitchQuestion(parent) as question:
@@ -61,14 +61,16 @@ def _plug(host: HostContext, event: Event, known: VifFacts, trunks: Optional[Seq
             undo.push(_shut, device)
             facts = read_again(host, event.vif, known)
             target = _find_target(bridges, facts.metadata.bridge, parent)
-            down = _set_all_down(host, event, target, before)
+            down = _find_down(event, target, before)
             if device in down:
                 undo.push(_take_off, host, event, parent)
+            for name in down:
+                _set_down(host, name)
             target, switch, silenced = _settle(host, facts, target, before, question)
             moves = _note_move(before.get(device), target)
             ofport = host.ovsdb.ensure_port(facts.metadata.bridge, device,
                                             dict(facts.external_ids, **moves), trunks)
-            for name in down - {device}:
+            for name in [name for name in down if name != device]:
                 host.ovsdb.ensure_port(facts.metadata.bridge, name, facts.external_ids)
             snapshot = _look_again(host, target, {device, *down}, before)
             done = program_vif(host, snapshot, switch, vif_from_facts(facts, snapshot, event.vif),
@@ -92,24 +94,24 @@ def _find_target(bridges: Iterable[Bridge], network: str, parent: str) -> Networ
     return target
 
 
-def _set_all_down(host: HostContext, event: Event, target: NetworkBridge,
-                  before: Places) -> FrozenSet[str]:
-    """Set the links down of those of the VIF's netdevs that come, or are not up yet; name them.
+def _find_down(event: Event, target: NetworkBridge, before: Places) -> Sequence[str]:
+    """Return those of the VIF's netdevs that are down until their flows are there.
 
-    If the VIF moves its other netdev moves along: a guest on its emulated NIC must not stay
-    behind. A link that is not set down by the time that ovs-vswitchd moves it would come up
-    again.
+    They come to this bridge, or are not up yet; the hook's own one is the first. The VIF's other
+    netdev moves along with it: a guest on its emulated NIC must not stay behind.
     """
     if not netdev.exists(event.device):
         raise HostError('there is no netdev ' + event.device)
     names = [event.device] + [name for name in before
                               if name != event.device and netdev.exists(name)]
-    down = [name for name in names
+    return [name for name in names
             if _misplaced(before.get(name), target) or not netdev.is_up(name)]
-    for name in down:
-        netdev.set_down(name)
-        host.ovsdb.wait_for_link_down(name)
-    return frozenset(down)
+
+
+def _set_down(host: HostContext, device: str) -> None:
+    """Set a link down so that a move from bridge to bridge does not set it up again."""
+    netdev.set_down(device)
+    host.ovsdb.wait_for_link_down(device)
 
 
 def _settle(host: HostContext, facts: VifFacts, target: NetworkBridge, before: Places,

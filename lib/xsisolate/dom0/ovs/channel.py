@@ -39,11 +39,11 @@ PIECE = 1 << 18
 class Refused(HostError):
     """The switch says no to a message."""
 
-    def __init__(self, bridge: str, kind: int, code: int, xid: int) -> None:
+    def __init__(self, bridge: str, kind: int, code: int, index: int) -> None:
         why = 'TABLE_FULL' if (kind, code) == TABLE_FULL else 'code %d' % code
         super().__init__('bridge %s: Open vSwitch refuses: %s, %s'
                          % (bridge, ERRORS.get(kind, 'error %d' % kind), why))
-        self.xid = xid
+        self.index = index      # of the change that it refuses, if that is one of a bundle's
 
 
 class Shape(NamedTuple):
@@ -64,7 +64,7 @@ class Channel:
         self._bridge, self._version = bridge, version
         self._timeout, self._deadline = timeout, monotonic() + timeout
         self._received = bytearray()
-        self._last_xid = 0
+        self._last_xid = self._first_change = 0
         self._unsent: List[bytes] = []
         self._socket = socket(AF_UNIX, SOCK_STREAM)
         path = find_file(bridge + '.mgmt')
@@ -116,7 +116,7 @@ class Channel:
                     return
 
     def change(self, changes: Iterable[bytes]) -> None:
-        """Change flows in one bundle: all of it happens, or none. The nth has xid n + 3."""
+        """Change flows in one bundle: all of it happens, or none."""
         self._send_bundle(changes)
         for answer, xid, _ in self._messages():
             if answer == BUNDLE_CONTROL and xid == self._last_xid:
@@ -133,7 +133,7 @@ class Channel:
 
         A message that it refuses is not part of the bundle, and it would commit the rest.
         """
-        first = self._last_xid + 2
+        self._first_change = first = self._last_xid + 2
         self.send([(BUNDLE_CONTROL, BUNDLE.pack(1, OPEN, ATOMIC_AND_ORDERED))])
         self.send((BUNDLE_ADD, BUNDLE.pack(1, 0, ATOMIC_AND_ORDERED) + HEADER.pack(
             self._version, FLOW_MOD, HEADER.size + len(change), xid) + change)
@@ -167,7 +167,7 @@ class Channel:
         if kind == HELLO_FAILED:
             raise HostError('bridge %s does not speak %s: add it to the bridge\'s protocols'
                             % (self._bridge, NAMES[self._version]))
-        raise Refused(self._bridge, kind, code, xid)
+        raise Refused(self._bridge, kind, code, xid - self._first_change)
 
     def _write(self, data: bytes) -> None:
         try:

@@ -132,8 +132,7 @@ def apply_diff(bridge: str, diff: FlowDiff, cookies: Iterable[int] = ()) -> Froz
                 channel.change_and_ask(changes, FLOWS, *questions) if questions else ())
                 for flow in codec.read(part))
         except Refused as error:
-            at = error.xid - 3
-            flow = flows[at if 0 <= at < len(flows) else 0]
+            flow = flows[error.index if 0 <= error.index < len(flows) else 0]
             raise HostError('%s, for table=%d,%s actions=%s' % (
                 error, flow.table, flow.match, flow.actions[:80])) from error
 
