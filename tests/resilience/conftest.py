@@ -3,9 +3,9 @@ from typing import Iterator
 
 import pytest
 
-from sandbox import seals
+from sandbox.fixtures import wanted
 from sandbox.flood import Flood
-from sandbox.dom0 import Sandbox, Sealer
+from sandbox.dom0 import Sandbox
 
 from support.flooded_host import BRIDGES, CONFIG, NEIGHBOURS, Scene, run_here
 from support.flooded_vms import Town
@@ -13,21 +13,9 @@ from support.packets.fixtures import world  # noqa: F401
 
 
 @pytest.fixture(scope='module')
-def sealer() -> Sealer:
-    """Policies are sealed as docs/seal.md says."""
-    return seals.seal
-
-
-@pytest.fixture(scope='module')
-def config() -> str:
-    """The configuration that a module's tests begin with."""
-    return CONFIG
-
-
-@pytest.fixture(scope='module')
-def scene(dom0: Sandbox, config: str) -> Iterator[Scene]:
+def scene(request: pytest.FixtureRequest, dom0: Sandbox) -> Iterator[Scene]:
     """Two bridges, five neighbours in a flood."""
-    dom0.configure(config)
+    dom0.configure(wanted(request, 'config', CONFIG))
     for bridge in BRIDGES:
         dom0.add_bridge(bridge)
     flood = Flood()

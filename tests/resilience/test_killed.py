@@ -15,6 +15,8 @@ from sandbox.injection import killed_at, list_calls
 from support.flooded_host import BLUE, RED, SUBJECT, Scene, moved, plugged, subject
 from suite import SEED
 
+pytestmark = pytest.mark.host(sealed=True)
+
 SOME = 12               # kills of each scenario in `make test`
 KILLED = -9
 FLOOD_S = 0.02

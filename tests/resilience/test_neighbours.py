@@ -24,18 +24,15 @@ from support.flooded_host import (CONFIG, RED, SUBJECT, Scene, command, moved, p
                                   subject)
 from suite import SEED
 
+pytestmark = pytest.mark.host(     # ovs-vswitchd dies here, and no daemon puts the flows back
+    sealed=True, config=CONFIG.replace('"*":\n', '"*":\n    fail_closed: true\n'))
+
 HOLDS = 12 if os.environ.get('KILLS') == 'all' else 2     # calls at which something dies
 FAKETIME = next(iter(glob.glob('/usr/lib/*/faketime/libfaketime.so.1')), 'libfaketime.so.1')
 WAITS_S = 0.15
 HAS_THE_LOCK, THE_WAIT = 'posix.pwrite lock.py', 'unixctl.py'      # calls of a hook
 LOCK, VIFS = '/run/xsisolate/lock/xenbr0', '/run/xsisolate/lock/all+vifs'
 DONE, FAILED = 0, 1
-
-
-@pytest.fixture(scope='module')
-def config() -> str:
-    """The bridges fail closed: ovs-vswitchd dies here, and no daemon puts the flows back."""
-    return CONFIG.replace('"*":\n', '"*":\n    fail_closed: true\n')
 
 
 class Death(NamedTuple):

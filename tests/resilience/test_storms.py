@@ -12,6 +12,8 @@ from support.flooded_host import BLUE, RED, Scene, run_here
 from suite import SEED
 from support.flooded_vms import LOCKED, Rights
 
+pytestmark = pytest.mark.host(sealed=True)
+
 CROWD = 25              # VMs; each is plugged and unplugged twice: 100 hooks, half of them at once
 DONE = 0
 
