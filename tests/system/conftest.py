@@ -18,6 +18,7 @@ from sandbox.wire import XenstoreError
 from support import guarded_host
 from support.guarded_host import SHORT_S, Around, leaving_nothing, settle_in
 from support.host_state import CONFIG
+from support.packets.fixtures import net, world  # noqa: F401
 from support.resync import PAIR_CONFIG, RED
 
 
