@@ -18,10 +18,13 @@ from sandbox.hookserver import HookServer
 from sandbox.hotplug import Hotplug, UdevHotplug
 from sandbox.dom0 import Sandbox, Sealer
 
+WANTED = {'sealed', 'config', 'names', 'vlan'}
+
 
 def wanted(request: pytest.FixtureRequest, name: str, default: Any) -> Any:
     """Return what the mark `host` of a module says of its Dom0."""
     mark = request.node.get_closest_marker('host')
+    assert not mark or set(mark.kwargs) <= WANTED, mark
     return mark.kwargs.get(name, default) if mark else default
 
 

@@ -20,9 +20,9 @@ from support.reachability import can_talk, is_cut_off
 from support.vm_events import fire_online, refresh
 from support.hook_log import lines
 from support.switch import our_flows, policy_flows, ports
-from support.guarded_host import (CHANGED, CONFIG, LONG_S, MISSING, SHORT_S, RED, UNSEALED, Around,
-                                  check_mode, check_quarantine, give_seal, is_fine, own, passed,
-                                  shown_error, the_seal, wait_for)
+from support.guarded_host import (CHANGED, CONFIG, LONG_S, MISSING, RED, SHORT_S, UNSEALED, Around,
+                                  check_mode, check_quarantine, give_seal, guest_changes, is_fine,
+                                  own, passed, shown_error, the_seal, wait_for)
 
 pytestmark = pytest.mark.host(sealed=True, config=CONFIG % LONG_S)
 
@@ -35,11 +35,6 @@ BLUE = {'groups': 'blue'}
 def filter_call(vm: Vm) -> Call:
     """Return xenopsd's call of setup-vif-rules for a running VIF."""
     return vm.dom0.hooks.locking_changed(vm.domain, vm.vifs[0])[0]
-
-
-def guest_changes(vm: Vm) -> None:
-    """Let the guest write itself another allow list."""
-    vm.xenstore.write('vm-data/xsisolate/allow', '10.9.0.99, external')
 
 
 def begin(vm: Vm, *calls: Call) -> List[Running]:
