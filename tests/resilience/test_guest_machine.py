@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sandbox import seals
 from sandbox.host import Host
 from sandbox.process import ip
-from sandbox.dom0 import Sandbox, Sealer
+from sandbox.dom0 import Sandbox
 from sandbox.toolstack import Toolstack
 from sandbox.xenstored import Dom0Connection, Xenstored
 
@@ -36,7 +36,7 @@ from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import canonical_policy
 from xsisolate.vif_id import VifId
 
-pytestmark = [pytest.mark.any_python, pytest.mark.random]
+pytestmark = [pytest.mark.any_python, pytest.mark.random, pytest.mark.host(sealed=True)]
 
 SEQUENCES, STEPS = 200 * EXPLORE, 12
 REAL_SEQUENCES, REAL_STEPS = 6 * EXPLORE, 8
@@ -248,12 +248,6 @@ def is_allowed(address: str, sealed: Any) -> bool:
 def sources(frames: List[bytes]) -> Any:
     """Return the MAC addresses that frames come from."""
     return {frame[6:12].hex(':') for frame in frames}
-
-
-@pytest.fixture(scope='module')
-def sealer() -> Sealer:
-    """The neighbours' policies are sealed."""
-    return seals.seal
 
 
 def test_no_sequence_on_a_switch_gains_a_packet(dom0: Sandbox) -> None:

@@ -18,13 +18,9 @@ from support.guarded_host import shown_error
 from support.resync import sync
 
 GATEWAY_MAC = '00:00:5e:00:01:01'
+pytestmark = pytest.mark.host(
+    config=CONFIG + '    gateways: [{ipv4: 10.9.0.254, mac: "%s"}]\n' % GATEWAY_MAC)
 LOCKED = {'mode': 'locked', 'vif/0/ipv4': '10.9.0.11'}
-
-
-@pytest.fixture(scope='module')
-def config() -> str:
-    """One with a gateway that it names by its MAC address."""
-    return CONFIG + '    gateways: [{ipv4: 10.9.0.254, mac: "%s"}]\n' % GATEWAY_MAC
 
 
 @pytest.fixture(scope='module')

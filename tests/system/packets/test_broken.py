@@ -2,10 +2,9 @@
 
 The loss of flows is test_mutants.py's; these let through what they should refuse.
 """
-from typing import Iterator, Tuple
+from typing import Tuple
 
 import pytest
-from sandbox.dom0 import Sandbox
 from xsisolate.pipeline import stages
 
 from support.packets import attacks
@@ -15,6 +14,7 @@ from support.packets.shared_network import World
 
 NAMES = ('red1', 'red2', 'red3', 'blue1', 'svc1', 'svc2', 'un', 'evil', 'locked', 'locked2', 'quar',
          'off', 'far', 'web', 'wide', 'nobody')
+pytestmark = pytest.mark.host(names=NAMES)      # a row can be sent in seconds
 # What is broken: table, priority, a part of the match, the stage that follows then, and the
 # family that notices.
 MUTANTS: Tuple[Tuple[str, int, int, str, int, str], ...] = (
@@ -25,12 +25,6 @@ MUTANTS: Tuple[Tuple[str, int, int, str, int, str], ...] = (
     ('nobody is asked on the way out', stages.EGRESS_ANSWER, 0, '', stages.INGRESS, 'gateway'),
     ('replies without a request', stages.REPLY, 0, '', stages.PASS, 'services'),
 )
-
-
-@pytest.fixture(scope='module')
-def world(dom0: Sandbox) -> Iterator[World]:
-    """A smaller network: each row of it can be sent in seconds."""
-    yield World(dom0, names=NAMES)
 
 
 @pytest.mark.mutants
