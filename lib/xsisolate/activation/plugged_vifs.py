@@ -5,8 +5,9 @@ from typing import Callable, Dict, Iterator, List, Optional
 from xsisolate.activation.desired import Step, desired_rules
 from xsisolate.dataplane.bridge_snapshot import find_vifs, read_facts, read_snapshot
 from xsisolate.dataplane.context import HostContext
-from xsisolate.dataplane.reconcile import read_registry
-from xsisolate.dataplane.resync import BridgeResult, choose_bridges, sync_bridges
+from xsisolate.dataplane.switch_state import read_registry
+from xsisolate.dataplane.results import BridgeResult
+from xsisolate.dataplane.resync import choose_bridges, sync_bridges
 from xsisolate.dom0.linux import netdev
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.linux.process import run
@@ -36,7 +37,6 @@ def key_steps(dom0: HostContext, active: bool) -> Iterator[Step]:
 
 def read_keys(dom0: HostContext) -> Dict[str, str]:
     """Return the script that each plugged VIF's key in xenstore names, by path of the key."""
-    assert dom0.store is not None
     found = {}
     for vm_uuid in dom0.store.directory('/xapi', VMS_MAX) or ():
         folder = '/xapi/%s/private/vif' % vm_uuid
@@ -49,24 +49,23 @@ def read_keys(dom0: HostContext) -> Dict[str, str]:
 
 
 def _write_keys(dom0: HostContext, keys: List[str], script: str) -> None:
-    assert dom0.store is not None
     for key in keys:
         if dom0.store.read(key) is not None:    # else it has been unplugged meanwhile
             dom0.store.write(key, script)
 
 
-def bridge_steps(dom0: HostContext, setting: str = '') -> Iterator[Step]:
+def bridge_steps(dom0: HostContext, setting: str = '', released: bool = False) -> Iterator[Step]:
     """Yield what bridges lack, or have too much; with `setting`, those where that is wrong only.
 
-    See what read_vifs makes of a host that is `released`.
+    `released`: as if no VIF had a policy.
     """
-    for outcome in sync_bridges(dom0, choose_bridges(dom0, ''), dry_run=True):
+    for outcome in sync_bridges(dom0, choose_bridges(dom0, ''), True, released):
         if outcome.error:
             raise HostError(outcome.error)
         if outcome.changed and (not setting or setting in [wrong.what for wrong
                                                            in outcome.settings]):
-            after = '; nobody on it is isolated after that' if dom0.released else ''
-            yield Step(describe(outcome) + after, _syncer(dom0, outcome.bridge))
+            after = '; nobody on it is isolated after that' if released else ''
+            yield Step(describe(outcome) + after, _syncer(dom0, outcome.bridge, released))
 
 
 def describe(outcome: BridgeResult) -> str:
@@ -79,22 +78,22 @@ def describe(outcome: BridgeResult) -> str:
     return '\n'.join(lines)
 
 
-def _syncer(dom0: HostContext, bridge: str) -> Callable[[], None]:
+def _syncer(dom0: HostContext, bridge: str, released: bool) -> Callable[[], None]:
     def sync() -> None:
-        error = _sync(dom0, bridge)
-        for _ in range(ATTEMPTS if dom0.released else 0):
+        error = _sync(dom0, bridge, released)
+        for _ in range(ATTEMPTS if released else 0):
             sleep(LEARNING_S)
-            error = _sync(dom0, bridge)
+            error = _sync(dom0, bridge, released)
             if error is None:
                 return
-        if error or dom0.released:
+        if error or released:
             raise HostError(error or 'bridge %s is never as it should be' % bridge)
     return sync
 
 
-def _sync(dom0: HostContext, bridge: str) -> Optional[str]:
+def _sync(dom0: HostContext, bridge: str, released: bool) -> Optional[str]:
     """Reconcile a bridge; return an error, '' if there was something to change, else None."""
-    outcome, = sync_bridges(dom0, [bridge], dry_run=False)
+    outcome, = sync_bridges(dom0, [bridge], False, released)
     return outcome.error or ('' if outcome.changed else None)
 
 

@@ -57,7 +57,7 @@ def plan_steps(dom0: HostContext, active: bool) -> List[Step]:
     # change of fail mode takes away the stock ones, too, so that comes before.
     return [*_unit_steps(active), *_record_steps(dom0), *switch_over, *key_steps(dom0, active),
             *bridge_steps(failing_open(dom0), 'fail_mode'),
-            *stock_rules_steps(dom0), *bridge_steps(released(dom0))]
+            *stock_rules_steps(dom0), *bridge_steps(without_configuration(dom0), released=True)]
 
 
 def _record_steps(dom0: HostContext) -> Iterator[Step]:
@@ -77,9 +77,9 @@ def failing_open(dom0: HostContext) -> HostContext:
         config=config._replace(networks=networks)))
 
 
-def released(dom0: HostContext) -> HostContext:
-    """Return the host as if it had no configuration, and no VIF a policy."""
-    return dom0._replace(configuration=Configuration(Config()), released=True)
+def without_configuration(dom0: HostContext) -> HostContext:
+    """Return the host as if it had no configuration."""
+    return dom0._replace(configuration=Configuration(Config()))
 
 
 # --- files, and who has read them ----------------------------------------------------------

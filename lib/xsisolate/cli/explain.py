@@ -70,7 +70,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def ask(dom0: HostContext, inventory: Inventory, asked: Asked, here: bool) -> Dict[str, Any]:
     """Return this host's answer, or that of the hosts where the VMs run."""
-    assert dom0.store is not None
     store = dom0.store
 
     def ask_here(asked: Asked) -> Dict[str, Any]:

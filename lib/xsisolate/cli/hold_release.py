@@ -45,11 +45,11 @@ def run_hold(arguments: argparse.Namespace) -> int:
 def run_release(arguments: argparse.Namespace) -> int:
     """Run `release`."""
     began, outcomes = monotonic(), []
-    for outcome, closed in release():
+    for outcome in release():
         outcomes.append(outcome)
         show(outcome, False, monotonic() - began)
         if outcome.error:
             print('xsisolate: bridge %s: %s' % (
-                outcome.bridge, 'its VIFs are closed until it is programmed' if closed else
+                outcome.bridge, 'its VIFs are closed until it is programmed' if outcome.closed else
                 'its VIFs could not be closed: they may be open'), file=sys.stderr, flush=True)
     return exit_code(outcomes, False)

@@ -47,7 +47,6 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     with open_dom0() as dom0, Progress('looking at VIFs') as progress:
-        assert dom0.store is not None
         inventory = look_twice(dom0, progress.step)
         inventory.check_known()
         matrix = read_matrix(inventory, dom0.store, find_warnings(inventory), progress.step)

@@ -9,7 +9,8 @@ from typing import Any, Dict, Iterator, List, Sequence
 from xsisolate.cli.output import Progress
 from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.context import HostContext
-from xsisolate.dataplane.resync import BridgeResult, choose_bridges, sync_bridges
+from xsisolate.dataplane.results import BridgeResult
+from xsisolate.dataplane.resync import choose_bridges, sync_bridges
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, ConfigError

@@ -8,7 +8,8 @@ second where it has hundreds of VIFs. The task that programs it opens it again.
 from time import monotonic
 from typing import AbstractSet, Dict, Set
 
-from xsisolate.dataplane.reconcile import close_ports, read_registry, shut_bridge
+from xsisolate.dataplane.reconcile import close_ports, shut_bridge
+from xsisolate.dataplane.switch_state import read_registry
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.flow_monitor import News

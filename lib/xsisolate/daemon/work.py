@@ -5,12 +5,14 @@ from typing import AbstractSet, Dict, FrozenSet, Optional, Tuple
 from xsisolate.config.host_config import Configuration, read_configuration
 from xsisolate.daemon.guard import Guard
 from xsisolate.daemon.schedule import Task
-from xsisolate.dataplane.bridge_settings import set_in_band, why_open
-from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_facts, vif_from_facts
+from xsisolate.dataplane.bridge_settings import set_in_band
+from xsisolate.dataplane.bridge_snapshot import (BridgeSnapshot, make_snapshot, read_facts,
+                                                 vif_from_facts)
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.program import reconcile_vif
 from xsisolate.dataplane.remotes import SILENCED, is_noted
-from xsisolate.dataplane.resync import BridgeResult, find_dead_ports, preview_bridge, sync_bridge
+from xsisolate.dataplane.results import BridgeResult
+from xsisolate.dataplane.resync import compare, find_gone, resync
 from xsisolate.dataplane.vif_facts import read_vm_uuid
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.linux.syslog import Log
@@ -102,18 +104,20 @@ class Work:
     def _do_bridge(self, dom0: HostContext, name: str) -> Optional[float]:
         """Compare a bridge with what its VIFs need; lock and change it only if it differs."""
         began = monotonic()
-        network = find_bridge(dom0.ovsdb.read_bridges(), name)
-        if network is None:
+        bridge = find_bridge(dom0.ovsdb.read_bridges(), name)
+        if bridge is None:
             return None
         self._guard.shut(name)      # once more, if it could not be programmed the last time
-        if is_noted(network.bridge):        # before all that takes longer
-            silenced = set_in_band(dom0, network.bridge, True)
+        snapshot = make_snapshot(bridge.bridge)
+        if is_noted(snapshot.bridge):       # before all that takes longer
+            silenced = set_in_band(dom0, snapshot.bridge, True)
             if silenced:
                 self._log.warning('in-band', bridge=name, reason=SILENCED % silenced)
-        dead, again = self._watch_dead(dom0, name)
-        found = preview_bridge(dom0, name, dead, self._spare)
+        dead, again = self._watch_dead(snapshot)
+        found = compare(dom0, snapshot, self._spare, dead)
         if found.changed:
-            found = sync_bridge(dom0, name, dead, self._spare, LOCK_DEADLINE_S)
+            with bridge_lock(name, LOCK_DEADLINE_S):
+                found = resync(dom0, name, True, self._spare, dead)
             self.changed = found.changed
             self._log.info('reconciled', bridge=name, vifs=len(found.vifs),
                            added=len(found.diff.add), deleted=len(found.diff.delete),
@@ -121,26 +125,22 @@ class Work:
         self._guard.programmed(name)
         self.compared[name] = began
         self._remember(dom0, found)
-        self._show_exposed(dom0, found)
+        self._show_exposed(found)
         return again
 
-    def _show_exposed(self, dom0: HostContext, found: BridgeResult) -> None:
+    def _show_exposed(self, found: BridgeResult) -> None:
         """Say once if a bridge may forward what its flows forbid, whatever we do."""
-        network = find_bridge(dom0.ovsdb.read_bridges(), found.bridge)
-        managed = any(vif.policy.mode is not Mode.UNLOCKED for vif in found.vifs)
         self._guard.managed.discard(found.bridge)
-        if managed:
+        if any(vif.policy.mode is not Mode.UNLOCKED for vif in found.vifs):
             self._guard.managed.add(found.bridge)
-        reason = why_open(dom0, network.bridge) if network and managed else ''
-        if reason and reason != self._exposed.get(found.bridge):
-            self._log.warning('exposed', bridge=found.bridge, reason=reason)
-        self._exposed[found.bridge] = reason
+        if found.exposed and found.exposed != self._exposed.get(found.bridge):
+            self._log.warning('exposed', bridge=found.bridge, reason=found.exposed)
+        self._exposed[found.bridge] = found.exposed
 
     def _remember(self, dom0: HostContext, found: BridgeResult) -> None:
         for vif in found.vifs:
             self._note(vif)
             try:
-                assert dom0.store is not None
                 self.uuids[vif.id] = read_vm_uuid(dom0.store, vif.id.domid)
             except UnknownVif:
                 pass        # its domain has gone
@@ -159,9 +159,9 @@ class Work:
                               vm=vif.vm_uuid, reason=vif.error)
         self._reasons[vif.id] = vif.error
 
-    def _watch_dead(self, dom0: HostContext, name: str) -> Tuple[FrozenSet[str], Optional[float]]:
+    def _watch_dead(self, snapshot: BridgeSnapshot) -> Tuple[FrozenSet[str], Optional[float]]:
         """Return the ports that have had no netdev for a while, and when to look again."""
-        now, gone = monotonic(), find_dead_ports(dom0, [name])
+        now, gone = monotonic(), find_gone([snapshot.bridge])
         self._dead = {port: self._dead.get(port, now) for port in gone}
         dead = frozenset(port for port, since in self._dead.items() if now - since >= DEAD_S)
         return dead, DEAD_S if gone - dead else None

@@ -11,7 +11,8 @@ from xsisolate.pipeline.stages import NETWORK
 from xsisolate.planner.topology import Link, make_topology, vif_ofports
 from xsisolate.planner.vif import UNNAMED, Attached, Surroundings, Vif, VifPort
 from xsisolate.policy.resolve import quarantine
-from xsisolate.typing_compat import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from xsisolate.typing_compat import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional,
+                                     Sequence, Tuple)
 from xsisolate.vif_id import VifId, parse_netdev
 
 # xenopsd renames a VM in xenstore and in its metadata one after the other.
@@ -44,6 +45,20 @@ def read_snapshot_for(host: HostContext, name: str, vif_id: VifId) -> BridgeSnap
     raise HostError('bridge %s vanished from Open vSwitch' % name)
 
 
+def without_ports(snapshot: BridgeSnapshot, names: AbstractSet[str]) -> BridgeSnapshot:
+    """Return a bridge as it is without these ports."""
+    return make_snapshot(snapshot.bridge._replace(ports=tuple(
+        port for port in snapshot.bridge.ports if port.name not in names))) if names else snapshot
+
+
+def read_more(host: HostContext, snapshot: BridgeSnapshot,
+              vif_ids: Iterable[VifId]) -> BridgeSnapshot:
+    """Return a bridge with all that is to be known of these VIFs' ports, if they have any."""
+    wanted = {name for vif_id in vif_ids for name in vif_id.netdevs}
+    names = [port.name for port in snapshot.bridge.others if port.name in wanted]
+    return make_snapshot(host.ovsdb.read_ports(snapshot.bridge, names)) if names else snapshot
+
+
 def make_snapshot(bridge: Bridge) -> BridgeSnapshot:
     """Return a bridge with its links."""
     links = tuple(link for port in bridge.ports for link in _links(port)) + tuple(
@@ -52,10 +67,13 @@ def make_snapshot(bridge: Bridge) -> BridgeSnapshot:
     return BridgeSnapshot(bridge, links, vif_ofports(links))
 
 
-def read_vifs(host: HostContext, snapshot: BridgeSnapshot) -> List[Vif]:
-    """Return all VIFs that have a netdev on the bridge; the unknown are looked for twice."""
+def read_vifs(host: HostContext, snapshot: BridgeSnapshot, released: bool = False) -> List[Vif]:
+    """Return all VIFs that have a netdev on the bridge; the unknown are looked for twice.
+
+    `released`: as if none had a policy, to take all that is ours away.
+    """
     vif_ids = find_vifs(snapshot)
-    if host.released:
+    if released:
         return [Vif(vif_id, ports=_vif_ports(snapshot, vif_id)) for vif_id in vif_ids]
     found = [_find_vif(host, snapshot, vif_id) for vif_id in vif_ids]
     if None in found:
@@ -89,8 +107,6 @@ def make_vif(host: HostContext, snapshot: BridgeSnapshot, vif_id: VifId) -> Vif:
 
 def read_facts(host: HostContext, vif_id: VifId) -> VifFacts:
     """Return a VIF's facts; at the end of a migration its VM is renamed while we look."""
-    if host.store is None:
-        raise UnknownVif('there is no xenstored')
     uuid = read_vm_uuid(host.store, vif_id.domid)
     try:
         return read_vif(host.store, vif_id, uuid, host.configuration)
@@ -103,7 +119,6 @@ def read_facts(host: HostContext, vif_id: VifId) -> VifFacts:
 
 def read_again(host: HostContext, vif_id: VifId, known: VifFacts) -> VifFacts:
     """Return the facts of a VIF that is being plugged, now that nobody else changes its bridge."""
-    assert host.store is not None
     again = read_vif(host.store, vif_id, known.metadata.vm_uuid, host.configuration)
     if again.metadata.bridge != known.metadata.bridge:
         raise HostError('the VIF moves to bridge %s at this moment' % again.metadata.bridge)

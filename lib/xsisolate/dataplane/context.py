@@ -2,13 +2,12 @@
 from xsisolate.config.host_config import Configuration
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.xen.xenstore import Xenstore
-from xsisolate.typing_compat import NamedTuple, Optional
+from xsisolate.typing_compat import NamedTuple
 
 
 class HostContext(NamedTuple):
     """The neighbours that plugging needs, connected once per run."""
 
     ovsdb: Ovsdb
-    store: Optional[Xenstore]       # None: gone; then only unplugging works
+    store: Xenstore                 # or NoXenstore: then no VIF is known, and unplugging works
     configuration: Configuration
-    released: bool = False          # as if no VIF had a policy: to take all that is ours away

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from xsisolate.dataplane.bridge_snapshot import (make_snapshot, read_snapshot, read_vifs,
                                                  vif_from_facts)
 from xsisolate.dataplane.context import HostContext
-from xsisolate.dataplane.reconcile import read_registry
+from xsisolate.dataplane.switch_state import read_registry
 from xsisolate.dataplane.vif_facts import VifFacts, read_vif
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.ovsdb import find_bridge
@@ -37,7 +37,6 @@ def wait_for_proof(host: HostContext, vif_id: VifId, device: str, facts: VifFact
     end = monotonic() + grace
     while monotonic() < end and has_grace(host, vif_id, facts):
         sleep(min(POLL_S, max(end - monotonic(), 0)))
-        assert host.store is not None
         facts = read_vif(host.store, vif_id, facts.metadata.vm_uuid, host.configuration)
     if not any(device in make_snapshot(bridge).ofports
                for bridge in host.ovsdb.read_bridges()):

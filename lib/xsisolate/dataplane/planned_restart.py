@@ -7,17 +7,18 @@ trouble. Whatever happens, it is over within RELEASE_S + CLOSE_S.
 import signal
 from contextlib import contextmanager
 from time import monotonic, sleep
-from typing import Any, Iterator, NamedTuple, Optional
+from typing import Any, Iterator
 
 from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.bridge_snapshot import read_snapshot
 from xsisolate.dataplane.context import HostContext
-from xsisolate.dataplane.program import nobody
 from xsisolate.dataplane.reconcile import close_ports
-from xsisolate.dataplane.resync import BridgeResult, sync_bridge
+from xsisolate.dataplane.results import BridgeResult
+from xsisolate.dataplane.resync import resync
+from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.ovs import flow_table, restore_wait
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
-from xsisolate.dom0.xen.xenstore import Xenstore
+from xsisolate.dom0.xen.xenstore import NoXenstore, Xenstore
 from xsisolate.errors import HostError, XsisolateError
 
 RELEASE_S = 20.0        # to program all bridges; 250 VIFs take two seconds
@@ -28,14 +29,7 @@ START_S = 10.0          # for ovsdb-server to answer
 PAUSE_S = 0.1
 
 
-class Released(NamedTuple):
-    """What became of a bridge: programmed, or why not, and whether its VIFs are closed."""
-
-    outcome: BridgeResult
-    closed: bool = False
-
-
-def release() -> Iterator[Released]:
+def release() -> Iterator[BridgeResult]:
     """Program all bridges, and then have Open vSwitch forward; yields as bridges are done."""
     ovsdb = _connect()
     try:
@@ -49,19 +43,19 @@ def release() -> Iterator[Released]:
             restore_wait.release(fresh)
 
 
-def _release_bridge(host: HostContext, name: str, seconds: float) -> Released:
+def _release_bridge(host: HostContext, name: str, seconds: float) -> BridgeResult:
     try:
-        with time_limit(seconds):
-            return Released(sync_bridge(host, name, frozenset(), nobody, LOCK_S))
+        with time_limit(seconds), bridge_lock(name, LOCK_S):
+            return resync(host, name, write=True)
     except Exception as error:      # a mistake of ours, too, must not leave VIFs open
         outcome = BridgeResult(name, error=str(error) or repr(error),
                              exit_code=getattr(error, 'exit_code', HostError.exit_code))
     try:
         with time_limit(CLOSE_S):
             close_vifs(host, name)
-        return Released(outcome, closed=True)
+        return outcome._replace(closed=True)
     except XsisolateError:
-        return Released(outcome)
+        return outcome
 
 
 def close_vifs(host: HostContext, name: str) -> None:
@@ -98,13 +92,9 @@ def _connect() -> Ovsdb:
             sleep(PAUSE_S)
 
 
-@contextmanager
-def _xenstore() -> Iterator[Optional[Xenstore]]:
-    """Connect to xenstored; None if there is none: then no VIF is known, and each is closed."""
+def _xenstore() -> Xenstore:
+    """Connect to xenstored; if there is none, no VIF is known, and each is closed."""
     try:
-        store = Xenstore()
+        return Xenstore()
     except HostError:
-        yield None
-    else:
-        with store:
-            yield store
+        return NoXenstore()

@@ -1,11 +1,12 @@
 """Compare, apply, read back: a plan meets the switch."""
+from xsisolate.dataplane.switch_state import SwitchState
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.errors import HostError
 from xsisolate.openflow.flow import Flow, FlowDiff, diff_flows
 from xsisolate.openflow.ownership import HEADER
 from xsisolate.pipeline.entry import closed_port_flow, shut_flow
 from xsisolate.planner.cookie import BASE, Key
-from xsisolate.planner.items import Record, Registry, header_flow, parse_record
+from xsisolate.planner.items import Registry, header_flow
 from xsisolate.planner.peer_items import Items
 from xsisolate.planner.plan import Plan, learned_flows, port_key
 from xsisolate.planner.vif import Vif
@@ -35,40 +36,18 @@ class View(NamedTuple):
                                    for cookie in (key.cookie, key.cookie | HEADER))
 
 
-class Seen(NamedTuple):
-    """What a bridge said a moment ago."""
-
-    record: Record                  # the items that are programmed, and headers without sense
-    no_flood: Mapping[int, bool]    # by port
-
-
-def see(glance: flow_table.Glance) -> Seen:
-    """Return what a bridge says."""
-    return Seen(parse_record(*glance.read_notes()), glance.read_no_flood())
-
-
-def look_at(bridge: str) -> Seen:
-    """Ask a bridge, and return what it says."""
-    with flow_table.Glance(bridge) as glance:
-        return see(glance)
-
-
-def read_registry(bridge: str) -> Registry:
-    """Return the items that are programmed on a bridge."""
-    return parse_record(*flow_table.read_notes(bridge)).items
-
-
-def reconcile(bridge: str, record: Record, plan: Plan, ofports: Mapping[str, int]) -> FlowDiff:
+def reconcile(bridge: str, switch: SwitchState, plan: Plan,
+              ofports: Mapping[str, int]) -> FlowDiff:
     """Make the bridge carry what is planned for some VIFs; return what changed.
 
-    The caller holds the bridge's lock. `record` is what the plan was made from,
+    The caller holds the bridge's lock. `switch` is what the plan was made from,
     `ofports` are the VIF netdevs that are on the bridge. Raises Outdated if the switch has lost
     all flows since: what is programmed then has to be planned anew.
     """
-    registry, items = record.items, plan.items
-    if not registry and not record.strays and not items:
+    registry, items = switch.items, plan.items
+    if not registry and not switch.strays and not items:
         return FlowDiff()
-    everything = len(plan.vifs) > FEW_VIFS or bool(record.strays)
+    everything = len(plan.vifs) > FEW_VIFS or bool(switch.strays)
     view = _view(items, _widest(registry, items) if everything else
                  _scope(registry, items, plan.vifs), ofports, everything)
     desired = _desired(items, view.scope)
@@ -104,24 +83,21 @@ def wait_for_verdicts(bridge: str, plan: Plan) -> None:
     flow_table.wait_for_verdicts(bridge, header_flow(plan.items[BASE]))
 
 
-def reconcile_all(bridge: str, plan: Plan) -> FlowDiff:
-    """Make the bridge carry a plan for all its VIFs, and nothing else of ours."""
-    diff = compare_all(bridge, plan)
+def reconcile_all(bridge: str, plan: Plan, diff: FlowDiff) -> None:
+    """Apply what a bridge lacks of a plan for all its VIFs, and what is too much; read it back."""
     if diff.add or diff.delete:
         flow_table.apply_diff(bridge, diff)
-        _complain(bridge, compare_all(bridge, plan))
-    return diff
+        _complain(bridge, compare_all(plan, flow_table.read_flows(bridge)))
 
 
-def compare_all(bridge: str, plan: Plan) -> FlowDiff:
-    """Return what of all our flows on a bridge is missing, and what is too much.
+def compare_all(plan: Plan, read: AbstractSet[Flow]) -> FlowDiff:
+    """Return what of all our flows that a bridge carries is missing, and what is too much.
 
     The flows of items that the plan knows by their header only are left alone. If
     such a header is gone its flows may be, too: to add it would be a lie.
     """
     kept = [item for item in plan.items.values() if item.flows is None]
     cookies, headers = {item.key.cookie for item in kept}, {header_flow(item) for item in kept}
-    read = flow_table.read_flows(bridge)
     actual = {flow for flow in read if flow.cookie not in cookies}
     return diff_flows(_desired(plan.items, plan.items.keys()) - (headers - read),
                       actual - learned_flows(plan.items))

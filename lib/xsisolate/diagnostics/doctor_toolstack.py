@@ -127,7 +127,6 @@ def _examine_unit(what: str, unit: str, judge: Callable[..., Finding], why: str)
 
 def examine_keys(dom0: HostContext, inventory: Inventory) -> Iterator[Finding]:
     """Yield which script will be run when VIFs that are plugged now are unplugged or refreshed."""
-    assert dom0.store is not None
     scripts: Dict[str, List[str]] = {}
     for view in inventory.vifs:
         path = dom0.store.read_text('/local/domain/%d/vm' % view.vif.id.domid) or ''

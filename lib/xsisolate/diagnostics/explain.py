@@ -96,7 +96,6 @@ class Explanation(NamedTuple):
 
 def explain(dom0: HostContext, asked: Asked) -> Explanation:
     """Return whether one end may reach the other, why, and what the switch does."""
-    assert dom0.store is not None
     inventory = read_inventory(dom0)
     return walk(Asker(inventory), find_route(inventory, dom0.store, asked))
 

@@ -11,7 +11,7 @@ from xsisolate.dataplane.bridge_settings import speaks_ours, why_open
 from xsisolate.dataplane.bridge_snapshot import (BridgeSnapshot, find_vifs, make_snapshot,
                                                  read_facts, surroundings, vif_from_facts)
 from xsisolate.dataplane.context import HostContext
-from xsisolate.dataplane.program import ERROR_KEY
+from xsisolate.dataplane.interface_errors import ERROR_KEY
 from xsisolate.dataplane.vif_facts import VifFacts, read_policy
 from xsisolate.diagnostics.carried import Carried, recorded_policy
 from xsisolate.diagnostics.counters import Drops, read_counters
@@ -131,7 +131,6 @@ def read_inventory(dom0: HostContext, step: Step = lambda name: None) -> Invento
     for bridge in dom0.ovsdb.read_bridges():
         bridges[bridge.name], found = _read_bridge(dom0, bridge, broken, step)
         views.update((view.vif.id, view) for view in found)
-    assert dom0.store is not None
     for vif_id in sorted(_plugged(dom0.store) - views.keys()):
         views[vif_id] = _homeless(dom0, vif_id)
     return Inventory(tuple(views[vif_id] for vif_id in sorted(views)), bridges,
@@ -245,7 +244,6 @@ def _refuse(vif: Vif, reason: str) -> Vif:
 
 def _homeless(dom0: HostContext, vif_id: VifId) -> VifView:
     """Return a VIF that is on none of Open vSwitch's bridges."""
-    assert dom0.store is not None
     facts, why = _read_facts(dom0, vif_id)
     policy = facts.policy if facts else quarantine(why)
     vif = Vif(vif_id, facts.vm_uuid if facts else '', facts.metadata.mac if facts else '',
@@ -256,7 +254,6 @@ def _homeless(dom0: HostContext, vif_id: VifId) -> VifView:
 
 
 def _view(dom0: HostContext, vif: Vif, known: Known, on: Optional[BridgeView]) -> VifView:
-    assert dom0.store is not None
     facts, _ = known
     shown = _shown_error(on.bridge, vif) if on else ''
     return VifView(
@@ -273,7 +270,6 @@ def _view(dom0: HostContext, vif: Vif, known: Known, on: Optional[BridgeView]) -
 
 def _read_seal(dom0: HostContext, domid: int, facts: VifFacts) -> str:
     """Return how vm-data and seal go together, in a word."""
-    assert dom0.store is not None
     try:
         policy = read_policy(dom0.store, domid, facts.identity)
     except PolicyError:

@@ -5,24 +5,27 @@ by them. A refresh touches neither port nor link, so it loses no packet. Whateve
 wrong leaves the link down.
 """
 from xsisolate.dataplane.bridge_settings import deviating, settle, why_open
-from xsisolate.dataplane.bridge_snapshot import BridgeSnapshot, make_snapshot
+from xsisolate.dataplane.bridge_snapshot import (BridgeSnapshot, make_snapshot, read_again,
+                                                 vif_from_facts)
 from xsisolate.dataplane.context import HostContext
-from xsisolate.dataplane.program import Coming, Placed, Reconciled, reconcile_vif, wait_until_judged
-from xsisolate.dataplane.reconcile import Outdated, check_recorded, look_at, read_registry, see
+from xsisolate.dataplane.program import program_vif, reconcile_vif, wait_until_judged
+from xsisolate.dataplane.reconcile import Outdated, check_recorded
 from xsisolate.dataplane.remotes import is_noted
+from xsisolate.dataplane.results import VifResult
+from xsisolate.dataplane.switch_state import SwitchState, read_answer, read_registry, read_switch
 from xsisolate.dataplane.vif_facts import VifFacts
 from xsisolate.dom0.linux import netdev
 from xsisolate.dom0.linux.lock import bridge_lock, vif_lock
-from xsisolate.dom0.ovs.flow_table import Glance
+from xsisolate.dom0.ovs.flow_table import SwitchQuestion
 from xsisolate.dom0.ovs.ovsdb import Bridge, NetworkBridge, Port, find_bridge
-from xsisolate.errors import HostError, XsisolateError
+from xsisolate.errors import HostError
 from xsisolate.hooks.event import Event
+from xsisolate.hooks.undo import Undo
 from xsisolate.openflow.flow import FlowDiff
-from xsisolate.planner.plan import port_key
-from xsisolate.planner.vif import Vif
+from xsisolate.planner.plan import Plan, port_key
 from xsisolate.policy.model import Mode
-from xsisolate.typing_compat import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional,
-                                     Sequence, Tuple)
+from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Mapping, Optional, Sequence,
+                                     Tuple)
 
 LEFT_KEY = 'xsisolate-left'     # external_ids: the bridge that a VIF has just moved away from
 LOCK_DEADLINE_S = 60.0          # a burst of plugs waits in line; xenopsd gives up after 300
@@ -30,158 +33,144 @@ LOCK_DEADLINE_S = 60.0          # a burst of plugs waits in line; xenopsd gives 
 Places = Mapping[str, Tuple[Bridge, Port]]      # by netdev
 
 
-class Outcome(NamedTuple):
-    """What a plug or refresh came to."""
-
-    facts: VifFacts
-    vif: Vif
-    ofport: int
-    fresh: bool                     # the port is new on this bridge
-    diff: FlowDiff                  # what changed on the switch
-    exposed: str                    # why the bridge may forward what our flows forbid
-    silenced: str                   # whose flows of in-band control had to be switched off
-
-
-class Prepared(NamedTuple):
-    """A VIF that has its flows, and waits until it may speak."""
-
-    outcome: Outcome
-    reconciled: Reconciled
-    ofports: Mapping[str, int]      # of the netdevs that are to be set up
-
-
-def plug(host: HostContext, event: Event, facts: VifFacts,
-         trunks: Optional[Sequence[int]]) -> Outcome:
+def plug(host: HostContext, event: Event, known: VifFacts,
+         trunks: Optional[Sequence[int]]) -> VifResult:
     """Have a VIF's netdev on its bridge with its flows, then let frames pass.
 
     Raises HostError when the VIF had to be left without traffic, and before
     anything has been touched when its bridge is not one of Open vSwitch's.
     """
-    parent = host.ovsdb.find_parent(facts.metadata.bridge)
+    parent = host.ovsdb.find_parent(known.metadata.bridge)
     if parent is None:
-        raise _no_bridge(facts.metadata.bridge)
+        raise _no_bridge(known.metadata.bridge)
     with vif_lock(event.vif, LOCK_DEADLINE_S):
         try:
-            return _plug_on(host, event, facts, trunks, parent)
+            return _plug(host, event, known, trunks, parent)
         except Outdated:        # the switch lost its flows while it was waited for
-            return _plug_on(host, event, facts, trunks, parent)
+            return _plug(host, event, known, trunks, parent)
 
 
-def _plug_on(host: HostContext, event: Event, facts: VifFacts, trunks: Optional[Sequence[int]],
-             parent: str) -> Outcome:
-    port = _Port(host, event, trunks, parent)
-    try:
-        with bridge_lock(parent, LOCK_DEADLINE_S) as lock:
-            prepared = _plug(host, event, facts, port, lock)
-        _let_pass(host, event, parent, prepared)
-    except Exception:
-        try:
-            _leave(host, event, port.before, parent)
-        except XsisolateError:
-            pass        # the failure that led here is the one to report
-        raise
-    _leave(host, event, port.before, parent)
-    return prepared.outcome
+def _plug(host: HostContext, event: Event, known: VifFacts, trunks: Optional[Sequence[int]],
+          parent: str) -> VifResult:
+    device = event.device
+    with Undo() as undo:
+        with bridge_lock(parent, LOCK_DEADLINE_S), SwitchQuestion(parent) as question:
+            bridges = host.ovsdb.read_bridges_for(event.vif.netdevs)
+            before = _find_ports(bridges, event)
+            undo.push(_leave, host, event, before, parent)
+            undo.push(_shut, device)
+            facts = read_again(host, event.vif, known)
+            target = _find_target(bridges, facts.metadata.bridge, parent)
+            down = _set_all_down(host, event, target, before)
+            if device in down:
+                undo.push(_take_off, host, event, parent)
+            target, switch, silenced = _settle(host, facts, target, before, question)
+            moves = _note_move(before.get(device), target)
+            ofport = host.ovsdb.ensure_port(facts.metadata.bridge, device,
+                                            dict(facts.external_ids, **moves), trunks)
+            for name in down - {device}:
+                host.ovsdb.ensure_port(facts.metadata.bridge, name, facts.external_ids)
+            snapshot = _look_again(host, target, {device, *down}, before)
+            done = program_vif(host, snapshot, switch, vif_from_facts(facts, snapshot, event.vif),
+                               new=not before)
+            exposed = why_open(host, snapshot.bridge)
+        if down or done.stale or silenced:
+            wait_until_judged(host, parent, done.plan)
+        if down:
+            _let_pass(host, event, parent, done.plan, {name: snapshot.ofports.get(name, 0)
+                                                       for name in down})
+    _leave(host, event, before, parent)
+    return done._replace(network=facts.metadata.bridge, ofport=ofport, fresh=device in down,
+                         exposed=exposed, silenced=silenced)
 
 
-def _plug(host: HostContext, event: Event, facts: VifFacts, port: '_Port',
-          lock: bridge_lock) -> Prepared:
-    try:
-        done = reconcile_vif(host, event.vif, lock, coming=Coming(facts, port.place))
-        done = done._replace(stale=done.stale or bool(port.silenced))
-        outcome = Outcome(port.facts or facts, done.vif, port.ofport, port.fresh, done.diff,
-                          why_open(host, port.snapshot.bridge), port.silenced)
-    except Exception:
-        _shut(host, event, lock, port.fresh)
-        raise
-    return Prepared(outcome, done, {name: port.snapshot.ofports.get(name, 0)
-                                    for name in [event.device] * port.fresh + port.along})
+def _find_target(bridges: Iterable[Bridge], network: str, parent: str) -> NetworkBridge:
+    """Return where a network's VIFs belong, on the bridge that is locked."""
+    target = _find_network(bridges, network)
+    if target.bridge.name != parent:
+        raise HostError('network %s moves to bridge %s now' % (network, target.bridge.name))
+    return target
 
 
-class _Port:
-    """A VIF's port on its way onto a bridge, and how far it has come."""
-    snapshot: BridgeSnapshot                      # with the port on its bridge
-    facts: Optional[VifFacts] = None    # by which it was made
+def _set_all_down(host: HostContext, event: Event, target: NetworkBridge,
+                  before: Places) -> FrozenSet[str]:
+    """Set the links down of those of the VIF's netdevs that come, or are not up yet; name them.
 
-    def __init__(self, host: HostContext, event: Event, trunks: Optional[Sequence[int]],
-                 parent: str) -> None:
-        self._host, self._event, self._trunks, self._parent = host, event, trunks, parent
-        self.before: Places = {}
-        self.fresh = False
-        self.ofport = 0
-        self.silenced = ''              # flows of in-band control that were switched off
-        self.along: List[str] = []      # the VIF's other netdev, if it moves, too
-
-    def place(self, facts: VifFacts, glance: Glance) -> Placed:
-        """Have the port on its bridge, its link down if it is new there."""
-        self.facts, network = facts, facts.metadata.bridge
-        host, event = self._host, self._event
-        bridges = host.ovsdb.read_bridges_for(event.vif.netdevs)
-        target = _find_network(bridges, network)
-        if target.bridge.name != self._parent:
-            raise HostError('network %s moves to bridge %s now' % (network, target.bridge.name))
-        self.before = before = _find_ports(bridges, event)
-        if not netdev.exists(event.device):
-            raise HostError('there is no netdev ' + event.device)
-        found = before.get(event.device)
-        self.fresh = _misplaced(found, target) or not netdev.is_up(event.device)
-        if self.fresh:
-            _set_down(host, event.device)
-        # Seen before the port is made: with hundreds of ports ovs-vswitchd answers nobody for
-        # some time after it has taken up one more, and there is enough to do until then.
-        managed = facts.policy.mode is not Mode.UNLOCKED or is_noted(target.bridge)
-        if deviating(host, target.bridge, managed):
-            self.silenced = settle(host, target.bridge, managed)
-            target = _find_network(host.ovsdb.read_bridges_for(before), network)
-            seen = look_at(target.bridge.name)
-        else:
-            seen = see(glance)
-        ids = dict(facts.external_ids, **_left(found, target))
-        self.ofport = host.ovsdb.ensure_port(network, event.device, ids, self._trunks)
-        self.along = _bring_along(host, event, facts, target, before)
-        there = [name for name, (bridge, _) in before.items() if bridge.name == target.bridge.name]
-        # Now ovs-vswitchd has done all that it was asked for: the numbers are the last ones.
-        self.snapshot = make_snapshot(host.ovsdb.read_ports(
-            target.bridge, {event.device, *self.along, *there}))
-        return Placed(self.snapshot, seen, new=not before)
+    If the VIF moves its other netdev moves along: a guest on its emulated NIC must not stay
+    behind. A link that is not set down by the time that ovs-vswitchd moves it would come up
+    again.
+    """
+    if not netdev.exists(event.device):
+        raise HostError('there is no netdev ' + event.device)
+    names = [event.device] + [name for name in before
+                              if name != event.device and netdev.exists(name)]
+    down = [name for name in names
+            if _misplaced(before.get(name), target) or not netdev.is_up(name)]
+    for name in down:
+        netdev.set_down(name)
+        host.ovsdb.wait_for_link_down(name)
+    return frozenset(down)
 
 
-def _let_pass(host: HostContext, event: Event, bridge: str, done: Prepared) -> None:
-    """Let frames pass, as soon as the switch judges none of them by what was there before.
+def _settle(host: HostContext, facts: VifFacts, target: NetworkBridge, before: Places,
+            question: SwitchQuestion) -> Tuple[NetworkBridge, SwitchState, str]:
+    """Set up a VIF's bridge; return it, what its switch says, and whose flows it had to drop.
 
-    A port that has just come may have the number of one that has gone. The bridge is others'
+    That is asked before the port is made: with hundreds of ports ovs-vswitchd answers nobody for
+    some time after it has taken up one more, and there is enough to do until then.
+    """
+    managed = facts.policy.mode is not Mode.UNLOCKED or is_noted(target.bridge)
+    if not deviating(host, target.bridge, managed):
+        return target, read_answer(question), ''
+    silenced = settle(host, target.bridge, managed)
+    target = _find_network(host.ovsdb.read_bridges_for(before), facts.metadata.bridge)
+    return target, read_switch(target.bridge.name), silenced
+
+
+def _look_again(host: HostContext, target: NetworkBridge, names: AbstractSet[str],
+                before: Places) -> BridgeSnapshot:
+    """Return the bridge with the VIF's netdevs on it: now all have their last numbers."""
+    there = {name for name, (bridge, _) in before.items() if bridge.name == target.bridge.name}
+    return make_snapshot(host.ovsdb.read_ports(target.bridge, names | there))
+
+
+def _let_pass(host: HostContext, event: Event, bridge: str, plan: Plan,
+              ofports: Mapping[str, int]) -> None:
+    """Set the links up, now that the switch judges no frame by what was there before.
+
+    A port that has just come may have the number of one that has gone. The bridge was others'
     meanwhile, who may have taken the port off again, or the flows; and a guest may have left its
     emulated NIC.
     """
-    if not (done.ofports or done.reconciled.stale):
-        return
-    try:
-        wait_until_judged(host, bridge, done.reconciled.plan)
-        if not done.ofports:
-            return
-        with bridge_lock(bridge, LOCK_DEADLINE_S):
-            names = [name for name in done.ofports
-                     if name == event.device or netdev.exists(name)]
-            there = host.ovsdb.ofports_on(bridge, names)
-            for name in names:
-                if there.get(name) != done.ofports[name]:
-                    raise HostError('somebody took %s off bridge %s while it was being plugged'
-                                    % (name, bridge))
-            check_recorded(bridge, done.reconciled.plan, names)
-            for name in names:
-                netdev.set_up(name)
-    except Exception:
-        _shut_again(host, event, bridge, done.outcome.fresh)
-        raise
+    with bridge_lock(bridge, LOCK_DEADLINE_S):
+        names = [name for name in ofports if name == event.device or netdev.exists(name)]
+        there = host.ovsdb.ofports_on(bridge, names)
+        for name in names:
+            if there.get(name) != ofports[name]:
+                raise HostError('somebody took %s off bridge %s while it was being plugged'
+                                % (name, bridge))
+        check_recorded(bridge, plan, names)
+        for name in names:
+            netdev.set_up(name)
+
+
+def _shut(device: str) -> None:
+    if netdev.exists(device):
+        netdev.set_down(device)
+
+
+def _take_off(host: HostContext, event: Event, bridge: str) -> None:
+    """Have nothing of a plug that failed on its bridge."""
+    with bridge_lock(bridge, LOCK_DEADLINE_S) as lock:
+        host.ovsdb.delete_port(event.device, bridge)
+        reconcile_vif(host, event.vif, lock)
 
 
 def unplug(host: HostContext, event: Event) -> FlowDiff:
     """Take a VIF's netdev off its bridge, with its flows; needs neither xenstore nor metadata."""
-    if netdev.exists(event.device):
-        netdev.set_down(event.device)
+    _shut(event.device)
     with vif_lock(event.vif, LOCK_DEADLINE_S):
-        if netdev.exists(event.device):     # a plug that was under way may have set it up
-            netdev.set_down(event.device)
+        _shut(event.device)     # a plug that was under way may have set it up
         return _unplug_all(host, event)
 
 
@@ -230,29 +219,10 @@ def _traces(places: Places) -> AbstractSet[str]:
     return notes | {bridge.name for bridge, _ in places.values()}
 
 
-def _left(found: Optional[Tuple[Bridge, Port]], target: NetworkBridge) -> Mapping[str, str]:
+def _note_move(found: Optional[Tuple[Bridge, Port]], target: NetworkBridge) -> Mapping[str, str]:
     """Return the note that goes into the database together with a move."""
     moves = found is not None and found[0].name != target.bridge.name
     return {LEFT_KEY: found[0].name} if found is not None and moves else {}
-
-
-def _shut(host: HostContext, event: Event, lock: bridge_lock, fresh: bool) -> None:
-    """Leave a VIF without traffic after a failure, and nothing of a plug that failed."""
-    try:
-        netdev.set_down(event.device)
-        if fresh:
-            host.ovsdb.delete_port(event.device, lock.bridge)
-            reconcile_vif(host, event.vif, lock)
-    except XsisolateError:
-        pass        # the failure that led here is the one to report; the link is down
-
-
-def _shut_again(host: HostContext, event: Event, bridge: str, fresh: bool) -> None:
-    try:
-        with bridge_lock(bridge, LOCK_DEADLINE_S) as lock:
-            _shut(host, event, lock, fresh)
-    except XsisolateError:
-        pass        # whoever has the lock does not end; the hook itself closes the netdev
 
 
 # --- finding the VIF's place ---------------------------------------------------------------
@@ -278,23 +248,3 @@ def _find_ports(bridges: Iterable[Bridge], event: Event) -> Places:
 
 def _misplaced(found: Optional[Tuple[Bridge, Port]], target: NetworkBridge) -> bool:
     return found is None or (found[0].name, found[1].tag) != (target.bridge.name, target.tag)
-
-
-def _set_down(host: HostContext, device: str) -> None:
-    """Set a link down so that a move from bridge to bridge does not set it up again."""
-    netdev.set_down(device)
-    host.ovsdb.wait_for_link_down(device)
-
-
-def _bring_along(host: HostContext, event: Event, facts: VifFacts, target: NetworkBridge,
-                 before: Places) -> List[str]:
-    """Move the VIF's other netdev too: a guest on its emulated NIC must not stay behind.
-
-    Returns the names of those that are down until the bridge has their flows.
-    """
-    names = [name for name, found in before.items() if name != event.device and netdev.exists(name)
-             and (_misplaced(found, target) or not netdev.is_up(name))]
-    for name in names:
-        _set_down(host, name)
-        host.ovsdb.ensure_port(facts.metadata.bridge, name, facts.external_ids)
-    return names

@@ -6,15 +6,16 @@ from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.grace import wait_for_proof
 from xsisolate.dataplane.remotes import SILENCED
+from xsisolate.dataplane.results import VifResult
 from xsisolate.dataplane.vif_facts import VifFacts, read_vif, read_vm_uuid
 from xsisolate.dom0.linux import netdev
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
-from xsisolate.dom0.xen.xenstore import Xenstore
+from xsisolate.dom0.xen.xenstore import NoXenstore, Xenstore
 from xsisolate.errors import EXIT_DONE, HostError
 from xsisolate.hooks.callouts import find_paths, parse_trunks, pvs_proxy, read_private, run_script
 from xsisolate.hooks.event import Event, parse_rules_call
-from xsisolate.hooks.plug import Outcome, plug, unplug
+from xsisolate.hooks.plug import plug, unplug
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import Mapping, Optional, Sequence
 
@@ -67,27 +68,27 @@ def filter_vif(event: Event, store: Xenstore, log: Log) -> None:
     report(event, outcome, configuration.config.accept_unsealed, monotonic() - began, log)
 
 
-def report(event: Event, outcome: Outcome, accept_unsealed: bool, seconds: float,
+def report(event: Event, outcome: VifResult, accept_unsealed: bool, seconds: float,
            log: Log) -> None:
     """Write the hook's line, and what an admin must know."""
     policy = outcome.vif.policy
-    log.info('hook', vif=event.device, vm=outcome.facts.vm_uuid, action=event.action,
-             bridge=outcome.facts.metadata.bridge, mode=policy.mode.word,
+    log.info('hook', vif=event.device, vm=outcome.vif.vm_uuid, action=event.action,
+             bridge=outcome.network, mode=policy.mode.word,
              groups=','.join(sorted(policy.groups)) or None, added=len(outcome.diff.add),
              deleted=len(outcome.diff.delete), ms=round(seconds * 1000))
     if policy.reason:
-        log.warning('quarantined', vif=event.device, vm=outcome.facts.vm_uuid,
+        log.warning('quarantined', vif=event.device, vm=outcome.vif.vm_uuid,
                     reason=policy.reason)
     elif outcome.vif.mute:
-        log.warning('mute', vif=event.device, vm=outcome.facts.vm_uuid, reason=outcome.vif.mute)
+        log.warning('mute', vif=event.device, vm=outcome.vif.vm_uuid, reason=outcome.vif.mute)
     elif policy.mode is Mode.ISOLATED and not policy.addresses:
-        log.warning('no address', vif=event.device, vm=outcome.facts.vm_uuid,
+        log.warning('no address', vif=event.device, vm=outcome.vif.vm_uuid,
                     reason='an isolated VIF without ipv4 and ipv6 keys passes nothing but DHCP')
     if outcome.silenced:
-        log.warning('in-band', bridge=outcome.facts.metadata.bridge, reason=SILENCED
+        log.warning('in-band', bridge=outcome.network, reason=SILENCED
                     % outcome.silenced)
     if outcome.exposed and policy.mode is not Mode.UNLOCKED:
-        log.warning('exposed', vif=event.device, bridge=outcome.facts.metadata.bridge,
+        log.warning('exposed', vif=event.device, bridge=outcome.network,
                     reason=outcome.exposed)
     if accept_unsealed:
         log.warning('unsealed', vif=event.device, reason='unsealed: accept in xsisolate.yaml '
@@ -128,7 +129,8 @@ def clear(event: Event, log: Log) -> None:
             log.info('hook', vif=event.device, action=event.action, served_by='stock')
             return
         with Ovsdb() as ovsdb:
-            diff = unplug(HostContext(ovsdb, store, read_configuration()), event)
+            diff = unplug(HostContext(ovsdb, store or NoXenstore(), read_configuration()),
+                          event)
         log.info('hook', vif=event.device, action=event.action, added=len(diff.add),
                  deleted=len(diff.delete), ms=round((monotonic() - began) * 1000))
     except HostError as error:

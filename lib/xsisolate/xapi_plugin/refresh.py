@@ -54,7 +54,6 @@ def refresh_vm(dom0: HostContext, vm_uuid: str, seals: Seals, wait: float) -> Li
 
     Raises NotHere if this host has no domain of the VM.
     """
-    assert dom0.store is not None
     domid = find_domain(dom0.store, vm_uuid)
     deadline = monotonic() + wait
     found = []
@@ -117,7 +116,6 @@ def _judge(store: Xenstore, domid: int, identity: Identity, seal: Optional[str])
 
 def _refresh(dom0: HostContext, vif_id: VifId) -> Refreshed:
     """Program a VIF, unless its policy is in doubt: that is for grace to decide, not for us."""
-    assert dom0.store is not None
     name = vif_id.vif
     unknown = 'VIF %s is not known to xenopsd (any more): %s'
     try:

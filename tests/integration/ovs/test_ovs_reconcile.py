@@ -9,6 +9,7 @@ from support.bridge_scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTI
                                       UNLOCKED, flows_of, make_policy, make_scenario, make_vif,
                                       mac_of, member, rules)
 from xsisolate.dataplane import reconcile as reconciling
+from xsisolate.dataplane.switch_state import read_registry, read_switch
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.openflow.flow import Flow, FlowDiff, make_flow
 from xsisolate.openflow.ownership import HEADER, OWNER, REGISTRY
@@ -44,9 +45,9 @@ class Outcome(NamedTuple):
 
 def reconcile(bridge, vifs, around):
     """Do what a hook does under the bridge's lock."""
-    record = reconciling.look_at(bridge).record
-    plan = plan_bridge(record.items, vifs, around)
-    result = reconciling.reconcile(bridge, record, plan, around.ofports)
+    state = read_switch(bridge)
+    plan = plan_bridge(state.items, vifs, around)
+    result = reconciling.reconcile(bridge, state, plan, around.ofports)
     return Outcome(len(result.add), len(result.delete), plan.vifs)
 
 
@@ -73,11 +74,11 @@ def settle(bridge, scenario):
 def test_a_switch_that_has_lost_its_flows_meanwhile_is_not_told_half_of_them(switch, bridge):
     scenario = make_scenario(RED)
     settle(bridge, scenario)
-    record = reconciling.look_at(bridge).record
-    plan = plan_bridge(record.items, [RED[0]], scenario.around)
+    state = read_switch(bridge)
+    plan = plan_bridge(state.items, [RED[0]], scenario.around)
     switch.ofctl('-O', 'OpenFlow14', 'del-flows', bridge)
     with pytest.raises(reconciling.Outdated, match='lost its flows'):
-        reconciling.reconcile(bridge, record, plan, scenario.around.ofports)
+        reconciling.reconcile(bridge, state, plan, scenario.around.ofports)
     assert not dump(switch, bridge)
 
 
@@ -184,10 +185,10 @@ def test_a_lost_header_comes_back(bridge, key):
     scenario = make_scenario(RED)
     settle(bridge, scenario)
     whole = flow_table.read_flows(bridge)
-    header, = [flow for flow in flow_table.read_headers(bridge)
+    header, = [flow for flow in flow_table.read_flows(bridge)
                if flow.cookie == key.cookie | HEADER]
     flow_table.apply_diff(bridge, FlowDiff(delete=(header,)))
-    others = disturbed(reconciling.read_registry(bridge), RED[0], scenario.around.ofports)
+    others = disturbed(read_registry(bridge), RED[0], scenario.around.ofports)
     reconcile(bridge, [RED[0]] + [vif for vif in RED[1:] if vif.id in others],
               scenario.around)
     newcomers = make_scenario(RED + BLUE)
@@ -398,10 +399,11 @@ def test_the_header_of_flows_that_are_gone_is_not_put_back(bridge):
     first, second = make_vif(11, own='10.9.0.11', groups='red'), make_vif(12, own='10.9.0.12')
     scenario = make_scenario([first, second])
     settle(bridge, scenario)
-    plan = plan_bridge(parse_registry(flow_table.read_headers(bridge)), [second], scenario.around)
+    plan = plan_bridge(parse_registry(flow_table.read_flows(bridge)), [second], scenario.around)
     flow_table.apply_diff(bridge, FlowDiff((), tuple(flow_table.read_flows(bridge))))
-    reconciling.reconcile_all(bridge, plan)
-    known = parse_registry(flow_table.read_headers(bridge))
+    reconciling.reconcile_all(bridge, plan, reconciling.compare_all(
+        plan, flow_table.read_flows(bridge)))
+    known = parse_registry(flow_table.read_flows(bridge))
     assert port_key('vif12.0') in known and port_key('vif11.0') not in known
     reconcile(bridge, [first], scenario.around)
-    assert port_key('vif11.0') in parse_registry(flow_table.read_headers(bridge))
+    assert port_key('vif11.0') in parse_registry(flow_table.read_flows(bridge))

@@ -209,7 +209,7 @@ import sys, time
 import xsisolate.dataplane.planned_restart as restart
 from xsisolate import cli
 restart.RELEASE_S, restart.LOCK_S, restart.CLOSE_S = %s, 0.5, 5
-def hang(*arguments):
+def hang(*arguments, **named):
     try:
         time.sleep(60)
     except Exception:
@@ -217,7 +217,7 @@ def hang(*arguments):
 %s
 sys.exit(cli.main(['release']))
 '''
-HUNG = IMPATIENT % (0.5, 'restart.sync_bridge = hang')
+HUNG = IMPATIENT % (0.5, 'restart.resync = hang')
 TROUBLE = {'full': (full, 'its VIFs are closed until it is programmed'),
            'locked': (Locked, 'still locked'),
            'configuration': (Broken, 'version'),

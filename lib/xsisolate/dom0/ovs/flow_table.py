@@ -40,24 +40,19 @@ class PortSettings(NamedTuple):
     no_flood: bool
 
 
-def read_flows(bridge: str, cookie: int = OWNER, mask: int = OWNER_MASK) -> FrozenSet[Flow]:
-    """Return the flows on a bridge whose cookie matches; by default all of ours."""
-    return _read(bridge, [question(ALL_TABLES, cookie, mask)])
-
-
-def read_headers(bridge: str) -> FrozenSet[Flow]:
-    """Return the flows that record our items."""
-    return _read(bridge, [question(REGISTRY, OWNER | HEADER, HEADER_MASK)])
+def read_flows(bridge: str) -> FrozenSet[Flow]:
+    """Return our flows on a bridge."""
+    return _read(bridge, [question(ALL_TABLES, OWNER, OWNER_MASK)])
 
 
 def read_notes(bridge: str) -> Notes:
-    """Return what read_headers returns, as it comes, for those who are in a hurry."""
+    """Return what records our items, as it comes: hooks are in a hurry."""
     with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
         return _parse_notes(_ask_headers(channel))
 
 
-class Glance:
-    """What a hook asks a bridge before all else; meanwhile it looks elsewhere.
+class SwitchQuestion:
+    """What a hook asks a switch before all else; meanwhile it looks elsewhere.
 
     For each time that it is spoken to, an ovs-vswitchd with hundreds of ports takes a millisecond.
     """
@@ -69,7 +64,7 @@ class Glance:
         self._headers = _ask_headers(flows)
         self._ports = ports.ask(PORTS, b'')
 
-    def __enter__(self) -> 'Glance':
+    def __enter__(self) -> 'SwitchQuestion':
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
@@ -78,7 +73,7 @@ class Glance:
             channel.close()
 
     def read_notes(self) -> Notes:
-        """Return what read_headers returns, as it comes."""
+        """Return what records our items, as it comes."""
         return _parse_notes(self._headers)
 
     def read_no_flood(self) -> Mapping[int, bool]:

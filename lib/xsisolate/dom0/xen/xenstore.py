@@ -12,7 +12,7 @@ from struct import Struct
 from time import monotonic
 
 from xsisolate.dom0.linux.unix_socket import connect
-from xsisolate.errors import HostError
+from xsisolate.errors import HostError, UnknownVif
 from xsisolate.typing_compat import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple, Type
 
 if TYPE_CHECKING:
@@ -157,6 +157,20 @@ class Xenstore:
         if left <= 0:
             raise SocketTimeout
         self._socket.settimeout(left)
+
+
+class NoXenstore(Xenstore):
+    """What stands for a xenstored that is not there: whoever asks it for something is told so."""
+
+    def __init__(self) -> None:
+        """Connect to nothing."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+    def _ask(self, kind: int, paths: Sequence[str],
+             value: Optional[bytes] = None) -> List[Optional[bytes]]:
+        raise UnknownVif('there is no xenstored')
 
 
 def _split(path: str, names: bytes, limit: int) -> List[str]:
