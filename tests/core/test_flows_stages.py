@@ -11,7 +11,7 @@ from core.scenarios import SCENARIOS, flows_of
 from xsisolate.pipeline import stages
 from xsisolate.pipeline.stages import (address_match, cleared, destination_match, flags, load_mac,
                                        mac_match, number, raised, source_match)
-from xsisolate.planner.plan import base_flows
+from xsisolate.planner.shared_items import base_flows
 from xsisolate.policy.address import parse_prefix
 
 FLAG_NAMES = [name for name, value in vars(stages).items()

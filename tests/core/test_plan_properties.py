@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from core.matches import disagreements
 from core.ofctl import format_add
 from core.policies import GROUPS, scenarios, vifs
-from core.scenarios import flows_of, make_scenario, make_vif, member, prefixes, registry_of
+from core.scenarios import (flows_of, make_scenario, make_vif, member, plan_bridge, prefixes,
+                            registry_of)
 from xsisolate.openflow.ownership import HEADER, OWNER_MASK
 from xsisolate.planner.cookie import Kind
 from xsisolate.planner.items import header_flow, parse_registry
-from xsisolate.planner.plan import plan_bridge
 from xsisolate.planner.vif import Attached
 from xsisolate.policy.model import Group, Mode
 from xsisolate.policy.resolve import asked_groups

@@ -5,12 +5,12 @@ from xsisolate.config.host_config import Configuration
 from xsisolate.dataplane.remotes import served
 from xsisolate.dataplane.vif_facts import VifFacts, read_vif, read_vm_uuid
 from xsisolate.dom0.ovs.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Ovsdb, Port, find_bridge
-from xsisolate.dom0.run_files.group_members import find_claims, read_members, stamp_members
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import HostError, MetadataError, UnknownVif
 from xsisolate.pipeline.stages import NETWORK
+from xsisolate.planner.context import PlanContext
 from xsisolate.planner.topology import Link, make_topology, vif_ofports
-from xsisolate.planner.vif import UNNAMED, Attached, Surroundings, Vif, VifPort
+from xsisolate.planner.vif import UNNAMED, Attached, Vif, VifPort
 from xsisolate.policy.resolve import quarantine
 from xsisolate.typing_compat import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 from xsisolate.vif_id import VifId, parse_netdev
@@ -165,12 +165,10 @@ def _links(port: Port) -> Iterable[Link]:
                        port.bond_mode in BALANCED_MODES)
 
 
-def surroundings(dom0: Dom0, survey: Survey, thorough: bool = False) -> Surroundings:
+def plan_context(dom0: Dom0, survey: Survey, thorough: bool = False) -> PlanContext:
     """Return what planning depends on beside the VIFs."""
     bridge, links, ofports = survey
     secure = bridge.fail_mode == SECURE and FAIL_MODE_KEY in bridge.external_ids
-    return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping, secure,
-                                      served(bridge), bridge.siblings),
-                        ofports, dom0.configuration.config,
-                        dom0.configuration.find_network, read_members, stamp_members, find_claims,
-                        thorough)
+    return PlanContext(make_topology(bridge.name, links, bridge.mcast_snooping, secure,
+                                     served(bridge), bridge.siblings),
+                       ofports, dom0.configuration.config, thorough)

@@ -5,8 +5,9 @@ floods before its flows come, and shown after.
 """
 from xsisolate.dataplane.bridge_settings import Setting, deviating, set_in_band, settle, speaks_ours
 from xsisolate.dataplane.bridge_snapshot import (Dom0, Survey, find_vifs, make_vif, read_again,
-                                                 surroundings, survey_bridge, survey_vif,
+                                                 plan_context, survey_bridge, survey_vif,
                                                  survey_vifs, vif_from_facts)
+from xsisolate.dataplane.planning import plan_bridge
 from xsisolate.dataplane.reconcile import (Outdated, Seen, compare_all, look_at, read_registry,
                                            reconcile, reconcile_all, see, wait_for_verdicts)
 from xsisolate.dataplane.remotes import is_noted
@@ -14,12 +15,13 @@ from xsisolate.dataplane.vif_facts import VifFacts
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.ovs import flow_table, restore_wait
 from xsisolate.openflow.flow import FlowDiff
+from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import BASE, Kind
 from xsisolate.planner.items import Registry
 from xsisolate.planner.mute_vifs import changing_macs
-from xsisolate.planner.plan import Plan, disturbed, plan_bridge
+from xsisolate.planner.plan import Plan, disturbed
 from xsisolate.planner.retention import is_intact
-from xsisolate.planner.vif import Surroundings, Vif
+from xsisolate.planner.vif import Vif
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import (Callable, Iterable, Iterator, List, NamedTuple, Optional, Set,
                                      Tuple)
@@ -137,7 +139,7 @@ def preview_all(dom0: Dom0, bridge: str, spare: Spare = nobody) -> Programmed:
     """
     survey = survey_bridge(dom0, bridge)
     if not speaks_ours(survey.bridge):
-        plan = plan_bridge({}, survey_vifs(dom0, survey), surroundings(dom0, survey))
+        plan = plan_bridge({}, survey_vifs(dom0, survey), plan_context(dom0, survey))
         return Programmed(plan.vifs, settings=deviating(dom0, survey.bridge, _is_managed(plan)))
     plan = _plan_all(dom0, survey, read_registry(bridge), spare)
     settings = deviating(dom0, survey.bridge, _is_managed(plan)) + _deviations(survey, plan)
@@ -149,7 +151,7 @@ def _plan_all(dom0: Dom0, survey: Survey, registry: Registry, spare: Spare) -> P
     flows = (flow_table.read_flows(survey.bridge.name) if any(spared for _, spared in found)
              else set())
     vifs = [vif for vif, spared in found if not spared or not is_intact(registry, vif, flows)]
-    return plan_bridge(registry, vifs, surroundings(dom0, survey, thorough=True))
+    return plan_bridge(registry, vifs, plan_context(dom0, survey, thorough=True))
 
 
 def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) -> Reconciled:
@@ -157,9 +159,9 @@ def _program_vif(dom0: Dom0, survey: Survey, seen: Seen, vif: Vif, new: bool) ->
     bridge = survey.bridge
     hidden: Set[int] = set()
     for last in (False, True):
-        around = surroundings(dom0, survey)
-        vifs = [vif] + _others(dom0, survey, seen.record.items, vif, around)
-        plan = plan_bridge(seen.record.items, vifs, around)
+        context = plan_context(dom0, survey)
+        vifs = [vif] + _others(dom0, survey, seen.record.items, vif, context)
+        plan = plan_bridge(seen.record.items, vifs, context)
         hidden.update(_set_no_flood(bridge.name, seen, plan, True))
         try:
             diff = reconcile(bridge.name, seen.record, plan, survey.ofports)
@@ -255,7 +257,7 @@ def _wrong_marks(survey: Survey, vif: Vif) -> Iterator[Tuple[str, str, str, str]
 
 
 def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif,
-            around: Surroundings) -> List[Vif]:
+            context: PlanContext) -> List[Vif]:
     """Return the other VIFs that this VIF's event concerns.
 
     A bridge that carries nothing of ours may have lost it, when ovs-vswitchd
@@ -264,7 +266,7 @@ def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif,
     found = disturbed(registry, vif, survey.ofports)
     if not registry and vif.policy.mode is not Mode.UNLOCKED:
         found = [other for other in find_vifs(survey) if other != vif.id]
-    copies = [other for other in _namesakes(dom0, registry, vif, around)
+    copies = [other for other in _namesakes(dom0, registry, vif, context)
               if other not in found]
     if found or copies:
         survey = survey_bridge(dom0, survey.bridge.name)
@@ -274,11 +276,11 @@ def _others(dom0: Dom0, survey: Survey, registry: Registry, vif: Vif,
 
 
 def _namesakes(dom0: Dom0, registry: Registry, vif: Vif,
-               around: Surroundings) -> List[VifId]:
+               context: PlanContext) -> List[VifId]:
     """Return other VIFs with a MAC address that this VIF's event reserves, or sets free.
 
     An unmanaged one is in no registry: it is mute from now on, or no longer.
     """
-    macs = changing_macs(registry, vif, around)
+    macs = changing_macs(registry, vif, context)
     names = dom0.ovsdb.find_by_macs(macs) if macs else []
     return sorted({parse_netdev(name) for name in names} - {vif.id})

@@ -17,7 +17,7 @@ from xsisolate.dom0.ovs.ovsdb import Bridge, NetworkBridge, Port, find_bridge
 from xsisolate.errors import HostError, XsisolateError
 from xsisolate.hooks.event import Event
 from xsisolate.openflow.flow import FlowDiff
-from xsisolate.planner.plan import port_key
+from xsisolate.planner.cookie import port_key
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional,
