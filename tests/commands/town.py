@@ -8,7 +8,7 @@ from xsisolate.diagnostics.matrix import Matrix, make_network
 from xsisolate.diagnostics.vm_lookup import read_places
 from xsisolate.dom0.ovs.ovsdb import Bridge
 from xsisolate.pipeline.delivery import Topology
-from xsisolate.pipeline.stages import NETWORK
+from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.drop_counts import Drops
 from xsisolate.planner.vif import Attached, Vif, VifPort

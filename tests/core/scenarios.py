@@ -7,7 +7,7 @@ from typing import FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tup
 from core.ofctl import format_add
 from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.delivery import Topology
-from xsisolate.pipeline.stages import NETWORK
+from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.address_owners import wanted_addresses
 from xsisolate.planner.context import GroupInput, Members, PlanContext
 from xsisolate.planner.items import Items, Registry, header_flow, parse_registry

@@ -9,8 +9,8 @@ from core.matches import parse_match
 from core.policies import ANY_PREFIXES
 from core.scenarios import SCENARIOS, flows_of
 from xsisolate.pipeline import stages
-from xsisolate.pipeline.stages import (address_match, cleared, destination_match, flags, load_mac,
-                                       mac_match, number, raised, source_match)
+from xsisolate.pipeline.terms import (address_match, cleared, destination_match, flags, load_mac,
+                                      mac_match, number, raised, source_match)
 from xsisolate.planner.shared_items import base_flows
 from xsisolate.policy.address import parse_prefix
 

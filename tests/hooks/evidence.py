@@ -15,7 +15,7 @@ from lab.traffic import checksum
 from lab.vm import Vm
 
 from xsisolate.openflow.ownership import REGISTRY
-from xsisolate.pipeline.stages import DESTINATION, LOCAL, SOURCE
+from xsisolate.pipeline.tables import DESTINATION, LOCAL, SOURCE
 
 CONFIG = '''\
 version: 1

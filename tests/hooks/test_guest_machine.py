@@ -26,7 +26,7 @@ from xsisolate.config.load import parse_config
 from xsisolate.dataplane.vif_facts import read_vif
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.pipeline.delivery import Topology
-from xsisolate.pipeline.stages import NETWORK
+from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import GroupInput, PlanContext
 from xsisolate.planner.cookie import Kind, port_key
 from xsisolate.planner.items import Registry

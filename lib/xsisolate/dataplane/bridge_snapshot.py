@@ -7,7 +7,7 @@ from xsisolate.dataplane.vif_facts import VifFacts, read_vif, read_vm_uuid
 from xsisolate.dom0.ovs.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Ovsdb, Port, find_bridge
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import HostError, MetadataError, UnknownVif
-from xsisolate.pipeline.stages import NETWORK
+from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.topology import Link, make_topology, vif_ofports
 from xsisolate.planner.vif import UNNAMED, Attached, Vif, VifPort

@@ -1,5 +1,5 @@
 """What items must know of each other: the facts in the headers of ports and endpoints."""
-from xsisolate.pipeline.stages import Attachment
+from xsisolate.pipeline.terms import Attachment
 from xsisolate.planner.cookie import Key, Kind
 from xsisolate.planner.items import Item
 from xsisolate.policy.model import Mode, Prefix

@@ -4,7 +4,7 @@ A restored VM or a replica keeps its MAC addresses. Beside a managed original on
 it is not in quarantine, for it has no policy; yet SOURCE drops what it sends, and what is sent to
 its MAC address goes to the original.
 """
-from xsisolate.pipeline.stages import NETWORK
+from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import Key, Kind, port_id
 from xsisolate.planner.item_facts import endpoint_name, parse_facts, ports_of, split_endpoint

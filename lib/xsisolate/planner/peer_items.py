@@ -4,7 +4,7 @@ from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.multicast import spread_flows
 from xsisolate.pipeline.peer_sets import (allow_flows, outside_member_flows, remote_member_flows,
                                           rule_flows)
-from xsisolate.pipeline.stages import Attachment
+from xsisolate.pipeline.terms import Attachment
 from xsisolate.planner.cookie import Key, Kind
 from xsisolate.planner.item_facts import IsolatedLinks
 from xsisolate.planner.items import Item, Items, find_or_add, make_item

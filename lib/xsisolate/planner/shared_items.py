@@ -9,7 +9,7 @@ from xsisolate.pipeline.multicast import fanout_flow, multicast_flows, network_m
 from xsisolate.pipeline.peer_lookup import network_party_flows, party_flows
 from xsisolate.pipeline.peer_sets import member_flows
 from xsisolate.pipeline.port_security import identity_flows
-from xsisolate.pipeline.stages import NETWORK
+from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import GroupInput, PlanContext
 from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind
 from xsisolate.planner.item_facts import IsolatedLinks, isolated_links, parse_port_facts
