@@ -9,7 +9,7 @@ from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.delivery import Topology
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.address_owners import wanted_addresses
-from xsisolate.planner.context import GroupInput, Members, PlanContext
+from xsisolate.planner.context import GroupInput, PlanContext
 from xsisolate.planner.items import Items, Registry, header_flow, parse_registry
 from xsisolate.planner.plan import Plan, draft_plan, finish_plan
 from xsisolate.planner.vif import Attached, Vif, VifPort
@@ -33,7 +33,8 @@ class Around(NamedTuple):
     topology: Topology
     ofports: Mapping[str, int]
     config: Config
-    members: Mapping[str, Optional[Members]] = {}   # on other hosts, by group; None: not read
+    # By group, on other hosts; None: not read.
+    members: Mapping[str, Optional[Tuple[RemoteMember, ...]]] = {}
     stamp: str = ''                                 # of all groups' members
     thorough: bool = True
 

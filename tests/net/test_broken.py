@@ -6,7 +6,8 @@ from typing import Iterator, Tuple
 
 import pytest
 from lab.sandbox import Sandbox
-from xsisolate.pipeline import stages
+from xsisolate.pipeline import tables
+from xsisolate.pipeline.terms import goto
 
 from net import attacks
 from net.playing import play, select
@@ -18,12 +19,12 @@ NAMES = ('red1', 'red2', 'red3', 'blue1', 'svc1', 'svc2', 'un', 'evil', 'locked'
 # What is broken: table, priority, a part of the match, the stage that follows then, and the
 # family that notices.
 MUTANTS: Tuple[Tuple[str, int, int, str, int, str], ...] = (
-    ('ND with any hop limit', stages.GUARD, 150, 'icmp6', stages.BIND, 'neighbours'),
-    ('ARP from any MAC', stages.BIND, 100, 'arp', stages.CLAIM, 'identity'),
-    ('claims are not asked', stages.CLAIMED, 0, '', stages.SETTLE, 'identity'),
-    ('nobody is asked on the way in', stages.INGRESS_ANSWER, 0, '', stages.ACCEPT, 'multicast'),
-    ('nobody is asked on the way out', stages.EGRESS_ANSWER, 0, '', stages.INGRESS, 'gateway'),
-    ('replies without a request', stages.REPLY, 0, '', stages.PASS, 'services'),
+    ('ND with any hop limit', tables.GUARD, 150, 'icmp6', tables.BIND, 'neighbours'),
+    ('ARP from any MAC', tables.BIND, 100, 'arp', tables.CLAIM, 'identity'),
+    ('claims are not asked', tables.CLAIMED, 0, '', tables.SETTLE, 'identity'),
+    ('nobody is asked on the way in', tables.INGRESS_ANSWER, 0, '', tables.ACCEPT, 'multicast'),
+    ('nobody is asked on the way out', tables.EGRESS_ANSWER, 0, '', tables.INGRESS, 'gateway'),
+    ('replies without a request', tables.REPLY, 0, '', tables.PASS, 'services'),
 )
 
 
@@ -41,5 +42,5 @@ def test_a_broken_flow_is_noticed(world: World, what: str, table: int, priority:
     ovs = world.dom0.ovs
     world.prime()
     flows = find_flows(ovs, 'xenbr0', table, priority, part)
-    with broken(ovs, 'xenbr0', flows, stages.goto(then)):
+    with broken(ovs, 'xenbr0', flows, goto(then)):
         assert play(world, select(attacks.FAMILIES, world, [family]))

@@ -4,15 +4,14 @@ from xsisolate.policy.model import Config, Network, RemoteMember
 from xsisolate.policy.resolve import find_network
 from xsisolate.typing_compat import Mapping, NamedTuple, Optional, Tuple
 
-Members = Tuple[RemoteMember, ...]
-Claims = Mapping[str, Members]          # by group: those who have an address that a VIF wants
+Claims = Mapping[str, Tuple[RemoteMember, ...]]     # by group: who has an address that a VIF wants
 
 
 class GroupInput(NamedTuple):
     """A group's members on other hosts."""
 
-    stamp: str = ''                     # tells one state of them from another
-    members: Optional[Members] = ()     # None: not read, for the group's header has this stamp
+    stamp: str = ''             # tells one state of them from another
+    members: Optional[Tuple[RemoteMember, ...]] = ()    # None: not read, the header has this stamp
 
 
 class PlanContext(NamedTuple):
