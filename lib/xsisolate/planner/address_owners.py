@@ -9,8 +9,9 @@ from xsisolate.errors import PolicyError
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX
 from xsisolate.planner.context import Claims
 from xsisolate.planner.cookie import Key, Kind, port_id
-from xsisolate.planner.item_facts import (EndpointFacts, endpoint_name, parse_facts, ports_of,
-                                          possible_owners, split_endpoint)
+from xsisolate.planner.item_facts import (EndpointFacts, endpoint_name, parse_facts,
+                                          parse_network_name, ports_of, possible_owners,
+                                          split_endpoint)
 from xsisolate.planner.items import Item, Registry, find_item
 from xsisolate.planner.vif import Attached, Vif
 from xsisolate.policy.address import format_prefix
@@ -92,7 +93,7 @@ def check_claims(registry: Registry, items: Mapping[Key, Item], endpoint: Key, v
     """
     fresh = _fresh_addresses(registry, endpoint, vif)
     uuids = {attached.network_uuid, *(
-        item.name.split(' ')[1] for key, item in items.items()
+        parse_network_name(item).uuid for key, item in items.items()
         if key.kind is Kind.NETWORK and key.id == attached.network & 0xfff)}
     for group in sorted(vif.policy.groups) if fresh else ():
         for member in claims.get(group, ()):

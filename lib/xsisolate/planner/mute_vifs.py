@@ -7,7 +7,8 @@ its MAC address goes to the original.
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import Key, Kind, port_id
-from xsisolate.planner.item_facts import endpoint_name, parse_facts, ports_of, split_endpoint
+from xsisolate.planner.item_facts import (NetworkName, endpoint_name, parse_facts, parse_network_name,
+                                          ports_of, split_endpoint)
 from xsisolate.planner.items import Items, Registry
 from xsisolate.planner.vif import Attached, Vif
 from xsisolate.policy.model import Mode
@@ -44,12 +45,12 @@ def changing_macs(registry: Registry, vif: Vif, context: PlanContext) -> FrozenS
     before = {split_endpoint(registry[ref]) for key in ports if key in registry
               for ref in registry[key].refs if ref.kind is Kind.ENDPOINT and ref in registry}
     managed = vif.ports and vif.policy.mode is not Mode.UNLOCKED
-    names = {attached.network: (attached.bridge, attached.network_uuid)
+    names = {attached.network: NetworkName(attached.bridge, attached.network_uuid)
              for attached in vif.networks}
     changed = before ^ {(network, vif.mac) for network in names if managed}
     for key, item in registry.items():
         if key.kind is Kind.NETWORK:
-            names.setdefault(NETWORK | key.id, (item.name.split(' ')[0], item.name.split(' ')[1]))
+            names.setdefault(NETWORK | key.id, parse_network_name(item))
     return frozenset(mac for _, mac in changed) | frozenset(
         gateway.mac for network, _ in changed if network in names
         for gateway in context.find_network(*names[network]).gateways if gateway.mac)

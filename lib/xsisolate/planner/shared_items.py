@@ -12,7 +12,8 @@ from xsisolate.pipeline.port_security import identity_flows
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import GroupInput, PlanContext
 from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind
-from xsisolate.planner.item_facts import IsolatedLinks, isolated_links, parse_port_facts
+from xsisolate.planner.item_facts import (IsolatedLinks, isolated_links, parse_network_name,
+                                          parse_port_facts)
 from xsisolate.planner.items import Item, Items, make_item
 from xsisolate.planner.peer_items import group_of, group_spread_flows, make_group, stamp_of
 from xsisolate.policy.model import Network
@@ -21,7 +22,7 @@ from xsisolate.typing_compat import AbstractSet, Iterator, Mapping
 
 def networks_of(items: Mapping[Key, Item]) -> Mapping[str, int]:
     """Return the networks on a bridge by uuid."""
-    return {item.name.split(' ')[1]: NETWORK | key.id for key, item in items.items()
+    return {parse_network_name(item).uuid: NETWORK | key.id for key, item in items.items()
             if key.kind is Kind.NETWORK}
 
 
@@ -33,7 +34,7 @@ def refresh_shared(items: Items, touched: AbstractSet[Key], context: PlanContext
     for key in touched:
         name = items[key].name
         if key.kind is Kind.NETWORK:
-            facts = context.find_network(*name.split(' '))
+            facts = context.find_network(*parse_network_name(items[key]))
             items[key] = make_item(key, name, _network_flows(isolated, NETWORK | key.id, facts))
         elif key.kind is Kind.SPREAD:
             items[key] = make_item(key, name, group_spread_flows(isolated, key.id))

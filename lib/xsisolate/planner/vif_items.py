@@ -11,9 +11,9 @@ from xsisolate.pipeline.port_security import (port_identity_flows, settle_flow, 
 from xsisolate.planner.address_owners import Conflict, assign_owners, check_claims, check_mac
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind, port_id, port_key
-from xsisolate.planner.item_facts import (EndpointFacts, endpoint_name, format_facts,
-                                          format_port_facts, parse_port_facts, ports_of,
-                                          split_endpoint)
+from xsisolate.planner.item_facts import (EndpointFacts, NetworkName, endpoint_name,
+                                          format_facts, format_network_name, format_port_facts,
+                                          parse_port_facts, ports_of, split_endpoint)
 from xsisolate.planner.items import Item, Items, Registry, find_or_add, make_item
 from xsisolate.planner.peer_items import add_peers, group_name, spread_keys
 from xsisolate.planner.vif import UNNAMED, Attached, Vif, VifPort
@@ -76,7 +76,8 @@ def _name_network(items: Items, attached: Attached) -> None:
     """Add a network's item; a trunk VIF knows its VLANs' names only by hearsay."""
     key = _network_key(attached.network)
     if key not in items or attached.network_uuid != UNNAMED:
-        items[key] = Item(key, '%s %s' % (attached.bridge, attached.network_uuid))
+        items[key] = Item(key, format_network_name(NetworkName(attached.bridge,
+                                                               attached.network_uuid)))
 
 
 def _network_key(network: int) -> Key:
