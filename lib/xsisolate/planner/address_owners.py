@@ -20,23 +20,23 @@ from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, List, Mapping, O
                                      Tuple)
 
 
-class Conflict(PolicyError):
+class AlreadyTaken(PolicyError):
     """A VIF wants what another VIF on its network already has."""
 
 
 def check_mac(items: Mapping[Key, Item], endpoint: Key, mac: str, vm_uuid: str) -> None:
-    """Raise Conflict if an endpoint is another VM's; one VM's NICs may share theirs."""
+    """Raise AlreadyTaken if an endpoint is another VM's; one VM's NICs may share theirs."""
     item = items.get(endpoint)
     owner = parse_facts(item).vm_uuid if item and item.facts else vm_uuid
     users = ports_of(items.values(), endpoint) if owner != vm_uuid else ()
     if users:
-        raise Conflict('MAC address %s is already in use on this network by %s of VM %s: give '
+        raise AlreadyTaken('MAC address %s is already in use on this network by %s of VM %s: give '
                        'one of the VMs another' % (mac, users[0].name, owner))
 
 
 def assign_owners(items: Mapping[Key, Item], endpoint: Key, network: int,
                   policy: EffectivePolicy, groups: Tuple[int, ...]) -> Dict[Prefix, int]:
-    """Return of which address an endpoint is the nth owner, or raise Conflict."""
+    """Return of which address an endpoint is the nth owner, or raise AlreadyTaken."""
     addresses = sorted(policy.addresses)
     possible = [item for item in possible_owners(items.values(), addresses)
                 if item.key != endpoint and split_endpoint(item)[0] == network]
@@ -86,7 +86,7 @@ def _fresh_addresses(registry: Registry, endpoint: Optional[Key], vif: Vif) -> F
 
 def check_claims(registry: Registry, items: Mapping[Key, Item], endpoint: Key, vif: Vif,
                  attached: Attached, claims: Claims) -> None:
-    """Raise Conflict if a VIF wants an address that a member on another host has.
+    """Raise AlreadyTaken if a VIF wants an address that a member on another host has.
 
     One of the same MAC address is the VIF itself, on its way from there. What the VIF has already
     it keeps: the other one came later.
@@ -103,8 +103,8 @@ def check_claims(registry: Registry, items: Mapping[Key, Item], endpoint: Key, v
                               'of group %s' % (member.mac, group))
 
 
-def _refuse(address: Prefix, owner: str) -> Conflict:
-    return Conflict('address %s is already that of %s: give the VIFs different addresses, or list '
-                    'it under vif/<devid>/shared of both: members of one isolation group may '
-                    'share an address then, %d at most on a host'
-                    % (format_prefix(address), owner, OWNERS_MAX))
+def _refuse(address: Prefix, owner: str) -> AlreadyTaken:
+    return AlreadyTaken('address %s is already that of %s: give the VIFs different addresses, or '
+                        'list it under vif/<devid>/shared of both: members of one isolation group '
+                        'may share an address then, %d at most on a host'
+                        % (format_prefix(address), owner, OWNERS_MAX))

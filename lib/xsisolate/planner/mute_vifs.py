@@ -6,9 +6,9 @@ its MAC address goes to the original.
 """
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import PlanContext
-from xsisolate.planner.cookie import Key, Kind, port_id
-from xsisolate.planner.item_facts import (NetworkName, endpoint_name, parse_facts, parse_network_name,
-                                          ports_of, split_endpoint)
+from xsisolate.planner.cookie import Kind, port_keys
+from xsisolate.planner.item_facts import (NetworkName, endpoint_name, parse_facts,
+                                          parse_network_name, ports_of, split_endpoint)
 from xsisolate.planner.items import Items, Registry
 from xsisolate.planner.vif import Attached, Vif
 from xsisolate.policy.model import Mode
@@ -41,8 +41,7 @@ def _reason(items: Items, vif: Vif, attached: Attached, context: PlanContext) ->
 
 def changing_macs(registry: Registry, vif: Vif, context: PlanContext) -> FrozenSet[str]:
     """Return the MAC addresses that a VIF's event reserves, or frees: its own, and gateways'."""
-    ports = [Key(Kind.PORT, port_id(vif.id, tap)) for tap in (False, True)]
-    before = {split_endpoint(registry[ref]) for key in ports if key in registry
+    before = {split_endpoint(registry[ref]) for key in port_keys(vif.id) if key in registry
               for ref in registry[key].refs if ref.kind is Kind.ENDPOINT and ref in registry}
     managed = vif.ports and vif.policy.mode is not Mode.UNLOCKED
     names = {attached.network: NetworkName(attached.bridge, attached.network_uuid)

@@ -8,7 +8,7 @@ from xsisolate.pipeline.peer_lookup import asker_flows, endpoint_party_flows
 from xsisolate.pipeline.peer_sets import membership_flow
 from xsisolate.pipeline.port_security import (port_identity_flows, settle_flow, settled_flows,
                                               spoof_count_flow)
-from xsisolate.planner.address_owners import Conflict, assign_owners, check_claims, check_mac
+from xsisolate.planner.address_owners import AlreadyTaken, assign_owners, check_claims, check_mac
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind, port_id, port_key
 from xsisolate.planner.item_facts import (EndpointFacts, NetworkName, endpoint_name,
@@ -32,7 +32,7 @@ def add_vif(items: Items, vif: Vif, registry: Registry, context: PlanContext) ->
         return vif
     try:
         _add_endpoints(items, vif, registry, context)
-    except Conflict as conflict:
+    except AlreadyTaken as conflict:
         vif = vif.closed(str(conflict))
         for port in vif.ports:
             _add_port(items, vif, port, ())
@@ -64,7 +64,7 @@ def _find_endpoint(items: Items, vif: Vif, network: int) -> Key:
 
 def _find_facts(items: Items, key: Key, vif: Vif, attached: Attached, asked: Mapping[str, Key],
                 registry: Registry, context: PlanContext) -> EndpointFacts:
-    """Return an endpoint's facts, its ports still unknown; raise Conflict over an address."""
+    """Return an endpoint's facts, its ports still unknown; raise AlreadyTaken over an address."""
     groups = tuple(sorted(asked[group_name(group)].id for group in vif.policy.groups
                           if group_name(group) in asked))
     owners = assign_owners(items, key, attached.network, vif.policy, groups)
