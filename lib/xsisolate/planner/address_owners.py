@@ -31,7 +31,7 @@ def check_mac(items: Mapping[Key, Item], endpoint: Key, mac: str, vm_uuid: str) 
     users = ports_of(items.values(), endpoint) if owner != vm_uuid else ()
     if users:
         raise AlreadyTaken('MAC address %s is already in use on this network by %s of VM %s: give '
-                       'one of the VMs another' % (mac, users[0].name, owner))
+                           'one of the VMs another' % (mac, users[0].name, owner))
 
 
 def assign_owners(items: Mapping[Key, Item], endpoint: Key, network: int,
