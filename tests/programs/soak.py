@@ -25,8 +25,8 @@ from sandbox.dom0 import Sandbox
 from sandbox.vm import Vm
 from sandbox.wire import XenstoreError
 
-from support.flooded_host import BRIDGES, CONFIG, Scene, command
-from support.flooded_vms import CLOSED, FREE, ISOLATED, LOCKED, Rights, Town
+from support.flooded_host import BRIDGES, CONFIG, FloodedHost, command
+from support.flooded_vms import CLOSED, FREE, ISOLATED, LOCKED, Rights, FloodedVms
 
 FEW, MANY = 4, 9                # VMs at least, and at most
 SETTLE_S = 25.0                 # ovs-vswitchd may wait 8 s before it asks a dead database again
@@ -40,7 +40,7 @@ KINDS += [Rights(mode, bridge=bridge) for bridge in BRIDGES for mode in (FREE, L
 class Soak:
     """What lives, and what may happen to it."""
 
-    def __init__(self, scene: Scene, daemon: Watch, rng: random.Random) -> None:
+    def __init__(self, scene: FloodedHost, daemon: Watch, rng: random.Random) -> None:
         self.scene, self.host, self.town = scene, scene.host, scene.town
         self.daemon, self.rng = daemon, rng
         self.steps: Counter[str] = Counter()
@@ -367,7 +367,7 @@ def soaking(seed: int, python: Optional[str] = None) -> Iterator[Soak]:
         flood, daemon = Flood(), Watch(python or sys.executable)
         try:
             daemon.start()
-            soak = Soak(Scene(host, Town(flood)), daemon, random.Random(seed))
+            soak = Soak(FloodedHost(host, FloodedVms(flood)), daemon, random.Random(seed))
             for _ in range(FEW):
                 soak.plug()
             soak.check()

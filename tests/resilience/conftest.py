@@ -3,36 +3,24 @@ from typing import Iterator
 
 import pytest
 
-from sandbox import seals
+from sandbox.fixtures import wanted
 from sandbox.flood import Flood
-from sandbox.dom0 import Sandbox, Sealer
+from sandbox.dom0 import Sandbox
 
-from support.flooded_host import BRIDGES, CONFIG, NEIGHBOURS, Scene, run_here
-from support.flooded_vms import Town
+from support.flooded_host import BRIDGES, CONFIG, NEIGHBOURS, FloodedHost, run_here
+from support.flooded_vms import FloodedVms
 from support.packets.fixtures import world  # noqa: F401
 
 
 @pytest.fixture(scope='module')
-def sealer() -> Sealer:
-    """Policies are sealed as docs/seal.md says."""
-    return seals.seal
-
-
-@pytest.fixture(scope='module')
-def config() -> str:
-    """The configuration that a module's tests begin with."""
-    return CONFIG
-
-
-@pytest.fixture(scope='module')
-def scene(dom0: Sandbox, config: str) -> Iterator[Scene]:
+def scene(request: pytest.FixtureRequest, dom0: Sandbox) -> Iterator[FloodedHost]:
     """Two bridges, five neighbours in a flood."""
-    dom0.configure(config)
+    dom0.configure(wanted(request, 'config', CONFIG))
     for bridge in BRIDGES:
         dom0.add_bridge(bridge)
     flood = Flood()
     try:
-        scene = Scene(dom0, Town(flood))
+        scene = FloodedHost(dom0, FloodedVms(flood))
         for name, number, rights in NEIGHBOURS:
             vm = scene.begin(rights, number, name)
             run_here(scene.online(vm))
@@ -43,7 +31,7 @@ def scene(dom0: Sandbox, config: str) -> Iterator[Scene]:
 
 
 @pytest.fixture
-def calm(scene: Scene) -> Iterator[Scene]:
+def calm(scene: FloodedHost) -> Iterator[FloodedHost]:
     """The scene as each test finds it, and leaves it: the subject is gone, all is as it should."""
     yield scene
     for vm in list(scene.host.vms):

@@ -22,7 +22,7 @@ from support.packets.oracle import PARTIES, Oracle, Ruling, parse
 from support.packets.broken_pipeline import broken, find_flows
 from support.packets.shared_network import World
 from suite import EXPLORE
-from xsisolate.pipeline import stages
+from xsisolate.pipeline import tables
 
 VMS = ('red1', 'red2', 'blue1', 'svc1', 'svc2', 'web', 'wide', 'north', 'south', 'un', 'evil',
        'locked', 'quar', 'off')
@@ -67,23 +67,23 @@ REGRESSIONS: Tuple[Tuple[str, Sketch], ...] = (
 
 # Table, priority, part of the match, actions then (None: no flow).
 SABOTAGE: Tuple[Tuple[str, int, int, str, Optional[str]], ...] = (
-    ('tags are not refused', stages.GUARD, 200, 'vlan_tci', None),
-    ('DHCP answers pass', stages.GUARD, 170, 'tp_src=67', None),
-    ('ND with any hop limit', stages.GUARD, 150, 'icmp6', 'resubmit(,%d)' % stages.BIND),
-    ('ARP from any MAC', stages.BIND, 100, 'arp', 'resubmit(,%d)' % stages.CLAIM),
-    ('claims are not asked', stages.CLAIMED, 0, '', 'resubmit(,%d)' % stages.SETTLE),
-    ('theft by a neighbour', stages.SOURCE, 50, 'dl_src=02:00:00:00:00:0c', None),
-    ('nobody is asked on the way in', stages.INGRESS_ANSWER, 0, '',
-     'resubmit(,%d)' % stages.ACCEPT),
-    ('nobody is asked on the way out', stages.EGRESS_ANSWER, 0, '',
-     'resubmit(,%d)' % stages.INGRESS),
-    ('multicast of isolated VIFs floods', stages.MULTICAST, 110, 'reg15',
-     'resubmit(,%d)' % stages.PASS),
-    ('multicast does not reach the groups', stages.MULTICAST, 110, 'reg15', None),
-    ('theft of the gateway\'s MAC', stages.SOURCE, 45, 'dl_src', None),
-    ('a stranger\'s MAC address', stages.CLASSIFY, 35, '', 'resubmit(,%d)' % stages.PEERS),
-    ('replies without a request', stages.REPLY, 0, '', 'resubmit(,%d)' % stages.PASS),
-    ('disabled may speak', 0, stages.PRIORITY_PORT, 'in_port=%(off)d', None),
+    ('tags are not refused', tables.GUARD, 200, 'vlan_tci', None),
+    ('DHCP answers pass', tables.GUARD, 170, 'tp_src=67', None),
+    ('ND with any hop limit', tables.GUARD, 150, 'icmp6', 'resubmit(,%d)' % tables.BIND),
+    ('ARP from any MAC', tables.BIND, 100, 'arp', 'resubmit(,%d)' % tables.CLAIM),
+    ('claims are not asked', tables.CLAIMED, 0, '', 'resubmit(,%d)' % tables.SETTLE),
+    ('theft by a neighbour', tables.SOURCE, 50, 'dl_src=02:00:00:00:00:0c', None),
+    ('nobody is asked on the way in', tables.INGRESS_ANSWER, 0, '',
+     'resubmit(,%d)' % tables.ACCEPT),
+    ('nobody is asked on the way out', tables.EGRESS_ANSWER, 0, '',
+     'resubmit(,%d)' % tables.INGRESS),
+    ('multicast of isolated VIFs floods', tables.MULTICAST, 110, 'reg15',
+     'resubmit(,%d)' % tables.PASS),
+    ('multicast does not reach the groups', tables.MULTICAST, 110, 'reg15', None),
+    ('theft of the gateway\'s MAC', tables.SOURCE, 45, 'dl_src', None),
+    ('a stranger\'s MAC address', tables.CLASSIFY, 35, '', 'resubmit(,%d)' % tables.PEERS),
+    ('replies without a request', tables.REPLY, 0, '', 'resubmit(,%d)' % tables.PASS),
+    ('disabled may speak', 0, tables.PRIORITY_PORT, 'in_port=%(off)d', None),
 )
 
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sandbox import seals
 from sandbox.host import Host
 from sandbox.process import ip
-from sandbox.dom0 import Sandbox, Sealer
+from sandbox.dom0 import Sandbox
 from sandbox.toolstack import Toolstack
 from sandbox.xenstored import Dom0Connection, Xenstored
 
@@ -26,17 +26,18 @@ from xsisolate.config.load import parse_config
 from xsisolate.dataplane.vif_facts import read_vif
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.pipeline.delivery import Topology
-from xsisolate.pipeline.stages import NETWORK
-from xsisolate.planner.cookie import Kind
+from xsisolate.pipeline.tables import NETWORK
+from xsisolate.planner.context import GroupInput, PlanContext
+from xsisolate.planner.cookie import Kind, port_key
 from xsisolate.planner.items import Registry
-from xsisolate.planner.plan import plan_bridge, port_key
-from xsisolate.planner.vif import Attached, Surroundings, Vif, VifPort
+from xsisolate.planner.plan import draft_plan, finish_plan
+from xsisolate.planner.vif import Attached, Vif, VifPort
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import canonical_policy
 from xsisolate.vif_id import VifId
 
-pytestmark = [pytest.mark.any_python, pytest.mark.random]
+pytestmark = [pytest.mark.any_python, pytest.mark.random, pytest.mark.host(sealed=True)]
 
 SEQUENCES, STEPS = 200 * EXPLORE, 12
 REAL_SEQUENCES, REAL_STEPS = 6 * EXPLORE, 8
@@ -113,10 +114,11 @@ class PlannedMachine(GuestMachine):
         ofports = {'vif%d.%d' % number: ofport(*number) for number, where in self.where.items()
                    if where == bridge and (number != vif.id or vif.ports)}
         before = self.registries[bridge]
-        around = Surroundings(
+        context = PlanContext(
             Topology((), tuple(('%d' % port, None) for port in sorted(ofports.values()))), ofports,
-            self.configuration.config, self.configuration.find_network, lambda group: ())
-        plan = plan_bridge(before, [vif], around)
+            self.configuration.config)
+        draft = draft_plan(before, [vif], context)
+        plan = finish_plan(draft, dict.fromkeys(draft.groups, GroupInput()))
         after = self.registries[bridge] = {key: item._replace(flows=None)
                                            for key, item in plan.items.items()}
         own = port_key(vif.id.vif)
@@ -248,12 +250,6 @@ def is_allowed(address: str, sealed: Any) -> bool:
 def sources(frames: List[bytes]) -> Any:
     """Return the MAC addresses that frames come from."""
     return {frame[6:12].hex(':') for frame in frames}
-
-
-@pytest.fixture(scope='module')
-def sealer() -> Sealer:
-    """The neighbours' policies are sealed."""
-    return seals.seal
 
 
 def test_no_sequence_on_a_switch_gains_a_packet(dom0: Sandbox) -> None:

@@ -12,8 +12,10 @@ import pytest
 from sandbox.hooks import Call
 from sandbox.injection import killed_at, list_calls
 
-from support.flooded_host import BLUE, RED, SUBJECT, Scene, moved, plugged, subject
+from support.flooded_host import BLUE, RED, SUBJECT, FloodedHost, moved, plugged, subject
 from suite import SEED
+
+pytestmark = pytest.mark.host(sealed=True)
 
 SOME = 12               # kills of each scenario in `make test`
 KILLED = -9
@@ -24,36 +26,36 @@ class Scenario(NamedTuple):
     """A hook's call, with the scene set for it anew each time."""
 
     name: str
-    prepare: Callable[[Scene], Call]
-    settle: Callable[[Scene], None]         # what the toolstack would do after a failure
+    prepare: Callable[[FloodedHost], Call]
+    settle: Callable[[FloodedHost], None]         # what the toolstack would do after a failure
     others: Sequence[str] = ()              # whose hooks mend the bridge that a VIF has left
 
 
-def coming(scene: Scene) -> Call:
+def coming(scene: FloodedHost) -> Call:
     """Begin a VM."""
     return scene.online(scene.begin(RED))
 
 
-def gone(scene: Scene) -> None:
+def gone(scene: FloodedHost) -> None:
     """End it."""
     scene.end(subject(scene))
 
 
-def regrouped(scene: Scene) -> Call:
+def regrouped(scene: FloodedHost) -> Call:
     """Move a VM to the other group."""
     vm = subject(scene) if 'subject' in scene.town.residents else plugged(scene)
     scene.regroup(vm, SUBJECT, BLUE if scene.town.rights('subject') == RED else RED)
     return scene.refresh(vm)
 
 
-def leaving(scene: Scene) -> Call:
+def leaving(scene: FloodedHost) -> Call:
     """Unplug a VM: its netdev has gone."""
     vm = plugged(scene)
     vm.cut(0)
     return scene.remove(vm)
 
 
-def changed(scene: Scene) -> None:
+def changed(scene: FloodedHost) -> None:
     """End a change of rights: what was meant last is in force."""
     vm = subject(scene)
     now = vm.vifs[0]
@@ -80,7 +82,7 @@ def chosen(count: int) -> List[int]:
     return sorted(random.Random(SEED).sample(range(1, count + 1), min(SOME, count)))
 
 
-def calls_of(scene: Scene, scenario: Scenario) -> List[str]:
+def calls_of(scene: FloodedHost, scenario: Scenario) -> List[str]:
     """Return the calls of a hook that nobody kills: of two runs, of which the longer has waited."""
     runs = []
     for _ in range(2):
@@ -90,7 +92,7 @@ def calls_of(scene: Scene, scenario: Scenario) -> List[str]:
     return min(runs, key=len)
 
 
-def test_killed_at_any_call(calm: Scene, scenario: Scenario) -> None:
+def test_killed_at_any_call(calm: FloodedHost, scenario: Scenario) -> None:
     """A flood of forbidden frames runs; one sync, or the same hook again, puts all right."""
     names = calls_of(calm, scenario)
     numbers, killed = chosen(len(names)), 0

@@ -20,9 +20,12 @@ from sandbox.process import run, wait_until
 
 from xsisolate.dom0.linux.netdev import is_up
 
-from support.flooded_host import (CONFIG, RED, SUBJECT, Scene, command, moved, plugged, run_here,
-                                  subject)
+from support.flooded_host import (CONFIG, RED, SUBJECT, FloodedHost, command, moved, plugged,
+                                  run_here, subject)
 from suite import SEED
+
+pytestmark = pytest.mark.host(     # ovs-vswitchd dies here, and no daemon puts the flows back
+    sealed=True, config=CONFIG.replace('"*":\n', '"*":\n    fail_closed: true\n'))
 
 HOLDS = 12 if os.environ.get('KILLS') == 'all' else 2     # calls at which something dies
 FAKETIME = next(iter(glob.glob('/usr/lib/*/faketime/libfaketime.so.1')), 'libfaketime.so.1')
@@ -32,26 +35,20 @@ LOCK, VIFS = '/run/xsisolate/lock/xenbr0', '/run/xsisolate/lock/all+vifs'
 DONE, FAILED = 0, 1
 
 
-@pytest.fixture(scope='module')
-def config() -> str:
-    """The bridges fail closed: ovs-vswitchd dies here, and no daemon puts the flows back."""
-    return CONFIG.replace('"*":\n', '"*":\n    fail_closed: true\n')
-
-
 class Death(NamedTuple):
     """Somebody who dies, and comes back."""
 
     name: str
-    kill: Callable[[Scene], None]
-    revive: Callable[[Scene], None]
+    kill: Callable[[FloodedHost], None]
+    revive: Callable[[FloodedHost], None]
 
 
-def kill_xenstored(scene: Scene) -> None:
+def kill_xenstored(scene: FloodedHost) -> None:
     """Let oxenstored crash."""
     scene.host.xenstored.stop(signal.SIGKILL)
 
 
-def revive_xenstored(scene: Scene) -> None:
+def revive_xenstored(scene: FloodedHost) -> None:
     """Start it, empty, and write what the toolstack knows."""
     scene.host.xenstored.start()
     scene.host.store.connect_again()
@@ -66,7 +63,7 @@ DEATHS = (Death('xenstored', kill_xenstored, revive_xenstored),
                 lambda scene: scene.host.ovs.start_vswitchd()))
 
 
-def holds(scene: Scene, call: Call) -> List[int]:
+def holds(scene: FloodedHost, call: Call) -> List[int]:
     """Return some of the calls of a hook, after making it once in peace."""
     count = len(list_calls(scene.host.hooks, call))
     return sorted(random.Random(SEED).sample(range(1, count + 1), min(HOLDS, count)))
@@ -80,7 +77,7 @@ def one_line(result: HookRun) -> None:
 
 
 @pytest.mark.parametrize('death', DEATHS, ids=lambda death: death.name)
-def test_somebody_dies_in_mid_plug(calm: Scene, death: Death) -> None:
+def test_somebody_dies_in_mid_plug(calm: FloodedHost, death: Death) -> None:
     """The plug fails with a line, or is done; a sync after the revival puts all right."""
     vm = calm.begin(RED)
     numbers = holds(calm, calm.online(vm))
@@ -102,7 +99,7 @@ def test_somebody_dies_in_mid_plug(calm: Scene, death: Death) -> None:
 
 
 @pytest.mark.parametrize('death', DEATHS, ids=lambda death: death.name)
-def test_somebody_dies_in_mid_unplug(calm: Scene, death: Death) -> None:
+def test_somebody_dies_in_mid_unplug(calm: FloodedHost, death: Death) -> None:
     """An unplug always succeeds, xenopsd would wait for minutes; the rest is sync's."""
     vm = plugged(calm)
     vm.cut(0)
@@ -124,7 +121,7 @@ def test_somebody_dies_in_mid_unplug(calm: Scene, death: Death) -> None:
 # --- hanging, full, late -----------------------------------------------------------------------
 
 
-def test_the_switch_hangs_while_a_move_is_cut_short(calm: Scene) -> None:
+def test_the_switch_hangs_while_a_move_is_cut_short(calm: FloodedHost) -> None:
     """The port's number in the database is that of the bridge that it has left."""
     call = moved(calm)
     names = list_calls(calm.host.hooks, call)
@@ -161,7 +158,7 @@ def test_the_switch_hangs_while_a_move_is_cut_short(calm: Scene) -> None:
         calm.host.ovs.vsctl('del-port', 'taken')
 
 
-def test_a_lock_that_is_held(calm: Scene) -> None:
+def test_a_lock_that_is_held(calm: FloodedHost) -> None:
     """A hook that hangs holds its bridge's lock: others wait, and go on when it is dead."""
     calm.synced()
     vm = calm.begin(RED)
@@ -183,7 +180,7 @@ def test_a_lock_that_is_held(calm: Scene) -> None:
 
 
 @pytest.mark.parametrize('again', [False, True], ids=['gone', 'another number'])
-def test_somebody_takes_the_port_away(calm: Scene, again: bool) -> None:
+def test_somebody_takes_the_port_away(calm: FloodedHost, again: bool) -> None:
     """The link stays down: nobody has made flows for the port that there is, if there is one."""
     vm = calm.begin(RED)
     device = vm.netdev()
@@ -204,7 +201,7 @@ def test_somebody_takes_the_port_away(calm: Scene, again: bool) -> None:
 
 
 @pytest.mark.parametrize('what', ['move', 'unplug', 'plug'])
-def test_another_hook_of_the_vif_waits(calm: Scene, what: str) -> None:
+def test_another_hook_of_the_vif_waits(calm: FloodedHost, what: str) -> None:
     """Neither sets up what the other has set down, and the one that came last has the last word."""
     vm = calm.begin(RED)
     with stopped_at(calm.host.hooks, calm.online(vm), THE_WAIT) as running:
@@ -247,7 +244,7 @@ def small_run() -> Iterator[None]:
     run(['umount', '--lazy', '/run/xsisolate'])
 
 
-def test_run_is_full(calm: Scene, small_run: None) -> None:
+def test_run_is_full(calm: FloodedHost, small_run: None) -> None:
     """Hooks that cannot lock fail closed; an unplug waits for better times."""
     vm = plugged(calm)
     run(['find', '/run/xsisolate', '-mindepth', '1', '-delete'])
@@ -268,7 +265,7 @@ def test_run_is_full(calm: Scene, small_run: None) -> None:
 
 
 @pytest.mark.parametrize('jump', ('-3650d', '+3650d'))
-def test_the_clock_jumps(calm: Scene, jump: str) -> None:
+def test_the_clock_jumps(calm: FloodedHost, jump: str) -> None:
     """While a hook runs, and between the configuration's compilation and its use."""
     clock = '/run/faketime'
     fake = {'LD_PRELOAD': FAKETIME, 'DONT_FAKE_MONOTONIC': '1', 'FAKETIME_NO_CACHE': '1',

@@ -8,15 +8,17 @@ from sandbox.hooks import Call
 from sandbox.process import ip
 from sandbox.vm import Vm
 
-from support.flooded_host import BLUE, RED, Scene, run_here
+from support.flooded_host import BLUE, RED, FloodedHost, run_here
 from suite import SEED
 from support.flooded_vms import LOCKED, Rights
+
+pytestmark = pytest.mark.host(sealed=True)
 
 CROWD = 25              # VMs; each is plugged and unplugged twice: 100 hooks, half of them at once
 DONE = 0
 
 
-def crowd(scene: Scene, first: int) -> List[Vm]:
+def crowd(scene: FloodedHost, first: int) -> List[Vm]:
     """Begin many VMs of all kinds, cabled, and no hook has run."""
     vms = []
     for number in range(first, first + CROWD):
@@ -26,7 +28,7 @@ def crowd(scene: Scene, first: int) -> List[Vm]:
     return vms
 
 
-def all_done(scene: Scene, calls: List[Call]) -> None:
+def all_done(scene: FloodedHost, calls: List[Call]) -> None:
     """Make all calls at once, and fail unless each ends well."""
     results = scene.host.hooks.run(*calls, timeout=120)
     for result in results:
@@ -35,7 +37,7 @@ def all_done(scene: Scene, calls: List[Call]) -> None:
         print('%d hooks at once: %.1f s' % (len(calls), max(one.seconds for one in results)))
 
 
-def test_a_hundred_plugs_and_unplugs(calm: Scene) -> None:
+def test_a_hundred_plugs_and_unplugs(calm: FloodedHost) -> None:
     """25 plugs at once, then 25 unplugs and 25 more plugs at once, then 25 unplugs."""
     first, second = crowd(calm, 100), crowd(calm, 100 + CROWD)
     all_done(calm, [calm.online(vm) for vm in first])
@@ -58,7 +60,7 @@ def test_a_hundred_plugs_and_unplugs(calm: Scene) -> None:
 
 
 @pytest.mark.parametrize('taps_first', (True, False))
-def test_vif_and_tap_of_a_nic_at_once(calm: Scene, taps_first: bool) -> None:
+def test_vif_and_tap_of_a_nic_at_once(calm: FloodedHost, taps_first: bool) -> None:
     """Both come, both are refreshed and both go at the same time."""
     vm = calm.begin(RED, hvm=True)
     hooks = calm.host.hooks
@@ -77,7 +79,7 @@ def test_vif_and_tap_of_a_nic_at_once(calm: Scene, taps_first: bool) -> None:
     calm.as_desired()
 
 
-def test_the_same_event_again_and_again(calm: Scene) -> None:
+def test_the_same_event_again_and_again(calm: FloodedHost) -> None:
     """Four times at once, and once more."""
     vm = calm.begin(RED)
     for call in (calm.online(vm), calm.refresh(vm)):
@@ -97,7 +99,7 @@ ORDERS = ('remove online', 'offline online', 'online offline remove unbind',
 
 
 @pytest.mark.parametrize('actions', ORDERS)
-def test_events_out_of_order(calm: Scene, actions: str) -> None:
+def test_events_out_of_order(calm: FloodedHost, actions: str) -> None:
     """udev's workers run in parallel: what happened first may be told last."""
     vm = calm.begin(RED)
     for action in actions.split():
@@ -107,7 +109,7 @@ def test_events_out_of_order(calm: Scene, actions: str) -> None:
         calm.as_desired()
 
 
-def test_a_plug_that_comes_too_late(calm: Scene) -> None:
+def test_a_plug_that_comes_too_late(calm: FloodedHost) -> None:
     """The netdev has gone before its `online` is handled: an error, and nothing is left."""
     vm = calm.begin(RED)
     vm.cut(0)
@@ -118,7 +120,7 @@ def test_a_plug_that_comes_too_late(calm: Scene) -> None:
     calm.as_desired()
 
 
-def test_a_domid_comes_back(calm: Scene) -> None:
+def test_a_domid_comes_back(calm: FloodedHost) -> None:
     """A domain crashed and no hook ran; the next with its number is somebody else."""
     vm = calm.begin(RED)
     run_here(calm.online(vm))
@@ -136,7 +138,7 @@ def test_a_domid_comes_back(calm: Scene) -> None:
     calm.all_talk()
 
 
-def test_an_ofport_comes_back(calm: Scene) -> None:
+def test_an_ofport_comes_back(calm: FloodedHost) -> None:
     """A port's number is given to the next VM while its flows are still there."""
     vm = calm.begin(RED)
     run_here(calm.online(vm))

@@ -7,11 +7,12 @@ from typing import FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tup
 from support.ofctl_text import format_add
 from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.delivery import Topology
-from xsisolate.pipeline.stages import NETWORK
-from xsisolate.planner.items import Registry, header_flow, parse_registry
-from xsisolate.planner.peer_items import Items
-from xsisolate.planner.plan import Plan, plan_bridge
-from xsisolate.planner.vif import Attached, Surroundings, Vif, VifPort
+from xsisolate.pipeline.tables import NETWORK
+from xsisolate.planner.address_owners import wanted_addresses
+from xsisolate.planner.context import GroupInput, PlanContext
+from xsisolate.planner.items import Items, Registry, header_flow, parse_registry
+from xsisolate.planner.plan import Plan, draft_plan, finish_plan
+from xsisolate.planner.vif import Attached, Vif, VifPort
 from xsisolate.policy.address import eui64_link_local, parse_prefix
 from xsisolate.policy.model import (Config, EffectivePolicy, Gateway, Group, Mode, Network, Prefix,
                                     RemoteMember)
@@ -26,11 +27,35 @@ TAPS_FROM = 500         # a tap's port has its VIF's number and this
 UNLOCKED, LOCKED, ISOLATED, DISABLED, QUARANTINED = Mode
 
 
+class Around(NamedTuple):
+    """What a plan depends on beside its VIFs."""
+
+    topology: Topology
+    ofports: Mapping[str, int]
+    config: Config
+    # By group, on other hosts; None: not read.
+    members: Mapping[str, Optional[Tuple[RemoteMember, ...]]] = {}
+    stamp: str = ''                                 # of all groups' members
+    thorough: bool = True
+
+
+def plan_bridge(registry: Registry, vifs: Iterable[Vif], around: Around) -> Plan:
+    """Return a plan; what dataplane.planning reads of members on other hosts is given."""
+    vifs = list(vifs)
+    claims = {group: tuple(member for member in around.members.get(group) or ()
+                           if member.addresses & addresses)
+              for group, addresses in wanted_addresses(registry, vifs).items()}
+    draft = draft_plan(registry, vifs, PlanContext(around.topology, around.ofports, around.config,
+                                                   around.thorough, claims))
+    return finish_plan(draft, {group: GroupInput(around.stamp, around.members.get(group, ()))
+                               for group in draft.groups})
+
+
 class Scenario(NamedTuple):
     """What is on a bridge."""
 
     vifs: Tuple[Vif, ...]
-    around: Surroundings
+    around: Around
 
     def plan(self, registry: Optional[Registry] = None) -> Items:
         """Return the items that the bridge should carry."""
@@ -90,7 +115,7 @@ def tag_of(vif: Vif) -> Optional[int]:
 
 def make_scenario(vifs: Iterable[Vif] = (), uplinks: Tuple[Tuple[int, ...], ...] = UPLINK,
                   networks: Mapping[str, Network] = {}, groups: Mapping[str, Group] = {},
-                  members: Mapping[str, List[RemoteMember]] = {},
+                  members: Mapping[str, Optional[List[RemoteMember]]] = {},
                   snooping: bool = False) -> Scenario:
     """Return a scenario; `networks` go by bridge name, `members` by group."""
     vifs = tuple(vifs)
@@ -98,10 +123,8 @@ def make_scenario(vifs: Iterable[Vif] = (), uplinks: Tuple[Tuple[int, ...], ...]
     others = sorted([('LOCAL', None)] + [(str(port.ofport), tag_of(vif))
                                          for vif in vifs for port in vif.ports], key=str)
     config = Config(networks=networks, groups=groups)
-    return Scenario(vifs, Surroundings(
-        Topology(uplinks, tuple(others), snooping), ofports, config,
-        lambda bridge, uuid: networks.get(bridge, Network()),
-        lambda group: members.get(group, ()), thorough=True))
+    return Scenario(vifs, Around(Topology(uplinks, tuple(others), snooping), ofports, config, {
+        group: None if found is None else tuple(found) for group, found in members.items()}))
 
 
 def member(number: int, own: str, tag: int = 0) -> RemoteMember:

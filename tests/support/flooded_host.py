@@ -1,4 +1,4 @@
-"""The town on a host of its own, what may happen to it, and what must be true."""
+"""VMs in a flood on a host of their own, what may happen to them, and what must be true."""
 import io
 import os
 import time
@@ -10,7 +10,7 @@ from sandbox.hooks import Call
 from sandbox.dom0 import Sandbox
 from sandbox.vm import Vm
 
-from support.flooded_vms import FREE, ISOLATED, LOCKED, Rights, Town, policy_of
+from support.flooded_vms import FREE, ISOLATED, LOCKED, Rights, FloodedVms, policy_of
 
 from xsisolate import cli
 from xsisolate.hooks import entry as product
@@ -59,10 +59,10 @@ def run_here(call: Call) -> int:
     return code
 
 
-class Scene:
+class FloodedHost:
     """The town, and what a test does to it."""
 
-    def __init__(self, host: Sandbox, town: Town) -> None:
+    def __init__(self, host: Sandbox, town: FloodedVms) -> None:
         self.host = host
         self.town = town
 
@@ -149,19 +149,19 @@ class Scene:
         assert not silent, silent
 
 
-def subject(scene: Scene) -> Vm:
+def subject(scene: FloodedHost) -> Vm:
     """Return the VM that it is about."""
     return scene.town.residents['subject'].vm
 
 
-def plugged(scene: Scene) -> Vm:
+def plugged(scene: FloodedHost) -> Vm:
     """Begin a VM, and plug it without harm."""
     vm = scene.begin(RED)
     run_here(scene.online(vm))
     return vm
 
 
-def moved(scene: Scene) -> Call:
+def moved(scene: FloodedHost) -> Call:
     """Move a VM to the other bridge, or back."""
     vm = subject(scene) if 'subject' in scene.town.residents else plugged(scene)
     here = scene.town.rights('subject')

@@ -79,7 +79,7 @@ TARGETS = 12            # whom one shouts at; who is not among them hears the re
 TO_ONE = ('talk', 'talk6', 'steal-ip', 'steal-ip6', 'steal-mac')
 
 
-class Town:
+class FloodedVms:
     """The residents, and the flood between them."""
 
     def __init__(self, flood: Flood) -> None:

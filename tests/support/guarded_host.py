@@ -1,8 +1,9 @@
 """What tests of seals share: a guarded VM's neighbours, and every frame between them."""
 import json
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+
+import pytest
 
 from sandbox.hooks import HookRun
 from sandbox.host import Host
@@ -41,6 +42,9 @@ SECOND = '10.9.0.23'        # what a VM's second VIF has, though its guest does 
 LONG_S = 60         # a grace that no test waits out
 SHORT_S = 1         # one that it does
 SETTLED_S = 0.1     # so long after the last frame that was due, nothing comes any more
+# What a module of tests marks that runs on a host with these neighbours.
+GUARDED = pytest.mark.host(sealed=True, config=CONFIG % LONG_S)
+
 
 
 class Around(NamedTuple):
@@ -73,16 +77,16 @@ def start_vm(host: Sandbox, number: int, policy: Optional[Mapping[str, str]] = N
 
 
 @contextmanager
-def starting(host: Sandbox, around: Around, *staying: Vm) -> Iterator[Callable[..., Vm]]:
-    """Lend `start_vm` to a test; at its end the VMs are gone, and nothing of theirs is left."""
-    staying += (around.bystander, around.friend)
-    for machine in staying + (around.gateway,):     # an earlier test's VM had this address
-        machine.flush_neighbours()
-    yield partial(start_vm, host)
+def leaving_nothing(host: Sandbox, *staying: Vm) -> Iterator[None]:
+    """Let VMs come; at the end those that do not stay are gone, and nothing of theirs is left."""
+    for machine in staying + tuple(uplink.gateway for uplink in host.uplinks.values()):
+        machine.flush_neighbours()      # an earlier test's VM had this address
+    yield
     for vm in list(host.vms):
         if vm not in staying:
             end(vm)
-    assert set(ports(host)) == {vm.netdev() for vm in staying} | {'eth0'}
+    nics = {uplink.device for name, uplink in host.uplinks.items() if name == 'xenbr0'}
+    assert set(ports(host)) == {vm.netdev() for vm in staying} | nics
     assert not our_flows(host, 'xenbr1') and not ports(host, 'xenbr1')
 
 
@@ -106,6 +110,11 @@ def give_seal(vm: Vm, seal: Optional[str], devid: int = 0) -> None:
 def the_seal(vm: Vm, devid: int = 0) -> str:
     """Return the seal that a VIF carries."""
     return vm.vifs[devid].other_config[SEAL]
+
+
+def guest_changes(vm: Vm) -> None:
+    """Let the guest write itself another allow list."""
+    vm.xenstore.write('vm-data/xsisolate/allow', '10.9.0.99, external')
 
 
 # --- frames ----------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ from xsisolate.diagnostics.matrix import Matrix, make_network
 from xsisolate.diagnostics.vm_lookup import read_places
 from xsisolate.dom0.ovs.ovsdb import Bridge
 from xsisolate.pipeline.delivery import Topology
-from xsisolate.pipeline.stages import NETWORK
+from xsisolate.pipeline.tables import NETWORK
+from xsisolate.planner.context import PlanContext
 from xsisolate.planner.drop_counts import Drops
-from xsisolate.planner.vif import Attached, Surroundings, Vif, VifPort
+from xsisolate.planner.vif import Attached, Vif, VifPort
 from xsisolate.policy.address import parse_prefix
 from xsisolate.policy.model import Config, EffectivePolicy, Group, Mode, Network, Peer, Service
 from xsisolate.vif_id import VifId
@@ -64,12 +65,11 @@ def make_inventory(named: Sequence[Tuple[str, EffectivePolicy]]) -> Inventory:
     config = Config(networks={BRIDGE: NETWORK_FACTS}, groups={
         'web': Group(rules=frozenset((Service('tcp', 443, 443), Service('icmp')))),
         'backup': Group(rules=frozenset((Service('tcp', 9000, 9100),)))})
-    around = Surroundings(Topology(uplinks=((1,),)), {}, config,
-                          lambda bridge, uuid: NETWORK_FACTS, lambda group: ())
+    context = PlanContext(Topology(uplinks=((1,),)), {}, config)
     bridge = Bridge(BRIDGE, UUID, None, (), 'system', False, {}, {}, ())
     views = [view(at + 1, name, policy) for at, (name, policy) in enumerate(named)]
     bare = BridgeSnapshot(bridge, (), {})
-    return Inventory(tuple(views), {BRIDGE: BridgeView(bridge, bare, around, {}, '')},
+    return Inventory(tuple(views), {BRIDGE: BridgeView(bridge, bare, context, {}, '')},
                      Configuration(config))
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Callable, Iterator, List
 
 from sandbox.ovs import RUN
-from xsisolate.pipeline.stages import DESTINATION
+from xsisolate.pipeline.tables import DESTINATION
 
 BUNDLE_CONTROL, BUNDLE_ADD = 33, 34     # OpenFlow 1.4
 COMMIT = 4

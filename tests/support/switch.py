@@ -6,7 +6,7 @@ from typing import Dict, FrozenSet, Iterator, List, Mapping, Match
 from sandbox.dom0 import Sandbox
 
 from xsisolate.openflow.ownership import REGISTRY
-from xsisolate.pipeline.stages import DESTINATION, LOCAL, SOURCE
+from xsisolate.pipeline.tables import DESTINATION, LOCAL, SOURCE
 
 OURS = 'cookie=0x5849534f'
 # What packets teach the switch, by table and priority; see settle_flow in the product.

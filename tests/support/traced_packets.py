@@ -1,4 +1,4 @@
-"""A town of VIFs, and packets between them with what should become of each.
+"""VIFs on one bridge, and packets between them with what should become of each.
 
 Nothing is sent: `ofproto/trace` says where a packet would come out.
 """

@@ -14,7 +14,7 @@ from xsisolate.dom0.linux.process import run
 from xsisolate.dom0.ovs.ofctl import delete_stock_flows, read_stock_ports
 from xsisolate.errors import HostError
 from xsisolate.paths import RULES, STOCK
-from xsisolate.planner.plan import port_key
+from xsisolate.planner.cookie import port_key
 from xsisolate.policy.model import Mode
 from xsisolate.vif_id import VifId
 

@@ -17,8 +17,7 @@ from xsisolate.dom0.ovs.flow_table import forget_addresses, set_no_flood
 from xsisolate.dom0.ovs.idl import BridgeState
 from xsisolate.errors import HostError
 from xsisolate.openflow.ownership import HEADER
-from xsisolate.planner.cookie import BASE, Kind, parse_key
-from xsisolate.planner.plan import port_key
+from xsisolate.planner.cookie import BASE, Kind, parse_key, port_key
 from xsisolate.planner.vif import Vif
 
 WITNESS = BASE.cookie | HEADER

@@ -5,11 +5,11 @@ from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.remotes import served
 from xsisolate.dataplane.vif_facts import VifFacts, read_vif, read_vm_uuid
 from xsisolate.dom0.ovs.ovsdb import FAIL_MODE_KEY, SECURE, Bridge, Port, find_bridge
-from xsisolate.dom0.run_files.group_members import find_claims, read_members, stamp_members
 from xsisolate.errors import HostError, MetadataError, UnknownVif
-from xsisolate.pipeline.stages import NETWORK
+from xsisolate.pipeline.tables import NETWORK
+from xsisolate.planner.context import PlanContext
 from xsisolate.planner.topology import Link, make_topology, vif_ofports
-from xsisolate.planner.vif import UNNAMED, Attached, Surroundings, Vif, VifPort
+from xsisolate.planner.vif import UNNAMED, Attached, Vif, VifPort
 from xsisolate.policy.resolve import quarantine
 from xsisolate.typing_compat import (AbstractSet, Iterable, List, Mapping, NamedTuple, Optional,
                                      Sequence, Tuple)
@@ -172,13 +172,11 @@ def _links(port: Port) -> Iterable[Link]:
                        port.bond_mode in BALANCED_MODES)
 
 
-def surroundings(host: HostContext, snapshot: BridgeSnapshot,
-                 thorough: bool = False) -> Surroundings:
+def plan_context(host: HostContext, snapshot: BridgeSnapshot,
+                 thorough: bool = False) -> PlanContext:
     """Return what planning depends on beside the VIFs."""
     bridge, links, ofports = snapshot
     secure = bridge.fail_mode == SECURE and FAIL_MODE_KEY in bridge.external_ids
-    return Surroundings(make_topology(bridge.name, links, bridge.mcast_snooping, secure,
-                                      served(bridge), bridge.siblings),
-                        ofports, host.configuration.config,
-                        host.configuration.find_network, read_members, stamp_members, find_claims,
-                        thorough)
+    return PlanContext(make_topology(bridge.name, links, bridge.mcast_snooping, secure,
+                                     served(bridge), bridge.siblings),
+                       ofports, host.configuration.config, thorough)

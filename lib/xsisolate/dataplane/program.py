@@ -6,19 +6,21 @@ floods before its flows come, and shown after.
 from xsisolate.dataplane import flooding
 from xsisolate.dataplane.bridge_settings import set_in_band
 from xsisolate.dataplane.bridge_snapshot import (BridgeSnapshot, find_vifs, make_vif, read_more,
-                                                 read_snapshot_for, surroundings)
+                                                 read_snapshot_for, plan_context)
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.interface_errors import set_ids
+from xsisolate.dataplane.planning import plan_bridge
 from xsisolate.dataplane.reconcile import Outdated, reconcile, wait_for_verdicts
 from xsisolate.dataplane.results import VifResult
 from xsisolate.dataplane.switch_state import SwitchState, read_answer, read_switch
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.ovs import flow_table, restore_wait
+from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import BASE, Kind
 from xsisolate.planner.items import Registry
 from xsisolate.planner.mute_vifs import changing_macs
-from xsisolate.planner.plan import Plan, disturbed, plan_bridge
-from xsisolate.planner.vif import Surroundings, Vif
+from xsisolate.planner.plan import Plan, disturbed
+from xsisolate.planner.vif import Vif
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import Callable, List, Set, Tuple
 from xsisolate.vif_id import VifId, parse_netdev
@@ -63,9 +65,9 @@ def program_vif(host: HostContext, snapshot: BridgeSnapshot, switch: SwitchState
     bridge = snapshot.bridge
     hidden: Set[int] = set()
     for last in (False, True):
-        around = surroundings(host, snapshot)
-        others, snapshot = _others(host, snapshot, switch.items, vif, around)
-        plan = plan_bridge(switch.items, [vif] + others, around)
+        context = plan_context(host, snapshot)
+        others, snapshot = _others(host, snapshot, switch.items, vif, context)
+        plan = plan_bridge(switch.items, [vif] + others, context)
         hidden.update(flooding.hide(bridge.name, plan.vifs, switch.no_flood))
         try:
             diff = reconcile(bridge.name, switch, plan, snapshot.ofports)
@@ -106,7 +108,7 @@ def is_any_closed(registry: Registry, plan: Plan) -> bool:
 
 
 def _others(host: HostContext, snapshot: BridgeSnapshot, registry: Registry, vif: Vif,
-            around: Surroundings) -> Tuple[List[Vif], BridgeSnapshot]:
+            context: PlanContext) -> Tuple[List[Vif], BridgeSnapshot]:
     """Return the other VIFs that this VIF's event concerns, and the bridge with their ports.
 
     A bridge that carries nothing of ours may have lost it, when ovs-vswitchd
@@ -115,7 +117,7 @@ def _others(host: HostContext, snapshot: BridgeSnapshot, registry: Registry, vif
     found = disturbed(registry, vif, snapshot.ofports)
     if not registry and vif.policy.mode is not Mode.UNLOCKED:
         found = [other for other in find_vifs(snapshot) if other != vif.id]
-    copies = [other for other in _namesakes(host, registry, vif, around)
+    copies = [other for other in _namesakes(host, registry, vif, context)
               if other not in found]
     snapshot = read_more(host, snapshot, [*found, *copies])
     unmanaged = [other for other in [make_vif(host, snapshot, copy) for copy in copies]
@@ -124,11 +126,11 @@ def _others(host: HostContext, snapshot: BridgeSnapshot, registry: Registry, vif
 
 
 def _namesakes(host: HostContext, registry: Registry, vif: Vif,
-               around: Surroundings) -> List[VifId]:
+               context: PlanContext) -> List[VifId]:
     """Return other VIFs with a MAC address that this VIF's event reserves, or sets free.
 
     An unmanaged one is in no registry: it is mute from now on, or no longer.
     """
-    macs = changing_macs(registry, vif, around)
+    macs = changing_macs(registry, vif, context)
     names = host.ovsdb.find_by_macs(macs) if macs else []
     return sorted({parse_netdev(name) for name in names} - {vif.id})

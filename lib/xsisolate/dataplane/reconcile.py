@@ -5,11 +5,11 @@ from xsisolate.errors import HostError
 from xsisolate.openflow.flow import Flow, FlowDiff, diff_flows
 from xsisolate.openflow.ownership import HEADER
 from xsisolate.pipeline.entry import closed_port_flow, shut_flow
-from xsisolate.planner.cookie import BASE, Key
-from xsisolate.planner.items import Registry, header_flow
-from xsisolate.planner.peer_items import Items
-from xsisolate.planner.plan import Plan, learned_flows, port_key
+from xsisolate.planner.cookie import BASE, Key, port_key
+from xsisolate.planner.items import Items, Registry, header_flow
+from xsisolate.planner.plan import Plan
 from xsisolate.planner.vif import Vif
+from xsisolate.planner.vif_items import learned_flows
 from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Mapping, NamedTuple,
                                      Sequence, Tuple)
 

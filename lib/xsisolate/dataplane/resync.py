@@ -9,11 +9,12 @@ from time import sleep
 from xsisolate.dataplane import flooding
 from xsisolate.dataplane.bridge_settings import deviating, settle, speaks_ours, why_open
 from xsisolate.dataplane.bridge_snapshot import (BridgeSnapshot, read_snapshot, read_vifs,
-                                                 surroundings, without_ports)
+                                                 plan_context, without_ports)
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.grace import wait_for_bridges
 from xsisolate.dataplane.in_band import Deviation
 from xsisolate.dataplane.interface_errors import find_wrong_ids, set_ids
+from xsisolate.dataplane.planning import plan_bridge
 from xsisolate.dataplane.program import Spare, is_any_closed, nobody, wait_until_judged
 from xsisolate.dataplane.reconcile import compare_all, reconcile_all
 from xsisolate.dataplane.remotes import is_noted
@@ -27,7 +28,7 @@ from xsisolate.errors import HostError, XsisolateError
 from xsisolate.openflow.flow import FlowDiff
 from xsisolate.planner.cookie import Kind
 from xsisolate.planner.items import Registry
-from xsisolate.planner.plan import Plan, plan_bridge
+from xsisolate.planner.plan import Plan
 from xsisolate.planner.retention import is_intact, keeps_flows, keeps_policy
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.model import Mode
@@ -94,7 +95,7 @@ def _compare(host: HostContext, snapshot: BridgeSnapshot, spare: Spare,
     result = BridgeResult(bridge.name, dead=tuple(sorted(dead)))
     vifs = read_vifs(host, snapshot, released)
     if not speaks_ours(bridge):
-        plan = plan_bridge({}, vifs, surroundings(host, snapshot))
+        plan = plan_bridge({}, vifs, plan_context(host, snapshot))
         return _Difference(snapshot, plan, result._replace(
             vifs=plan.vifs, settings=deviating(host, bridge, _is_managed(plan)),
             exposed=_why_exposed(host, bridge, plan.vifs)))
@@ -102,7 +103,7 @@ def _compare(host: HostContext, snapshot: BridgeSnapshot, spare: Spare,
     registry, no_flood = record_of(flows), flow_table.read_no_flood(bridge.name)
     plan = plan_bridge(registry, [vif for vif in vifs if not (
         spare(registry, vif) and is_intact(registry, vif, flows))],
-        surroundings(host, snapshot, thorough=True))
+        plan_context(host, snapshot, thorough=True))
     return _Difference(snapshot, plan, result._replace(
         vifs=plan.vifs, diff=compare_all(plan, flows),
         settings=(*deviating(host, bridge, _is_managed(plan)),

@@ -2,12 +2,12 @@
 from typing import AbstractSet, Dict, Iterable, List, Optional, Tuple
 
 from xsisolate.openflow.flow import Flow
-from xsisolate.planner.cookie import Key, Kind
+from xsisolate.planner.cookie import Key, Kind, port_key
 from xsisolate.planner.item_facts import parse_facts, parse_port_facts
 from xsisolate.planner.items import Item, Registry, digest_flows, reachable
 from xsisolate.planner.peer_items import allow_name, find_groups, is_allow_list
-from xsisolate.planner.plan import learned_flows, port_key
 from xsisolate.planner.vif import Vif
+from xsisolate.planner.vif_items import learned_flows
 from xsisolate.policy.model import EffectivePolicy
 from xsisolate.policy.resolve import quarantine
 from xsisolate.policy.vmdata_parser import MODES

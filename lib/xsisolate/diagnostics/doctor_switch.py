@@ -55,7 +55,7 @@ def examine_records(inventory: Inventory) -> Iterator[Finding]:
     for name, keys in noted.items():
         what = 'networkd, ' + name
         untold = [key for key in keys if key in (state.untold.get(name, ()) if state else keys)]
-        if untold and (state or inventory.bridges[name].around.topology.uplinks):
+        if untold and (state or inventory.bridges[name].context.topology.uplinks):
             why = state.refused if state else 'the daemon has not heard of XAPI since boot'
             yield warning(what, 'no record in XAPI says %s: %s' % (', '.join(untold), why),
                           'PIF.other_config with it', 'see that XAPI and xsisolate-watch run, '

@@ -138,7 +138,7 @@ class Asker:
 
     def _ask_switch(self, passage: Passage, asked: bool) -> Passage:
         view = self._inventory.bridges[passage.place.bridge]
-        uplinks = view.around.topology.uplinks
+        uplinks = view.context.topology.uplinks
         if passage.target.lost:
             return passage._replace(silent='nothing finds the way to %s' % passage.target.name)
         if not uplinks and not (passage.source.vif and passage.target.vif):

@@ -9,9 +9,10 @@ from xsisolate.config.host_config import Configuration, read_last_configuration
 from xsisolate.config.load import config_file
 from xsisolate.dataplane.bridge_settings import speaks_ours, why_open
 from xsisolate.dataplane.bridge_snapshot import (BridgeSnapshot, find_vifs, make_snapshot,
-                                                 read_facts, surroundings, vif_from_facts)
+                                                 read_facts, plan_context, vif_from_facts)
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.interface_errors import ERROR_KEY
+from xsisolate.dataplane.planning import plan_bridge
 from xsisolate.dataplane.vif_facts import VifFacts, read_policy
 from xsisolate.diagnostics.carried import Carried, recorded_policy
 from xsisolate.diagnostics.counters import Drops, read_counters
@@ -22,10 +23,11 @@ from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import ConfigError, HostError, PolicyError, UnknownVif
 from xsisolate.openflow.flow import Flow
 from xsisolate.openflow.ownership import HEADER
+from xsisolate.planner.context import PlanContext
+from xsisolate.planner.cookie import port_key
 from xsisolate.planner.items import Registry, parse_registry
-from xsisolate.planner.plan import plan_bridge, port_key
 from xsisolate.planner.retention import keeps_policy
-from xsisolate.planner.vif import Surroundings, Vif, VifPort
+from xsisolate.planner.vif import Vif, VifPort
 from xsisolate.policy.model import Config, Mode
 from xsisolate.policy.resolve import quarantine
 from xsisolate.policy.seal import SEAL_KEY, judge
@@ -64,7 +66,7 @@ class BridgeView(NamedTuple):
 
     bridge: Bridge
     snapshot: BridgeSnapshot
-    around: Surroundings
+    context: PlanContext
     registry: Registry
     exposed: str                # why it may forward what flows forbid
     error: str = ''             # why its flows cannot be read
@@ -155,7 +157,7 @@ def _plugged(store: Xenstore) -> FrozenSet[VifId]:
 def _read_bridge(dom0: HostContext, bridge: Bridge, broken: Optional[Broken],
                  step: Step) -> Tuple[BridgeView, List[VifView]]:
     snapshot = make_snapshot(bridge)
-    view = BridgeView(bridge, snapshot, surroundings(dom0, snapshot), {}, why_open(dom0, bridge))
+    view = BridgeView(bridge, snapshot, plan_context(dom0, snapshot), {}, why_open(dom0, bridge))
     drops: Mapping[VifId, Drops] = {}
     flows: AbstractSet[Flow] = frozenset()
     try:
@@ -219,7 +221,7 @@ def _plan(view: BridgeView,
     What it has closed keeps its MAC address and networks, for admins to look at.
     """
     try:
-        plan = plan_bridge(view.registry, vifs.values(), view.around)
+        plan = plan_bridge(view.registry, vifs.values(), view.context)
     except ConfigError as error:        # a group file: hooks fail, and VIFs stay as they are
         return {vif_id: _refuse(vif, str(error)) for vif_id, vif in vifs.items()}, None
     return {vif.id: vifs[vif.id]._replace(policy=vif.policy, mute=vif.mute)

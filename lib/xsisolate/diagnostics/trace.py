@@ -7,7 +7,7 @@ import re
 from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from xsisolate.openflow.ownership import OWNER, OWNER_MASK
-from xsisolate.pipeline.stages import ISOLATED_DROP, SPOOFED
+from xsisolate.pipeline.tables import ISOLATED_DROP, SPOOFED
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.admission import Talk
 from xsisolate.policy.model import Prefix

@@ -3,6 +3,7 @@ from typing import Dict, Iterable, List, Tuple
 
 from xsisolate.diagnostics.inventory import Inventory, VifView
 from xsisolate.diagnostics.passage import Place
+from xsisolate.dom0.run_files.group_members import read_members
 from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
 from xsisolate.errors import PolicyError, UsageError
 from xsisolate.planner.vif import UNNAMED, Attached
@@ -91,16 +92,16 @@ def read_places(inventory: Inventory) -> Dict[Tuple[str, int], Place]:
 
 
 def _place(inventory: Inventory, bridge: str, attached: Attached) -> Place:
-    around = inventory.bridges[bridge].around
-    groups = around.config.groups
+    context = inventory.bridges[bridge].context
+    groups = context.config.groups
     on_it = tuple((label(view), view.vif) for view in inventory.vifs if view.bridge == bridge
                   and attached.network in [one.network for one in view.vif.networks])
     names = set(groups) | {group for _, vif in on_it for group in vif.policy.groups}
     members: Dict[str, Tuple[RemoteMember, ...]] = {
-        name: tuple(member for member in around.read_members(name)
+        name: tuple(member for member in read_members(name)
                     if member.network == attached.network_uuid) for name in sorted(names)}
     return Place(bridge, attached.bridge, attached.network_uuid, attached.network,
-                 around.find_network(attached.bridge, attached.network_uuid), groups, on_it,
+                 context.find_network(attached.bridge, attached.network_uuid), groups, on_it,
                  {name: found for name, found in members.items() if found})
 
 

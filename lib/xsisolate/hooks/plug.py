@@ -22,7 +22,8 @@ from xsisolate.errors import HostError
 from xsisolate.hooks.event import Event
 from xsisolate.hooks.undo import Undo
 from xsisolate.openflow.flow import FlowDiff
-from xsisolate.planner.plan import Plan, port_key
+from xsisolate.planner.cookie import port_key
+from xsisolate.planner.plan import Plan
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import AbstractSet, Iterable, Mapping, Optional, Sequence, Tuple
 

@@ -1,5 +1,5 @@
 """Effective policy -> flows: one module per stage of the pipeline.
 
-`stages.py` names every table, register and flag once; docs/pipeline.md draws
+`tables.py` names every table, register and flag once; docs/pipeline.md draws
 them. Egress and ingress are seen from the VM, as everywhere in xsisolate.
 """

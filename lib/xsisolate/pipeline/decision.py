@@ -4,19 +4,19 @@ An isolated sender's policy is asked about the receiver (EGRESS), an isolated
 receiver's about the sender (INGRESS). Both must admit the frame.
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.stages import (ACCEPT, ANSWERS, CHECKED, COMMIT, CONTROL, DESTINATION,
-                                       DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY, EGRESS,
-                                       EGRESS_ANSWER, ESTABLISHED, FROM_ARP_SOURCE, FROM_ARP_TARGET,
-                                       FROM_ETH_DESTINATION, FROM_ETH_SOURCE, FROM_IPV4_DESTINATION,
-                                       FROM_IPV4_SOURCE, FROM_IPV6_DESTINATION, FROM_IPV6_SOURCE,
-                                       FROM_ND_TARGET, INGRESS, INGRESS_ANSWER, INGRESS_SIDE,
-                                       INGRESS_TARGET, ISOLATED, ISOLATED_DROP, MISMATCH, MULTICAST,
-                                       MULTICAST_MAC, NEIGHBOUR, OWN_DELIVERY, PARTY, PASS, PLAIN,
-                                       REPLY, REPLY_ONLY, REQUEST, RESOLVING, SOLICITED_NODE,
-                                       SOURCE, TO_ISOLATED, TO_LOCAL, TO_REMOTE, TO_UPLINK,
-                                       UNKNOWN_NETWORK, UPLINK, cleared, destination_match, flags,
-                                       goto, icmp6, network_match, raised, source_match,
-                                       unknown_priority)
+from xsisolate.pipeline.tables import (ACCEPT, ANSWERS, CHECKED, COMMIT, CONTROL, DESTINATION,
+                                       EGRESS, EGRESS_ANSWER, ESTABLISHED, INGRESS, INGRESS_ANSWER,
+                                       INGRESS_SIDE, INGRESS_TARGET, ISOLATED, ISOLATED_DROP,
+                                       MISMATCH, MULTICAST, OWN_DELIVERY, PARTY, PASS, PLAIN, REPLY,
+                                       REPLY_ONLY, REQUEST, RESOLVING, SOURCE, TO_ISOLATED,
+                                       TO_LOCAL, TO_REMOTE, TO_UPLINK, UNKNOWN_NETWORK, UPLINK)
+from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
+                                      FROM_ARP_SOURCE, FROM_ARP_TARGET, FROM_ETH_DESTINATION,
+                                      FROM_ETH_SOURCE, FROM_IPV4_DESTINATION, FROM_IPV4_SOURCE,
+                                      FROM_IPV6_DESTINATION, FROM_IPV6_SOURCE, FROM_ND_TARGET,
+                                      MULTICAST_MAC, NEIGHBOUR, SOLICITED_NODE, cleared,
+                                      destination_match, flags, goto, icmp6, network_match, raised,
+                                      source_match, unknown_priority)
 from xsisolate.policy.model import Mode, Network
 from xsisolate.typing_compat import Iterator, Tuple
 

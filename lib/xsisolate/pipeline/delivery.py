@@ -11,11 +11,12 @@ from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.decision import answer_flows
 from xsisolate.pipeline.entry import other_port_flow, uplink_flow
 from xsisolate.pipeline.guard import IGMP_REPORTS
-from xsisolate.pipeline.stages import (ANNOUNCE, BIND, CHECKED, DELIVER, FANOUT, GUARD, ISOLATED,
+from xsisolate.pipeline.tables import (ANNOUNCE, BIND, CHECKED, DELIVER, FANOUT, GUARD, ISOLATED,
                                        LOCAL, MANAGED, NETWORK, OWN_DELIVERY, PRIORITY_DELIVER,
-                                       REMOTELY, TAG, TO_ISOLATED, TO_LOCAL, TO_REMOTE, TO_UPLINK,
-                                       UNTAG, UPLINK, Attachment, flags, goto, icmp6, network_match,
-                                       outputs)
+                                       REMOTELY, TO_ISOLATED, TO_LOCAL, TO_REMOTE, TO_UPLINK,
+                                       UPLINK)
+from xsisolate.pipeline.terms import (TAG, UNTAG, Attachment, flags, goto, icmp6, network_match,
+                                      outputs)
 from xsisolate.typing_compat import FrozenSet, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 # The switch's FDB must learn the sender although NORMAL does not carry the

@@ -5,8 +5,8 @@ protocols end here; so does what cannot be judged, such as ICMPv6 in fragments
 (RFC 6980: receivers should ignore it, not all do).
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.stages import (BIND, GUARD, MULTICAST_MAC, SPOOFED, TAG_ALLOWED, TAGGED,
-                                       flags, goto, icmp6)
+from xsisolate.pipeline.tables import BIND, GUARD, SPOOFED, TAG_ALLOWED
+from xsisolate.pipeline.terms import MULTICAST_MAC, TAGGED, flags, goto, icmp6
 from xsisolate.typing_compat import Iterator
 
 # 802.1D's reserved group addresses: STP, LACP, 802.1X, LLDP.

@@ -8,16 +8,16 @@ rest an isolated VIF neither sends nor receives.
 """
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX, next_owner, owner_match
-from xsisolate.pipeline.stages import (ANSWERS, CLAIMING, CLASSIFY, CONTROL, DESTINATION,
-                                       DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY, FANOUT,
-                                       FOUND, FOUND_ISOLATED, FROM_ARP_TARGET, FROM_ETH_DESTINATION,
-                                       FROM_ETH_SOURCE, FROM_ND_TARGET, ISOLATED, ISOLATED_DROP,
-                                       MEMBER, MISMATCH, MULTICAST, PAIR, PARTY, PASS, PEERS, PLAIN,
-                                       REPLY_ONLY, REQUEST, RESOLVE, RESOLVED_TO_ETH, RESOLVING,
-                                       RULES, SEEK, SEEKING, SOLICITED_NODE, SOUGHT, SPREAD,
-                                       SPREADING, TO_UPLINK, TRIED, UPLINK, Attachment,
-                                       address_match, cleared, flags, goto, icmp6, network_match,
-                                       outputs, raised, source_match)
+from xsisolate.pipeline.tables import (ANSWERS, CLAIMING, CLASSIFY, CONTROL, DESTINATION, FANOUT,
+                                       FOUND, FOUND_ISOLATED, ISOLATED, ISOLATED_DROP, MEMBER,
+                                       MISMATCH, MULTICAST, PAIR, PARTY, PASS, PEERS, PLAIN,
+                                       REPLY_ONLY, REQUEST, RESOLVE, RESOLVING, RULES, SEEK,
+                                       SEEKING, SOUGHT, SPREAD, SPREADING, TO_UPLINK, TRIED, UPLINK)
+from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
+                                      FROM_ARP_TARGET, FROM_ETH_DESTINATION, FROM_ETH_SOURCE,
+                                      FROM_ND_TARGET, RESOLVED_TO_ETH, SOLICITED_NODE, Attachment,
+                                      address_match, cleared, flags, goto, icmp6, network_match,
+                                      outputs, raised, source_match)
 from xsisolate.policy.model import Network, Prefix
 from xsisolate.typing_compat import Iterable, Iterator, Mapping, Optional, Tuple
 

@@ -9,12 +9,12 @@ own addresses and for those outside the network; what it forwards between two
 addresses of the network is judged by those addresses.
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.stages import (CLAIMING, CLASSIFY, CONTROL, EXTERNAL, FOUND, FOUND_ISOLATED,
-                                       INGRESS_SIDE, MEMBER, MISMATCH, NEXT_OWNER, PAIR, PARTY,
-                                       PEERS, PLAIN, RESOLVE, RESOLVED_TO_PARTY, RESOLVING,
-                                       TO_LOCAL, TO_UPLINK, TRIED, UPLINK, VIA_GATEWAY,
-                                       address_match, cleared, flags, goto, load_mac, mac_match,
-                                       network_match, number, raised)
+from xsisolate.pipeline.tables import (CLAIMING, CLASSIFY, CONTROL, EXTERNAL, FOUND, FOUND_ISOLATED,
+                                       INGRESS_SIDE, MEMBER, MISMATCH, PAIR, PARTY, PEERS, PLAIN,
+                                       RESOLVE, RESOLVING, TO_LOCAL, TO_UPLINK, TRIED, UPLINK,
+                                       VIA_GATEWAY)
+from xsisolate.pipeline.terms import (NEXT_OWNER, RESOLVED_TO_PARTY, address_match, cleared, flags,
+                                      goto, load_mac, mac_match, network_match, number, raised)
 from xsisolate.policy.address import LINK_LOCAL, NEVER_EXTERNAL
 from xsisolate.policy.model import Gateway, Network, Prefix
 from xsisolate.typing_compat import Iterable, Iterator, Mapping, Optional

@@ -6,10 +6,11 @@ switch's connection tracking to tell a reply from an attack out of the server's
 port; TCP says so itself, and needs none.
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.stages import (CONTROL, EXTERNAL, FOUND, INGRESS_SIDE, MEMBER, MISMATCH,
+from xsisolate.pipeline.tables import (CONTROL, EXTERNAL, FOUND, INGRESS_SIDE, MEMBER, MISMATCH,
                                        PAIR, PLAIN, REMOTE, REPLY_ONLY, REQUEST, RESOLVING, RULES,
-                                       SEEKING, TO_REMOTE, UPLINK, VIA_GATEWAY, address_match,
-                                       flags, goto, load_mac, mac_match, network_match, raised)
+                                       SEEKING, TO_REMOTE, UPLINK, VIA_GATEWAY)
+from xsisolate.pipeline.terms import (address_match, flags, goto, load_mac, mac_match,
+                                      network_match, raised)
 from xsisolate.policy.address import fold
 from xsisolate.policy.model import Peer, Prefix, Service
 from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Optional, Tuple

@@ -6,12 +6,12 @@ question, "whose is this?", that finds peers (peer_lookup.py): it must resolve t
 sender's own MAC address. So a VIF costs a constant and one flow per address.
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.stages import (ANSWERS, BIND, CLAIM, CLAIM_TARGET, CLAIMED, CLAIMING,
-                                       CLASSIFY, DESTINATION, FROM_ARP_SOURCE, FROM_ARP_TARGET,
-                                       FROM_ETH_SOURCE, FROM_IPV4_SOURCE, FROM_IPV6_SOURCE,
-                                       FROM_ND_TARGET, LOCAL, PAIR, RESOLVE, SETTLE, SOURCE,
-                                       SPOOFED, UPLINK, cleared, fixed_tag, flags, goto, icmp6,
-                                       network_match, raised)
+from xsisolate.pipeline.tables import (ANSWERS, BIND, CLAIM, CLAIM_TARGET, CLAIMED, CLAIMING,
+                                       CLASSIFY, DESTINATION, LOCAL, PAIR, RESOLVE, SETTLE, SOURCE,
+                                       SPOOFED, UPLINK)
+from xsisolate.pipeline.terms import (FROM_ARP_SOURCE, FROM_ARP_TARGET, FROM_ETH_SOURCE,
+                                      FROM_IPV4_SOURCE, FROM_IPV6_SOURCE, FROM_ND_TARGET, cleared,
+                                      fixed_tag, flags, goto, icmp6, network_match, raised)
 from xsisolate.typing_compat import Iterator
 
 UNSPECIFIED6 = 'ipv6_src=::'

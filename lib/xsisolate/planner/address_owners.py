@@ -7,33 +7,36 @@ is refused. The reason names who has it.
 """
 from xsisolate.errors import PolicyError
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX
-from xsisolate.planner.cookie import Key, Kind
-from xsisolate.planner.item_facts import (EndpointFacts, parse_facts, ports_of, possible_owners,
+from xsisolate.planner.context import Claims
+from xsisolate.planner.cookie import Key, Kind, port_id
+from xsisolate.planner.item_facts import (EndpointFacts, endpoint_name, parse_facts,
+                                          parse_network_name, ports_of, possible_owners,
                                           split_endpoint)
-from xsisolate.planner.items import Item
-from xsisolate.planner.vif import Attached, Surroundings, Vif
+from xsisolate.planner.items import Item, Registry, find_item
+from xsisolate.planner.vif import Attached, Vif
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import EffectivePolicy, Prefix
-from xsisolate.typing_compat import Dict, List, Mapping, Tuple
+from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, List, Mapping, Optional,
+                                     Tuple)
 
 
-class Conflict(PolicyError):
+class AlreadyTaken(PolicyError):
     """A VIF wants what another VIF on its network already has."""
 
 
 def check_mac(items: Mapping[Key, Item], endpoint: Key, mac: str, vm_uuid: str) -> None:
-    """Raise Conflict if an endpoint is another VM's; one VM's NICs may share theirs."""
+    """Raise AlreadyTaken if an endpoint is another VM's; one VM's NICs may share theirs."""
     item = items.get(endpoint)
     owner = parse_facts(item).vm_uuid if item and item.facts else vm_uuid
     users = ports_of(items.values(), endpoint) if owner != vm_uuid else ()
     if users:
-        raise Conflict('MAC address %s is already in use on this network by %s of VM %s: give '
-                       'one of the VMs another' % (mac, users[0].name, owner))
+        raise AlreadyTaken('MAC address %s is already in use on this network by %s of VM %s: give '
+                           'one of the VMs another' % (mac, users[0].name, owner))
 
 
 def assign_owners(items: Mapping[Key, Item], endpoint: Key, network: int,
                   policy: EffectivePolicy, groups: Tuple[int, ...]) -> Dict[Prefix, int]:
-    """Return of which address an endpoint is the nth owner, or raise Conflict."""
+    """Return of which address an endpoint is the nth owner, or raise AlreadyTaken."""
     addresses = sorted(policy.addresses)
     possible = [item for item in possible_owners(items.values(), addresses)
                 if item.key != endpoint and split_endpoint(item)[0] == network]
@@ -60,30 +63,48 @@ def _turn(items: Mapping[Key, Item], address: Prefix, groups: Tuple[int, ...],
     return turn
 
 
-def check_claims(items: Mapping[Key, Item], endpoint: Key, vif: Vif, attached: Attached,
-                 around: Surroundings) -> None:
-    """Raise Conflict if a VIF wants an address that a member on another host has.
+def wanted_addresses(registry: Registry, vifs: Iterable[Vif]) -> Dict[str, FrozenSet[Prefix]]:
+    """Return by group the addresses that VIFs want and do not have: a member elsewhere may."""
+    wanted: Dict[str, FrozenSet[Prefix]] = {}
+    for vif in vifs:
+        for attached in vif.networks if vif.ports and vif.policy.groups else ():
+            endpoint = find_item(registry, Kind.ENDPOINT, endpoint_name(attached.network, vif.mac),
+                                 port_id(vif.id, False))
+            fresh = _fresh_addresses(registry, endpoint, vif)
+            wanted.update((group, wanted.get(group, frozenset()) | fresh)
+                          for group in vif.policy.groups if fresh)
+    return wanted
+
+
+def _fresh_addresses(registry: Registry, endpoint: Optional[Key], vif: Vif) -> FrozenSet[Prefix]:
+    """Return the addresses of a VIF that the bridge does not carry for it yet."""
+    item = registry.get(endpoint) if endpoint else None
+    known = parse_facts(item) if item and item.facts else None
+    return vif.policy.addresses.difference(
+        known.owners if known and known.vm_uuid == vif.vm_uuid else ())
+
+
+def check_claims(registry: Registry, items: Mapping[Key, Item], endpoint: Key, vif: Vif,
+                 attached: Attached, claims: Claims) -> None:
+    """Raise AlreadyTaken if a VIF wants an address that a member on another host has.
 
     One of the same MAC address is the VIF itself, on its way from there. What the VIF has already
     it keeps: the other one came later.
     """
-    item = items[endpoint]
-    known = parse_facts(item) if item.facts else None
-    held = known.owners if known and known.vm_uuid == vif.vm_uuid else {}
-    fresh = vif.policy.addresses.difference(held)
+    fresh = _fresh_addresses(registry, endpoint, vif)
     uuids = {attached.network_uuid, *(
-        item.name.split(' ')[1] for key, item in items.items()
+        parse_network_name(item).uuid for key, item in items.items()
         if key.kind is Kind.NETWORK and key.id == attached.network & 0xfff)}
     for group in sorted(vif.policy.groups) if fresh else ():
-        for member in around.find_claims(group, fresh):
+        for member in claims.get(group, ()):
             taken = fresh & member.addresses - (member.shared & vif.policy.shared)
             if taken and member.mac != vif.mac and member.network in uuids:
                 raise _refuse(min(taken), 'the VIF with MAC address %s on another host, a member '
                               'of group %s' % (member.mac, group))
 
 
-def _refuse(address: Prefix, owner: str) -> Conflict:
-    return Conflict('address %s is already that of %s: give the VIFs different addresses, or list '
-                    'it under vif/<devid>/shared of both: members of one isolation group may '
-                    'share an address then, %d at most on a host'
-                    % (format_prefix(address), owner, OWNERS_MAX))
+def _refuse(address: Prefix, owner: str) -> AlreadyTaken:
+    return AlreadyTaken('address %s is already that of %s: give the VIFs different addresses, or '
+                        'list it under vif/<devid>/shared of both: members of one isolation group '
+                        'may share an address then, %d at most on a host'
+                        % (format_prefix(address), owner, OWNERS_MAX))

@@ -9,8 +9,8 @@ without knowing an ofport, a VM or a policy.
 from enum import IntEnum
 
 from xsisolate.openflow.ownership import OWNER
-from xsisolate.typing_compat import NamedTuple
-from xsisolate.vif_id import VifId
+from xsisolate.typing_compat import NamedTuple, Tuple
+from xsisolate.vif_id import VifId, parse_netdev
 
 
 class Kind(IntEnum):
@@ -58,3 +58,13 @@ def parse_key(number: int) -> Key:
 def port_id(vif: VifId, tap: bool) -> int:
     """Return the id of a VIF's netdev: 15 bits domid, 8 bits devid, 1 bit tap."""
     return vif.domid << 9 | vif.devid << 1 | int(tap)
+
+
+def port_key(name: str) -> Key:
+    """Return the key of a VIF netdev's item."""
+    return Key(Kind.PORT, port_id(parse_netdev(name), name.startswith('tap')))
+
+
+def port_keys(vif: VifId) -> Tuple[Key, Key]:
+    """Return the keys of both netdevs that a VIF may have."""
+    return Key(Kind.PORT, port_id(vif, False)), Key(Kind.PORT, port_id(vif, True))

@@ -11,7 +11,7 @@ from typing import Dict, Iterable, Iterator, NamedTuple
 from xsisolate.openflow.dump import parse_line
 from xsisolate.openflow.flow import Flow
 from xsisolate.openflow.ownership import HEADER, OWNER, OWNER_MASK
-from xsisolate.pipeline.stages import ISOLATED_DROP, SPOOFED
+from xsisolate.pipeline.tables import ISOLATED_DROP, SPOOFED
 from xsisolate.planner.cookie import Key, Kind, parse_key
 from xsisolate.planner.items import Item, parse_registry
 from xsisolate.vif_id import VifId, parse_netdev

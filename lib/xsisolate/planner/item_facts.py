@@ -1,5 +1,9 @@
-"""What items must know of each other: the facts in the headers of ports and endpoints."""
-from xsisolate.pipeline.stages import Attachment
+"""What items must know of each other: the texts in the headers of ports, endpoints and networks.
+
+Nothing else knows how these are written. A hook meets hundreds: to parse all of all endpoints
+takes 16 ms for 250 on Python 3.6, so each question parses the words that it is about.
+"""
+from xsisolate.pipeline.terms import Attachment
 from xsisolate.planner.cookie import Key, Kind
 from xsisolate.planner.items import Item
 from xsisolate.policy.model import Mode, Prefix
@@ -8,6 +12,13 @@ from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, Iterator, List, 
 
 TRUNK = 'trunk'
 SHARED = 's'            # behind an address
+
+
+class NetworkName(NamedTuple):
+    """What a network's item is called."""
+
+    bridge: str                         # the network's bridge, fake or real
+    uuid: str
 
 
 class EndpointFacts(NamedTuple):
@@ -64,6 +75,17 @@ def parse_port_facts(port: Item) -> Attachment:
     return Attachment(int(port.facts.split(' ')[0]), port.facts.endswith(TRUNK))
 
 
+def format_network_name(name: NetworkName) -> str:
+    """Return the name of a network's item."""
+    return '%s %s' % name
+
+
+def parse_network_name(network: Item) -> NetworkName:
+    """Return what a network's item says in its name."""
+    bridge, uuid = network.name.split(' ')
+    return NetworkName(bridge, uuid)
+
+
 def endpoint_name(network: int, mac: str) -> str:
     """Return the name of an endpoint's item."""
     return '%x %s' % (network, mac)
@@ -100,7 +122,7 @@ def isolated_links(items: Iterable[Item]) -> IsolatedLinks:
     for item in endpoints(items):
         mode, _, links, groups, _ = item.facts.split(' ')
         if mode == Mode.ISOLATED.word:
-            network = int(item.name.split(' ')[0], 16)
+            network, _ = split_endpoint(item)
             numbers = tuple([int(group) for group in _words(groups)])
             found.setdefault(network, []).extend(
                 [(numbers, link) for link in _parse_links(links)])
@@ -115,5 +137,5 @@ def possible_owners(items: Iterable[Item], addresses: Iterable[Prefix]) -> List[
 
 def takes_turns(endpoint: Item) -> bool:
     """Tell whether an endpoint is not the first owner of one of its addresses."""
-    owners = endpoint.facts.rpartition(' ')[2].replace(SHARED, '')
-    return owners.count('.0,') + owners.endswith('.0') != len(_words(owners))
+    owners = endpoint.facts.rpartition(' ')[2]
+    return any([word.rstrip(SHARED).rpartition('.')[2] != '0' for word in _words(owners)])

@@ -40,7 +40,8 @@ class Item(NamedTuple):
     flows: Optional[FrozenSet[Flow]] = None
 
 
-Registry = Mapping[Key, Item]
+Registry = Mapping[Key, Item]   # what a bridge carries
+Items = Dict[Key, Item]         # what it should carry
 
 
 class Record(NamedTuple):
@@ -149,3 +150,26 @@ def reachable(items: Mapping[Key, Item], roots: Iterable[Key]) -> FrozenSet[Key]
             seen.add(key)
             waiting.extend(items[key].refs)
     return frozenset(seen)
+
+
+def find_item(items: Mapping[Key, Item], kind: Kind, name: str, likely: int) -> Optional[Key]:
+    """Return the key of the item of a kind that has a name; it is looked for at `likely` first."""
+    key = Key(kind, likely)
+    if key in items and items[key].name == name:
+        return key
+    for other, item in items.items():
+        if other.kind is kind and item.name == name:
+            return other
+    return None
+
+
+def find_or_add(items: Items, kind: Kind, name: str, likely: int) -> Key:
+    """Return the key of the item of a kind that has a name, added at `likely`, or behind it."""
+    found = find_item(items, kind, name, likely)
+    if found is not None:
+        return found
+    key = Key(kind, likely)
+    while key in items:
+        key = Key(kind, key.id + 1)
+    items[key] = Item(key, name)
+    return key

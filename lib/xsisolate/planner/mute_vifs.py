@@ -4,25 +4,26 @@ A restored VM or a replica keeps its MAC addresses. Beside a managed original on
 it is not in quarantine, for it has no policy; yet SOURCE drops what it sends, and what is sent to
 its MAC address goes to the original.
 """
-from xsisolate.pipeline.stages import NETWORK
-from xsisolate.planner.cookie import Key, Kind, port_id
-from xsisolate.planner.item_facts import endpoint_name, parse_facts, ports_of, split_endpoint
-from xsisolate.planner.items import Registry
-from xsisolate.planner.peer_items import Items
-from xsisolate.planner.vif import Attached, Surroundings, Vif
+from xsisolate.pipeline.tables import NETWORK
+from xsisolate.planner.context import PlanContext
+from xsisolate.planner.cookie import Kind, port_keys
+from xsisolate.planner.item_facts import (NetworkName, endpoint_name, parse_facts,
+                                          parse_network_name, ports_of, split_endpoint)
+from xsisolate.planner.items import Items, Registry
+from xsisolate.planner.vif import Attached, Vif
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import FrozenSet, Iterable, Iterator
 
 
-def explain_mutes(items: Items, vifs: Iterable[Vif], around: Surroundings) -> Iterator[Vif]:
+def explain_mutes(items: Items, vifs: Iterable[Vif], context: PlanContext) -> Iterator[Vif]:
     """Yield VIFs, the unmanaged ones with the reason why nothing of theirs passes, if so."""
     for vif in vifs:
-        reasons = (_reason(items, vif, attached, around) for attached in vif.networks)
+        reasons = (_reason(items, vif, attached, context) for attached in vif.networks)
         unmanaged = vif.ports and vif.policy.mode is Mode.UNLOCKED
         yield vif._replace(mute=next(filter(None, reasons), '') if unmanaged else '')
 
 
-def _reason(items: Items, vif: Vif, attached: Attached, around: Surroundings) -> str:
+def _reason(items: Items, vif: Vif, attached: Attached, context: PlanContext) -> str:
     name = endpoint_name(attached.network, vif.mac)
     for item in items.values():
         if item.key.kind is Kind.ENDPOINT and item.name == name and item.facts:
@@ -31,25 +32,24 @@ def _reason(items: Items, vif: Vif, attached: Attached, around: Surroundings) ->
                     'nothing that this VIF sends passes, give one of the VMs another'
                     % (vif.mac, users[0].name if users else 'a VIF', parse_facts(item).vm_uuid))
     networks = {NETWORK | key.id for key in items if key.kind is Kind.NETWORK}
-    facts = around.find_network(attached.bridge, attached.network_uuid)
+    facts = context.find_network(attached.bridge, attached.network_uuid)
     if attached.network in networks and vif.mac in [gateway.mac for gateway in facts.gateways]:
         return ('MAC address %s is that of a gateway in xsisolate.yaml: nothing that this VIF '
                 'sends passes, give the VM another or correct the network\'s gateways' % vif.mac)
     return ''
 
 
-def changing_macs(registry: Registry, vif: Vif, around: Surroundings) -> FrozenSet[str]:
+def changing_macs(registry: Registry, vif: Vif, context: PlanContext) -> FrozenSet[str]:
     """Return the MAC addresses that a VIF's event reserves, or frees: its own, and gateways'."""
-    ports = [Key(Kind.PORT, port_id(vif.id, tap)) for tap in (False, True)]
-    before = {split_endpoint(registry[ref]) for key in ports if key in registry
+    before = {split_endpoint(registry[ref]) for key in port_keys(vif.id) if key in registry
               for ref in registry[key].refs if ref.kind is Kind.ENDPOINT and ref in registry}
     managed = vif.ports and vif.policy.mode is not Mode.UNLOCKED
-    names = {attached.network: (attached.bridge, attached.network_uuid)
+    names = {attached.network: NetworkName(attached.bridge, attached.network_uuid)
              for attached in vif.networks}
     changed = before ^ {(network, vif.mac) for network in names if managed}
     for key, item in registry.items():
         if key.kind is Kind.NETWORK:
-            names.setdefault(NETWORK | key.id, (item.name.split(' ')[0], item.name.split(' ')[1]))
+            names.setdefault(NETWORK | key.id, parse_network_name(item))
     return frozenset(mac for _, mac in changed) | frozenset(
         gateway.mac for network, _ in changed if network in names
-        for gateway in around.find_network(*names[network]).gateways if gateway.mac)
+        for gateway in context.find_network(*names[network]).gateways if gateway.mac)

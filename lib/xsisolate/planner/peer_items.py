@@ -4,36 +4,16 @@ from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.multicast import spread_flows
 from xsisolate.pipeline.peer_sets import (allow_flows, outside_member_flows, remote_member_flows,
                                           rule_flows)
-from xsisolate.pipeline.stages import Attachment
+from xsisolate.pipeline.terms import Attachment
 from xsisolate.planner.cookie import Key, Kind
 from xsisolate.planner.item_facts import IsolatedLinks
-from xsisolate.planner.items import Item, make_item
-from xsisolate.planner.vif import Surroundings
-from xsisolate.policy.model import EffectivePolicy, Group, Peer, Prefix
+from xsisolate.planner.items import Item, Items, find_or_add, make_item
+from xsisolate.policy.model import Config, EffectivePolicy, Group, Peer, Prefix, RemoteMember
 from xsisolate.policy.resolve import asked_groups
 from xsisolate.sha256 import sha256
 from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
 GROUP, SPREAD, ALLOW = 'group ', 'spread ', 'allow '
-
-Items = Dict[Key, Item]
-
-
-def find_or_add(items: Items, kind: Kind, name: str, likely: int) -> Key:
-    """Return the key of the item of a kind that has a name, added if there is none.
-
-    It is looked for, and added, at `likely` if possible.
-    """
-    key = Key(kind, likely)
-    if key in items and items[key].name == name:
-        return key
-    for other, item in items.items():
-        if other.kind is kind and item.name == name:
-            return other
-    while key in items:
-        key = Key(kind, key.id + 1)
-    items[key] = Item(key, name)
-    return key
 
 
 def group_name(group: str) -> str:
@@ -58,10 +38,10 @@ def is_allow_list(name: str) -> bool:
     return name.startswith(ALLOW)
 
 
-def add_peers(items: Items, policy: EffectivePolicy, around: Surroundings) -> Dict[str, Key]:
+def add_peers(items: Items, policy: EffectivePolicy, config: Config) -> Dict[str, Key]:
     """Add the sets of peers that an isolated VIF asks about; return them by name."""
     asked = {}
-    for group in sorted(asked_groups(policy.groups, around.config.groups)):
+    for group in sorted(asked_groups(policy.groups, config.groups)):
         asked[group_name(group)] = key = _find(items, group_name(group))
         # Kept if it is there: should the VIF be refused, nothing else makes its flows anew.
         items.setdefault(spread_key(key), Item(spread_key(key), SPREAD + group))
@@ -86,40 +66,38 @@ def _find(items: Items, name: str) -> Key:
     return find_or_add(items, Kind.PEERS, name, 1)
 
 
-def refresh_group(item: Item, networks: Mapping[str, int], around: Surroundings,
-                  moved: bool) -> Item:
-    """Return a group's item with its flows; known by its header if that says it is up to date.
+def group_of(item: Item) -> str:
+    """Return the group that an item is about, '' if it is about none."""
+    return item.name[len(GROUP):] if item.name.startswith(GROUP) else ''
 
-    Its facts are a digest of all that it is made of, but for the networks; `moved` says that
-    these are others than before. So a hook need not compile thousands of members on other
-    hosts to find that they are still the same.
+
+def stamp_of(group: str, stamp: str, config: Config) -> str:
+    """Return a group's facts: a digest of all that its item is made of, but for the networks.
+
+    So a hook need not compile thousands of members on other hosts to find that they are still
+    the same.
     """
-    stamp = _stamp(item.name[len(GROUP):], around)
-    if item.facts == stamp and not moved and not around.thorough:
-        return item
-    fresh = make_item(item.key, item.name, group_flows(item.key.id, item.name, networks, around),
-                      facts=stamp)
-    # A stamp that is merely old is no difference to a sync; the next hook renews it.
-    same = around.thorough and fresh.digest == item.digest
-    return fresh._replace(facts=item.facts) if same else fresh
-
-
-def _stamp(group: str, around: Surroundings) -> str:
-    facts = around.config.groups.get(group, Group())
+    facts = config.groups.get(group, Group())
     rules = facts.rules if facts.rules is None else sorted(facts.rules)
-    text = repr((around.stamp_members(group), sorted(facts.addresses), rules))
+    text = repr((stamp, sorted(facts.addresses), rules))
     return sha256(text.encode()).hexdigest()[:32]
 
 
-def group_flows(peers: int, name: str, networks: Mapping[str, int],
-                around: Surroundings) -> Iterator[Flow]:
-    """Yield a group's rules and its members outside this host; `networks` by uuid."""
-    group = name[len(GROUP):]
-    facts = around.config.groups.get(group, Group())
-    yield from rule_flows(peers, facts.rules)
-    yield from outside_member_flows(peers, facts.addresses)
+def make_group(item: Item, networks: Mapping[str, int], config: Config,
+               members: Iterable[RemoteMember], facts: str) -> Item:
+    """Return a group's item with its flows; `networks` by uuid, `members` are on other hosts."""
+    group = config.groups.get(group_of(item), Group())
+    return make_item(item.key, item.name, _group_flows(item.key.id, group, networks, members),
+                     facts=facts)
+
+
+def _group_flows(peers: int, group: Group, networks: Mapping[str, int],
+                 members: Iterable[RemoteMember]) -> Iterator[Flow]:
+    """Yield a group's rules and its members outside this host."""
+    yield from rule_flows(peers, group.rules)
+    yield from outside_member_flows(peers, group.addresses)
     taken: Set[Tuple[int, Prefix]] = set()
-    for member in sorted(around.read_members(group), key=lambda member: member.mac):
+    for member in sorted(members, key=lambda member: member.mac):
         network = networks.get(member.network)
         if network is None:
             continue

@@ -1,11 +1,11 @@
 """Grace: which VIFs in doubt may keep what the switch carries for them."""
 from xsisolate.openflow.flow import Flow
-from xsisolate.planner.cookie import Key, Kind
+from xsisolate.planner.cookie import Key, Kind, port_key
 from xsisolate.planner.item_facts import EndpointFacts, parse_facts, parse_port_facts
 from xsisolate.planner.items import Registry, digest_flows
 from xsisolate.planner.peer_items import find_groups
-from xsisolate.planner.plan import learned_flows, port_key
 from xsisolate.planner.vif import Vif, VifPort
+from xsisolate.planner.vif_items import learned_flows
 from xsisolate.policy.model import Config
 from xsisolate.policy.resolve import is_on_roster, is_within
 from xsisolate.policy.vmdata_parser import MODES

@@ -1,9 +1,7 @@
-"""A VIF as the planner sees it, and what it finds around it."""
-from xsisolate.pipeline.delivery import Topology
-from xsisolate.policy.model import (Config, EffectivePolicy, Locking, Mode, Network, Prefix,
-                                    RemoteMember)
+"""A VIF as the planner sees it."""
+from xsisolate.policy.model import EffectivePolicy, Locking, Mode
 from xsisolate.policy.resolve import quarantine
-from xsisolate.typing_compat import Callable, Iterable, Mapping, NamedTuple, Tuple
+from xsisolate.typing_compat import Mapping, NamedTuple, Tuple
 from xsisolate.vif_id import VifId
 
 UNNAMED = '-'           # a network whose name or uuid nobody has told us
@@ -53,26 +51,3 @@ class Vif(NamedTuple):
     def closed(self, reason: str) -> 'Vif':
         """Return the VIF in quarantine, with nothing but its ports."""
         return self._replace(policy=quarantine(reason), mac='', networks=())
-
-
-def unstamped(group: str) -> str:
-    """Return the stamp of members of whom none is kept."""
-    return ''
-
-
-def unclaimed(group: str, addresses: Iterable[Prefix]) -> Iterable[RemoteMember]:
-    """Return the members elsewhere that have one of these addresses, where none is kept."""
-    return ()
-
-
-class Surroundings(NamedTuple):
-    """What a plan depends on beside the VIFs it is made for."""
-
-    topology: Topology
-    ofports: Mapping[str, int]          # the VIF netdevs that are on the bridge now
-    config: Config
-    find_network: Callable[[str, str], Network]     # by bridge name and network uuid
-    read_members: Callable[[str], Iterable[RemoteMember]]
-    stamp_members: Callable[[str], str] = unstamped     # tells one state of them from another
-    find_claims: Callable[[str, Iterable[Prefix]], Iterable[RemoteMember]] = unclaimed
-    thorough: bool = False              # take no stamp's word for what is programmed

@@ -11,7 +11,7 @@ Members = Mapping[str, Tuple[RemoteMember, ...]]        # by group
 Address = Tuple[str, Prefix]                            # on a network, by uuid
 
 
-class Place(NamedTuple):
+class PoolVif(NamedTuple):
     """A VIF with its VM and the bridge of its network."""
 
     vm: XapiVm
@@ -27,7 +27,7 @@ class Claim(NamedTuple):
     elsewhere: bool             # on another host, or about to be
 
 
-def find_members(places: Iterable[Place], config: Config, here: str,
+def find_members(places: Iterable[PoolVif], config: Config, here: str,
                  before: Optional[Members] = None) -> Members:
     """Return every group's members outside the host `here`, in an order of their own.
 
@@ -49,7 +49,7 @@ def find_members(places: Iterable[Place], config: Config, here: str,
     return {group: tuple(sorted(members, key=_order)) for group, members in found.items()}
 
 
-def _find_claims(places: Iterable[Place], config: Config, here: str) -> Iterator[Claim]:
+def _find_claims(places: Iterable[PoolVif], config: Config, here: str) -> Iterator[Claim]:
     for place in places:
         hosts = {place.vm.host, place.vm.bound_for} - {''}
         if not hosts or (place.vm.is_live and not place.vif.attached):
@@ -80,7 +80,7 @@ def _find_lost(claims: Iterable[Claim],
     return frozenset(lost)
 
 
-def _read_effective(place: Place, config: Config) -> Optional[EffectivePolicy]:
+def _read_effective(place: PoolVif, config: Config) -> Optional[EffectivePolicy]:
     """Return the policy of an isolated VIF, None of others."""
     vm, vif = place.vm, place.vif
     try:

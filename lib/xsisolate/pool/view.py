@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 from xsisolate.networkd.desired import KEYS, Pif, find_pifs
 from xsisolate.policy.model import PoolNetwork
-from xsisolate.policy.pool_members import Place
+from xsisolate.policy.pool_members import PoolVif
 from xsisolate.policy.seal import SEAL_KEY
 from xsisolate.policy.vmdata_writer import is_ours
 from xsisolate.policy.xapi_records import make_vif, make_vm
@@ -61,14 +61,14 @@ class PoolView:
         """Return a host's PIFs with real bridges."""
         return find_pifs(self._records['pif'], self._records['network'], host)
 
-    def places(self) -> Iterator[Place]:
+    def places(self) -> Iterator[PoolVif]:
         """Yield every VIF of a VM; XAPI deletes a VM before its VIFs, so some have none."""
         for ref, vif in self._records['vif'].items():
             vm = self._records['vm'].get(vif['VM'])
             network = self._records['network'].get(vif['network'])
             if vm and network and not (vm['is_a_template'] or vm['is_a_snapshot']):
-                yield Place(make_vm(vif['VM'], vm), make_vif(ref, vif, network),
-                            str(network['bridge']))
+                yield PoolVif(make_vm(vif['VM'], vm), make_vif(ref, vif, network),
+                              str(network['bridge']))
 
 
 def _shorten(kind: str, snapshot: Mapping[str, Any]) -> Record:

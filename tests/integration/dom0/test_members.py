@@ -2,10 +2,12 @@
 import json
 import os
 import shutil
+from time import sleep
 
 import pytest
-from xsisolate.dom0.run_files.group_members import (find_claims, list_groups, read_members,
-                                                    stamp_members, write_members)
+from xsisolate.dom0.run_files.group_members import (TICK_S, find_claims, list_groups,
+                                                    read_members, stamp_members,
+                                                    write_members)
 from xsisolate.errors import ConfigError
 from xsisolate.policy.model import Prefix, RemoteMember
 
@@ -142,6 +144,7 @@ def test_nobody_wrote_a_folder(root):
 def test_a_stamp_tells_states_of_the_file_from_each_other(write, root):
     none = stamp_members('red')
     path = write({'version': 1, 'members': [MEMBER]})
+    sleep(TICK_S)
     one = stamp_members('red')
     assert stamp_members('red') == one
     for _ in range(20):         # in place, as long as before, as fast as can be
@@ -154,3 +157,15 @@ def test_a_stamp_tells_states_of_the_file_from_each_other(write, root):
     assert stamp_members('red') == stamp_members('blue') == none
     with pytest.raises(ConfigError, match='not a group name'):
         stamp_members('../red')
+
+
+def test_the_stamp_of_a_file_that_was_written_this_moment_is_like_no_other(write):
+    """It may be written again and look the same; nobody waits until it cannot."""
+    path = write({'version': 1, 'members': [MEMBER]})
+    found = set()
+    for _ in range(5):
+        path.write_bytes(path.read_bytes())
+        found |= {stamp_members('red'), stamp_members('red')}
+    assert len(found) == 10
+    sleep(TICK_S)
+    assert not found & {stamp_members('red')}

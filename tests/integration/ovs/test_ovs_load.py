@@ -7,7 +7,7 @@ from support.bridge_scenarios import SCENARIOS, flows_of
 from support.dummy_switch import load
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.openflow.flow import FlowDiff
-from xsisolate.planner.plan import learned_flows
+from xsisolate.planner.vif_items import learned_flows
 
 
 def clear(bridge):

@@ -7,18 +7,18 @@ import pytest
 from support.ofctl_text import format_add
 from support.bridge_scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, SCENARIOS,
                                       UNLOCKED, flows_of, make_policy, make_scenario, make_vif,
-                                      mac_of, member, rules)
+                                      mac_of, member, plan_bridge, rules)
 from xsisolate.dataplane import reconcile as reconciling
 from xsisolate.dataplane.switch_state import read_registry, read_switch
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.openflow.flow import Flow, FlowDiff, make_flow
 from xsisolate.openflow.ownership import HEADER, OWNER, REGISTRY
-from xsisolate.planner.cookie import BASE, Key, Kind
+from xsisolate.planner.cookie import BASE, Key, Kind, port_key
 from xsisolate.planner.items import NOTE, format_note
 from xsisolate.planner.items import parse_registry
-from xsisolate.planner.plan import disturbed, learned_flows, port_key
-from xsisolate.planner.plan import plan_bridge
+from xsisolate.planner.plan import disturbed
 from xsisolate.planner.vif import Vif
+from xsisolate.planner.vif_items import learned_flows
 from xsisolate.policy.model import Mode
 
 FOREIGN = """

@@ -1,20 +1,31 @@
 """Fixtures for every test that needs a Dom0; tests/conftest.py makes them known.
 
-A test module that wants its Dom0 otherwise defines a fixture `hooks`, `hotplug`,
-`sealer` or `served` of its own, with module scope.
+A test module that wants its Dom0 otherwise says so by a mark, `pytestmark =
+pytest.mark.host(sealed=True)`, or defines a fixture `hooks`, `hotplug` or `served` of its own, with
+module scope.
 """
 import os
 import sys
 from contextlib import ExitStack
-from typing import Iterator, Optional
+from typing import Any, Iterator, Optional
 
 import pytest
 
+from sandbox import seals
 from sandbox.enter import enter
 from sandbox.hooks import Hooks
 from sandbox.hookserver import HookServer
 from sandbox.hotplug import Hotplug, UdevHotplug
 from sandbox.dom0 import Sandbox, Sealer
+
+WANTED = {'sealed', 'config', 'names', 'vlan'}
+
+
+def wanted(request: pytest.FixtureRequest, name: str, default: Any) -> Any:
+    """Return what the mark `host` of a module says of its Dom0."""
+    mark = request.node.get_closest_marker('host')
+    assert not mark or set(mark.kwargs) <= WANTED, mark
+    return mark.kwargs.get(name, default) if mark else default
 
 
 @pytest.fixture(scope='session')
@@ -39,9 +50,9 @@ def hotplug() -> Hotplug:
 
 
 @pytest.fixture(scope='module')
-def sealer() -> Optional[Sealer]:
-    """Policies are not sealed."""
-    return None
+def sealer(request: pytest.FixtureRequest) -> Optional[Sealer]:
+    """Policies are sealed as docs/seal.md says, where the mark has `sealed`."""
+    return seals.seal if wanted(request, 'sealed', False) else None
 
 
 @pytest.fixture(scope='module')

@@ -3,6 +3,7 @@
 Each family is a function from the parties to rows. Where not said otherwise
 nobody at all may see the frame, for nobody needs it.
 """
+from itertools import chain
 from typing import Any, Callable, Iterator, List, Mapping
 
 from support.packets.rows import Case, attack
@@ -16,138 +17,184 @@ from support.packets.frames import (ALL, ARP, ICMP, IGMP, IP, LLC, NOBODY, SNAP,
 from support.packets.shared_network import Who
 
 Parties = Mapping[str, Who]
+Row = Callable[..., Case]
 OUTSIDE, OUTSIDE6 = '192.0.2.1', '2001:db8::1'
 UNMANAGED = ('un', 'evil', 'locked', 'locked2', 'dom0', 'uplink')
 
 
-def both(w: Parties) -> Iterator[Any]:
-    """Yield a managed sender of each kind, with somebody whom it may talk to."""
-    yield w['red1'], w['red2']
-    yield w['locked'], w['un']
+def said_by_both(family: Callable[..., Iterator[Case]]) -> Callable[[Parties], Iterator[Case]]:
+    """Have a managed sender of each kind say it, who may talk to `peer` and not to `other`."""
+    def rows(w: Parties) -> Iterator[Case]:
+        for sender, peer, other in (('red1', 'red2', 'blue1'), ('locked', 'un', 'locked2')):
+            def row(what: str, *frames: Any, **more: Any) -> Case:
+                return attack('%s %s' % (sender, what), sender, *frames, **more)
+            yield from family(row, w, w[sender], w[peer], w[other])
+    return rows
 
 
-def identity(w: Parties) -> Iterator[Case]:
-    """A managed VIF claims to be somebody else, in one of the fields that say so."""
-    for me, peer in both(w):
-        def row(what: str, *frames: Any, **more: Any) -> Case:
-            return attack('%s %s' % (me.name, what), me.name, *frames, **more)
-        other = w['blue1'] if me.name == 'red1' else w['locked2']
-        yield row('foreign MAC', eth(other, peer) / ping(me, peer)[IP])
-        yield row('MAC of nobody', eth(NOBODY, peer) / ping(me, peer)[IP])
-        yield row('MAC of the gateway', eth(w['gw'], peer) / ping(me, peer)[IP])
-        yield row('MAC of the peer', eth(peer, peer) / ping(me, peer)[IP])
-        yield row('multicast MAC as source', eth('03:00:00:00:00:01', peer) / ping(me, peer)[IP])
-        yield row('broadcast MAC as source', eth(ALL, peer) / ping(me, peer)[IP])
-        yield row('MAC of zeros', eth('00:00:00:00:00:00', peer) / ping(me, peer)[IP])
-        for what, ip, ip6 in (
-                ('of a peer', peer.ip, peer.ip6), ('of a stranger', other.ip, other.ip6),
-                ('of nobody inside', '10.9.0.200', 'fd00:9::200'),
-                ('of the gateway', w['gw'].ip, w['gw'].ip6), ('outside', OUTSIDE, OUTSIDE6),
-                ('unspecified', '0.0.0.0', '::'), ('loopback', '127.0.0.1', '::1'),
-                ('broadcast, multicast', '255.255.255.255', 'ff02::1'),
-                ('of a remote member', w['redfar'].ip, w['redfar'].ip6),
-                ('link-local', '169.254.1.1', 'fe80::1')):
-            yield row('IPv4 ' + what, udp(me, peer, src=ip))
-            yield row('IPv6 ' + what, udp6(me, peer, src=ip6))
-        yield row('IPv6 link-local of the peer', udp6(me, peer, src=peer.ll))
-        yield row('foreign MAC aloud', eth(other, ALL) / IP(
-            src=me.ip, dst='255.255.255.255') / UDP())
-        yield row('foreign IPv4 aloud', udp(me, peer, src=other.ip, dst='10.9.0.255'),
-                  eth(me, ALL) / IP(src=other.ip, dst='255.255.255.255') / UDP())
-        # ARP
-        yield row('ARP request, foreign sender IP', arp(me, 1, other.ip, peer.ip))
-        yield row('ARP request, foreign sender MAC', arp(me, 1, me.ip, peer.ip, sha=other.mac))
-        yield row('ARP request, foreign Ethernet MAC',
-                  eth(other, ALL) / ARP(op=1, hwsrc=me.mac, psrc=me.ip, pdst=peer.ip))
-        yield row('ARP reply, foreign sender IP', is_at(me, peer, other.ip))
-        yield row('ARP reply, the gateway', is_at(me, peer, w['gw'].ip))
-        yield row('ARP reply, the peer itself', is_at(me, peer, peer.ip))
-        yield row('ARP reply, foreign sender MAC', is_at(me, peer, sha=other.mac))
-        yield row('ARP reply, sender 0.0.0.0', is_at(me, peer, '0.0.0.0'))
-        yield row('ARP reply aloud, foreign', arp(me, 2, other.ip, other.ip))
-        yield row('gratuitous ARP, foreign', arp(me, 1, other.ip, other.ip))
-        yield row('gratuitous ARP, gateway', arp(me, 1, w['gw'].ip, w['gw'].ip))
-        yield row('gratuitous ARP, target of zeros', arp(me, 1, other.ip, '0.0.0.0'))
-        yield row('ARP probe for a stranger', arp(me, 1, '0.0.0.0', other.ip))
-        yield row('ARP probe for a peer', arp(me, 1, '0.0.0.0', peer.ip))
-        yield row('ARP probe for the gateway', arp(me, 1, '0.0.0.0', w['gw'].ip))
-        yield row('ARP of everybody', arp(me, 1, '255.255.255.255', peer.ip))
-        for op in (0, 3, 4, 8, 9, 256):
-            yield row('ARP operation %d' % op, arp(me, op, me.ip, peer.ip))
-        yield row('RARP', eth(me, ALL, type=0x8035) / ARP(op=3, hwsrc=me.mac, hwdst=me.mac))
-        yield row('RARP reply', eth(me, ALL, type=0x8035) / ARP(op=4, hwsrc=me.mac, psrc=other.ip))
-        yield row('ARP, 8-byte MACs', eth(me, ALL, type=0x806) / Raw(
-            bytes.fromhex('0001080008040001') + bytes(24)))
-        yield row('ARP, other hardware', eth(me, ALL) / ARP(hwtype=6, op=1, hwsrc=me.mac,
-                                                            psrc=other.ip, pdst=peer.ip))
-        yield row('ARP, other protocol', eth(me, ALL) / ARP(ptype=0x86dd, op=1, hwsrc=me.mac,
-                                                            psrc=other.ip, pdst=peer.ip))
-        yield row('ARP cut short', eth(me, ALL, type=0x806) / Raw(
-            bytes(ARP(op=1, hwsrc=me.mac, psrc=other.ip, pdst=peer.ip))[:20]), quiet=True)
-        # DHCP's exemption from all that
-        yield row('0.0.0.0 to a server that is named', discover(me, dst='10.9.0.254', mac=w['gw']))
-        yield row('DHCP of another IP', discover(me, ip=other.ip))
-        yield row('0.0.0.0 to another port', eth(me, ALL) / IP(
-            src='0.0.0.0', dst='255.255.255.255') / UDP(sport=68, dport=69))
-        yield row('0.0.0.0 from another port', eth(me, ALL) / IP(
-            src='0.0.0.0', dst='255.255.255.255') / UDP(sport=69, dport=67))
-        yield row('DHCP with a foreign MAC', eth(other, ALL) / discover(me)[IP])
-        yield row('DHCP in a fragment', split4(discover(me), 64))
+def together(*families: Callable[[Parties], Iterator[Case]]) -> Callable[[Parties], Iterator[Case]]:
+    """Return one family of several."""
+    return lambda w: chain.from_iterable(family(w) for family in families)
 
 
-def neighbours(w: Parties) -> Iterator[Case]:
-    """Neighbour discovery: forged solicitations, advertisements, routers."""
-    for me, peer in both(w):
-        def row(what: str, *frames: Any, **more: Any) -> Case:
-            return attack('%s %s' % (me.name, what), me.name, *frames, **more)
-        other, gw = (w['blue1'] if me.name == 'red1' else w['locked2']), w['gw']
-        for aloud, dst in (('', peer), (' aloud', None)):
-            to = {'dst': dst} if dst else {}
-            yield row('NS%s, foreign source' % aloud, ns(me, peer.ip6, ip=other.ip6, **to))
-            yield row('NS%s, foreign link-local' % aloud, ns(me, peer.ip6, ip=other.ll, **to))
-            yield row('NS%s, foreign SLLA' % aloud, ns(me, peer.ip6, sll=other.mac, **to))
-            yield row('NS%s, hop limit 254' % aloud, ns(me, peer.ip6, hlim=254, **to))
-            yield row('NS%s, hop limit 0' % aloud, ns(me, peer.ip6, hlim=0, **to))
-            yield row('NS%s, code 1' % aloud, ns(me, peer.ip6, code=1, **to))
-            yield row('NS%s, two SLLAs' % aloud, ns(me, peer.ip6, **to) / ICMPv6NDOptSrcLLAddr(
-                lladdr=other.mac))
-            yield row('NS%s, two SLLAs, first foreign' % aloud, ns(
-                me, peer.ip6, sll=other.mac, **to) / ICMPv6NDOptSrcLLAddr(lladdr=me.mac))
-            yield row('NA%s, foreign target' % aloud, na(me, other.ip6, **to))
-            yield row('NA%s, target is the gateway' % aloud, na(me, gw.ip6, **to))
-            yield row('NA%s, target is the gateway link-local' % aloud, na(me, gw.ll, **to))
-            yield row('NA%s, foreign source' % aloud, na(me, me.ip6, ip=other.ip6, **to))
-            yield row('NA%s, source and target foreign' % aloud, na(me, other.ip6, ip=other.ip6,
-                                                                    **to))
-            yield row('NA%s, unspecified source' % aloud, na(me, me.ip6, ip='::', **to))
-            yield row('NA%s, foreign TLLA' % aloud, na(me, me.ip6, tll=other.mac, **to))
-            yield row('NA%s, foreign target, no TLLA' % aloud, na(me, other.ip6, tll=False, **to))
-            yield row('NA%s, hop limit 64' % aloud, na(me, me.ip6, hlim=64, **to))
-            yield row('NA%s, code 3' % aloud, na(me, me.ip6, code=3, **to))
-            yield row('NA%s, two TLLAs' % aloud, na(me, me.ip6, **to) / ICMPv6NDOptDstLLAddr(
-                lladdr=other.mac))
-            yield row('NA%s, target ::' % aloud, na(me, '::', **to))
-            yield row('RA%s' % aloud, ra(me, **to))
-            yield row('RA%s, as the gateway' % aloud, ra(me, ip=gw.ll, **to))
-            yield row('RA%s, hop limit, code' % aloud, ra(me, code=1, **to))
-            yield row('redirect%s' % aloud, eth(me, dst or '33:33:00:00:00:01') / IPv6(
-                src=me.ll, dst=dst.ip6 if dst else 'ff02::1', hlim=255) / ICMPv6ND_Redirect(
-                    tgt=me.ll, dst=OUTSIDE6))
-        yield row('DAD for a stranger', ns(me, other.ip6, ip='::', sll=False))
-        yield row('DAD for a peer', ns(me, peer.ip6, ip='::', sll=False))
-        yield row('DAD with SLLA', ns(me, me.ip6, ip='::'))
-        yield row('NS with foreign MAC', eth(other, peer) / ns(me, peer.ip6, peer)[IPv6])
-        yield row('RS, foreign source', rs(me, ip=other.ll))
-        yield row('RS, hop limit 1', eth(me, '33:33:00:00:00:02') / IPv6(
-            src=me.ll, dst='ff02::2', hlim=1) / rs(me)[IPv6].payload)
-        yield row('RS, code 1', rs(me, code=1))
-        yield row('RS from :: to all nodes', rs(me, ip='::', dst='ff02::1'))
-        yield row('RS from :: to a peer', eth(me, peer) / IPv6(src='::', dst=peer.ip6, hlim=255)
-                  / rs(me)[IPv6].payload)
-        for kind in (137, 138, 139, 140, 141, 142, 144, 145, 147, 148, 151, 152, 153, 155, 200,
-                     255, 0, 5, 100, 127):
-            yield row('ICMPv6 type %d' % kind, eth(me, peer) / IPv6(
-                src=me.ip6, dst=peer.ip6, hlim=255, nh=58) / Raw(bytes([kind, 0]) + bytes(30)))
+@said_by_both
+def forged_macs(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """The Ethernet source is somebody else."""
+    yield row('foreign MAC', eth(other, peer) / ping(me, peer)[IP])
+    yield row('MAC of nobody', eth(NOBODY, peer) / ping(me, peer)[IP])
+    yield row('MAC of the gateway', eth(w['gw'], peer) / ping(me, peer)[IP])
+    yield row('MAC of the peer', eth(peer, peer) / ping(me, peer)[IP])
+    yield row('multicast MAC as source', eth('03:00:00:00:00:01', peer) / ping(me, peer)[IP])
+    yield row('broadcast MAC as source', eth(ALL, peer) / ping(me, peer)[IP])
+    yield row('MAC of zeros', eth('00:00:00:00:00:00', peer) / ping(me, peer)[IP])
+
+
+@said_by_both
+def forged_addresses(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """The IP source is somebody else."""
+    for what, ip, ip6 in (
+            ('of a peer', peer.ip, peer.ip6), ('of a stranger', other.ip, other.ip6),
+            ('of nobody inside', '10.9.0.200', 'fd00:9::200'),
+            ('of the gateway', w['gw'].ip, w['gw'].ip6), ('outside', OUTSIDE, OUTSIDE6),
+            ('unspecified', '0.0.0.0', '::'), ('loopback', '127.0.0.1', '::1'),
+            ('broadcast, multicast', '255.255.255.255', 'ff02::1'),
+            ('of a remote member', w['redfar'].ip, w['redfar'].ip6),
+            ('link-local', '169.254.1.1', 'fe80::1')):
+        yield row('IPv4 ' + what, udp(me, peer, src=ip))
+        yield row('IPv6 ' + what, udp6(me, peer, src=ip6))
+    yield row('IPv6 link-local of the peer', udp6(me, peer, src=peer.ll))
+    yield row('foreign MAC aloud', eth(other, ALL) / IP(
+        src=me.ip, dst='255.255.255.255') / UDP())
+    yield row('foreign IPv4 aloud', udp(me, peer, src=other.ip, dst='10.9.0.255'),
+              eth(me, ALL) / IP(src=other.ip, dst='255.255.255.255') / UDP())
+
+
+@said_by_both
+def forged_arp(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """ARP claims what is somebody else's."""
+    yield row('ARP request, foreign sender IP', arp(me, 1, other.ip, peer.ip))
+    yield row('ARP request, foreign sender MAC', arp(me, 1, me.ip, peer.ip, sha=other.mac))
+    yield row('ARP request, foreign Ethernet MAC',
+              eth(other, ALL) / ARP(op=1, hwsrc=me.mac, psrc=me.ip, pdst=peer.ip))
+    yield row('ARP reply, foreign sender IP', is_at(me, peer, other.ip))
+    yield row('ARP reply, the gateway', is_at(me, peer, w['gw'].ip))
+    yield row('ARP reply, the peer itself', is_at(me, peer, peer.ip))
+    yield row('ARP reply, foreign sender MAC', is_at(me, peer, sha=other.mac))
+    yield row('ARP reply, sender 0.0.0.0', is_at(me, peer, '0.0.0.0'))
+    yield row('ARP reply aloud, foreign', arp(me, 2, other.ip, other.ip))
+    yield row('gratuitous ARP, foreign', arp(me, 1, other.ip, other.ip))
+    yield row('gratuitous ARP, gateway', arp(me, 1, w['gw'].ip, w['gw'].ip))
+    yield row('gratuitous ARP, target of zeros', arp(me, 1, other.ip, '0.0.0.0'))
+    yield row('ARP probe for a stranger', arp(me, 1, '0.0.0.0', other.ip))
+    yield row('ARP probe for a peer', arp(me, 1, '0.0.0.0', peer.ip))
+    yield row('ARP probe for the gateway', arp(me, 1, '0.0.0.0', w['gw'].ip))
+    yield row('ARP of everybody', arp(me, 1, '255.255.255.255', peer.ip))
+
+
+@said_by_both
+def odd_arp(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """ARP of kinds that nobody needs."""
+    for op in (0, 3, 4, 8, 9, 256):
+        yield row('ARP operation %d' % op, arp(me, op, me.ip, peer.ip))
+    yield row('RARP', eth(me, ALL, type=0x8035) / ARP(op=3, hwsrc=me.mac, hwdst=me.mac))
+    yield row('RARP reply', eth(me, ALL, type=0x8035) / ARP(op=4, hwsrc=me.mac, psrc=other.ip))
+    yield row('ARP, 8-byte MACs', eth(me, ALL, type=0x806) / Raw(
+        bytes.fromhex('0001080008040001') + bytes(24)))
+    yield row('ARP, other hardware', eth(me, ALL) / ARP(hwtype=6, op=1, hwsrc=me.mac,
+                                                        psrc=other.ip, pdst=peer.ip))
+    yield row('ARP, other protocol', eth(me, ALL) / ARP(ptype=0x86dd, op=1, hwsrc=me.mac,
+                                                        psrc=other.ip, pdst=peer.ip))
+    yield row('ARP cut short', eth(me, ALL, type=0x806) / Raw(
+        bytes(ARP(op=1, hwsrc=me.mac, psrc=other.ip, pdst=peer.ip))[:20]), quiet=True)
+
+
+@said_by_both
+def dhcp_exemption(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """What a client without an address may say is no way around that."""
+    yield row('0.0.0.0 to a server that is named', discover(me, dst='10.9.0.254', mac=w['gw']))
+    yield row('DHCP of another IP', discover(me, ip=other.ip))
+    yield row('0.0.0.0 to another port', eth(me, ALL) / IP(
+        src='0.0.0.0', dst='255.255.255.255') / UDP(sport=68, dport=69))
+    yield row('0.0.0.0 from another port', eth(me, ALL) / IP(
+        src='0.0.0.0', dst='255.255.255.255') / UDP(sport=69, dport=67))
+    yield row('DHCP with a foreign MAC', eth(other, ALL) / discover(me)[IP])
+    yield row('DHCP in a fragment', split4(discover(me), 64))
+
+
+@said_by_both
+def solicitations(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """Forged neighbour solicitations."""
+    for aloud, dst in (('', peer), (' aloud', None)):
+        to = {'dst': dst} if dst else {}
+        yield row('NS%s, foreign source' % aloud, ns(me, peer.ip6, ip=other.ip6, **to))
+        yield row('NS%s, foreign link-local' % aloud, ns(me, peer.ip6, ip=other.ll, **to))
+        yield row('NS%s, foreign SLLA' % aloud, ns(me, peer.ip6, sll=other.mac, **to))
+        yield row('NS%s, hop limit 254' % aloud, ns(me, peer.ip6, hlim=254, **to))
+        yield row('NS%s, hop limit 0' % aloud, ns(me, peer.ip6, hlim=0, **to))
+        yield row('NS%s, code 1' % aloud, ns(me, peer.ip6, code=1, **to))
+        yield row('NS%s, two SLLAs' % aloud, ns(me, peer.ip6, **to) / ICMPv6NDOptSrcLLAddr(
+            lladdr=other.mac))
+        yield row('NS%s, two SLLAs, first foreign' % aloud, ns(
+            me, peer.ip6, sll=other.mac, **to) / ICMPv6NDOptSrcLLAddr(lladdr=me.mac))
+
+
+@said_by_both
+def advertisements(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """Forged neighbour advertisements."""
+    for aloud, dst in (('', peer), (' aloud', None)):
+        to = {'dst': dst} if dst else {}
+        yield row('NA%s, foreign target' % aloud, na(me, other.ip6, **to))
+        yield row('NA%s, target is the gateway' % aloud, na(me, w['gw'].ip6, **to))
+        yield row('NA%s, target is the gateway link-local' % aloud, na(me, w['gw'].ll, **to))
+        yield row('NA%s, foreign source' % aloud, na(me, me.ip6, ip=other.ip6, **to))
+        yield row('NA%s, source and target foreign' % aloud, na(me, other.ip6, ip=other.ip6,
+                                                                **to))
+        yield row('NA%s, unspecified source' % aloud, na(me, me.ip6, ip='::', **to))
+        yield row('NA%s, foreign TLLA' % aloud, na(me, me.ip6, tll=other.mac, **to))
+        yield row('NA%s, foreign target, no TLLA' % aloud, na(me, other.ip6, tll=False, **to))
+        yield row('NA%s, hop limit 64' % aloud, na(me, me.ip6, hlim=64, **to))
+        yield row('NA%s, code 3' % aloud, na(me, me.ip6, code=3, **to))
+        yield row('NA%s, two TLLAs' % aloud, na(me, me.ip6, **to) / ICMPv6NDOptDstLLAddr(
+            lladdr=other.mac))
+        yield row('NA%s, target ::' % aloud, na(me, '::', **to))
+
+
+@said_by_both
+def routers(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """A guest plays the router."""
+    for aloud, dst in (('', peer), (' aloud', None)):
+        to = {'dst': dst} if dst else {}
+        yield row('RA%s' % aloud, ra(me, **to))
+        yield row('RA%s, as the gateway' % aloud, ra(me, ip=w['gw'].ll, **to))
+        yield row('RA%s, hop limit, code' % aloud, ra(me, code=1, **to))
+        yield row('redirect%s' % aloud, eth(me, dst or '33:33:00:00:00:01') / IPv6(
+            src=me.ll, dst=dst.ip6 if dst else 'ff02::1', hlim=255) / ICMPv6ND_Redirect(
+                tgt=me.ll, dst=OUTSIDE6))
+
+
+@said_by_both
+def odd_solicitations(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """Detection of duplicates, and solicitations of routers, for others."""
+    yield row('DAD for a stranger', ns(me, other.ip6, ip='::', sll=False))
+    yield row('DAD for a peer', ns(me, peer.ip6, ip='::', sll=False))
+    yield row('DAD with SLLA', ns(me, me.ip6, ip='::'))
+    yield row('NS with foreign MAC', eth(other, peer) / ns(me, peer.ip6, peer)[IPv6])
+    yield row('RS, foreign source', rs(me, ip=other.ll))
+    yield row('RS, hop limit 1', eth(me, '33:33:00:00:00:02') / IPv6(
+        src=me.ll, dst='ff02::2', hlim=1) / rs(me)[IPv6].payload)
+    yield row('RS, code 1', rs(me, code=1))
+    yield row('RS from :: to all nodes', rs(me, ip='::', dst='ff02::1'))
+    yield row('RS from :: to a peer', eth(me, peer) / IPv6(src='::', dst=peer.ip6, hlim=255)
+              / rs(me)[IPv6].payload)
+
+
+@said_by_both
+def icmp6_types(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """Types of ICMPv6 that no guest needs."""
+    for kind in (137, 138, 139, 140, 141, 142, 144, 145, 147, 148, 151, 152, 153, 155, 200,
+                 255, 0, 5, 100, 127):
+        yield row('ICMPv6 type %d' % kind, eth(me, peer) / IPv6(
+            src=me.ip6, dst=peer.ip6, hlim=255, nh=58) / Raw(bytes([kind, 0]) + bytes(30)))
 
 
 def limits(w: Parties) -> Iterator[Case]:
@@ -171,84 +218,92 @@ def limits(w: Parties) -> Iterator[Case]:
                  may='uplink')
 
 
-def headers(w: Parties) -> Iterator[Case]:
-    """Extension headers, fragments and options that hide what must not be sent."""
-    hop = IPv6ExtHdrHopByHop()
-    for me, peer in both(w):
-        def row(what: str, *frames: Any, **more: Any) -> Case:
-            return attack('%s %s' % (me.name, what), me.name, *frames, **more)
-        other = w['blue1'] if me.name == 'red1' else w['locked2']
-        for name, frame in (('RA', ra(me, peer)), ('RA aloud', ra(me)),
-                            ('NA', na(me, other.ip6, peer)), ('NA aloud', na(me, other.ip6)),
-                            ('NS', ns(me, peer.ip6, peer, sll=other.mac)),
-                            ('MLD query', eth(me, '33:33:00:00:00:01') / IPv6(
-                                src=me.ll, dst='ff02::1', hlim=1, nh=58) / Raw(
-                                    bytes([130, 0]) + bytes(22)))):
-            yield row('%s behind hop-by-hop' % name, behind(frame, hop))
-            yield row('%s behind destination options' % name, behind(frame, dst_opt()))
-            yield row('%s behind routing' % name, behind(frame, IPv6ExtHdrRouting(type=4,
-                                                                                 segleft=0)))
-            yield row('%s behind ten headers' % name, behind(frame, *[dst_opt()] * 10))
-            yield row('%s in an atomic fragment' % name, behind(frame, IPv6ExtHdrFragment(m=0)))
-            yield row('%s behind options and an atomic fragment' % name, behind(
-                frame, dst_opt(), IPv6ExtHdrFragment(m=0), dst_opt()))
-            yield row('%s in fragments' % name, split6(frame, 16), may=()
-                      if name.endswith('aloud') or name == 'MLD query' else
-                      (peer.name,))     # the first must not arrive, and that is the next row
-            yield row('%s in a first fragment' % name, split6(frame, 16)[0])
-            yield row('%s in one fragment with more to come' % name, behind(
-                frame, IPv6ExtHdrFragment(m=1)))
-            yield row('%s in a fragment, its header in the next' % name,
-                      split6(frame, 16, dst_opt(30))[0])
-            yield row('%s, headers cut off by the fragment' % name, split6(frame, 8,
-                                                                         dst_opt(62))[0])
-        yield row('options longer than the packet', eth(me, peer) / IPv6(
-            src=me.ip6, dst=peer.ip6, nh=60, plen=8) / Raw(b'\x3a\x08' + bytes(6)))
-        yield row('chain ends in the middle of a header', eth(me, peer) / IPv6(
-            src=me.ip6, dst=peer.ip6, nh=60, plen=1) / Raw(b'\x3a'))
-        yield row('payload longer than the frame', eth(me, peer) / IPv6(
-            src=me.ip6, dst=peer.ip6, nh=17, plen=9000) / UDP())
-        yield row('IPv6 cut short', bytes(udp6(me, peer))[:40], quiet=True)
-        yield row('IPv4 cut short', bytes(udp(me, peer))[:30], quiet=True)
-        yield row('IPv4 longer than the frame', udp(me, peer, len=9000))
-        yield row('IPv4 header longer than the frame', eth(me, peer) / Raw(
-            b'\x4f' + bytes(IP(src=me.ip, dst=peer.ip, len=24))[1:] + b'xxxx'))
-        yield row('IPv4 header of 16 bytes', eth(me, peer) / Raw(
-            b'\x44' + bytes(IP(src=me.ip, dst=peer.ip))[1:20] + b'1234'))
-        yield row('fragments from a foreign IP', split4(udp(me, peer, src=other.ip), 8))
-        yield row('later fragment alone, foreign', split4(udp(me, peer, src=other.ip), 8)[-1])
-        yield row('later IPv6 fragment alone, foreign', split6(udp6(
-            me, peer, src=other.ip6), 8)[-1])
-        yield row('fragments aloud', split4(eth(me, ALL) / IP(
-            src=me.ip, dst='255.255.255.255') / UDP() / b'something', 8))
-        yield row('IPv6 fragments aloud', split6(eth(me, '33:33:00:00:00:01') / IPv6(
-            src=me.ip6, dst='ff02::1') / UDP() / b'something', 8))
-        yield row('IPv4 in an IPv6 frame', eth(me, peer, type=0x86dd) / Raw(
-            bytes(udp(me, peer)[IP])))
-        yield row('IPv6 in an IPv4 frame', eth(me, peer, type=0x800) / Raw(
-            bytes(udp6(me, peer)[IPv6])))
+@said_by_both
+def hidden(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """What must not be sent, behind extension headers and in fragments."""
+    for name, frame in (('RA', ra(me, peer)), ('RA aloud', ra(me)),
+                        ('NA', na(me, other.ip6, peer)), ('NA aloud', na(me, other.ip6)),
+                        ('NS', ns(me, peer.ip6, peer, sll=other.mac)),
+                        ('MLD query', eth(me, '33:33:00:00:00:01') / IPv6(
+                            src=me.ll, dst='ff02::1', hlim=1, nh=58) / Raw(
+                                bytes([130, 0]) + bytes(22)))):
+        yield row('%s behind hop-by-hop' % name, behind(frame, IPv6ExtHdrHopByHop()))
+        yield row('%s behind destination options' % name, behind(frame, dst_opt()))
+        yield row('%s behind routing' % name, behind(frame, IPv6ExtHdrRouting(type=4,
+                                                                             segleft=0)))
+        yield row('%s behind ten headers' % name, behind(frame, *[dst_opt()] * 10))
+        yield row('%s in an atomic fragment' % name, behind(frame, IPv6ExtHdrFragment(m=0)))
+        yield row('%s behind options and an atomic fragment' % name, behind(
+            frame, dst_opt(), IPv6ExtHdrFragment(m=0), dst_opt()))
+        yield row('%s in fragments' % name, split6(frame, 16), may=()
+                  if name.endswith('aloud') or name == 'MLD query' else
+                  (peer.name,))     # the first must not arrive, and that is the next row
+        yield row('%s in a first fragment' % name, split6(frame, 16)[0])
+        yield row('%s in one fragment with more to come' % name, behind(
+            frame, IPv6ExtHdrFragment(m=1)))
+        yield row('%s in a fragment, its header in the next' % name,
+                  split6(frame, 16, dst_opt(30))[0])
+        yield row('%s, headers cut off by the fragment' % name, split6(frame, 8,
+                                                                     dst_opt(62))[0])
 
 
-def dhcp(w: Parties) -> Iterator[Case]:
-    """DHCP servers that are none, and clients that ask the wrong ones."""
-    for me, peer in both(w):
-        def row(what: str, *frames: Any, **more: Any) -> Case:
-            return attack('%s %s' % (me.name, what), me.name, *frames, **more)
-        yield row('DHCP offer', offer(me, peer, peer, ip_dst=peer.ip))
-        yield row('DHCP offer aloud', offer(me, peer))
-        yield row('DHCP offer as the gateway', offer(w['gw'], peer), eth(me, ALL) / offer(
-            w['gw'], peer)[IP])
-        yield row('DHCP offer from another port', offer(me, peer, peer, ip_dst=peer.ip, sport=4000))
-        yield row('DHCP relay to a server', udp(me, peer, 67, 67))
-        yield row('from port 67 to any', udp(me, peer, 67, 4000))
-        yield row('DHCPv6 advertise', advertise6(me, peer), advertise6(me, peer, ip=me.ip6))
-        yield row('DHCPv6 advertise aloud', advertise6(me, peer, mac='33:33:00:00:00:01',
-                                                        ip_dst='ff02::1'))
-        yield row('DHCPv6 from 547 to any', udp6(me, peer, 547, 4000))
-        yield row('DHCPv6 relay', udp6(me, peer, 547, 547))
-        yield row('DHCPv6 to the client port', udp6(me, peer, 4000, 546))
-        yield row('DHCPv6 from ::', solicit6(me, ip='::'))
-        yield row('DHCPv6 from a foreign link-local', solicit6(me, ip=peer.ll))
+@said_by_both
+def malformed(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """Headers that do not fit their packet."""
+    yield row('options longer than the packet', eth(me, peer) / IPv6(
+        src=me.ip6, dst=peer.ip6, nh=60, plen=8) / Raw(b'\x3a\x08' + bytes(6)))
+    yield row('chain ends in the middle of a header', eth(me, peer) / IPv6(
+        src=me.ip6, dst=peer.ip6, nh=60, plen=1) / Raw(b'\x3a'))
+    yield row('payload longer than the frame', eth(me, peer) / IPv6(
+        src=me.ip6, dst=peer.ip6, nh=17, plen=9000) / UDP())
+    yield row('IPv6 cut short', bytes(udp6(me, peer))[:40], quiet=True)
+    yield row('IPv4 cut short', bytes(udp(me, peer))[:30], quiet=True)
+    yield row('IPv4 longer than the frame', udp(me, peer, len=9000))
+    yield row('IPv4 header longer than the frame', eth(me, peer) / Raw(
+        b'\x4f' + bytes(IP(src=me.ip, dst=peer.ip, len=24))[1:] + b'xxxx'))
+    yield row('IPv4 header of 16 bytes', eth(me, peer) / Raw(
+        b'\x44' + bytes(IP(src=me.ip, dst=peer.ip))[1:20] + b'1234'))
+
+
+@said_by_both
+def fragments(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """Fragments of what must not be sent whole."""
+    yield row('fragments from a foreign IP', split4(udp(me, peer, src=other.ip), 8))
+    yield row('later fragment alone, foreign', split4(udp(me, peer, src=other.ip), 8)[-1])
+    yield row('later IPv6 fragment alone, foreign', split6(udp6(
+        me, peer, src=other.ip6), 8)[-1])
+    yield row('fragments aloud', split4(eth(me, ALL) / IP(
+        src=me.ip, dst='255.255.255.255') / UDP() / b'something', 8))
+    yield row('IPv6 fragments aloud', split6(eth(me, '33:33:00:00:00:01') / IPv6(
+        src=me.ip6, dst='ff02::1') / UDP() / b'something', 8))
+    yield row('IPv4 in an IPv6 frame', eth(me, peer, type=0x86dd) / Raw(
+        bytes(udp(me, peer)[IP])))
+    yield row('IPv6 in an IPv4 frame', eth(me, peer, type=0x800) / Raw(
+        bytes(udp6(me, peer)[IPv6])))
+
+
+@said_by_both
+def dhcp_servers(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """A guest plays the DHCP server, or asks as somebody else."""
+    yield row('DHCP offer', offer(me, peer, peer, ip_dst=peer.ip))
+    yield row('DHCP offer aloud', offer(me, peer))
+    yield row('DHCP offer as the gateway', offer(w['gw'], peer), eth(me, ALL) / offer(
+        w['gw'], peer)[IP])
+    yield row('DHCP offer from another port', offer(me, peer, peer, ip_dst=peer.ip, sport=4000))
+    yield row('DHCP relay to a server', udp(me, peer, 67, 67))
+    yield row('from port 67 to any', udp(me, peer, 67, 4000))
+    yield row('DHCPv6 advertise', advertise6(me, peer), advertise6(me, peer, ip=me.ip6))
+    yield row('DHCPv6 advertise aloud', advertise6(me, peer, mac='33:33:00:00:00:01',
+                                                    ip_dst='ff02::1'))
+    yield row('DHCPv6 from 547 to any', udp6(me, peer, 547, 4000))
+    yield row('DHCPv6 relay', udp6(me, peer, 547, 547))
+    yield row('DHCPv6 to the client port', udp6(me, peer, 4000, 546))
+    yield row('DHCPv6 from ::', solicit6(me, ip='::'))
+    yield row('DHCPv6 from a foreign link-local', solicit6(me, ip=peer.ll))
+
+
+def rogues(w: Parties) -> Iterator[Case]:
+    """Unmanaged servers and routers, and who may hear a client."""
     red1, un = w['red1'], w['un']
     yield attack('discover is for the uplink only', 'red1', discover(red1), seen_by='uplink')
     yield attack('solicit is for the uplink only', 'red1', solicit6(red1), seen_by='uplink')
@@ -267,6 +322,11 @@ def dhcp(w: Parties) -> Iterator[Case]:
                  'locked2', 'dom0', 'uplink'))
     yield attack('un advertises routes aloud', 'un', ra(un), seen_by=(
         'evil', 'locked', 'locked2', 'dom0', 'uplink'))
+
+
+def dhcp_queries(w: Parties) -> Iterator[Case]:
+    """Queries to whom a client must not ask, and past the gateway."""
+    red1, un = w['red1'], w['un']
     yield attack('DHCP query to an unmanaged neighbour', 'red1', udp(red1, un, 68, 67),
                  may='uplink')
     yield attack('DHCP query to a locked neighbour', 'red1', udp(red1, w['locked'], 68, 67))
@@ -290,33 +350,35 @@ def dhcp(w: Parties) -> Iterator[Case]:
         w['red2'], w['red2'].ip6, w['gw'], ip_dst=OUTSIDE6))
 
 
-def multicast(w: Parties) -> Iterator[Case]:
-    """MLD, IGMP, broadcasts, and unicast that nobody knows."""
-    for me, peer in both(w):
-        def row(what: str, *frames: Any, **more: Any) -> Case:
-            return attack('%s %s' % (me.name, what), me.name, *frames, **more)
-        for version, data in ((1, bytes([130, 0]) + bytes(22)), (2, bytes([130, 0]) + bytes(26))):
-            yield row('MLDv%d query' % version, eth(me, '33:33:00:00:00:01') / IPv6(
-                src=me.ll, dst='ff02::1', hlim=1, nh=58) / Raw(data))
-        yield row('MLD query from ::', eth(me, '33:33:00:00:00:01') / IPv6(
-            src='::', dst='ff02::1', hlim=1, nh=58) / Raw(bytes([130, 0]) + bytes(22)))
-        yield row('MLD report from :: to a peer', eth(me, peer) / IPv6(
-            src='::', dst=peer.ip6, hlim=1) / ICMPv6MLReport2())
-        yield row('MLD report from a foreign link-local', eth(me, '33:33:00:00:00:16') / IPv6(
-            src=peer.ll, dst='ff02::16', hlim=1) / ICMPv6MLReport2())
-        yield row('IGMP query', eth(me, '01:00:5e:00:00:01') / IP(
-            src=me.ip, dst='224.0.0.1', ttl=1) / IGMP(type=0x11))
-        yield row('IGMP query to a peer', eth(me, peer) / IP(
-            src=me.ip, dst=peer.ip, ttl=1) / IGMP(type=0x11))
-        yield row('IGMP query from 0.0.0.0', eth(me, '01:00:5e:00:00:01') / IP(
-            src='0.0.0.0', dst='224.0.0.1', ttl=1) / IGMP(type=0x11))
-        yield row('IGMPv2 report from a foreign IP', eth(me, '01:00:5e:01:02:03') / IP(
-            src=peer.ip, dst='239.1.2.3', ttl=1) / IGMP(type=0x16, gaddr='239.1.2.3'))
-        yield row('IPv4 router advertisement', eth(me, '01:00:5e:00:00:01') / IP(
-            src=me.ip, dst='224.0.0.1', ttl=1) / ICMP(type=9), eth(me, peer) / IP(
-                src=me.ip, dst=peer.ip) / ICMP(type=9))
-        yield row('IPv4 redirect', eth(me, peer) / IP(src=me.ip, dst=peer.ip) / ICMP(
-            type=5, code=1, gw=me.ip) / IP(src=peer.ip, dst=OUTSIDE) / UDP())
+@said_by_both
+def queriers(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """A guest plays the querier, or joins as somebody else."""
+    for version, data in ((1, bytes([130, 0]) + bytes(22)), (2, bytes([130, 0]) + bytes(26))):
+        yield row('MLDv%d query' % version, eth(me, '33:33:00:00:00:01') / IPv6(
+            src=me.ll, dst='ff02::1', hlim=1, nh=58) / Raw(data))
+    yield row('MLD query from ::', eth(me, '33:33:00:00:00:01') / IPv6(
+        src='::', dst='ff02::1', hlim=1, nh=58) / Raw(bytes([130, 0]) + bytes(22)))
+    yield row('MLD report from :: to a peer', eth(me, peer) / IPv6(
+        src='::', dst=peer.ip6, hlim=1) / ICMPv6MLReport2())
+    yield row('MLD report from a foreign link-local', eth(me, '33:33:00:00:00:16') / IPv6(
+        src=peer.ll, dst='ff02::16', hlim=1) / ICMPv6MLReport2())
+    yield row('IGMP query', eth(me, '01:00:5e:00:00:01') / IP(
+        src=me.ip, dst='224.0.0.1', ttl=1) / IGMP(type=0x11))
+    yield row('IGMP query to a peer', eth(me, peer) / IP(
+        src=me.ip, dst=peer.ip, ttl=1) / IGMP(type=0x11))
+    yield row('IGMP query from 0.0.0.0', eth(me, '01:00:5e:00:00:01') / IP(
+        src='0.0.0.0', dst='224.0.0.1', ttl=1) / IGMP(type=0x11))
+    yield row('IGMPv2 report from a foreign IP', eth(me, '01:00:5e:01:02:03') / IP(
+        src=peer.ip, dst='239.1.2.3', ttl=1) / IGMP(type=0x16, gaddr='239.1.2.3'))
+    yield row('IPv4 router advertisement', eth(me, '01:00:5e:00:00:01') / IP(
+        src=me.ip, dst='224.0.0.1', ttl=1) / ICMP(type=9), eth(me, peer) / IP(
+            src=me.ip, dst=peer.ip) / ICMP(type=9))
+    yield row('IPv4 redirect', eth(me, peer) / IP(src=me.ip, dst=peer.ip) / ICMP(
+        type=5, code=1, gw=me.ip) / IP(src=peer.ip, dst=OUTSIDE) / UDP())
+
+
+def groups(w: Parties) -> Iterator[Case]:
+    """Broadcast and multicast are for the group, and for multicast addresses."""
     me, peer = w['red1'], w['red2']
 
     def row(what: str, *frames: Any, **more: Any) -> Case:
@@ -342,6 +404,14 @@ def multicast(w: Parties) -> Iterator[Case]:
             src=me.ip6, dst='ff02::fb') / UDP())
     yield row('VRRP', eth(me, '01:00:5e:00:00:12') / IP(
         src=me.ip, dst='224.0.0.18', ttl=255, proto=112) / Raw(bytes(20)), may=group)
+
+
+def unknown(w: Parties) -> Iterator[Case]:
+    """Unicast that nobody knows, and questions for strangers."""
+    me, peer = w['red1'], w['red2']
+
+    def row(what: str, *frames: Any, **more: Any) -> Case:
+        return attack('red1 ' + what, 'red1', *frames, **more)
     yield row('unknown unicast', eth(me, NOBODY) / ping(me, w['un'])[IP])
     yield row('unknown unicast with a peer as target', eth(me, NOBODY) / ping(me, peer)[IP],
               eth(me, NOBODY) / ping6(me, peer)[IPv6])
@@ -351,7 +421,10 @@ def multicast(w: Parties) -> Iterator[Case]:
     yield row('NS of a stranger', *(ns(me, w[name].ip6) for name in (
         'blue1', 'un', 'locked', 'svc1', 'quar', 'lan', 'bluefar')))
     yield row('NS of a stranger link-local', ns(me, w['blue1'].ll), ns(me, w['locked'].ll))
-    # in the other direction, floods
+
+
+def floods(w: Parties) -> Iterator[Case]:
+    """In the other direction: what others flood."""
     for sender in ('un', 'evil', 'locked', 'lan', 'gw'):
         who = w[sender]
         resolver = sender == 'gw'
@@ -374,45 +447,58 @@ def multicast(w: Parties) -> Iterator[Case]:
                 who, w['red1'].ip6, ip=w['red1'].ip6), may=others)
 
 
-def ethertypes(w: Parties) -> Iterator[Case]:
-    """VLAN tags, control frames, odd ethertypes, tunnels, odd sizes."""
-    for me, peer in both(w):
-        def row(what: str, *frames: Any, **more: Any) -> Case:
-            return attack('%s %s' % (me.name, what), me.name, *frames, **more)
-        good = ping(me, peer)
-        for vid in (0, 1, 120, 121, 4095):
-            yield row('tag %d' % vid, tagged(good, vid))
-            yield row('tag %d aloud' % vid, tagged(discover(me), vid), tagged(who_has(me, peer),
-                                                                              vid))
-        yield row('priority tag 7', tagged(good, 0, prio=7))
-        yield row('two tags', tagged(good, 0, 120), tagged(good, 120, 120), tagged(good, 1, 1))
-        yield row('802.1ad tag', tagged(good, 0, kind=0x88a8), tagged(good, 120, kind=0x88a8),
-                  tagged(good, 120, 0, kind=0x88a8))
-        yield row('0x9100 tag', tagged(good, 120, kind=0x9100), tagged(good, 0, kind=0x9200))
-        for last in range(0, 16):
-            yield row('01:80:c2:00:00:%02x' % last, eth(me, '01:80:c2:00:00:%02x' % last)
-                      / ping(me, peer)[IP], typed(me, '01:80:c2:00:00:%02x' % last, 0x88cc))
-        yield row('STP', Dot3(src=me.mac, dst='01:80:c2:00:00:00') / LLC() / STP())
-        yield row('GVRP, GMRP', Dot3(src=me.mac, dst='01:80:c2:00:00:21') / LLC() / Raw(bytes(30)),
-                  Dot3(src=me.mac, dst='01:80:c2:00:00:20') / LLC() / Raw(bytes(30)))
-        yield row('CDP, VTP', *(Dot3(src=me.mac, dst='01:00:0c:cc:cc:cc') / LLC() / SNAP(
-            OUI=0xc, code=code) / Raw(bytes(30)) for code in (0x2000, 0x2003, 0x2004)))
-        yield row('PVST', Dot3(src=me.mac, dst='01:00:0c:cc:cc:cd') / LLC() / SNAP(
-            OUI=0xc, code=0x10b) / Raw(bytes(40)))
-        yield row('802.3 to a peer', Dot3(src=me.mac, dst=peer.mac) / LLC() / Raw(bytes(40)))
-        for kind in (0x88cc, 0x8809, 0x888e, 0x8847, 0x8848, 0x8863, 0x8864, 0x8035, 0x809b,
-                     0x8137, 0x88b5, 0x88b7, 0x88e5, 0x88f7, 0x8906, 0x8914, 0x894f, 0x22f3, 0x0842,
-                     0x9000, 0x6558, 0x0600, 0xffff, 0x8902, 0x88e7, 0x8100, 0x88a8):
-            yield row('ethertype %#06x' % kind, typed(me, peer, kind, bytes(40)), typed(
-                me, ALL, kind, bytes(40)))
-        yield row('MPLS with IP', typed(me, peer, 0x8847, b'\0\x01\x01\x40' + bytes(good[IP])))
-        yield row('PPPoE with IP', typed(me, peer, 0x8864, b'\x11\0\0\x01\0\x20\0\x21'
-                                         + bytes(good[IP])))
-        yield row('LLC/SNAP with a foreign IP', Dot3(src=me.mac, dst=peer.mac) / LLC() / SNAP(
-            OUI=0, code=0x800) / Raw(bytes(IP(src=w['gw'].ip, dst=peer.ip) / UDP())))
-        yield row('LLC/SNAP with a forged ARP', Dot3(src=me.mac, dst=ALL) / LLC() / SNAP(
-            OUI=0, code=0x806) / Raw(bytes(ARP(op=2, hwsrc=me.mac, psrc=w['gw'].ip))))
-        yield row('only a header', bytes(eth(me, peer, type=0x800)) + b'\x45', quiet=True)
+@said_by_both
+def tags(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """VLAN tags."""
+    good = ping(me, peer)
+    for vid in (0, 1, 120, 121, 4095):
+        yield row('tag %d' % vid, tagged(good, vid))
+        yield row('tag %d aloud' % vid, tagged(discover(me), vid), tagged(who_has(me, peer),
+                                                                          vid))
+    yield row('priority tag 7', tagged(good, 0, prio=7))
+    yield row('two tags', tagged(good, 0, 120), tagged(good, 120, 120), tagged(good, 1, 1))
+    yield row('802.1ad tag', tagged(good, 0, kind=0x88a8), tagged(good, 120, kind=0x88a8),
+              tagged(good, 120, 0, kind=0x88a8))
+    yield row('0x9100 tag', tagged(good, 120, kind=0x9100), tagged(good, 0, kind=0x9200))
+
+
+@said_by_both
+def control_frames(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """Frames for bridges and their neighbours."""
+    for last in range(0, 16):
+        yield row('01:80:c2:00:00:%02x' % last, eth(me, '01:80:c2:00:00:%02x' % last)
+                  / ping(me, peer)[IP], typed(me, '01:80:c2:00:00:%02x' % last, 0x88cc))
+    yield row('STP', Dot3(src=me.mac, dst='01:80:c2:00:00:00') / LLC() / STP())
+    yield row('GVRP, GMRP', Dot3(src=me.mac, dst='01:80:c2:00:00:21') / LLC() / Raw(bytes(30)),
+              Dot3(src=me.mac, dst='01:80:c2:00:00:20') / LLC() / Raw(bytes(30)))
+    yield row('CDP, VTP', *(Dot3(src=me.mac, dst='01:00:0c:cc:cc:cc') / LLC() / SNAP(
+        OUI=0xc, code=code) / Raw(bytes(30)) for code in (0x2000, 0x2003, 0x2004)))
+    yield row('PVST', Dot3(src=me.mac, dst='01:00:0c:cc:cc:cd') / LLC() / SNAP(
+        OUI=0xc, code=0x10b) / Raw(bytes(40)))
+    yield row('802.3 to a peer', Dot3(src=me.mac, dst=peer.mac) / LLC() / Raw(bytes(40)))
+
+
+@said_by_both
+def odd_types(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[Case]:
+    """Odd ethertypes, tunnels, odd sizes."""
+    good = ping(me, peer)
+    for kind in (0x88cc, 0x8809, 0x888e, 0x8847, 0x8848, 0x8863, 0x8864, 0x8035, 0x809b,
+                 0x8137, 0x88b5, 0x88b7, 0x88e5, 0x88f7, 0x8906, 0x8914, 0x894f, 0x22f3, 0x0842,
+                 0x9000, 0x6558, 0x0600, 0xffff, 0x8902, 0x88e7, 0x8100, 0x88a8):
+        yield row('ethertype %#06x' % kind, typed(me, peer, kind, bytes(40)), typed(
+            me, ALL, kind, bytes(40)))
+    yield row('MPLS with IP', typed(me, peer, 0x8847, b'\0\x01\x01\x40' + bytes(good[IP])))
+    yield row('PPPoE with IP', typed(me, peer, 0x8864, b'\x11\0\0\x01\0\x20\0\x21'
+                                     + bytes(good[IP])))
+    yield row('LLC/SNAP with a foreign IP', Dot3(src=me.mac, dst=peer.mac) / LLC() / SNAP(
+        OUI=0, code=0x800) / Raw(bytes(IP(src=w['gw'].ip, dst=peer.ip) / UDP())))
+    yield row('LLC/SNAP with a forged ARP', Dot3(src=me.mac, dst=ALL) / LLC() / SNAP(
+        OUI=0, code=0x806) / Raw(bytes(ARP(op=2, hwsrc=me.mac, psrc=w['gw'].ip))))
+    yield row('only a header', bytes(eth(me, peer, type=0x800)) + b'\x45', quiet=True)
+
+
+def strange_protocols(w: Parties) -> Iterator[Case]:
+    """IP protocols to a stranger; tags and ethertypes of unmanaged machines."""
     me, stranger = w['red1'], w['blue1']
     for proto in (4, 41, 47, 50, 51, 132, 89, 112, 2, 255):
         yield attack('protocol %d to a stranger' % proto, 'red1', eth(me, stranger) / IP(
@@ -670,9 +756,17 @@ def services(w: Parties) -> Iterator[Case]:
 
 
 FAMILIES: Mapping[str, Callable[[Parties], Iterator[Case]]] = {
-    'identity': identity, 'neighbours': neighbours, 'headers': headers, 'dhcp': dhcp,
-    'multicast': multicast, 'ethertypes': ethertypes, 'isolation': isolation, 'gateway': gateway,
-    'theft': theft, 'services': services, 'limits': limits}
+    'identity': together(forged_macs, forged_addresses, forged_arp, odd_arp, dhcp_exemption),
+    'neighbours': together(solicitations, advertisements, routers, odd_solicitations, icmp6_types),
+    'headers': together(hidden, malformed, fragments),
+    'dhcp': together(dhcp_servers, rogues, dhcp_queries),
+    'multicast': together(queriers, groups, unknown, floods),
+    'ethertypes': together(tags, control_frames, odd_types, strange_protocols),
+    'isolation': isolation,
+    'gateway': gateway,
+    'theft': theft,
+    'services': services,
+    'limits': limits}
 
 
 def rows(w: Parties) -> List[Case]:

@@ -7,7 +7,6 @@ import itertools
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import pytest
-from sandbox.dom0 import Sandbox
 from xsisolate.diagnostics.explain import Asker, Explanation, walk
 from xsisolate.diagnostics.inventory import Inventory, read_inventory
 from xsisolate.diagnostics.passage import judge
@@ -43,12 +42,6 @@ class Question(NamedTuple):
         """The question in a line."""
         return '%s to %s, %s, IPv%d' % (self.here, self.there, self.service or 'ping',
                                         self.version)
-
-
-@pytest.fixture(scope='module')
-def world(dom0: Sandbox) -> Iterator[World]:
-    """Everybody of the packet tests."""
-    yield World(dom0)
 
 
 @pytest.fixture(scope='module')

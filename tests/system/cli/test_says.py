@@ -1,17 +1,16 @@
 """What commands say is what is: with a broken configuration, without flows, beyond this host."""
 import json
 import os
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List
 
 import pytest
-from sandbox import seals
-from sandbox.dom0 import Sandbox, Sealer
+from sandbox.dom0 import Sandbox
 from sandbox.uplink import GatewayAddresses
 from sandbox.vm import Vm
 
 from support.command import BROKEN, DIFFERENT, DONE, FAILED, xsisolate
 
-pytestmark = pytest.mark.any_python
+pytestmark = [pytest.mark.any_python, pytest.mark.host(sealed=True)]
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
 NETWORK = '''
   xenbr0:
@@ -27,12 +26,6 @@ COMPILED = '/run/xsisolate/config.json'
 MEMBERS = '/run/xsisolate/groups/red.json'
 OURS = 'cookie=0x5849534f00000000/0xffffffff00000000'
 Said = Dict[str, Any]
-
-
-@pytest.fixture(scope='module')
-def sealer() -> Optional[Sealer]:
-    """Policies are sealed."""
-    return seals.seal
 
 
 class Town:

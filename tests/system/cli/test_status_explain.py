@@ -6,16 +6,15 @@ import time
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import pytest
-from sandbox import seals
 from sandbox.hooks import REPOSITORY
 from sandbox.pythons import for_hooks
-from sandbox.dom0 import Sandbox, Sealer
+from sandbox.dom0 import Sandbox
 from sandbox.uplink import GatewayAddresses
 from sandbox.vm import Vm
 
 from support.command import BROKEN, DIFFERENT, FAILED, USAGE, xsisolate
 
-pytestmark = pytest.mark.any_python
+pytestmark = [pytest.mark.any_python, pytest.mark.host(sealed=True)]
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
 CONFIG = '''
 version: 1
@@ -40,12 +39,6 @@ def own(number: int, net: int = 9, **keys: str) -> Dict[str, str]:
     if net == 9:
         policy['vif/0/ipv6'] = 'fd00:9::%x' % number
     return policy
-
-
-@pytest.fixture(scope='module')
-def sealer() -> Optional[Sealer]:
-    """Policies are sealed."""
-    return seals.seal
 
 
 class Town:

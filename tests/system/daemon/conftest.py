@@ -10,13 +10,12 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
-from sandbox import seals
 from sandbox.daemon import PATH, Watch
 from sandbox.hooks import REPOSITORY
-from sandbox.dom0 import Sandbox, Sealer
+from sandbox.dom0 import Sandbox
 from sandbox.vm import Vm
 
-from support.guarded_host import CONFIG, LONG_S, SHORT_S, Around, settle_in, starting
+from support.guarded_host import LONG_S, Around
 from support.shouting import Shouting
 
 
@@ -45,40 +44,6 @@ def watch(new_watch: Callable[[], Watch], start: Any) -> Watch:
     return new_watch().start()
 
 
-@pytest.fixture(scope='module')
-def sealer() -> Sealer:
-    """Policies are sealed as docs/seal.md says."""
-    return seals.seal
-
-
-@pytest.fixture(scope='module')
-def config() -> str:
-    """The configuration that each test of a module begins with."""
-    return CONFIG % LONG_S
-
-
-@pytest.fixture(scope='module')
-def host(dom0: Sandbox, config: str) -> Sandbox:
-    """The sandbox with two bridges and a configuration."""
-    dom0.add_bridge('xenbr0')
-    dom0.add_bridge('xenbr1')
-    dom0.configure(config)
-    return dom0
-
-
-@pytest.fixture(scope='module')
-def around(host: Sandbox) -> Around:
-    """The neighbours that stay for the whole module."""
-    return settle_in(host)
-
-
-@pytest.fixture
-def start(host: Sandbox, around: Around) -> Iterator[Callable[..., Vm]]:
-    """Start VMs that are gone after the test, and leave nothing behind."""
-    with starting(host, around) as start:
-        yield start
-
-
 @pytest.fixture
 def configure(host: Sandbox, config: str, start: Any,
               command: Any) -> Iterator[Callable[[str], None]]:
@@ -87,12 +52,6 @@ def configure(host: Sandbox, config: str, start: Any,
     host.configure(config.replace('grace: %d' % LONG_S, 'grace: 0'))    # sync is to wait for nobody
     command('sync')
     host.configure(config)
-
-
-@pytest.fixture
-def short(configure: Callable[[str], None]) -> None:
-    """A grace that a test can wait for."""
-    configure(CONFIG % SHORT_S)
 
 
 @pytest.fixture(scope='module')

@@ -11,9 +11,11 @@ from sandbox.dom0 import Sandbox
 
 from support.vif_crowd import crowded
 from support.switch import our_flows, policy_flows
-from support.guarded_host import RED, Around
+from support.guarded_host import GUARDED, RED, Around
 
 from sandbox.daemon import Watch
+
+pytestmark = GUARDED
 
 PORTS = 40
 BEAT_S = 0.6

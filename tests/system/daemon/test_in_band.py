@@ -15,9 +15,11 @@ from sandbox.vm import Vm
 from support.switch import our_flows
 from support.vm_events import refresh
 from support.in_band_forgery import PORT, REMOTE, Forging, connects, hidden_flows
-from support.guarded_host import own
+from support.guarded_host import GUARDED, own
 
 from sandbox.daemon import Watch
+
+pytestmark = GUARDED
 
 MANAGER = 'tcp:%s:%d' % (REMOTE, PORT)
 OFF = 'disable-in-band="true"'

@@ -21,11 +21,13 @@ from support.reachability import can_talk, is_cut_off
 from support.switch import full_table, our_flows, policy_flows
 from support.host_state import moved_away
 from support.vm_events import refresh
-from support.guarded_host import CONFIG, RED, Around, is_fine, shown_error
+from support.guarded_host import CONFIG, GUARDED, RED, Around, is_fine, shown_error
 from support.shouting import Heard
 
 from sandbox.daemon import PATH, Watch
 from support.guarded_host import LONG_S
+
+pytestmark = GUARDED
 
 DROP_IN = os.path.join(REPOSITORY, 'rpm', 'systemd', 'openvswitch.service.d', '50-xsisolate.conf')
 COMMAND = '/usr/bin/xsisolate'

@@ -16,11 +16,13 @@ from sandbox.dom0 import Sandbox
 from support.reachability import can_talk, is_cut_off
 from support.switch import our_flows, policy_flows
 from support.vm_events import refresh
-from support.guarded_host import CONFIG, RED, Around, is_fine
+from support.guarded_host import CONFIG, GUARDED, RED, Around, is_fine
 from support.shouting import Heard, Shouting
 
 from sandbox.daemon import Watch
 from support.guarded_host import LONG_S
+
+pytestmark = GUARDED
 
 WINDOW_S = 1.0          # measured: 0.1 to 0.2 s on a quiet machine
 CLOSED = (CONFIG % LONG_S).replace('"*":\n', '"*":\n    fail_closed: true\n')

@@ -15,7 +15,6 @@ from support.switch import our_flows, policy_flows
 
 from sandbox.daemon import Watch
 
-pytestmark = pytest.mark.scale
 
 COUNT = int(os.environ.get('COUNT', '250'))
 IDLE_S = 20.0
@@ -29,11 +28,7 @@ networks:
     subnets: [10.9.0.0/16, "fd00:9::/64"]
     gateways: [{ipv4: 10.9.0.254, ipv6: "fd00:9::1"}]
 '''
-
-@pytest.fixture(scope='module')
-def config() -> str:
-    """What makes the crowd's addresses the network's own."""
-    return CONFIG
+pytestmark = [pytest.mark.scale, pytest.mark.host(sealed=True, config=CONFIG)]
 
 
 @pytest.fixture(scope='module')

@@ -20,11 +20,13 @@ from xsisolate.policy.model import PoolNetwork
 from support.reachability import can_talk, is_cut_off
 from support.switch import external_ids, policy_flows
 from support.vm_events import refresh
-from support.guarded_host import CONFIG, RED, Around, is_fine
+from support.guarded_host import CONFIG, GUARDED, RED, Around, is_fine
 from support.shouting import Heard, Shouting
 
 from sandbox.daemon import Watch
 from support.guarded_host import LONG_S
+
+pytestmark = GUARDED
 
 WINDOW_S = 0.4          # measured: 0.02 to 0.16 s, on two cores with a load of eight
 CLOSED = (CONFIG % LONG_S).replace('"*":\n', '"*":\n    fail_closed: true\n')

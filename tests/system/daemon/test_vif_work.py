@@ -10,9 +10,11 @@ from sandbox.process import wait_until
 from sandbox.dom0 import Sandbox
 
 from support.reachability import arrives, is_cut_off, is_lost, speech
-from support.guarded_host import RED, Around, is_fine, own, shown_error
+from support.guarded_host import GUARDED, RED, Around, is_fine, own, shown_error
 
 from sandbox.daemon import Watch
+
+pytestmark = GUARDED
 
 LOOK_S = 0.6            # the daemon puts right what is wrong after 0.1 s
 

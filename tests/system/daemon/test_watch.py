@@ -18,10 +18,13 @@ from support.reachability import can_talk, is_cut_off
 from support.switch import (external_ids, foreign_flows, our_flows, policy_flows, port_settings,
                             ports)
 from support.vm_events import refresh
-from support.guarded_host import CHANGED, CONFIG, RED, Around, is_fine, own, passed, shown_error
+from support.guarded_host import (CHANGED, CONFIG, GUARDED, RED, Around, guest_changes, is_fine,
+                                  own, passed, shown_error)
 
 from sandbox.daemon import Watch
 from support.guarded_host import LONG_S, SHORT_S
+
+pytestmark = GUARDED
 
 SOON_S = 8              # a fifth of a second; five where it was asked often just before
 FOREIGN = 'cookie=0x77,table=0,priority=60000,arp,dl_src=02:00:00:00:77:77,actions=drop'
@@ -40,11 +43,6 @@ def wipe(host: Sandbox, bridge: str = 'xenbr0') -> None:
     """Delete all flows as admins do, who then have the switch forward as it did before."""
     host.ovs.ofctl('del-flows', bridge)
     host.ovs.add_flow(bridge, 'priority=0,actions=NORMAL')
-
-
-def guest_changes(vm: Vm) -> None:
-    """Let the guest write itself another allow list."""
-    vm.xenstore.write('vm-data/xsisolate/allow', '10.9.0.99, external')
 
 
 def eventually(true: Callable[[], object], what: str, seconds: float = SOON_S) -> None:

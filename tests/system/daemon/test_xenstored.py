@@ -15,9 +15,11 @@ from sandbox.wire import XenstoreError
 
 from support.reachability import can_talk, is_cut_off
 from support.switch import our_flows, policy_flows, ports
-from support.guarded_host import RED, start_vm
+from support.guarded_host import GUARDED, RED, start_vm
 
 from sandbox.daemon import Watch
+
+pytestmark = GUARDED
 
 
 @pytest.fixture

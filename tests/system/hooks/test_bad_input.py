@@ -23,12 +23,6 @@ from support.hook_log import lines, the_line
 LOCKED = {'mode': 'locked', 'vif/0/ipv4': '10.9.0.11'}
 
 
-@pytest.fixture(scope='module')
-def bystander(host: Sandbox) -> Vm:
-    """An unmanaged VM, to see what must not be seen."""
-    return host.start_vm('bystander', ipv4='10.9.0.99/24')
-
-
 @pytest.fixture
 def start(host: Sandbox, bystander: Vm) -> Iterator[Callable[..., Vm]]:
     """Start VMs that are gone after the test, and leave nothing behind."""

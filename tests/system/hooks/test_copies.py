@@ -13,18 +13,14 @@ from support.host_state import CONFIG
 from support.reachability import arrives, is_lost, speech
 from support.vm_events import end, refresh
 from support.hook_log import lines
-from support.switch import our_flows, ports
-from support.guarded_host import shown_error
+from support.switch import our_flows
+from support.guarded_host import leaving_nothing, shown_error
 from support.resync import sync
 
 GATEWAY_MAC = '00:00:5e:00:01:01'
+pytestmark = pytest.mark.host(
+    config=CONFIG + '    gateways: [{ipv4: 10.9.0.254, mac: "%s"}]\n' % GATEWAY_MAC)
 LOCKED = {'mode': 'locked', 'vif/0/ipv4': '10.9.0.11'}
-
-
-@pytest.fixture(scope='module')
-def config() -> str:
-    """One with a gateway that it names by its MAC address."""
-    return CONFIG + '    gateways: [{ipv4: 10.9.0.254, mac: "%s"}]\n' % GATEWAY_MAC
 
 
 @pytest.fixture(scope='module')
@@ -39,12 +35,9 @@ def start(host: Sandbox, listener: Vm) -> Iterator[Callable[..., Vm]]:
     def start_vm(policy: Any = None, **more: Any) -> Vm:
         return host.start_vm('vm', **dict({'policy': policy, 'ipv4': '10.9.0.11/24'}, **more))
 
-    yield start_vm
-    for vm in list(host.vms):
-        if vm is not listener:
-            end(vm)
-    assert ports(host) == [listener.netdev()] and not our_flows(host)
-    assert not shown_error(listener)
+    with leaving_nothing(host, listener):
+        yield start_vm
+    assert not our_flows(host) and not shown_error(listener)
 
 
 def status_of(vm: Vm) -> Dict[str, Any]:

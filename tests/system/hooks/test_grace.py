@@ -5,14 +5,14 @@ vm-data and seal are two writes of an admin's; a hook may look between them.
 import fcntl
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List
+from typing import Any, Iterator, List
 
 import pytest
 
 from sandbox import seals
 from sandbox.hooks import Call, HookRun, Running
 from sandbox.process import wait_until
-from sandbox.dom0 import SEAL, Sandbox, Sealer
+from sandbox.dom0 import SEAL, Sandbox
 from sandbox.toolstack import backend
 from sandbox.vm import Vm, policy_keys
 
@@ -20,63 +20,21 @@ from support.reachability import can_talk, is_cut_off
 from support.vm_events import fire_online, refresh
 from support.hook_log import lines
 from support.switch import our_flows, policy_flows, ports
-from support.guarded_host import (CHANGED, CONFIG, MISSING, RED, UNSEALED, Around, check_mode,
-                                  check_quarantine, give_seal, is_fine, own, passed, settle_in,
-                                  shown_error, starting, the_seal, wait_for)
+from support.guarded_host import (CHANGED, CONFIG, LONG_S, MISSING, RED, SHORT_S, UNSEALED, Around,
+                                  check_mode, check_quarantine, give_seal, guest_changes, is_fine,
+                                  own, passed, shown_error, the_seal, wait_for)
 
-GRACE_S = 1             # where it is to end
-LONG_S = 60             # where it is not: a hook that waits for it fails its test
+pytestmark = pytest.mark.host(sealed=True, config=CONFIG % LONG_S)
+
+GRACE_S = SHORT_S       # where it is to end
 AT_ONCE_S = 5           # for a hook that does not wait, on a busy machine
 LOST_S = 0.24           # one echo request; the next one would be sent after 0.25 s
 BLUE = {'groups': 'blue'}
 
 
-@pytest.fixture(scope='module')
-def sealer() -> Sealer:
-    """Policies are sealed as docs/seal.md says."""
-    return seals.seal
-
-
-@pytest.fixture(scope='module')
-def config() -> str:
-    """Grace that no test waits out; those that do say so."""
-    return CONFIG % LONG_S
-
-
-@pytest.fixture(scope='module')
-def around(host: Sandbox) -> Around:
-    """The neighbours that stay for the whole module."""
-    return settle_in(host)
-
-
-@pytest.fixture
-def start(host: Sandbox, around: Around) -> Iterator[Callable[..., Vm]]:
-    """Start VMs that are gone after the test, and leave nothing behind."""
-    with starting(host, around) as start:
-        yield start
-
-
-@pytest.fixture
-def configure(host: Sandbox, config: str) -> Iterator[Callable[[str], None]]:
-    """Change the configuration for one test."""
-    yield host.configure
-    host.configure(config)
-
-
-@pytest.fixture
-def short(configure: Any) -> None:
-    """A grace that a test can wait for."""
-    configure(CONFIG % GRACE_S)
-
-
 def filter_call(vm: Vm) -> Call:
     """Return xenopsd's call of setup-vif-rules for a running VIF."""
     return vm.dom0.hooks.locking_changed(vm.domain, vm.vifs[0])[0]
-
-
-def guest_changes(vm: Vm) -> None:
-    """Let the guest write itself another allow list."""
-    vm.xenstore.write('vm-data/xsisolate/allow', '10.9.0.99, external')
 
 
 def begin(vm: Vm, *calls: Call) -> List[Running]:

@@ -10,10 +10,10 @@ from typing import Any, Callable, Dict, FrozenSet, Iterator, List, NamedTuple, S
 
 import pytest
 
-from sandbox import packets, seals, traffic
+from sandbox import packets, traffic
 from sandbox.hooks import HookRun
 from sandbox.process import ip
-from sandbox.dom0 import SEAL, Sandbox, Sealer
+from sandbox.dom0 import SEAL, Sandbox
 from sandbox.toolstack import GUEST_FOLDERS, backend, private
 from sandbox.vm import Vm
 from sandbox.wire import MKDIR, RM, TRANSACTION_START, XenstoreError
@@ -27,7 +27,7 @@ from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.planner.cookie import Key, Kind, port_id
 from xsisolate.vif_id import VifId
 
-pytestmark = pytest.mark.any_python
+pytestmark = [pytest.mark.any_python, pytest.mark.host(sealed=True)]
 
 GRACE = 1
 CONFIG = '''\
@@ -53,12 +53,6 @@ class Scene(NamedTuple):
     friend: Vm          # of the guest's group
     rival: Vm           # of another, with the guest on its allow list
     plain: Vm           # without a policy
-
-
-@pytest.fixture(scope='module')
-def sealer() -> Sealer:
-    """Policies are sealed, by other means than the product's."""
-    return seals.seal
 
 
 @pytest.fixture(scope='module')

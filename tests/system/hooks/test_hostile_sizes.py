@@ -9,12 +9,13 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Tup
 
 import pytest
 
-from sandbox import seals
-from sandbox.dom0 import Sandbox, Sealer
+from sandbox.dom0 import Sandbox
 from sandbox.vm import Vm
 
 from support.hook_log import lines
 from support.vm_events import refresh
+
+pytestmark = pytest.mark.host(sealed=True)
 
 CONFIG = '''\
 version: 1
@@ -104,12 +105,6 @@ TREES: Mapping[str, Callable[[], Tree]] = {
     'a directory of 8 MB of the VIF': many('vif/0/%04d' + 'x' * LONGEST_NAME, 8000),
     'nearly 1 MB, few names': many('%04d' + 'x' * LONGEST_NAME, 512),
     'the largest policy': largest, 'crowded lists': crowded, 'deep': deep, 'binary': binary}
-
-
-@pytest.fixture(scope='module')
-def sealer() -> Sealer:
-    """Policies are sealed, by other means than the product's."""
-    return seals.seal
 
 
 @pytest.fixture(scope='module')

@@ -7,20 +7,15 @@ from sandbox.process import wait_until
 from sandbox.dom0 import Sandbox
 from sandbox.vm import Vm
 
+from support.guarded_host import leaving_nothing
 from support.host_state import CONFIG, carrier_changes, is_up
 from support.reachability import SILENT_S, arrives, can_talk, is_cut_off, is_lost, say, speech
-from support.vm_events import end, refresh
+from support.vm_events import refresh
 from support.switch import external_ids, our_flows, policy_flows, port_settings, ports
 from support.resync import sync
 
 BYSTANDER, BYSTANDER6 = '10.9.0.99', 'fd00:9::99'
 NO_FLOOD, FLOOD = {'no-flood': True}, {'no-flood': False}
-
-
-@pytest.fixture(scope='module')
-def bystander(host: Sandbox) -> Vm:
-    """An unmanaged VM."""
-    return host.start_vm('bystander', ipv4=BYSTANDER + '/24', ipv6=BYSTANDER6 + '/64')
 
 
 @pytest.fixture
@@ -31,11 +26,9 @@ def start(host: Sandbox, bystander: Vm) -> Iterator[Callable[..., Vm]]:
             {'ipv4': '10.9.0.%d/24' % number, 'ipv6': 'fd00:9::%d/64' % number,
              'policy': own(number, policy)}, **more))
 
-    yield start_vm
-    for vm in list(host.vms):
-        if vm is not bystander:
-            end(vm)
-    assert ports(host) == [bystander.netdev()] and not our_flows(host)
+    with leaving_nothing(host, bystander):
+        yield start_vm
+    assert not our_flows(host)
 
 
 def own(number: int, policy: Any) -> Dict[str, str]:

@@ -12,9 +12,10 @@ from sandbox.dom0 import Sandbox
 from sandbox.toolstack import hotplug, private
 from sandbox.vm import Vm
 
+from support.guarded_host import leaving_nothing
 from support.host_state import backend_key, hotplug_keys, is_up, write_script
 from support.reachability import can_talk
-from support.vm_events import end, fire_online, refresh
+from support.vm_events import fire_online, refresh
 from support.switch import external_ids, our_flows, ports
 from support.hook_log import lines, the_line
 
@@ -31,10 +32,9 @@ def start(host: Sandbox) -> Iterator[Callable[..., Vm]]:
     def start_vm(name: str = 'vm', **more: Any) -> Vm:
         return host.start_vm(name, **dict({'ipv4': '10.9.0.11/24'}, **more))
 
-    yield start_vm
-    for vm in list(host.vms):
-        end(vm)
-    assert not ports(host) and not our_flows(host)
+    with leaving_nothing(host):
+        yield start_vm
+    assert not our_flows(host)
 
 
 @pytest.fixture

@@ -24,12 +24,13 @@ from sandbox.uplink import GatewayAddresses
 from sandbox.vm import Vm
 from sandbox import metadata
 
+from support.guarded_host import leaving_nothing
 from support.host_state import (CONFIG, OVSDB_SOCKET, XENSTORED_SOCKET, backend_key,
                                 carrier_changes, hotplug_keys, is_up, mounted, moved_away,
                                 write_script)
 from support.reachability import arrives, can_talk, is_cut_off, is_lost, say, speech
 from support.hook_log import changes, the_line
-from support.vm_events import end, fire_online, refresh
+from support.vm_events import fire_online, refresh
 from support.switch import (external_ids, foreign_flows, full_table, our_flows, policy_flows,
                             port_settings, ports)
 from support.middlebox import forgetful_switch, slow_switch
@@ -38,12 +39,6 @@ from xsisolate.dom0.ovs import flow_table
 from xsisolate.hooks import plug
 
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
-
-
-@pytest.fixture(scope='module')
-def bystander(host: Sandbox) -> Vm:
-    """An unmanaged VM, to see and to be seen by."""
-    return host.start_vm('bystander', ipv4='10.9.0.99/24', ipv6='fd00:9::99/64')
 
 
 @pytest.fixture
@@ -56,12 +51,9 @@ def start(host: Sandbox, bystander: Vm) -> Iterator[Callable[..., Vm]]:
         return host.start_vm('vm%d' % number, ipv4='10.9.0.%d/24' % number,
                              ipv6='fd00:9::%d/64' % number, policy=policy, **more)
 
-    yield start_vm
-    for vm in list(host.vms):
-        if vm is not bystander:
-            end(vm)
-    assert ports(host) == [bystander.netdev()]
-    assert not our_flows(host) and not our_flows(host, 'xenbr1')
+    with leaving_nothing(host, bystander):
+        yield start_vm
+    assert not our_flows(host)
 
 
 LOCKED, ISOLATED, RED = {'mode': 'locked'}, {'mode': 'isolated'}, {'groups': 'red'}

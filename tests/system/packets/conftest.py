@@ -1,8 +1,7 @@
-"""What was tried with packets, and the fixture of most of these tests."""
+"""What was tried with packets."""
 from typing import Any
 
 from support.packets.check_rows import TALLY
-from support.packets.fixtures import world  # noqa: F401
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

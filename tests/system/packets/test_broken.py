@@ -2,11 +2,11 @@
 
 The loss of flows is test_mutants.py's; these let through what they should refuse.
 """
-from typing import Iterator, Tuple
+from typing import Tuple
 
 import pytest
-from sandbox.dom0 import Sandbox
-from xsisolate.pipeline import stages
+from xsisolate.pipeline import tables
+from xsisolate.pipeline.terms import goto
 
 from support.packets import attacks
 from support.packets.check_rows import play, select
@@ -15,22 +15,17 @@ from support.packets.shared_network import World
 
 NAMES = ('red1', 'red2', 'red3', 'blue1', 'svc1', 'svc2', 'un', 'evil', 'locked', 'locked2', 'quar',
          'off', 'far', 'web', 'wide', 'nobody')
+pytestmark = pytest.mark.host(names=NAMES)      # a row can be sent in seconds
 # What is broken: table, priority, a part of the match, the stage that follows then, and the
 # family that notices.
 MUTANTS: Tuple[Tuple[str, int, int, str, int, str], ...] = (
-    ('ND with any hop limit', stages.GUARD, 150, 'icmp6', stages.BIND, 'neighbours'),
-    ('ARP from any MAC', stages.BIND, 100, 'arp', stages.CLAIM, 'identity'),
-    ('claims are not asked', stages.CLAIMED, 0, '', stages.SETTLE, 'identity'),
-    ('nobody is asked on the way in', stages.INGRESS_ANSWER, 0, '', stages.ACCEPT, 'multicast'),
-    ('nobody is asked on the way out', stages.EGRESS_ANSWER, 0, '', stages.INGRESS, 'gateway'),
-    ('replies without a request', stages.REPLY, 0, '', stages.PASS, 'services'),
+    ('ND with any hop limit', tables.GUARD, 150, 'icmp6', tables.BIND, 'neighbours'),
+    ('ARP from any MAC', tables.BIND, 100, 'arp', tables.CLAIM, 'identity'),
+    ('claims are not asked', tables.CLAIMED, 0, '', tables.SETTLE, 'identity'),
+    ('nobody is asked on the way in', tables.INGRESS_ANSWER, 0, '', tables.ACCEPT, 'multicast'),
+    ('nobody is asked on the way out', tables.EGRESS_ANSWER, 0, '', tables.INGRESS, 'gateway'),
+    ('replies without a request', tables.REPLY, 0, '', tables.PASS, 'services'),
 )
-
-
-@pytest.fixture(scope='module')
-def world(dom0: Sandbox) -> Iterator[World]:
-    """A smaller network: each row of it can be sent in seconds."""
-    yield World(dom0, names=NAMES)
 
 
 @pytest.mark.mutants
@@ -41,5 +36,5 @@ def test_a_broken_flow_is_noticed(world: World, what: str, table: int, priority:
     ovs = world.dom0.ovs
     world.prime()
     flows = find_flows(ovs, 'xenbr0', table, priority, part)
-    with broken(ovs, 'xenbr0', flows, stages.goto(then)):
+    with broken(ovs, 'xenbr0', flows, goto(then)):
         assert play(world, select(attacks.FAMILIES, world, [family]))

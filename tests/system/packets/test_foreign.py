@@ -1,5 +1,4 @@
 """Flows of other programs in table 0: they cannot let anything pass, and can stop everything."""
-from typing import Iterator
 
 import pytest
 from sandbox.dom0 import Sandbox
@@ -13,16 +12,16 @@ from support.packets.shared_network import World
 ALLOW = ('ip,actions=NORMAL', 'ipv6,actions=NORMAL', 'arp,actions=NORMAL')
 NAMES = ('red1', 'red2', 'red3', 'blue1', 'svc1', 'svc2', 'un', 'evil', 'locked', 'locked2', 'quar',
          'off', 'far', 'web', 'wide', 'nobody')
+pytestmark = pytest.mark.host(names=NAMES)
 
 
 @pytest.fixture(scope='module')
-def world(dom0: Sandbox) -> Iterator[World]:
+def world(dom0: Sandbox, world: World) -> World:
     """The network with flows as Xen Orchestra adds them, of the default priority."""
-    world = World(dom0, names=NAMES)
     world.prime()
     for flow in ALLOW:
         dom0.ovs.add_flow('xenbr0', flow)
-    yield world
+    return world
 
 
 @pytest.mark.parametrize('family', ['theft', 'services', 'gateway'])

@@ -7,16 +7,14 @@ import sys
 import time
 from typing import Iterator, List, Mapping, NamedTuple, Tuple
 
-import pytest
 
-from sandbox.dom0 import Sandbox
 from sandbox.vm import GuestAddresses, Vm
 from support.packets.rows import UPLINK, Case, attack, legit
 from support.packets.exchanges import (forged, forgeries, friends, from_gateway, stolen, strangers,
                                        to_gateway)
 from support.packets.frames import (ALL, IP, UDP, IPv6, arp, discover, eth, is_at, na, ns, offer,
                                     ping, ping6, ra, tagged, tcp, udp, udp6, who_has)
-from support.packets.built_network import Net, Party, network, row
+from support.packets.built_network import Net, Party, row
 
 RED, BLUE = {'groups': 'red'}, {'groups': 'blue'}
 OPEN = {'groups': 'red', 'allow': 'external'}
@@ -41,13 +39,6 @@ for number in range(count + 50):
             pass
 print(count - len(answered))
 '''
-
-
-@pytest.fixture
-def net(dom0: Sandbox) -> Iterator[Net]:
-    """A network of the test's own."""
-    with network(dom0) as net:
-        yield net
 
 
 class Arrival(NamedTuple):

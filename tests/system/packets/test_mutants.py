@@ -25,7 +25,7 @@ from typing import (
 import pytest
 from sandbox.host import Host
 from sandbox.dom0 import Sandbox
-from xsisolate.pipeline import stages
+from xsisolate.pipeline import tables
 
 from support.packets import attacks, each_vif, legit
 from support.packets.rows import Case, attack
@@ -67,35 +67,35 @@ NO_OWNER = 'nobody owns such an address, so CLAIM refuses it as well'
 NO_GATEWAY_MAC = 'for networks whose gateway has no MAC address: test_infrastructure.py'
 GATEWAY_KNOWN = 'RESOLVE knows the gateway\'s MAC address: CLASSIFY refuses any other as well'
 EXPLAINED: Tuple[Explained, ...] = (
-    Explained(stages.GUARD, 185, '', NO_OWNER),
-    Explained(stages.GUARD, 180, 'icmp6', 'of a fragment the switch does not tell the ICMPv6 type, '
+    Explained(tables.GUARD, 185, '', NO_OWNER),
+    Explained(tables.GUARD, 180, 'icmp6', 'of a fragment the switch does not tell the ICMPv6 type, '
               'so 150 refuses it as well'),
-    Explained(stages.BIND, 120, 'icmp_type=136', NO_OWNER),
-    Explained(stages.CLAIM, 105, '', NO_OWNER),
-    Explained(stages.MULTICAST, 180, 'icmp_type=134', NO_GATEWAY_MAC),
-    Explained(stages.MULTICAST, 100, '', 'GUARD passes only ARP and IP, and 110 to 155 take both'),
-    Explained(stages.SOUGHT, 100, '', 'whoever seeks meets no veto: REMOTE answers with FOUND, and '
+    Explained(tables.BIND, 120, 'icmp_type=136', NO_OWNER),
+    Explained(tables.CLAIM, 105, '', NO_OWNER),
+    Explained(tables.MULTICAST, 180, 'icmp_type=134', NO_GATEWAY_MAC),
+    Explained(tables.MULTICAST, 100, '', 'GUARD passes only ARP and IP, and 110 to 155 take both'),
+    Explained(tables.SOUGHT, 100, '', 'whoever seeks meets no veto: REMOTE answers with FOUND, and '
               'those of PARTY and CLASSIFY need an owner, or the MAC address of a VIF'),
-    Explained(stages.EGRESS, 190, '', 'for networks of which the configuration names no subnets'),
-    Explained(stages.INGRESS, 190, 'icmp_type=134', NO_GATEWAY_MAC),
-    Explained(stages.INGRESS, 180, 'icmp_type=134', NO_GATEWAY_MAC),
-    Explained(stages.INGRESS, 95, '', 'of managed VIFs GUARD refuses it; for others: '
+    Explained(tables.EGRESS, 190, '', 'for networks of which the configuration names no subnets'),
+    Explained(tables.INGRESS, 190, 'icmp_type=134', NO_GATEWAY_MAC),
+    Explained(tables.INGRESS, 180, 'icmp_type=134', NO_GATEWAY_MAC),
+    Explained(tables.INGRESS, 95, '', 'of managed VIFs GUARD refuses it; for others: '
               'test_ovs_trace.py'),
-    Explained(stages.ACCEPT, 15, '', 'only UDP can be a reply, and that is IP'),
-    Explained(stages.DELIVER, 33, '', 'spares NORMAL a frame that it might flood right after a '
+    Explained(tables.ACCEPT, 15, '', 'only UDP can be a reply, and that is IP'),
+    Explained(tables.DELIVER, 33, '', 'spares NORMAL a frame that it might flood right after a '
               'flush: test_flows_in_use_survive_a_flush'),
-    Explained(stages.REMOTELY, 10, '', 'for VLANs: test_vlan.py'),
-    Explained(stages.ANNOUNCE, 10, '', 'for VLANs: test_vlan.py'),
-    Explained(stages.ANNOUNCE, 100, '', 'while a VM migrates in: test_migration.py'),
-    Explained(stages.PARTY, 60, 'reg11=0x5e000101', 'SOURCE 45 has refused that MAC address'),
-    Explained(stages.PARTY, 60, 'reg14', GATEWAY_KNOWN),
-    Explained(stages.PARTY, 45, '', GATEWAY_KNOWN),
-    *(Explained(stages.CLASSIFY, 45, 'reg11=%#x,' % number, 'it admits nobody whose policy names '
+    Explained(tables.REMOTELY, 10, '', 'for VLANs: test_vlan.py'),
+    Explained(tables.ANNOUNCE, 10, '', 'for VLANs: test_vlan.py'),
+    Explained(tables.ANNOUNCE, 100, '', 'while a VM migrates in: test_migration.py'),
+    Explained(tables.PARTY, 60, 'reg11=0x5e000101', 'SOURCE 45 has refused that MAC address'),
+    Explained(tables.PARTY, 60, 'reg14', GATEWAY_KNOWN),
+    Explained(tables.PARTY, 45, '', GATEWAY_KNOWN),
+    *(Explained(tables.CLASSIFY, 45, 'reg11=%#x,' % number, 'it admits nobody whose policy names '
                 'an address that is nobody\'s, and is asked as well')
       for number in (61, 62, 63, 64, 69)),
-    Explained(stages.CLASSIFY, 30, 'reg4=0xfe800000/', 'where a gateway has a MAC address 10 and '
+    Explained(tables.CLASSIFY, 30, 'reg4=0xfe800000/', 'where a gateway has a MAC address 10 and '
               '65 take these: test_infrastructure.py'),
-    Explained(stages.PEERS, 100, '', 'of an answer to a claim only PAIR counts'),
+    Explained(tables.PEERS, 100, '', 'of an answer to a claim only PAIR counts'),
 )
 
 
@@ -119,7 +119,7 @@ class Field:
         self.radio = OpenRadio(world, more, silent)
         self.before = self.ovs.dump_flows(BRIDGE)
         self.rows = [row for row in map(parse_row, self.before)
-                     if row.table != stages.REGISTRY]
+                     if row.table != tables.REGISTRY]
         self._ofports = {name: self.ovs.ofport(station.netdev)
                          for name, station in self.radio.stations.items()}
         self.unfit: Dict[Mode, Set[str]] = {}
@@ -309,8 +309,8 @@ def explanation(row: Row) -> str:
 def summary(outcomes: Sequence[Outcome]) -> List[str]:
     """Return what became of the mutants, a line for each table and one for all."""
     lines = ['%-16s %8s %10s %8s %9s' % ('table', 'mutants', 'equivalent', 'caught', 'survivors')]
-    names = {value: name for name, value in vars(stages).items()
-             if name.isupper() and isinstance(value, int) and 200 <= value <= stages.REGISTRY}
+    names = {value: name for name, value in vars(tables).items()
+             if name.isupper() and isinstance(value, int) and 200 <= value <= tables.REGISTRY}
     for table in [*sorted({outcome.row.table for outcome in outcomes}), None]:
         of = [outcome for outcome in outcomes if table in (None, outcome.row.table)]
         proven, caught = sum(bool(o.proof) for o in of), sum(bool(o.caught_by) for o in of)

@@ -1,26 +1,17 @@
 """Several NICs of one VM: none may be used as another."""
 from typing import Iterator
 
-import pytest
 
 from sandbox.process import ip
-from sandbox.dom0 import Sandbox
 from support.packets.rows import Case, attack
 from support.packets.exchanges import (forged, forgeries, friends, from_gateway, stolen, strangers,
                                        to_gateway)
 from support.packets.frames import IP, IPv6, arp, eth, is_at, na, ns, ping, ping6, udp, udp6
-from support.packets.built_network import Net, Party, network, row
+from support.packets.built_network import Net, Party, row
 
 RED, BLUE = {'groups': 'red'}, {'groups': 'blue'}
 OPEN = {'groups': 'red', 'allow': 'external'}
 FAMILY = 'several NICs'
-
-
-@pytest.fixture
-def net(dom0: Sandbox) -> Iterator[Net]:
-    """A network of the test's own."""
-    with network(dom0) as net:
-        yield net
 
 
 def crossed(me: Party, sibling: Party, mine: Party, other: Party, gw: Party) -> Iterator[Case]:

@@ -3,11 +3,12 @@ from typing import Iterator, Mapping
 
 import pytest
 
-from sandbox.dom0 import Sandbox
 from support.packets.rows import UPLINK, Case, attack, legit
 from support.packets.frames import (IP, IPv6, arp, eth, is_at, na, ns, ping, ping6, udp, udp6,
                                     who_has)
-from support.packets.built_network import NO_MAC, Net, Party, network
+from support.packets.built_network import NO_MAC, Net, Party
+
+pytestmark = pytest.mark.host(config=NO_MAC)     # any address could be an outside one
 
 RED, BLUE = {'groups': 'red'}, {'groups': 'blue'}
 OWNER = {'groups': 'red', 'allow': '10.9.0.70 fd00:9::46'}      # and the watcher
@@ -17,13 +18,6 @@ PAIR, FOUR = ('10.9.0.80', 'fd00:9::50'), ('10.9.0.81', 'fd00:9::51')
 OWNERS = {PAIR: ('v1', 'v2'), FOUR: ('v1', 'v2', 'v3', 'v4')}
 GROUP = ('v1', 'v2', 'v3', 'v4', 'r')
 Parties = Mapping[str, Party]
-
-
-@pytest.fixture
-def net(dom0: Sandbox) -> Iterator[Net]:
-    """A network of the test's own, where any address could be an outside one, whoever has it."""
-    with network(dom0, NO_MAC) as net:
-        yield net
 
 
 def taken_over(w: Parties) -> Iterator[Case]:

@@ -3,12 +3,11 @@ from typing import Any, Iterable, Iterator, Mapping
 
 import pytest
 
-from sandbox.dom0 import Sandbox
 from support.packets.rows import UPLINK, Case, attack, legit
 from support.packets.exchanges import forgeries, friends, from_gateway, strangers, to_gateway
 from support.packets.frames import (IGMP, IP, UDP, ICMPv6MLReport2, IPOption, IPv6, Raw, eth, udp,
                                     udp6)
-from support.packets.built_network import Net, Party, network
+from support.packets.built_network import Net, Party
 
 RED, BLUE = {'groups': 'red'}, {'groups': 'blue'}
 OPEN = {'groups': 'red', 'allow': 'external'}
@@ -17,13 +16,6 @@ GROUP, GROUP_MAC = '239.1.1.1', '01:00:5e:01:01:01'
 GROUP6, GROUP6_MAC = 'ff05::101', '33:33:00:00:01:01'
 ALERT = IPOption(b'\x94\x04\x00\x00')
 Parties = Mapping[str, Party]
-
-
-@pytest.fixture
-def net(dom0: Sandbox) -> Iterator[Net]:
-    """A network of the test's own."""
-    with network(dom0) as net:
-        yield net
 
 
 def cast(me: Party, group: str = GROUP) -> Any:

@@ -5,22 +5,14 @@ from typing import Any, Dict, Iterator, List
 import pytest
 
 from sandbox.process import ip, wait_until
-from sandbox.dom0 import Sandbox
 from support.packets.rows import MARK, UPLINK, Case, attack, legit
 from support.packets.exchanges import forgeries, friends, from_gateway, strangers, to_gateway
 from support.packets.frames import (ALL, IGMP, IP, IPOption, IPv6, IPv6ExtHdrDestOpt, arp, discover,
                                     eth, ns, offer, ping, ping6, ra, tagged, udp, udp6, who_has)
-from support.packets.built_network import Net, Party, Row, network, row
+from support.packets.built_network import Net, Party, Row, row
 
 RED = {'groups': 'red'}
 OPEN = {'groups': 'red', 'allow': 'external'}
-
-
-@pytest.fixture
-def net(dom0: Sandbox) -> Iterator[Net]:
-    """A network of the test's own."""
-    with network(dom0) as net:
-        yield net
 
 
 # --- VLANs -----------------------------------------------------------------------------------

@@ -1,5 +1,4 @@
 """After the hooks have done their work `xsisolate sync` finds nothing to do."""
-from typing import Iterator
 
 import pytest
 
@@ -13,19 +12,6 @@ from support.resync import (BLUE, RED, VRRP, assert_in_sync, ours, pinging, star
                             watched)
 
 pytestmark = pytest.mark.any_python
-
-
-@pytest.fixture
-def net(dom0: Sandbox) -> Iterator[Net]:
-    """A network of the test's own; at its end no flow of ours is left."""
-    net = Net(dom0)
-    dom0.configure(CONFIG)
-    try:
-        yield net
-        net.shut_down()
-        assert not net.our_flows()
-    finally:
-        net.close()
 
 
 def test_town(net: Net) -> None:

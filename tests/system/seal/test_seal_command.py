@@ -9,13 +9,15 @@ import pytest
 
 from sandbox import metadata, seals
 from sandbox.hooks import REPOSITORY
-from sandbox.dom0 import SEAL, Sandbox, Sealer
+from sandbox.dom0 import SEAL, Sandbox
 from sandbox.vm import Vm
 
 from support.host_state import moved_away
 from support.vm_events import refresh
 from support.guarded_host import (CHANGED, CONFIG, MISSING, RED, UNREADABLE, UNSEALED, VERSION,
                                   give_seal, give_vm_data, own, start_vm, the_seal)
+
+pytestmark = pytest.mark.host(sealed=True, config=CONFIG % 0)
 
 POLICY = own(11, dict(RED, **{'vif/1/mode': 'locked', 'vif/1/ipv4': '10.9.0.23'}))
 NOBODY = '/run/no-such-socket'
@@ -28,18 +30,6 @@ class Run(NamedTuple):
     code: int
     stdout: str
     stderr: str
-
-
-@pytest.fixture(scope='module')
-def sealer() -> Sealer:
-    """Policies are sealed as docs/seal.md says."""
-    return seals.seal
-
-
-@pytest.fixture(scope='module')
-def config() -> str:
-    """What does not fit is seen at once."""
-    return CONFIG % 0
 
 
 @pytest.fixture(scope='module')

@@ -4,12 +4,12 @@ The seals are those of tests/programs/sandbox/seals.py, which shares no line wit
 """
 import time
 import uuid as uuids
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import pytest
 
 from sandbox import seals
-from sandbox.dom0 import SEAL, Sandbox, Sealer
+from sandbox.dom0 import SEAL, Sandbox
 from sandbox.uplink import OUTSIDE
 from sandbox.vm import Vm
 
@@ -18,28 +18,12 @@ from support.switch import ports
 from support.vm_events import refresh
 from support.guarded_host import (CHANGED, CONFIG, MISSING, RED, SECOND, UNREADABLE, UNSEALED,
                                   VERSION, Around, check_mode, check_quarantine, give_seal,
-                                  give_vm_data, is_fine, own, passed, settle_in, shown_error,
-                                  start_vm, starting, the_seal)
+                                  give_vm_data, is_fine, own, passed, shown_error, start_vm,
+                                  the_seal)
+
+pytestmark = pytest.mark.host(sealed=True, config=CONFIG % 0)
 
 POLICY = own(11, dict(RED, mode='isolated'))
-
-
-@pytest.fixture(scope='module')
-def sealer() -> Sealer:
-    """Policies are sealed as docs/seal.md says."""
-    return seals.seal
-
-
-@pytest.fixture(scope='module')
-def config() -> str:
-    """No grace: what does not fit is seen at once; test_grace.py is about the other case."""
-    return CONFIG % 0
-
-
-@pytest.fixture(scope='module')
-def around(host: Sandbox) -> Around:
-    """The neighbours that stay for the whole module."""
-    return settle_in(host)
 
 
 @pytest.fixture(scope='module')
@@ -48,11 +32,10 @@ def tenant(host: Sandbox, around: Around) -> Vm:
     return start_vm(host, 11, POLICY, mac='02:00:00:00:ab:cd')      # letters have a case
 
 
-@pytest.fixture
-def start(host: Sandbox, around: Around, tenant: Vm) -> Iterator[Callable[..., Vm]]:
-    """Start VMs that are gone after the test, and leave nothing behind."""
-    with starting(host, around, tenant) as start:
-        yield start
+@pytest.fixture(scope='module')
+def staying(around: Around, tenant: Vm) -> Sequence[Vm]:
+    """The tenant stays, too."""
+    return around.bystander, around.friend, tenant
 
 
 def repair(vm: Vm) -> None:
@@ -341,13 +324,6 @@ def test_each_vif_has_a_seal_of_its_own(host: Sandbox, around: Around, start: An
 
 
 # --- what the configuration says -------------------------------------------------------------
-
-
-@pytest.fixture
-def configure(host: Sandbox, config: str) -> Iterator[Callable[[str], None]]:
-    """Change the configuration for one test."""
-    yield host.configure
-    host.configure(config)
 
 
 def warnings(result: Any) -> List[str]:

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from support.flow_matches import parse_match
 from xsisolate.pipeline.peer_sets import allow_flows, port_matches, rule_flows
-from xsisolate.pipeline.stages import CONTROL, EXTERNAL, PLAIN, REPLY_ONLY, REQUEST, flags, raised
+from xsisolate.pipeline.tables import CONTROL, EXTERNAL, PLAIN, REPLY_ONLY, REQUEST
+from xsisolate.pipeline.terms import flags, raised
 from xsisolate.policy.model import Service
 from xsisolate.policy.vmdata_parser import parse_peer, parse_service
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from support.flow_matches import parse_match
 from support.bridge_strategies import ANY_PREFIXES
 from support.bridge_scenarios import SCENARIOS, flows_of
-from xsisolate.pipeline import stages
-from xsisolate.pipeline.stages import (address_match, cleared, destination_match, flags, load_mac,
-                                       mac_match, number, raised, source_match)
-from xsisolate.planner.plan import base_flows
+from xsisolate.pipeline import tables
+from xsisolate.pipeline.terms import (address_match, cleared, destination_match, flags, load_mac,
+                                      mac_match, number, raised, source_match)
+from xsisolate.planner.shared_items import base_flows
 from xsisolate.policy.address import parse_prefix
 
-FLAG_NAMES = [name for name, value in vars(stages).items()
+FLAG_NAMES = [name for name, value in vars(tables).items()
               if name.isupper() and type(value) is int and value < 32
               and name != 'PRIORITY_DELIVER']
 
@@ -27,16 +27,16 @@ def test_flags(on, off, match):
 
 
 def test_flags_are_different_bits():
-    values = [getattr(stages, name) for name in FLAG_NAMES]
+    values = [getattr(tables, name) for name in FLAG_NAMES]
     assert len(values) == len(set(values)) and len(values) > 20
 
 
 def test_answers_are_one_range_that_holds_no_other_flag():
-    first, last = stages.ANSWERS
-    answers = {getattr(stages, name) for name in FLAG_NAMES if first <= getattr(
-        stages, name) <= last}
+    first, last = tables.ANSWERS
+    answers = {getattr(tables, name) for name in FLAG_NAMES if first <= getattr(
+        tables, name) <= last}
     assert answers == set(range(first, last + 1))
-    assert stages.CHECKED not in answers and stages.INGRESS_SIDE not in answers
+    assert tables.CHECKED not in answers and tables.INGRESS_SIDE not in answers
 
 
 def test_actions():
@@ -94,12 +94,12 @@ def test_every_jump_leads_to_a_table_with_a_default():
     """A packet that no flow matches is dropped; a stage says so rather than leave it open."""
     flows = list(base_flows())
     defaults = {flow.table for flow in flows if flow.match == ''}
-    asked = {stages.PARTY, stages.RESOLVE, stages.CLASSIFY, stages.PEERS, stages.MEMBER,
-             stages.REMOTE, stages.RULES}      # they answer by flags; no flow means no
+    asked = {tables.PARTY, tables.RESOLVE, tables.CLASSIFY, tables.PEERS, tables.MEMBER,
+             tables.REMOTE, tables.RULES}      # they answer by flags; no flow means no
     for scenario in SCENARIOS.values():
         for flow in flows_of(scenario.plan()):
             for table in map(int, re.findall(r'resubmit\(,(\d+)\)', flow.actions)):
-                assert table in defaults | asked | {0, stages.SETTLE, stages.SPREAD}, flow
+                assert table in defaults | asked | {0, tables.SETTLE, tables.SPREAD}, flow
 
 
 def test_whatever_looks_into_neighbour_discovery_names_its_code():
@@ -110,14 +110,14 @@ def test_whatever_looks_into_neighbour_discovery_names_its_code():
             if {'icmp_type=135', 'icmp_type=136'} & set(fields) or 'nd_' in flow.match:
                 assert 'icmp_code=0' in fields or (
                     'nd_' not in flow.match
-                    and flow.actions == 'resubmit(,%d)' % stages.ISOLATED_DROP), flow
+                    and flow.actions == 'resubmit(,%d)' % tables.ISOLATED_DROP), flow
 
 
 def test_only_table_0_has_priorities_that_compete_with_others():
     for scenario in SCENARIOS.values():
         for flow in flows_of(scenario.plan()):
             assert flow.table >= 200 or flow.priority in (
-                stages.PRIORITY_PORT, stages.PRIORITY_PORT - 1, stages.PRIORITY_ENTRY,
-                stages.PRIORITY_DELIVER)
+                tables.PRIORITY_PORT, tables.PRIORITY_PORT - 1, tables.PRIORITY_ENTRY,
+                tables.PRIORITY_DELIVER)
             assert not re.search(r'reg[0-3]=', flow.match)
             assert not re.search(r'(_REG[0-3]|XXREG0)\[', flow.actions)

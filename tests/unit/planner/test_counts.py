@@ -6,7 +6,7 @@ from xsisolate.openflow.flow import Flow
 from xsisolate.openflow.ownership import HEADER, HEADER_MASK, OWNER_MASK
 from xsisolate.pipeline.decision import isolation_count_flows
 from xsisolate.pipeline.port_security import spoof_count_flow
-from xsisolate.pipeline.stages import SPOOFED
+from xsisolate.pipeline.tables import SPOOFED
 from xsisolate.planner.cookie import Key, Kind, port_id
 from xsisolate.planner.drop_counts import KINDS, Counted, Drops, count_drops, parse_counts
 from xsisolate.planner.items import header_flow, make_item

@@ -3,10 +3,10 @@ import pytest
 
 from support.bridge_scenarios import (DISABLED, ISOLATED, LOCKED, UNLOCKED, flows_of, make_scenario,
                                       make_vif, registry_of)
-from xsisolate.planner.cookie import Kind
-from xsisolate.planner.plan import learned_flows, port_key
+from xsisolate.planner.cookie import Kind, port_key
 from xsisolate.planner.retention import is_intact, keeps_flows
 from xsisolate.planner.vif import VifPort
+from xsisolate.planner.vif_items import learned_flows
 
 MODES = (LOCKED, ISOLATED, DISABLED)
 

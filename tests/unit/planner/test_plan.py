@@ -6,10 +6,11 @@ import pytest
 from support.ofctl_text import format_add
 from support.bridge_scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, SCENARIOS,
                                       UNLOCKED, flows_of, golden_text, make_scenario, make_vif,
-                                      mac_of, member, prefixes, registry_of)
-from xsisolate.planner.cookie import BASE, Key, Kind
-from xsisolate.planner.plan import disturbed, learned_flows, plan_bridge, port_key
+                                      mac_of, member, plan_bridge, prefixes, registry_of)
+from xsisolate.planner.cookie import BASE, Key, Kind, port_key
+from xsisolate.planner.plan import disturbed
 from xsisolate.planner.vif import VifPort
+from xsisolate.planner.vif_items import learned_flows
 from xsisolate.policy.model import Group, Service
 from xsisolate.policy.resolve import asked_groups
 from xsisolate.vif_id import parse_netdev
@@ -150,7 +151,7 @@ def test_an_address_that_is_a_members_on_another_host(theirs, ours, tag, fine):
     mine = make_vif(11, groups='red', **{ours: '10.9.0.11'})
     scenario = make_scenario([mine])
     asked = scenario._replace(around=scenario.around._replace(
-        find_claims=lambda group, addresses: [there]))
+        members={'red': (there,)}))
     vif, = asked.plan_whole().vifs
     assert vif.policy.mode is (ISOLATED if fine else QUARANTINED)
     assert fine or '10.9.0.11 is already that of the VIF with MAC address 02:00:00:00:f0:03 on ' \
@@ -335,7 +336,7 @@ def stamped(stamp, members=ELSEWHERE, **more):
     """Return a scenario as a hook meets it: a group's members are read only if they changed."""
     scenario = make_scenario(RED, members=members, **more)
     return scenario._replace(around=scenario.around._replace(
-        thorough=False, stamp_members=lambda group: stamp))
+        thorough=False, stamp=stamp))
 
 
 def group_of(items):
@@ -345,11 +346,7 @@ def group_of(items):
 def test_members_whose_stamp_is_known_are_not_read():
     first = stamped('yesterday').plan()
     assert len(group_of(first).flows) == 5
-
-    def nobody(group):
-        raise AssertionError('read')
-    again = stamped('yesterday')
-    again = again._replace(around=again.around._replace(read_members=nobody))
+    again = stamped('yesterday', members={'red': None})     # not read
     found = group_of(again.plan(registry_of(first)))
     assert found == group_of(first)._replace(flows=None)
 

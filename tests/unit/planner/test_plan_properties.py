@@ -10,12 +10,11 @@ from sandbox.pythons import ROOT
 from support.flow_matches import disagreements
 from support.ofctl_text import format_add
 from support.bridge_strategies import GROUPS, scenarios, vifs
-from support.bridge_scenarios import (flows_of, make_scenario, make_vif, member, prefixes,
-                                      registry_of)
+from support.bridge_scenarios import (flows_of, make_scenario, make_vif, member, plan_bridge,
+                                      prefixes, registry_of)
 from xsisolate.openflow.ownership import HEADER, OWNER_MASK
 from xsisolate.planner.cookie import Kind
 from xsisolate.planner.items import header_flow, parse_registry
-from xsisolate.planner.plan import plan_bridge
 from xsisolate.planner.vif import Attached
 from xsisolate.policy.model import Group, Mode
 from xsisolate.policy.resolve import asked_groups

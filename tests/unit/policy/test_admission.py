@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xsisolate.diagnostics.passage import End, Place, judge
 from xsisolate.diagnostics.trace import format_packet, parse_ports, parse_trace
-from xsisolate.pipeline.stages import NETWORK
+from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.vif import Attached, Vif, VifPort
 from xsisolate.policy.address import parse_prefix
 from xsisolate.policy.admission import EVERYTHING, How, Party, Talk, admit, admitted_services, serve

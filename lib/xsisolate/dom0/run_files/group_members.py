@@ -2,7 +2,7 @@
 import json
 import os
 import re
-from time import sleep, time
+from time import time
 
 from xsisolate import __version__
 from xsisolate.errors import ConfigError, PolicyError
@@ -53,20 +53,20 @@ def stamp_members(group: str) -> str:
     """Return what tells one state of a group's file, and one release of us, from another.
 
     Which file it is and when it was last changed, not what it says: reading and digesting the
-    members takes a hook 4 ms for 8,000 of them.
+    members takes a hook 4 ms for 8,000 of them. A file that was changed in this very tick may
+    change again and look the same, so its stamp is like no other: who finds it reads once more.
     """
     path = _path(group)
+    now = time()
     try:
         found = os.stat(path)
-        if abs(time() - found.st_ctime) < TICK_S:
-            sleep(TICK_S)
-            found = os.stat(path)
     except FileNotFoundError:
         return __version__
     except OSError as error:
         raise ConfigError('%s: %s' % (path, error.strerror)) from error
-    return '%s %d %d %d %d' % (__version__, found.st_dev, found.st_ino, found.st_size,
-                               found.st_ctime_ns)
+    settled = abs(now - found.st_ctime) >= TICK_S
+    return '%s %d %d %d %d%s' % (__version__, found.st_dev, found.st_ino, found.st_size,
+                                 found.st_ctime_ns, '' if settled else ' at %r' % now)
 
 
 def _read(path: str) -> Optional[bytes]:

@@ -1,0 +1,146 @@
+"""One VIF's items: its ports, and an endpoint for each network that it is on."""
+from xsisolate.openflow.flow import Flow
+from xsisolate.pipeline.decision import endpoint_destination_flows, isolation_count_flows
+from xsisolate.pipeline.delivery import unsettled_flow
+from xsisolate.pipeline.entry import (closed_port_flow, managed_port_flow, theft_flows,
+                                      trunk_port_flows)
+from xsisolate.pipeline.peer_lookup import asker_flows, endpoint_party_flows
+from xsisolate.pipeline.peer_sets import membership_flow
+from xsisolate.pipeline.port_security import (port_identity_flows, settle_flow, settled_flows,
+                                              spoof_count_flow)
+from xsisolate.planner.address_owners import AlreadyTaken, assign_owners, check_claims, check_mac
+from xsisolate.planner.context import PlanContext
+from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind, port_id, port_key
+from xsisolate.planner.item_facts import (EndpointFacts, NetworkName, endpoint_name,
+                                          format_facts, format_network_name, format_port_facts,
+                                          parse_port_facts, ports_of, split_endpoint)
+from xsisolate.planner.items import Item, Items, Registry, find_or_add, make_item
+from xsisolate.planner.peer_items import add_peers, group_name, spread_keys
+from xsisolate.planner.vif import UNNAMED, Attached, Vif, VifPort
+from xsisolate.policy.model import Mode
+from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterator, Mapping, Optional, Tuple
+
+
+def add_vif(items: Items, vif: Vif, registry: Registry, context: PlanContext) -> Vif:
+    """Add a VIF's items; return the VIF, in quarantine if it wants what is another's.
+
+    `registry` is what the bridge carried before.
+    """
+    for port in vif.ports:
+        items.pop(port_key(port.name), None)
+    if vif.policy.mode is Mode.UNLOCKED:
+        return vif
+    try:
+        _add_endpoints(items, vif, registry, context)
+    except AlreadyTaken as conflict:
+        vif = vif.closed(str(conflict))
+        for port in vif.ports:
+            _add_port(items, vif, port, ())
+    return vif
+
+
+def _add_endpoints(items: Items, vif: Vif, registry: Registry,
+                   context: PlanContext) -> None:
+    """Add a VIF's ports, an endpoint per network, and the peers that these ask about."""
+    keys = [_find_endpoint(items, vif, attached.network) for attached in vif.networks]
+    isolated = vif.policy.mode is Mode.ISOLATED
+    asked = add_peers(items, vif.policy, context.config) if isolated else {}
+    facts = [_find_facts(items, key, vif, attached, asked, registry, context)
+             for key, attached in zip(keys, vif.networks)]
+    for port in vif.ports:
+        _add_port(items, vif, port, tuple(keys))
+    for key, attached, fact in zip(keys, vif.networks, facts):
+        _name_network(items, attached)
+        items[key] = _make_endpoint(items, key, vif, attached.network, asked, fact)
+
+
+def _find_endpoint(items: Items, vif: Vif, network: int) -> Key:
+    """Return the key of a VIF's endpoint on a network, a free one if there is none yet."""
+    key = find_or_add(items, Kind.ENDPOINT, endpoint_name(network, vif.mac),
+                      port_id(vif.id, False))
+    check_mac(items, key, vif.mac, vif.vm_uuid)
+    return key
+
+
+def _find_facts(items: Items, key: Key, vif: Vif, attached: Attached, asked: Mapping[str, Key],
+                registry: Registry, context: PlanContext) -> EndpointFacts:
+    """Return an endpoint's facts, its ports still unknown; raise AlreadyTaken over an address."""
+    groups = tuple(sorted(asked[group_name(group)].id for group in vif.policy.groups
+                          if group_name(group) in asked))
+    owners = assign_owners(items, key, attached.network, vif.policy, groups)
+    check_claims(registry, items, key, vif, attached, context.claims)
+    return EndpointFacts(vif.policy.mode.word, vif.vm_uuid, (), groups, owners, vif.policy.shared)
+
+
+def _name_network(items: Items, attached: Attached) -> None:
+    """Add a network's item; a trunk VIF knows its VLANs' names only by hearsay."""
+    key = _network_key(attached.network)
+    if key not in items or attached.network_uuid != UNNAMED:
+        items[key] = Item(key, format_network_name(NetworkName(attached.bridge,
+                                                               attached.network_uuid)))
+
+
+def _network_key(network: int) -> Key:
+    return Key(Kind.NETWORK, network & 0xfff)
+
+
+def _add_port(items: Items, vif: Vif, port: VifPort, refs: Tuple[Key, ...]) -> None:
+    key = port_key(port.name)
+    items[key] = make_item(key, port.name, _port_flows(vif, port.ofport, key), refs,
+                           format_port_facts(port.ofport, vif.trunk))
+
+
+def _port_flows(vif: Vif, ofport: int, key: Key) -> Iterator[Flow]:
+    yield spoof_count_flow(ofport)
+    if vif.policy.mode > Mode.ISOLATED:
+        yield closed_port_flow(ofport)
+        return
+    networks, isolated = [net.network for net in vif.networks], vif.policy.mode is Mode.ISOLATED
+    if vif.trunk:
+        yield from trunk_port_flows(ofport, networks, isolated)
+    else:
+        yield managed_port_flow(ofport, networks[0], isolated)
+    yield from port_identity_flows(ofport, vif.mac)
+    for network in networks:
+        yield settle_flow(ofport, network, vif.trunk, key.cookie)
+
+
+def _make_endpoint(items: Items, key: Key, vif: Vif, network: int, asked: Mapping[str, Key],
+                   facts: EndpointFacts) -> Item:
+    links = tuple(sorted(parse_port_facts(port) for port in ports_of(items.values(), key)))
+    facts = facts._replace(links=links)
+    refs = [BASE, BRIDGE, _network_key(network), *asked.values(), *spread_keys(asked)]
+    return make_item(key, endpoint_name(network, vif.mac),
+                     _endpoint_flows(vif, network, facts, asked), refs, format_facts(facts))
+
+
+def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
+                    asked: Mapping[str, Key]) -> Iterator[Flow]:
+    where, mode = (network, vif.mac), vif.policy.mode
+    yield from theft_flows(*where, vif.arriving)
+    yield from endpoint_destination_flows(*where, mode)
+    yield from isolation_count_flows(*where)    # in every mode: see drop_counts.py
+    if mode > Mode.ISOLATED:
+        return
+    yield from endpoint_party_flows(*where, facts.owners, mode is Mode.ISOLATED)
+    yield unsettled_flow(*where, facts.links, vif.arriving)
+    if mode is Mode.ISOLATED:
+        yield from asker_flows(*where, sorted(peers.id for peers in asked.values()))
+        for group in facts.groups:
+            yield membership_flow(*where, group)
+
+
+def learned_flows(items: Mapping[Key, Item],
+                  scope: Optional[AbstractSet[Key]] = None) -> FrozenSet[Flow]:
+    """Return what the switch may have learned by itself for items, or for those in scope."""
+    ports = [items[key] for key in (items.keys() if scope is None else scope & items.keys())
+             if key.kind is Kind.PORT]
+    return frozenset(flow for item in ports for ref in item.refs if ref in items
+                     for flow in _learned(item, items[ref]))
+
+
+def _learned(port: Item, endpoint: Item) -> Iterator[Flow]:
+    network, mac = split_endpoint(endpoint)
+    link = parse_port_facts(port)
+    for flow in settled_flows(network, link.tagged, mac, link.ofport):
+        yield flow._replace(cookie=port.key.cookie)
