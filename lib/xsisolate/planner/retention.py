@@ -34,6 +34,14 @@ def keeps_flows(registry: Registry, vif: Vif) -> bool:
         for item, port in zip(items, vif.ports))
 
 
+def is_closed(registry: Registry, vif: Vif) -> bool:
+    """Tell whether the switch lets nothing pass at any of a VIF's ports."""
+    items = [registry.get(port_key(port.name)) for port in vif.ports]
+    return bool(items) and all(
+        item is not None and not item.refs and parse_port_facts(item).ofport == port.ofport
+        for item, port in zip(items, vif.ports))
+
+
 def is_intact(registry: Registry, vif: Vif, flows: AbstractSet[Flow]) -> bool:
     """Tell whether the switch still has the very flows that a VIF's headers are about.
 
