@@ -10,16 +10,18 @@ from xsisolate.daemon.schedule import Task
 from xsisolate.dataplane.bridge_settings import set_in_band, why_open
 from xsisolate.dataplane.bridge_snapshot import Dom0, read_facts, survey_of, vif_from_facts
 from xsisolate.dataplane.program import Spare, reconcile_vif
+from xsisolate.dataplane.reconcile import read_registry
 from xsisolate.dataplane.remotes import SILENCED, is_noted
 from xsisolate.dataplane.resync import BridgeSync, find_dead_ports, preview_bridge, sync_bridge
 from xsisolate.dataplane.vif_facts import read_vm_uuid
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.linux.syslog import Log
+from xsisolate.dom0.ovs import flow_table
 from xsisolate.dom0.ovs.ovsdb import Ovsdb, find_bridge
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import UnknownVif, XsisolateError
 from xsisolate.planner.items import Registry
-from xsisolate.planner.retention import is_closed, keeps_flows, keeps_policy
+from xsisolate.planner.retention import is_quarantined, is_whole, keeps_flows, keeps_policy
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.model import Mode
 
@@ -88,9 +90,12 @@ class Work:
             silenced = set_in_band(dom0, network.bridge, True)
             if silenced:
                 self._log.warning('in-band', bridge=bridge.name, reason=SILENCED % silenced)
+        if dom0.configuration.error and _is_as_left(bridge):
+            bridge.lost_at, bridge.compared_at = None, began
+            return Done()
         gone = find_dead_ports(dom0, [bridge.name])
         dead = bridge.see_dead(gone, monotonic(), DEAD_S)
-        found = _resync(dom0, bridge.name, dead, partial(self._spare, dom0, bridge))
+        found = _resync(dom0, bridge.name, dead, partial(self._spare, dom0))
         if found.changed:
             self._log.info('reconciled', bridge=bridge.name, vifs=len(found.vifs),
                            added=len(found.diff.add), deleted=len(found.diff.delete),
@@ -120,6 +125,8 @@ class Work:
     def _do_vif(self, dom0: Dom0, known: KnownVif) -> Done:
         """Bring a VIF's flows up to date; it keeps them for a while if its policy is in doubt."""
         began = monotonic()
+        if dom0.configuration.error:
+            return Done()       # it keeps what it has; what is lost is its bridge's business
         try:
             facts = read_facts(dom0, known.id)
         except UnknownVif:
@@ -131,7 +138,7 @@ class Work:
         if bridge is None or vif is None or not vif.ports or known.programmed == vif:
             return Done()
         with bridge_lock(bridge.name, LOCK_DEADLINE_S) as lock:
-            done = reconcile_vif(dom0, vif.id, lock, partial(self._spare_known, dom0, bridge))
+            done = reconcile_vif(dom0, vif.id, lock, partial(self._spare_known, dom0))
         if done.spared:
             return Done()
         vif, diff = done.vif, done.diff
@@ -156,16 +163,14 @@ class Work:
 
     # --- who keeps what he has ---------------------------------------------------------------
 
-    def _spare_known(self, dom0: Dom0, bridge: KnownBridge, registry: Registry, vif: Vif) -> bool:
+    def _spare_known(self, dom0: Dom0, registry: Registry, vif: Vif) -> bool:
         """Spare a VIF that has just become unknown, too: its hooks see to it."""
-        return not vif.is_known or self._spare(dom0, bridge, registry, vif)
+        return not vif.is_known or self._spare(dom0, registry, vif)
 
-    def _spare(self, dom0: Dom0, bridge: KnownBridge, registry: Registry, vif: Vif) -> bool:
+    def _spare(self, dom0: Dom0, registry: Registry, vif: Vif) -> bool:
         """Tell whether a VIF keeps what it has: a broken file, an empty xenstore, or grace."""
-        if self._configuration.is_broken and is_closed(registry, vif):
+        if self._configuration.is_broken and is_quarantined(registry, vif):
             return True         # hooks have quarantined it until the file is mended
-        if dom0.configuration.error:        # nor is it known what the file said before
-            return bool(registry) or not bridge.managed
         known = self._host.vif(vif.id)
         if keeps_flows(registry, vif) or vif.lost and known.unlocked_for:
             return True
@@ -189,6 +194,13 @@ class Work:
         if in_grace:    # each time: a run for another reason takes the place of one that waits
             self._wake[Task('', vif.id)] = known.doubt_until
         return in_grace
+
+
+def _is_as_left(bridge: KnownBridge) -> bool:
+    """Tell whether a bridge has all that it had when what VIFs may was last known."""
+    registry = read_registry(bridge.name)
+    return (is_whole(registry, flow_table.read_flows(bridge.name)) if registry
+            else not bridge.managed)
 
 
 def _resync(dom0: Dom0, name: str, dead: FrozenSet[str], spare: Spare) -> BridgeSync:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any, Iterator, NamedTuple, Optional
 
-from xsisolate.config.host_config import read_configuration
+from xsisolate.config.host_config import read_configuration_in_force
 from xsisolate.dataplane.bridge_snapshot import Dom0, survey_bridge
 from xsisolate.dataplane.program import nobody
 from xsisolate.dataplane.reconcile import close_ports
@@ -39,7 +39,7 @@ def release() -> Iterator[Released]:
     ovsdb = _connect()
     try:
         with ovsdb, _xenstore() as store:
-            dom0 = Dom0(ovsdb, store, read_configuration())
+            dom0 = Dom0(ovsdb, store, read_configuration_in_force())
             end = monotonic() + RELEASE_S
             for bridge in ovsdb.read_bridges():
                 yield _release_bridge(dom0, bridge.name, max(end - monotonic(), 0.001))
