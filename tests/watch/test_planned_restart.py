@@ -248,10 +248,10 @@ def test_what_cannot_be_programmed_is_closed(host: Sandbox, around: Around, star
 
 def test_a_broken_configuration_costs_nobody_the_network(
         host: Sandbox, around: Around, start: Any, systemd: Any, shout: Any, configure: Any,
-        settled: Any, never_held: None) -> None:
+        command: Any, never_held: None) -> None:
     """All flows are lost, and put back by what the file said when it was last valid."""
     vm = start(13, RED)
-    settled()
+    assert command('sync').returncode == 0
     before = policy_flows(host)
     configure('version: 7\n')
     result = restart(host, systemd, shout, (vm, around.friend), around)
