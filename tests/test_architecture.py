@@ -17,6 +17,7 @@ PURE_STDLIB = {'re', 'typing', 'enum', 'operator', 'hashlib', 'itertools', 'func
 PURE = {'policy', 'openflow', 'pipeline', 'planner', 'vif_id', 'sha256'}
 # What a pure package may hold in a folder that is not pure as a whole.
 PURE_MODULES = {'hooks.event', 'daemon.schedule', 'pool.view', 'admin.steps',
+                'admin.policy_change', 'admin.locking', 'admin.plugin_protocol',
                 'activation.desired', 'diagnostics.passage', 'diagnostics.trace',
                 'diagnostics.carried', 'networkd.desired'}
 EVERYWHERE = {'errors', 'typing_compat', 'vif_id', 'sha256'}
@@ -43,7 +44,7 @@ RULES = {
     'activation': {'paths', 'dataplane', 'networkd', 'planner', 'policy', 'config'} | NEIGHBOURS,
     'diagnostics': {'paths', 'dataplane', 'planner', 'pipeline', 'openflow', 'policy', 'config',
                     'activation', 'admin', 'networkd'} | NEIGHBOURS,
-    'xapi_plugin': {'paths', 'dataplane', 'diagnostics', 'planner', 'policy',
+    'xapi_plugin': {'admin', 'dataplane', 'diagnostics', 'planner', 'policy',
                     'config'} | NEIGHBOURS,
     'cli': {'activation', 'admin', 'networkd', 'config', 'daemon', 'dataplane', 'diagnostics',
             'openflow', 'policy'} | NEIGHBOURS,
