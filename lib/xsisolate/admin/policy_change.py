@@ -1,5 +1,4 @@
 """A change of policies, planned: what it writes is computed here, once, and nothing is called."""
-from types import MappingProxyType
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.admin.steps import Notes, Seals, Step, write_steps
@@ -33,7 +32,7 @@ class PolicyChange(NamedTuple):
 
 
 def plan_policies(vm: XapiVm, policies: Policies, now: str,
-                  notes: Notes = MappingProxyType({})) -> PolicyChange:
+                  notes: Optional[Notes] = None) -> PolicyChange:
     """Return how a VM's VIFs get these policies.
 
     `policies` names every VIF of the VM; one with None ends without policy and seal. `notes` are
@@ -46,7 +45,7 @@ def plan_policies(vm: XapiVm, policies: Policies, now: str,
         if read_policy(after, vif) != policies[vif.devid]:
             raise PolicyError('VM %s device %s: the policy does not read back as it was meant: '
                               'nothing was written' % (vm.uuid, vif.devid))
-    return _plan(vm, policies, data, now, notes)
+    return _plan(vm, policies, data, now, notes or {})
 
 
 def plan_seals(vm: XapiVm, policies: Policies, now: str) -> PolicyChange:
