@@ -8,7 +8,8 @@ from lab.vm import Vm
 
 from evidence import CONFIG, end, refresh, say
 from syncing import sync
-from xsisolate.diagnostics.counters import Drops, read_counters
+from xsisolate.diagnostics.counters import read_counters
+from xsisolate.planner.drop_counts import Drops
 
 pytestmark = pytest.mark.any_python
 

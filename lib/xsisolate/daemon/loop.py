@@ -11,7 +11,7 @@ from xsisolate.daemon.guard import Guard
 from xsisolate.daemon.pool_child import PoolChild
 from xsisolate.daemon.schedule import Schedule, Task
 from xsisolate.daemon.work import Work
-from xsisolate.dom0.linux.sd_notify import notify, watchdog_interval
+from xsisolate.dom0.linux.systemd import notify, watchdog_interval
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.flow_monitor import FlowMonitor
 from xsisolate.dom0.ovs.idl import BridgeState, Database

@@ -13,7 +13,7 @@ from xsisolate.dataplane.bridge_snapshot import (Dom0, Survey, find_vifs, read_f
 from xsisolate.dataplane.program import ERROR_KEY
 from xsisolate.dataplane.vif_facts import VifFacts, read_policy
 from xsisolate.diagnostics.carried import Carried, recorded_policy
-from xsisolate.diagnostics.counters import Drops, read_counters
+from xsisolate.diagnostics.counters import read_counters
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.dom0.ovs.ovsdb import Bridge
 from xsisolate.dom0.run_files.pool_networks import networks_file
@@ -21,6 +21,7 @@ from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import ConfigError, HostError, PolicyError, UnknownVif
 from xsisolate.openflow.flow import Flow
 from xsisolate.openflow.ownership import HEADER
+from xsisolate.planner.drop_counts import Drops
 from xsisolate.planner.items import Registry, parse_registry
 from xsisolate.planner.plan import plan_bridge, port_key
 from xsisolate.planner.retention import keeps_policy
