@@ -66,7 +66,7 @@ def make_inventory(named: Sequence[Tuple[str, EffectivePolicy]]) -> Inventory:
         'backup': Group(rules=frozenset((Service('tcp', 9000, 9100),)))})
     around = Surroundings(Topology(uplinks=((1,),)), {}, config,
                           lambda bridge, uuid: NETWORK_FACTS, lambda group: ())
-    bridge = Bridge(BRIDGE, UUID, None, (), 'system', False, {}, {}, ())
+    bridge = Bridge(BRIDGE, UUID, None, (), False, {}, {}, ())
     views = [view(at + 1, name, policy) for at, (name, policy) in enumerate(named)]
     bare = Survey(bridge, (), {})
     return Inventory(tuple(views), {BRIDGE: BridgeView(bridge, bare, around, {}, '')},

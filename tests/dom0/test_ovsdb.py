@@ -47,7 +47,7 @@ def test_bridges(ovs, db):
         ovs.vsctl('remove', 'Bridge', 'xenbr0', 'other_config', 'e')
     assert xenbr0._replace(ports=()) == Bridge(
         name='xenbr0', uuid=ovs.vsctl('get', 'Bridge', 'xenbr0', '_uuid'),
-        fail_mode='standalone', protocols=('OpenFlow10', 'OpenFlow13'), datapath_type='netdev',
+        fail_mode='standalone', protocols=('OpenFlow10', 'OpenFlow13'),
         mcast_snooping=True, external_ids={'c': 'd'}, other_config={'e': 'f'}, ports=(),
         siblings=('xenbr0', 'xenbr1'))
     assert xenbr1.siblings == xenbr0.siblings
@@ -113,10 +113,10 @@ def test_new_port(ovs, db, network, tag):
     assert ovs.vsctl('iface-to-br', 'vif1.0') == network
 
 
-def test_new_port_with_trunks_and_tag(db):
-    db.ensure_port('xapi3', 'vif1.0', {}, [11, 10], 7)
+def test_new_port_with_trunks(db):
+    db.ensure_port('xapi3', 'vif1.0', {}, [11, 10])
     port = place(db, 'vif1.0')[1]
-    assert (port.tag, port.trunks) == (7, (10, 11))
+    assert (port.tag, port.trunks) == (120, (10, 11))
 
 
 def test_second_time_nothing_is_written(ovs, db, monkeypatch):

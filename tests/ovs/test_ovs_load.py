@@ -20,7 +20,7 @@ def test_scenario_reads_back_as_written(bridge, name):
     load(bridge, items)
     assert flow_table.read_flows(bridge) == set(flows_of(items))
     for key, item in items.items():
-        assert flow_table.read_flows(bridge, key.cookie, 0xffffffffffffffff) == item.flows
+        assert flow_table.read_items(bridge, [key.cookie]) == item.flows
     clear(bridge)
     assert flow_table.read_flows(bridge) == frozenset()
 

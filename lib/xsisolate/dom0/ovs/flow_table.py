@@ -40,18 +40,13 @@ class PortSettings(NamedTuple):
     no_flood: bool
 
 
-def read_flows(bridge: str, cookie: int = OWNER, mask: int = OWNER_MASK) -> FrozenSet[Flow]:
-    """Return the flows on a bridge whose cookie matches; by default all of ours."""
-    return _read(bridge, [question(ALL_TABLES, cookie, mask)])
-
-
-def read_headers(bridge: str) -> FrozenSet[Flow]:
-    """Return the flows that record our items."""
-    return _read(bridge, [question(REGISTRY, OWNER | HEADER, HEADER_MASK)])
+def read_flows(bridge: str) -> FrozenSet[Flow]:
+    """Return the flows on a bridge that are ours."""
+    return _read(bridge, [question(ALL_TABLES, OWNER, OWNER_MASK)])
 
 
 def read_notes(bridge: str) -> Notes:
-    """Return what read_headers returns, as it comes, for those who are in a hurry."""
+    """Return the cookies and notes of the flows that record our items."""
     with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
         return _parse_notes(_ask_headers(channel))
 
@@ -78,7 +73,7 @@ class Glance:
             channel.close()
 
     def read_notes(self) -> Notes:
-        """Return what read_headers returns, as it comes."""
+        """Return the cookies and notes of the flows that record our items."""
         return _parse_notes(self._headers)
 
     def read_no_flood(self) -> Mapping[int, bool]:

@@ -101,17 +101,17 @@ class Ovsdb(Connection):
         return str(real[0]['name']) if real else None
 
     def ensure_port(self, bridge_name: str, port: str, external_ids: Mapping[str, str],
-                    trunks: Optional[Sequence[int]] = None, tag: Optional[int] = None, *,
+                    trunks: Optional[Sequence[int]] = None, *,
                     deadline: float = 10.0) -> int:
         """Have a port on a network's bridge, real or fake, and return its OpenFlow number.
 
-        What is as it should be is not touched, nor are foreign external_ids. A `tag`
-        overrides the fake bridge's VLAN; with `trunks` None they stay as they are.
+        What is as it should be is not touched, nor are foreign external_ids; with
+        `trunks` None they stay as they are.
         A port that we made and that does not work is taken away again: later, with
         nobody watching, ovs-vswitchd might make it work without a single flow.
         """
         end = monotonic() + deadline
-        plan, results = self._change_port(bridge_name, port, external_ids, trunks, tag)
+        plan, results = self._change_port(bridge_name, port, external_ids, trunks)
         if plan.ofport is not None:
             return plan.ofport
         try:
@@ -231,12 +231,11 @@ class Ovsdb(Connection):
         self._wait_for_vswitchd(wire.next_cfg(done), monotonic() + self.timeout)
 
     def _change_port(self, bridge_name: str, port: str, external_ids: Mapping[str, str],
-                     trunks: Optional[Sequence[int]],
-                     tag: Optional[int]) -> Tuple[PortPlan, List[Row]]:
+                     trunks: Optional[Sequence[int]]) -> Tuple[PortPlan, List[Row]]:
         """Look and change until nobody comes between; return the plan and its results."""
         for attempt in range(ATTEMPTS):
             found = self._select(*look_for_port(bridge_name, port))
-            plan = plan_port(bridge_name, port, external_ids, trunks, tag, found)
+            plan = plan_port(bridge_name, port, external_ids, trunks, found)
             try:
                 return plan, self.transact(plan.operations) if plan.operations else []
             except Conflict:

@@ -25,17 +25,15 @@ def look_for_port(bridge_name: str, port: str) -> List[Operation]:
 
 
 def plan_port(bridge_name: str, port: str, external_ids: Mapping[str, str],
-              trunks: Optional[Sequence[int]], tag: Optional[int],
-              found: Sequence[Sequence[Row]]) -> PortPlan:
+              trunks: Optional[Sequence[int]], found: Sequence[Sequence[Row]]) -> PortPlan:
     """Return the operations that make the port as it should be, none if it is."""
     bridges, fakes, ports, interfaces, switch = found
     parent = _parent(bridges, bridge_name, fakes)
     guards = [wire.unchanged('Bridge', parent, 'name')]
-    wanted: Row = {'tag': wire.EMPTY if tag is None else tag}
+    wanted: Row = {'tag': wire.EMPTY}
     if parent['name'] != bridge_name:
         guards.append(wire.unchanged('Port', fakes[0], 'tag'))
-        if tag is None:
-            wanted['tag'] = fakes[0]['tag']
+        wanted['tag'] = fakes[0]['tag']
     if trunks is not None:
         wanted['trunks'] = ['set', sorted(trunks)]
     if not ports:
