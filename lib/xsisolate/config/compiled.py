@@ -15,7 +15,8 @@ COMPILED_FILE = '/run/xsisolate/config.json'
 
 # JSON has lists and mappings only: all else is {kind: content}. A kind is a class of the model,
 # whose content is its fields by name, or one of these.
-RECORDS = {kind.__name__: kind for kind in (Config, Gateway, Group, Network, Prefix, Service)}
+RECORDS: Dict[str, Any] = {kind.__name__: kind for kind in (
+    Config, Gateway, Group, Network, Prefix, Service)}
 OTHERS: Dict[str, Callable[[Any], Any]] = {
     'Mode': Mode, 'set': lambda items: frozenset(map(decode, items)),
     'dict': lambda items: {key: decode(item) for key, item in items.items()}}
