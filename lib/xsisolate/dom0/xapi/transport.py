@@ -18,7 +18,7 @@ class LocalConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         """Connect, within the deadline."""
         client: Any = socket.socket(socket.AF_UNIX)
-        connect_unix(client, SOCKET, self.timeout)
+        connect_unix(client, SOCKET, self.timeout or TIMEOUT_S)
         self.sock = client
 
 
