@@ -102,7 +102,7 @@ lint: $(PYTHONS) ## ruff, and mypy --strict
 	@$(SUITE) lint
 
 completion: $(VENV)/ready ## write bash's completion anew, out of the command line's parser
-	@PYTHONPATH=lib $(PYTHON) -m xsisolate.cli.completion > rpm/completion/xsisolate
+	@PYTHONPATH=lib $(PYTHON) rpm/completion/generate.py > rpm/completion/xsisolate
 
 bench: $(SANDBOX) ## what hooks, sync and packets cost (STOCK=FOLDER: the stock scripts, too)
 	@$(BENCH) --plots docs/plots

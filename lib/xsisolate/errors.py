@@ -3,12 +3,20 @@
 Exit codes are the product's contract: 0 done, 1 the host failed, 2 usage,
 3 policy or configuration error, 4 differences found.
 """
+from xsisolate.typing_compat import Iterable
 
 EXIT_DONE = 0
 EXIT_HOST = 1
 EXIT_USAGE = 2
 EXIT_POLICY = 3
 EXIT_DIFFERENT = 4
+WORST_FIRST = (EXIT_HOST, EXIT_USAGE, EXIT_POLICY, EXIT_DIFFERENT)
+
+
+def worst_exit_code(codes: Iterable[int]) -> int:
+    """Return the exit code of a run whose parts ended with these."""
+    found = set(codes)
+    return next((code for code in WORST_FIRST if code in found), EXIT_DONE)
 
 
 class XsisolateError(Exception):

@@ -5,8 +5,6 @@ evaluating our annotations and making our named tuples with it takes 25 more. So
 time a type is a thing that can be subscripted and means nothing, and a named tuple is
 made without compiling a text. mypy, which never runs us, reads the real ones.
 """
-from _operator import itemgetter  # `operator` itself is written in Python
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import AbstractSet as AbstractSet
@@ -74,19 +72,10 @@ else:
                 raise TypeError('%s has the fields %s' % (cls.__name__, ', '.join(fields)))
             return tuple.__new__(cls, values)
 
-        def __getnewargs__(self):
-            """Return what pickle has to call us with."""
-            return tuple(self)
-
         def __repr__(self):
             """Return the value as it would be written."""
             return '%s(%s)' % (type(self).__name__, ', '.join(
                 '%s=%r' % pair for pair in zip(self._fields, self)))
-
-        @classmethod
-        def _make(cls, values):
-            """Return a value from all its fields in order."""
-            return cls(*values)
 
         def _replace(self, **named):
             """Return the value with some fields changed."""
@@ -107,6 +96,7 @@ else:
             """Return a plain class: nothing but NamedTuple itself has this metaclass."""
             if not bases:
                 return type.__new__(cls, name, bases, body)
+            from operator import itemgetter     # a hook that is served needs none
             fields = tuple(body.pop('__annotations__', ()))
             defaults = {field: body[field] for field in fields if field in body}
             body.update((field, property(itemgetter(at))) for at, field in enumerate(fields))

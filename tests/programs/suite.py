@@ -140,7 +140,8 @@ def lint() -> List[Step]:
     plugin = os.path.join('rpm', 'plugin', 'xsisolate')     # mypy takes its name for the library's
     pythons = [CURRENT] + [DOM0S] * has_dom0s()
     ruff = Step('ruff', (CURRENT, '-m', 'ruff', 'check', '-q', '--output-format=concise',
-                         'lib', 'tests', 'setup.py', 'rpm/bin/xsisolate', plugin, *scripts))
+                         'lib', 'tests', 'setup.py', 'rpm/bin/xsisolate',
+                         'rpm/completion/generate.py', plugin, *scripts))
     return [ruff] + [
         Step('mypy --strict, ' + version(python),
              (python, '-m', 'mypy', '--strict', '--scripts-are-modules', 'lib', *scripts))

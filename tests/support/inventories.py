@@ -66,7 +66,7 @@ def make_inventory(named: Sequence[Tuple[str, EffectivePolicy]]) -> Inventory:
         'web': Group(rules=frozenset((Service('tcp', 443, 443), Service('icmp')))),
         'backup': Group(rules=frozenset((Service('tcp', 9000, 9100),)))})
     context = PlanContext(Topology(uplinks=((1,),)), {}, config)
-    bridge = Bridge(BRIDGE, UUID, None, (), 'system', False, {}, {}, ())
+    bridge = Bridge(BRIDGE, UUID, None, (), False, {}, {}, ())
     views = [view(at + 1, name, policy) for at, (name, policy) in enumerate(named)]
     bare = BridgeSnapshot(bridge, (), {})
     return Inventory(tuple(views), {BRIDGE: BridgeView(bridge, bare, context, {}, '')},

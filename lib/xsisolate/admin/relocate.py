@@ -3,44 +3,56 @@
 The policy comes first: only when the VM's host runs on it does XAPI's own locking go. On the way
 back XAPI's locking comes first. So in no moment a VIF is without either.
 """
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
-from xsisolate.admin.steps import (Step, is_relocatable, plan_relocation, plan_return, read_note,
-                                   release_locking, restore_locking)
-from xsisolate.admin.vm_lookup import (PLUGIN, Target, carry_out, check_written, need_vifs,
-                                       proven_policies, take_back)
-from xsisolate.admin.write import Seals, Writer, Written, seals_of
-from xsisolate.dom0.xapi.session import Xapi, XapiError
+from xsisolate.admin.locking import (is_relocatable, plan_relocation, read_note, release_locking,
+                                     restore_locking)
+from xsisolate.admin.policy_change import PolicyChange, plan_policies, plan_seals
+from xsisolate.admin.steps import Step
+from xsisolate.admin.transaction import carry_out, check_written, take_back
+from xsisolate.admin.vm_lookup import Selection, need_vifs, proven_policies
+from xsisolate.admin.write import ChangeReport, PolicyWriter, make_report
 from xsisolate.errors import HostError, PolicyError
 from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import format_policy
-from xsisolate.policy.vmdata_writer import Policies, parse_words, replace_policy
+from xsisolate.policy.vmdata_writer import Policies, parse_words
 from xsisolate.policy.xapi_records import XapiVm
 
 
-class Move(NamedTuple):
-    """What relocating a VM comes to: first the one half, then the other."""
+class Relocation(NamedTuple):
+    """What moving a VM's locking comes to: first the one half, then the other."""
 
-    vm: XapiVm
-    policies: Policies
-    first: Tuple[Step, ...]
-    second: Tuple[Step, ...]
+    change: PolicyChange
+    locks: Tuple[Step, ...] = ()    # what becomes of XAPI's own locking
+    undo: bool = False
+
+    @property
+    def halves(self) -> Tuple[Tuple[Step, ...], Tuple[Step, ...]]:
+        """The steps, in their order: the new locking comes before the old one goes."""
+        policy = self.change.steps
+        return (self.locks, policy) if self.undo else (policy, self.locks)
+
+    @property
+    def steps(self) -> Tuple[Step, ...]:
+        """All steps, in their order."""
+        first, second = self.halves
+        return first + second
 
 
-def plan_move(target: Target, now: str) -> Move:
+def plan_move(target: Selection, now: str) -> Relocation:
     """Return how a VM's locking moves into its vm-data."""
     need_vifs(target)
     vm = target.vm
     before = proven_policies(vm)
     moving = [vif for vif in target.vifs if is_relocatable(vif)]
     if not moving:
-        return Move(vm, before, (), ())
-    policies, steps = plan_relocation(vm, before, now,
-                                      [vif.devid for vif in vm.vifs if vif not in moving])
-    return Move(vm, policies, tuple(steps), tuple(release_locking(moving)))
+        return Relocation(_keep(vm, before, now))
+    change = plan_relocation(vm, before, now,
+                             [vif.devid for vif in vm.vifs if vif not in moving])
+    return Relocation(change, tuple(release_locking(moving)))
 
 
-def plan_undo(target: Target, now: str) -> Move:
+def plan_undo(target: Selection, now: str) -> Relocation:
     """Return how a VM's locking moves back into XAPI."""
     need_vifs(target)
     vm = target.vm
@@ -60,9 +72,14 @@ def plan_undo(target: Target, now: str) -> Move:
                                      ipv4_allowed=tuple(note['ipv4_allowed']),
                                      ipv6_allowed=tuple(note['ipv6_allowed'])))
     if not notes:
-        return Move(vm, policies, (), ())
-    steps = plan_return(vm._replace(vifs=tuple(restored)), policies, notes, now)
-    return Move(vm, policies, tuple(locks), tuple(steps))
+        return Relocation(_keep(vm, policies, now), undo=True)
+    change = plan_policies(vm._replace(vifs=tuple(restored)), policies, now, dict.fromkeys(notes))
+    return Relocation(change, tuple(locks), undo=True)
+
+
+def _keep(vm: XapiVm, policies: Policies, now: str) -> PolicyChange:
+    """Return the change of a VM that has nothing to be moved: its policies are sealed already."""
+    return plan_seals(vm, policies, now)._replace(steps=())
 
 
 def _check_unchanged(vm: XapiVm, devid: str, policy: Optional[VifPolicy],
@@ -82,42 +99,27 @@ def _policy_of(keys: Optional[Mapping[str, Any]], devid: str) -> Optional[VifPol
                         for name, value in keys.items()}, devid)
 
 
-def check_hosts(xapi: Xapi) -> None:
-    """Raise HostError unless xsisolate answers on every host: a VM may start on any of them."""
-    silent = []
-    for ref, record in sorted(xapi.call('host.get_all_records').items(),
-                              key=lambda item: str(item[1]['name_label'])):
-        try:
-            xapi.call('host.call_plugin', ref, PLUGIN, 'groups', {})
-        except XapiError as error:
-            silent.append('%s: %s' % (ascii(str(record['name_label']))[1:-1], error))
-    if silent:
-        raise HostError('without XAPI\'s locking only xsisolate keeps VIFs locked, and it does not '
-                        'answer on every host: %s. Nothing was written' % '; '.join(silent))
-
-
-def move(writer: Writer, plan: Move, undo: bool) -> Written:
-    """Carry out a move; raise HostError if not all of it could be done, or was taken back."""
-    xapi, seals = writer.xapi, seals_of(plan.vm, plan.policies)
-    carry_out(xapi, plan.first, writer.connect, writer.report)
+def relocate(writer: PolicyWriter, plan: Relocation) -> ChangeReport:
+    """Carry a relocation out; raise HostError if not all of it could be done, or was taken back."""
+    xapi, change = writer.xapi, plan.change
+    first, second = plan.halves
+    carry_out(xapi, first, writer.connect, writer.report)
     try:
-        if not undo:
-            check_running(writer, plan.vm, seals, plan.policies)
-        carry_out(xapi, plan.second, writer.connect, writer.report)
+        if not plan.undo:
+            check_running(writer, change)
+        carry_out(xapi, second, writer.connect, writer.report)
     except HostError as error:
-        take_back(xapi, plan.first, writer.connect, error)
-    now = check_written(xapi, plan.vm, seals, replace_policy(plan.vm.data, plan.policies))
-    hosts: List[Dict[str, Any]] = writer.ask_host(now, seals) if now.is_live else []
-    return Written(plan.vm, plan.policies,
-                   tuple(step.what for step in plan.first + plan.second), tuple(hosts))
+        take_back(xapi, first, writer.connect, error)
+    now = check_written(xapi, change)
+    vifs = writer.apply_on_host(now, change.seals) if now.is_live else []
+    return make_report(change, plan.steps, vifs)
 
 
-def check_running(writer: Writer, vm: XapiVm, seals: Seals, policies: Policies) -> None:
+def check_running(writer: PolicyWriter, change: PolicyChange) -> None:
     """Raise HostError unless a running VM's VIFs run on the policies that were just written."""
-    if not vm.is_live:
+    if not change.vm.is_live:
         return
-    for vif in writer.ask_host(vm, seals):
-        policy = policies.get(str(vif['device']))
-        if policy is not None and not vif['applied']:
+    for vif in writer.apply_on_host(change.vm, change.seals):
+        if change.policies.get(vif.device) is not None and not vif.applied:
             raise HostError('VM %s: %s does not run on its policy, so XAPI keeps its locking: %s'
-                            % (vm.uuid, vif['vif'], vif['error'] or 'it is not on its bridge'))
+                            % (change.vm.uuid, vif.vif, vif.complaint))

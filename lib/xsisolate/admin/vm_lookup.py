@@ -1,31 +1,19 @@
-"""What an admin does to a VM through XAPI: look it up, change all or nothing, read it back."""
-import json
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+"""The VMs and VIFs that an admin's words mean, as XAPI has them now."""
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from xsisolate.admin.steps import Step
-from xsisolate.dom0.xapi.session import ConnectionLost, Xapi, XapiError
-from xsisolate.errors import HostError, PolicyError, UsageError
+from xsisolate.dom0.xapi.session import Xapi, XapiError
+from xsisolate.errors import PolicyError, UsageError
 from xsisolate.policy.address import quoted
 from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import Sealing, explain
-from xsisolate.policy.vmdata_writer import natural
-from xsisolate.policy.xapi_records import (Call, XapiVif, XapiVm, identify, judge_vif, make_vif,
+from xsisolate.policy.xapi_records import (XapiVif, XapiVm, identify, judge_vif, make_vif,
                                            make_vm)
 from xsisolate.vif_id import UUID
 
-PLUGIN = 'xsisolate'
-REFRESH_WAIT_S = 15         # so long a host waits for xenopsd to be told
 SHOWN_VMS = 8
-NOT_HERE = 'XSISOLATE_NOT_HERE'
-
-Connect = Callable[[], Xapi]
 
 
-class HalfDone(HostError):
-    """A change was cut off, and could not be taken back: the message says what stands."""
-
-
-class Target(NamedTuple):
+class Selection(NamedTuple):
     """What a command is about: a VM, and its VIFs or one of them."""
 
     vm: XapiVm
@@ -37,16 +25,13 @@ class Target(NamedTuple):
         return tuple(vif for vif in self.vm.vifs if self.devid in (None, vif.devid))
 
 
-# --- looking up ------------------------------------------------------------------------------
-
-
-def find_target(xapi: Xapi, text: str) -> Target:
+def find_target(xapi: Xapi, text: str) -> Selection:
     """Return what `VM` or `VM/DEVID` means, by uuid or by name; raise UsageError."""
     found = find_vms(xapi, text)
     name, slash, devid = text.rpartition('/')
     if found or not slash or not devid.isdigit():
-        return Target(read_vm(xapi, _only(xapi, found, text)))
-    target = Target(read_vm(xapi, _only(xapi, find_vms(xapi, name), name)), devid)
+        return Selection(read_vm(xapi, _only(xapi, found, text)))
+    target = Selection(read_vm(xapi, _only(xapi, find_vms(xapi, name), name)), devid)
     if not target.vifs:
         raise UsageError('VM %s has no VIF %s: it has %s' % (
             quoted(name), devid, ', '.join(vif.devid for vif in target.vm.vifs) or 'none'))
@@ -106,7 +91,7 @@ def read_all(xapi: Xapi) -> List[XapiVm]:
     return sorted(found, key=lambda vm: (vm.name, vm.uuid))
 
 
-def need_vifs(target: Target) -> None:
+def need_vifs(target: Selection) -> None:
     """Raise UsageError if there is nothing that a policy could be for."""
     if not target.vm.vifs:
         raise UsageError('VM %s (%s) has no VIF: a policy is for VIFs, give it one first'
@@ -133,101 +118,3 @@ def proven_policies(vm: XapiVm, but: Sequence[XapiVif] = ()) -> Dict[str, Option
                                                                policy), *(3 * (vm.uuid,))))
         found[vif.devid] = policy
     return found
-
-
-# --- changing --------------------------------------------------------------------------------
-
-
-def carry_out(xapi: Xapi, steps: Sequence[Step], connect: Connect,
-              report: Callable[[Step], None]) -> None:
-    """Do all steps, or take back those that were done; raise HalfDone if that fails, too."""
-    for number, step in enumerate(steps):
-        made = 0
-        try:
-            for call in step.calls:
-                make_call(xapi, call)
-                made += 1
-        except XapiError as error:
-            # nobody knows what came of a call when the connection was lost
-            begun = number + bool(made or isinstance(error, ConnectionLost))
-            _take_back(xapi, steps[:begun], steps[begun:], connect, error)
-        report(step)
-
-
-def make_call(xapi: Xapi, call: Call) -> None:
-    """Make a call whose result does not matter."""
-    xapi.call(call.method, *call.args)
-
-
-def take_back(xapi: Xapi, steps: Sequence[Step], connect: Connect, cause: HostError) -> None:
-    """Take back steps that were all done; raise HostError in any case."""
-    _take_back(xapi, steps, (), connect, cause)
-
-
-def _take_back(xapi: Xapi, begun: Sequence[Step], left: Sequence[Step], connect: Connect,
-               cause: HostError) -> None:
-    """Take back what was begun, the last first; raise HostError in any case."""
-    lost: Optional[XapiError] = None
-    remaining = list(begun)
-    try:
-        fresh = connect() if isinstance(cause, ConnectionLost) else None
-        try:
-            while remaining:
-                for call in remaining[-1].undo:
-                    make_call(fresh or xapi, call)
-                remaining.pop()
-        finally:
-            if fresh:
-                fresh.logout()
-    except XapiError as error:
-        lost = error
-    except HostError as error:
-        lost = ConnectionLost('session', error)
-    if lost is None:
-        raise HostError('%s. %s' % (cause, 'What was done before was taken back: nothing has '
-                                    'changed' if begun else 'Nothing was changed'))
-    raise HalfDone('%s; and taking it back failed: %s. Half done: %s. Not begun: %s. Run the same '
-                   'command again, or xsisolate seal VM --check to see what stands'
-                   % (cause, lost, _list([*(step.what for step in remaining[:-1]), *(
-                       'perhaps ' + step.what for step in remaining[-1:])]),
-                      _list([step.what for step in left])))
-
-
-def _list(words: Sequence[str]) -> str:
-    return '; '.join(words) or 'nothing'
-
-
-def refresh(xapi: Xapi, vm: XapiVm, seals: Mapping[str, Optional[str]],
-            wait: int = REFRESH_WAIT_S) -> List[Dict[str, Any]]:
-    """Have the host where a VM runs apply what was written; return what each VIF does now.
-
-    A VM that moves meanwhile is followed once.
-    """
-    arguments = {'vm': vm.uuid, 'seals': json.dumps(seals, sort_keys=True), 'wait': str(wait)}
-    for last in (False, True):
-        host = xapi.call('VM.get_resident_on', vm.ref)
-        try:
-            reply = json.loads(xapi.call('host.call_plugin', host, PLUGIN, 'refresh', arguments))
-            vifs = reply['vifs']
-            assert isinstance(vifs, list)
-            return sorted(vifs, key=lambda vif: natural(str(vif['device'])))
-        except XapiError as error:
-            if last or error.code != NOT_HERE:
-                raise
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
-            raise HostError('host %s: its plugin answers nonsense: %s' % (host, error)) from error
-    raise AssertionError('the second turn returns or raises')
-
-
-def check_written(xapi: Xapi, vm: XapiVm, seals: Mapping[str, Optional[str]],
-                  data: Mapping[str, str]) -> XapiVm:
-    """Return the VM as XAPI has it now; raise HostError if it is not what was written."""
-    now = read_vm(xapi, vm.ref)
-    wrong = ['VIF %s' % vif.devid for vif in now.vifs
-             if vif.devid in seals and vif.seal != seals[vif.devid]]
-    wrong += [key for key in sorted(data.keys() | now.data.keys())
-              if key.startswith('vm-data/xsisolate/') and data.get(key) != now.data.get(key)]
-    if wrong:
-        raise HostError('VM %s: XAPI does not have what was written (%s): somebody else writes, '
-                        'too. Run the command again' % (vm.uuid, ', '.join(wrong[:5])))
-    return now

@@ -15,7 +15,7 @@ from xsisolate.dom0.linux.process import run as run_program
 from xsisolate.dom0.linux.syslog import Log, escape
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.xen.xenstore import Xenstore
-from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, ConfigError, HostError,
+from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, HostError,
                               UsageError, XsisolateError)
 from xsisolate.networkd.pif_records import tell_now
 
@@ -58,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError('%s: --force is about tasks that --restart-toolstack would end: name both'
                          % COMMAND[active])
     configuration = read_configuration()
-    if active and configuration.error:
-        raise ConfigError('%s; nothing was changed' % configuration.error)
+    if active:
+        configuration.check_valid('nothing was changed')
     if not arguments.dry_run:
         forget_ended()
     if not active and is_untouched() and not is_within_reach():

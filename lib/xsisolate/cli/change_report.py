@@ -1,10 +1,12 @@
 """How commands show what they have written, or would write."""
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from xsisolate.admin.steps import Step, find_mute, short
-from xsisolate.admin.write import Written, seals_of
+from xsisolate.admin.plugin_protocol import AppliedVif
+from xsisolate.admin.steps import Step, short
+from xsisolate.admin.write import ChangeReport
 from xsisolate.cli.output import Cell, printable, say, table
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY
+from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import format_policy
 from xsisolate.policy.vmdata_writer import as_words, natural
 from xsisolate.policy.xapi_records import XapiVm
@@ -22,51 +24,59 @@ def show_step(step: Step) -> None:
     say('  ' + printable(step.what))
 
 
-def show(written: Written, dry_run: bool) -> None:
+def show(report: ChangeReport, dry_run: bool) -> None:
     """Print a table of a VM's VIFs and what they do."""
-    vm = written.vm
+    vm = report.change.vm
     if dry_run:
-        say('%s: would write' % name_of(vm) if written.steps else '%s: nothing to do' % name_of(vm))
-        say(*('  ' + printable(what) for what in written.steps))
-    seals, now = seals_of(vm, written.policies), {str(vif['device']): vif for vif in written.hosts}
-    rows = [[devid, as_words(policy), short(seals.get(devid)),
-             _state(vm, bool(now), now.get(devid))]
-            for devid, policy in sorted(written.policies.items(),
-                                        key=lambda item: natural(item[0]))]
-    say(*table(TITLES, rows), *('! ' + warning for warning in warnings(written)))
+        say('%s: %s' % (name_of(vm), 'would write' if report.written else 'nothing to do'))
+        say(*('  ' + printable(what) for what in report.written))
+    rows = [[devid, as_words(policy), short(report.change.seals.get(devid)),
+             _state(vm, bool(report.vifs), vif)] for devid, policy, vif in _rows(report)]
+    say(*table(TITLES, rows), *('! ' + warning for warning in warnings(report)))
 
 
-def warnings(written: Written) -> List[str]:
+def show_vif(vif: AppliedVif) -> Cell:
+    """Return what a VIF does on its host."""
+    return Cell('%s: %s' % (vif.vif, vif.mode.word if vif.applied else printable(vif.complaint)),
+                'good' if vif.applied else 'bad')
+
+
+def warnings(report: ChangeReport) -> List[str]:
     """Return what is legal but probably not meant."""
-    vm = written.vm
+    uuid = report.change.vm.uuid
     return ['VIF %s has no own address, so nothing but DHCP passes: give it its addresses '
-            '(xsisolate set %s/%s --ipv4 A --ipv6 A)' % (devid, vm.uuid, devid)
-            for devid in find_mute(vm, written.policies)]
+            '(xsisolate set %s/%s --ipv4 A --ipv6 A)' % (devid, uuid, devid)
+            for devid in report.change.mute]
 
 
-def _state(vm: XapiVm, asked: bool, vif: Optional[Dict[str, Any]]) -> Cell:
+def _rows(report: ChangeReport) -> Iterator[
+        Tuple[str, Optional[VifPolicy], Optional[AppliedVif]]]:
+    """Yield each VIF with its policy and what it does now, in order of the devices."""
+    now = {vif.device: vif for vif in report.vifs}
+    for devid, policy in sorted(report.change.policies.items(), key=lambda item: natural(item[0])):
+        yield devid, policy, now.get(devid)
+
+
+def _state(vm: XapiVm, asked: bool, vif: Optional[AppliedVif]) -> Cell:
     if vif is None:
         return Cell('the VM does not run' if not vm.is_live else
                     'not plugged' if asked else 'not asked')
-    if vif['applied']:
-        return Cell('%s: %s' % (vif['vif'], vif['mode']), 'good')
-    return Cell('%s: %s' % (vif['vif'], printable(str(vif['error'] or 'not on its bridge'))), 'bad')
+    return show_vif(vif)
 
 
-def describe(written: Written, dry_run: bool) -> Dict[str, Any]:
+def describe(report: ChangeReport, dry_run: bool) -> Dict[str, Any]:
     """Return what came of a change as JSON has it."""
-    vm = written.vm
-    seals, now = seals_of(vm, written.policies), {str(vif['device']): vif for vif in written.hosts}
+    vm = report.change.vm
     vifs: List[Dict[str, Any]] = [
         {'device': devid, 'policy': format_policy(policy) if policy else None,
-         'seal': seals.get(devid), 'host': now.get(devid)}
-        for devid, policy in sorted(written.policies.items(), key=lambda item: natural(item[0]))]
+         'seal': report.change.seals.get(devid), 'host': vif.describe() if vif else None}
+        for devid, policy, vif in _rows(report)]
     return {'vm': vm.uuid, 'name': vm.name, 'power_state': vm.power_state, 'dry_run': dry_run,
-            'written': list(written.steps), 'vifs': vifs, 'warnings': warnings(written)}
+            'written': list(report.written), 'vifs': vifs, 'warnings': warnings(report)}
 
 
-def exit_code(written: Written, dry_run: bool) -> int:
+def exit_code(report: ChangeReport, dry_run: bool) -> int:
     """Return the contract's exit code."""
     if dry_run:
-        return EXIT_DIFFERENT if written.steps else EXIT_DONE
-    return EXIT_POLICY if written.quarantined else EXIT_DONE
+        return EXIT_DIFFERENT if report.written else EXIT_DONE
+    return EXIT_POLICY if report.refused else EXIT_DONE

@@ -5,9 +5,9 @@ from typing import Any, Dict, Iterator
 from xsisolate.cli.command import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import Progress, paint, printable, say, say_json
 from xsisolate.dataplane.context import HostContext
-from xsisolate.diagnostics.explain import LEAVES, STOPPED, Asker, describe, walk
+from xsisolate.diagnostics.explain import LEAVES, STOPPED, describe, explain, find_warnings
 from xsisolate.diagnostics.inventory import Inventory, read_inventory
-from xsisolate.diagnostics.route import Asked, find_route
+from xsisolate.diagnostics.route import Asked
 from xsisolate.diagnostics.vm_lookup import NotOnHost
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY, HostError, UsageError
 
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         inventory = read_inventory(dom0, progress.step)
         inventory.check_known()
         found = ask(dom0, inventory, asked, arguments.here)
-    found['warnings'] = [str(inventory.broken)] if inventory.broken else []
+    found['warnings'] = find_warnings(inventory)
     if arguments.json:
         say_json(found)
     else:
@@ -73,7 +73,7 @@ def ask(dom0: HostContext, inventory: Inventory, asked: Asked, here: bool) -> Di
     store = dom0.store
 
     def ask_here(asked: Asked) -> Dict[str, Any]:
-        return describe(walk(Asker(inventory), find_route(inventory, store, asked)))
+        return describe(explain(inventory, store, asked))
 
     try:
         return ask_here(asked)

@@ -7,8 +7,7 @@ from xsisolate.cli.change_report import describe, exit_code, name_of, show, show
 from xsisolate.cli.command import text_of
 from xsisolate.cli.connection import NOTE, add_options, now, opener
 from xsisolate.cli.output import Progress, say, say_json
-from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, EXIT_USAGE,
-                              XsisolateError)
+from xsisolate.errors import XsisolateError, worst_exit_code
 
 EXAMPLES = '''
 examples:
@@ -42,27 +41,27 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from xsisolate.admin.vm_lookup import Target, find_target, read_all
+    from xsisolate.admin.vm_lookup import Selection, find_target, read_all
     connect = opener(arguments)
     with connect() as xapi:
-        targets = ([Target(vm) for vm in read_all(xapi)] if arguments.all
+        targets = ([Selection(vm) for vm in read_all(xapi)] if arguments.all
                    else [find_target(xapi, text_of(arguments.vm))])
-        return relocate(xapi, connect, targets, arguments)
+        return relocate_all(xapi, connect, targets, arguments)
 
 
-def relocate(xapi: Any, connect: Any, targets: List[Any], arguments: argparse.Namespace) -> int:
+def relocate_all(xapi: Any, connect: Any, targets: List[Any], arguments: argparse.Namespace) -> int:
     """Move one VM after the other; with --all a failure of one does not stop the rest."""
-    from xsisolate.admin.relocate import check_hosts
-    codes, done = {EXIT_DONE}, []
+    from xsisolate.admin.host_call import check_hosts
+    codes, done = set(), []
     if not arguments.undo and not arguments.dry_run:
         check_hosts(xapi)
     with Progress('relocating', len(targets)) as progress:
         for target in targets:
             try:
-                written = relocate_vm(xapi, connect, target, arguments)
-                if written.steps or not arguments.all:
-                    done.append(written)
-                codes.add(exit_code(written, arguments.dry_run))
+                report = relocate_vm(xapi, connect, target, arguments)
+                if report.written or not arguments.all:
+                    done.append(report)
+                codes.add(exit_code(report, arguments.dry_run))
             except XsisolateError as error:
                 if not arguments.all:
                     raise
@@ -73,23 +72,22 @@ def relocate(xapi: Any, connect: Any, targets: List[Any], arguments: argparse.Na
         say_json([describe(one, arguments.dry_run) for one in done])
     elif not done:
         say('nothing to relocate')
-    return next(code for code in (EXIT_HOST, EXIT_USAGE, EXIT_POLICY, EXIT_DIFFERENT, EXIT_DONE)
-                if code in codes)
+    return worst_exit_code(codes)
 
 
 def relocate_vm(xapi: Any, connect: Any, target: Any, arguments: argparse.Namespace) -> Any:
     """Move a VM's locking, or show what would be done."""
-    from xsisolate.admin.relocate import move, plan_move, plan_undo
-    from xsisolate.admin.write import Writer, plan_only
-    plan = (plan_undo if arguments.undo else plan_move)(target, now())
-    steps = plan.first + plan.second
-    if arguments.dry_run or not steps:
-        written = plan_only(plan.vm, plan.policies, steps)
+    from xsisolate.admin.relocate import plan_move, plan_undo, relocate
+    from xsisolate.admin.write import PolicyWriter, make_report
+    moment = now()
+    plan = (plan_undo if arguments.undo else plan_move)(target, moment)
+    if arguments.dry_run or not plan.steps:
+        report = make_report(plan.change, plan.steps)
     else:
         if not arguments.json:
-            say('%s:' % name_of(plan.vm))
-        report = (lambda step: None) if arguments.json else show_step
-        written = move(Writer(xapi, connect, now(), True, report), plan, arguments.undo)
-    if not arguments.json and (steps or not arguments.all):
-        show(written, arguments.dry_run)
-    return written
+            say('%s:' % name_of(plan.change.vm))
+        tell = (lambda step: None) if arguments.json else show_step
+        report = relocate(PolicyWriter(xapi, connect, moment, True, tell), plan)
+    if not arguments.json and (plan.steps or not arguments.all):
+        show(report, arguments.dry_run)
+    return report

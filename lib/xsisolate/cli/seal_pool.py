@@ -3,12 +3,12 @@ import argparse
 import sys
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from xsisolate.cli.change_report import describe, exit_code, name_of, show_step
+from xsisolate.cli.change_report import describe, exit_code, name_of, show_step, show_vif
 from xsisolate.cli.command import text_of
 from xsisolate.cli.connection import now, opener
 from xsisolate.cli.output import Cell, Progress, printable, say, say_json, table
-from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, HostError,
-                              UsageError, XsisolateError)
+from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY, HostError, UsageError,
+                              XsisolateError, worst_exit_code)
 from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import Sealing, format_policy, explain, format_canonical, make_seal
 from xsisolate.policy.vmdata_writer import as_words
@@ -17,7 +17,7 @@ from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif
 GOOD = (Sealing.SEALED, Sealing.NONE)
 
 
-class Found(NamedTuple):
+class VifSeal(NamedTuple):
     """A VIF, and how its policy and seal go together."""
 
     vm: XapiVm
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         return seal(xapi, connect, open_ones, arguments)
 
 
-def look(xapi: Any, arguments: argparse.Namespace) -> List[Found]:
+def look(xapi: Any, arguments: argparse.Namespace) -> List[VifSeal]:
     """Return the VIFs that the command is about."""
     from xsisolate.admin.vm_lookup import find_target, need_vifs, read_all
     if arguments.all:
@@ -72,12 +72,12 @@ def look(xapi: Any, arguments: argparse.Namespace) -> List[Found]:
     found = []
     with Progress('reading policies', len(pairs)) as progress:
         for vm, vif in pairs:
-            found.append(Found(vm, vif, *judge_vif(vm, vif)))
+            found.append(VifSeal(vm, vif, *judge_vif(vm, vif)))
             progress.step(vm.name)
     return [one for one in found if one.state is not Sealing.NONE] if arguments.all else found
 
 
-def check(found: List[Found], as_json: bool) -> int:
+def check(found: List[VifSeal], as_json: bool) -> int:
     """Say which VIFs carry the seal of their policy."""
     if as_json:
         say_json([one.describe() for one in found])
@@ -90,7 +90,7 @@ def check(found: List[Found], as_json: bool) -> int:
     return EXIT_DONE if all(one.state in GOOD for one in found) else EXIT_DIFFERENT
 
 
-def show_texts(found: List[Found], arguments: argparse.Namespace) -> int:
+def show_texts(found: List[VifSeal], arguments: argparse.Namespace) -> int:
     """Print seals, or what they are made of."""
     code = EXIT_DONE
     if arguments.json:
@@ -107,7 +107,7 @@ def show_texts(found: List[Found], arguments: argparse.Namespace) -> int:
     return code
 
 
-def preview(found: List[Found], as_json: bool) -> int:
+def preview(found: List[VifSeal], as_json: bool) -> int:
     """Show what would be sealed."""
     if as_json:
         say_json([one.describe() for one in found])
@@ -124,7 +124,7 @@ def preview(found: List[Found], as_json: bool) -> int:
     return EXIT_DIFFERENT if found else EXIT_DONE
 
 
-def seal(xapi: Any, connect: Any, found: List[Found], arguments: argparse.Namespace) -> int:
+def seal(xapi: Any, connect: Any, found: List[VifSeal], arguments: argparse.Namespace) -> int:
     """Ask about each VIF whose policy is not sealed, and seal it."""
     if not found:
         say_json([]) if arguments.json else say('nothing to seal')
@@ -133,7 +133,7 @@ def seal(xapi: Any, connect: Any, found: List[Found], arguments: argparse.Namesp
         raise UsageError('seal: nobody can be asked here: look at it with --canonical, then say '
                          '--yes')
     codes, done = set(), []
-    chosen: Dict[str, List[Found]] = {}
+    chosen: Dict[str, List[VifSeal]] = {}
     for one in found:
         if one.policy is None:
             complain(one, one.complaint)
@@ -153,33 +153,32 @@ def seal(xapi: Any, connect: Any, found: List[Found], arguments: argparse.Namesp
             progress.step(vifs[0].vm.name)
     if arguments.json:
         say_json([describe(one, False) for one in done])
-    return next((code for code in (EXIT_HOST, EXIT_POLICY, EXIT_DIFFERENT) if code in codes),
-                EXIT_DONE)
+    return worst_exit_code(codes)
 
 
-def seal_vm(xapi: Any, connect: Any, vifs: List[Found], arguments: argparse.Namespace) -> Any:
+def seal_vm(xapi: Any, connect: Any, vifs: List[VifSeal], arguments: argparse.Namespace) -> Any:
     """Seal VIFs of one VM, with the policies that were shown."""
-    from xsisolate.admin.write import Writer
+    from xsisolate.admin.policy_change import plan_seals
+    from xsisolate.admin.write import PolicyWriter
+    vm, moment = vifs[0].vm, now()
     report = (lambda step: None) if arguments.json else show_step
     if not arguments.json:
-        say('%s:' % name_of(vifs[0].vm))
-    written = Writer(xapi, connect, now(), not arguments.no_refresh, report).seal(
-        vifs[0].vm, {one.vif.devid: one.policy for one in vifs})
+        say('%s:' % name_of(vm))
+    change = plan_seals(vm, {one.vif.devid: one.policy for one in vifs}, moment)
+    done = PolicyWriter(xapi, connect, moment, not arguments.no_refresh, report).write(change)
     if not arguments.json:
-        for vif in written.hosts:
-            say('  %s: %s' % (vif['vif'], vif['mode'] if vif['applied'] else
-                              printable(str(vif['error'] or 'not on its bridge'))))
-    return written
+        say(*('  ' + show_vif(vif).text for vif in done.vifs))
+    return done
 
 
-def question(one: Found) -> List[str]:
+def question(one: VifSeal) -> List[str]:
     """Return what an admin must know before sealing."""
     assert one.policy
     return ['%s device %s: %s' % (name_of(one.vm), one.vif.devid, one.state.value),
             '  the policy: ' + as_words(one.policy)]
 
 
-def ask(one: Found) -> bool:
+def ask(one: VifSeal) -> bool:
     """Show a policy, and ask whether an admin has meant it."""
     say(*question(one))
     try:
@@ -188,6 +187,6 @@ def ask(one: Found) -> bool:
         raise HostError('nobody answers: nothing more was sealed') from None
 
 
-def complain(one: Found, text: str) -> None:
+def complain(one: VifSeal, text: str) -> None:
     """Say what is wrong with a VIF."""
     say('xsisolate: %s device %s: %s' % (name_of(one.vm), one.vif.devid, text), file=sys.stderr)

@@ -112,31 +112,31 @@ def run_unset(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, words: Dict[str, str], removed: List[str],
          anew: bool) -> int:
-    from xsisolate.admin.steps import plan_policies
+    from xsisolate.admin.policy_change import plan_policies
     from xsisolate.admin.vm_lookup import find_target
-    from xsisolate.admin.write import Writer, plan_only
+    from xsisolate.admin.write import PolicyWriter, make_report
     from xsisolate.cli import change_report
     from xsisolate.cli.connection import now, opener
     from xsisolate.cli.output import say, say_json
-    connect = opener(arguments)
+    connect, moment, quiet = opener(arguments), now(), arguments.json
     with connect() as xapi:
         target = find_target(xapi, text_of(arguments.vm))
         policies = decide(target, words, removed, anew)
         warn_of_cuts(words.get('allow', ''), text_of(arguments.last_word))
+        if not quiet and not arguments.dry_run:
+            say('%s:' % change_report.name_of(target.vm))
+        change = plan_policies(target.vm, policies, moment)
         if arguments.dry_run:
-            done = plan_only(target.vm, policies, plan_policies(target.vm, policies, now()))
+            report = make_report(change, change.steps)
         else:
-            quiet = arguments.json
-            if not quiet:
-                say('%s:' % change_report.name_of(target.vm))
-            done = Writer(xapi, connect, now(), not arguments.no_refresh,
-                          (lambda step: None) if quiet else change_report.show_step
-                          ).set(target.vm, policies)
+            report = PolicyWriter(xapi, connect, moment, not arguments.no_refresh,
+                                  (lambda step: None) if quiet else change_report.show_step
+                                  ).write(change)
     if arguments.json:
-        say_json(change_report.describe(done, arguments.dry_run))
+        say_json(change_report.describe(report, arguments.dry_run))
     else:
-        change_report.show(done, arguments.dry_run)
-    return change_report.exit_code(done, arguments.dry_run)
+        change_report.show(report, arguments.dry_run)
+    return change_report.exit_code(report, arguments.dry_run)
 
 
 def decide(target: Any, words: Dict[str, str], removed: List[str], anew: bool) -> Any:

@@ -1,20 +1,16 @@
 """`xsisolate sync`: make the switch carry what it should, or show what that would change."""
 import argparse
 import gc
-import json
 import sys
 from time import monotonic
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any, Iterator, List, Sequence
 
-from xsisolate.cli.output import Progress
-from xsisolate.config.host_config import read_configuration
-from xsisolate.dataplane.context import HostContext
+from xsisolate.cli.command import open_dom0
+from xsisolate.cli.output import Progress, say_json
 from xsisolate.dataplane.results import BridgeResult
 from xsisolate.dataplane.resync import choose_bridges, sync_bridges
-from xsisolate.dom0.ovs.ovsdb import Ovsdb
-from xsisolate.dom0.xen.xenstore import Xenstore
-from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, ConfigError
-from xsisolate.openflow.flow import Flow
+from xsisolate.diagnostics.resync_report import describe, format_flow
+from xsisolate.errors import EXIT_DIFFERENT, worst_exit_code
 
 EXAMPLES = '''
 examples:
@@ -41,12 +37,9 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     gc.disable()        # tens of thousands of flows, and no cycle among them
-    configuration = read_configuration()
-    if configuration.error:
-        raise ConfigError('%s; no VIF was touched' % configuration.error)
     done: List[BridgeResult] = []
-    with Ovsdb() as ovsdb, Xenstore() as store:
-        dom0 = HostContext(ovsdb, store, configuration)
+    with open_dom0() as dom0:
+        dom0.configuration.check_valid('no VIF was touched')
         names = choose_bridges(dom0, arguments.bridge)
         began = monotonic()
         with Progress('bridges done', len(names)) as progress:
@@ -56,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
                     show(outcome, arguments.dry_run, monotonic() - began)
                 progress.step(outcome.bridge)
     if arguments.json:
-        print(json.dumps([describe(outcome) for outcome in done], indent=2, sort_keys=True))
+        say_json([describe(outcome) for outcome in done])
     return exit_code(done, arguments.dry_run)
 
 
@@ -65,8 +58,7 @@ def exit_code(done: Sequence[BridgeResult], dry_run: bool) -> int:
     codes = {outcome.exit_code for outcome in done}
     if dry_run and any(outcome.changed for outcome in done):
         codes.add(EXIT_DIFFERENT)
-    return next((code for code in (EXIT_HOST, EXIT_POLICY, EXIT_DIFFERENT) if code in codes),
-                EXIT_DONE)
+    return worst_exit_code(codes)
 
 
 def show(outcome: BridgeResult, dry_run: bool, seconds: float) -> None:
@@ -104,21 +96,3 @@ def diff_lines(outcome: BridgeResult) -> Iterator[str]:
     for flow, sign in sorted(signed, key=lambda item: (item[0].table, -item[0].priority,
                                                       item[0].match, item[1] == '+')):
         yield sign + format_flow(flow)
-
-
-def format_flow(flow: Flow) -> str:
-    """Return a flow as `ovs-ofctl dump-flows` prints it."""
-    return 'cookie=0x%x, table=%d, priority=%d%s actions=%s' % (
-        flow.cookie, flow.table, flow.priority, flow.match and ',' + flow.match, flow.actions)
-
-
-def describe(outcome: BridgeResult) -> Dict[str, Any]:
-    """Return a bridge's outcome as JSON has it."""
-    return {'bridge': outcome.bridge, 'error': outcome.error or None,
-            'vifs': len(outcome.vifs), 'dead_ports': list(outcome.dead),
-            'quarantined': {vif.id.vif: vif.policy.reason
-                            for vif in outcome.quarantined},
-            'mute': {vif.id.vif: vif.mute for vif in outcome.mute},
-            'missing': [format_flow(flow) for flow in outcome.diff.add],
-            'settings': [setting._asdict() for setting in outcome.settings],
-            'surplus': [format_flow(flow) for flow in outcome.diff.delete]}

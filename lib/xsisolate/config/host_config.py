@@ -20,6 +20,11 @@ class Configuration(NamedTuple):
         """Return what the configuration says about a network."""
         return find_network(self.config, bridge, network_uuid)
 
+    def check_valid(self, consequence: str) -> None:
+        """Raise ConfigError if there is no configuration; `consequence` is what it leads to."""
+        if self.error:
+            raise ConfigError('%s; %s' % (self.error, consequence))
+
 
 def read_configuration() -> Configuration:
     """Return the configuration; a broken one is an error that quarantines VIFs."""

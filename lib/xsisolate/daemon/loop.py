@@ -13,7 +13,7 @@ from xsisolate.daemon.pool_child import PoolChild
 from xsisolate.daemon.schedule import Schedule, Task
 from xsisolate.daemon.switch import SETTLE_S, Switch
 from xsisolate.daemon.work import Work
-from xsisolate.dom0.linux.sd_notify import notify, watchdog_interval
+from xsisolate.dom0.linux.systemd import notify, watchdog_interval
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.idl import BridgeState, Database
 from xsisolate.dom0.xen.xenstore_watch import XenstoreWatches

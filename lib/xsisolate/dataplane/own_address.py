@@ -1,5 +1,5 @@
 """Is Dom0 itself reached through a bridge?"""
-from xsisolate.dom0.linux.addresses import find_addresses
+from xsisolate.dom0.linux.netdev import find_addresses
 from xsisolate.dom0.ovs.ovsdb_rows import Bridge
 from xsisolate.typing_compat import Optional
 

@@ -6,7 +6,8 @@ What they say together is the answer: one host lets the packet out, the other le
 import json
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from xsisolate.admin.vm_lookup import PLUGIN, find_target
+from xsisolate.admin.plugin_protocol import EXPLAIN, PLUGIN
+from xsisolate.admin.vm_lookup import find_target
 from xsisolate.diagnostics.explain import KNOWN, LEAVES, REACHES, STOPPED
 from xsisolate.diagnostics.inventory import Inventory
 from xsisolate.diagnostics.route import VERSIONS, Asked
@@ -112,7 +113,7 @@ class Across:
         arguments = {'source': asked.source, 'destination': asked.target, 'service': asked.service,
                      'version': str(asked.version), 'source_address': asked.source_address,
                      'target_address': asked.target_address}
-        reply = self._xapi.call('host.call_plugin', host, PLUGIN, 'explain', {
+        reply = self._xapi.call('host.call_plugin', host, PLUGIN, EXPLAIN, {
             name: value for name, value in arguments.items() if value})
         try:
             answer: Answer = json.loads(reply)

@@ -1,9 +1,8 @@
 """What became of forbidden packets: dropped as spoofed and as isolated, per VIF."""
 from typing import Dict
 
-from xsisolate.dom0.ovs.ofcounts import dump_counts
-from xsisolate.planner.drop_counts import KINDS, count_drops, parse_counts
-from xsisolate.planner.drop_counts import Drops as Drops    # part of what this module offers
+from xsisolate.dom0.ovs.ofctl import dump_counts
+from xsisolate.planner.drop_counts import KINDS, Drops, count_drops, parse_counts
 from xsisolate.vif_id import VifId
 
 

@@ -21,8 +21,7 @@ from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.run_files.pool_networks import read_networks
 from xsisolate.dom0.run_files.pool_state import read_state
 from xsisolate.dom0.xen.xenstore import Xenstore
-from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, ConfigError,
-                              HostError)
+from xsisolate.errors import EXIT_POLICY, ConfigError, HostError, worst_exit_code
 from xsisolate.policy.model import Mode
 
 OLD_S = 300.0           # what is known of the pool is old then
@@ -173,9 +172,7 @@ def examine_pool() -> Iterator[Finding]:
 
 def exit_code(findings: Sequence[Finding]) -> int:
     """Return the exit code: of what is wrong the host's failures count most."""
-    codes = {finding.code for finding in findings if finding.state == PROBLEM}
-    return next((code for code in (EXIT_HOST, EXIT_POLICY, EXIT_DIFFERENT) if code in codes),
-                EXIT_DONE)
+    return worst_exit_code(finding.code for finding in findings if finding.state == PROBLEM)
 
 
 def describe(findings: Sequence[Finding]) -> Dict[str, Any]:

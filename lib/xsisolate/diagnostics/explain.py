@@ -2,12 +2,12 @@
 import os
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
-from xsisolate.dataplane.context import HostContext
-from xsisolate.diagnostics.inventory import Inventory, read_inventory
+from xsisolate.diagnostics.inventory import Inventory
 from xsisolate.diagnostics.passage import End, Place, Step, judge
 from xsisolate.diagnostics.route import Asked, Hop, Route, find_route
 from xsisolate.diagnostics.trace import Traced, find_ct, format_packet, parse_ports, parse_trace
 from xsisolate.dom0.ovs import appctl
+from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.policy.admission import How, Talk
 
 REACHES, LEAVES, STOPPED = 'reaches', 'leaves', 'stopped'
@@ -94,10 +94,14 @@ class Explanation(NamedTuple):
         return any(passage.differs for passage in self.request + self.answer)
 
 
-def explain(dom0: HostContext, asked: Asked) -> Explanation:
+def explain(inventory: Inventory, store: Xenstore, asked: Asked) -> Explanation:
     """Return whether one end may reach the other, why, and what the switch does."""
-    inventory = read_inventory(dom0)
-    return walk(Asker(inventory), find_route(inventory, dom0.store, asked))
+    return walk(Asker(inventory), find_route(inventory, store, asked))
+
+
+def find_warnings(inventory: Inventory) -> List[str]:
+    """Return what makes the answers of this host uncertain."""
+    return [str(inventory.broken)] if inventory.broken else []
 
 
 def walk(asker: 'Asker', route: Route) -> Explanation:

@@ -15,7 +15,7 @@ from xsisolate.dataplane.interface_errors import ERROR_KEY
 from xsisolate.dataplane.planning import plan_bridge
 from xsisolate.dataplane.vif_facts import VifFacts, read_policy
 from xsisolate.diagnostics.carried import Carried, recorded_policy
-from xsisolate.diagnostics.counters import Drops, read_counters
+from xsisolate.diagnostics.counters import read_counters
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.dom0.ovs.ovsdb import Bridge
 from xsisolate.dom0.run_files.pool_networks import networks_file
@@ -25,6 +25,7 @@ from xsisolate.openflow.flow import Flow
 from xsisolate.openflow.ownership import HEADER
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import port_key
+from xsisolate.planner.drop_counts import Drops
 from xsisolate.planner.items import Registry, parse_registry
 from xsisolate.planner.retention import keeps_policy
 from xsisolate.planner.vif import Vif, VifPort

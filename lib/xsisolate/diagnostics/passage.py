@@ -37,7 +37,6 @@ class End(NamedTuple):
     mac: str = ''               # '': nobody knows
     vif: Optional[Vif] = None   # of this host
     gateway: bool = False       # its MAC address is a gateway's
-    elsewhere: str = ''         # the group whose member it is on another host
     beyond: str = ''            # where beyond the uplink it is, and by whose word
     lost: str = ''              # why nothing gets to it, whoever admits it
 

@@ -236,7 +236,7 @@ class RouteFinder:
             'the host of one of %s, who share it: which one has it now is not known here'
             % ' '.join(macs))
         return End('%s (group %s, on another host)' % (name, group), address, member.mac,
-                   elsewhere=group, beyond='%s, as XAPI told of group %s; what that host admits is '
+                   beyond='%s, as XAPI told of group %s; what that host admits is '
                    'up to its own rules' % (where, group))
 
     def _unknown_end(self, place: Place, address: Prefix, name: str) -> End:

@@ -17,7 +17,7 @@ from array import array
 from typing import List, NamedTuple, NoReturn
 
 from xsisolate.config.load import parse_config
-from xsisolate.dom0.linux.sd_notify import notify
+from xsisolate.dom0.linux.systemd import notify
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.run_files import pool_networks  # noqa: F401
 from xsisolate.errors import EXIT_HOST

@@ -5,7 +5,8 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 from xsisolate.dom0.ovs.ovsdb import Bridge, Ovsdb
 from xsisolate.dom0.ovs.ovsdb_rows import IN_BAND_KEY
 from xsisolate.dom0.xapi.host_uuid import read_host_uuid
-from xsisolate.dom0.xapi.session import SOCKET, Xapi, connect
+from xsisolate.dom0.xapi.session import Xapi, connect
+from xsisolate.dom0.xapi.transport import SOCKET
 from xsisolate.errors import HostError, PolicyError
 from xsisolate.networkd.desired import (TOLD, Pif, find_pifs, missing_keys, plan_notes, plan_record,
                                         read_note)

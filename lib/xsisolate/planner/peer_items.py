@@ -1,5 +1,7 @@
 """Sets of peers: isolation groups and allow lists, under names that make equal sets one."""
 
+from hashlib import sha256
+
 from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.multicast import spread_flows
 from xsisolate.pipeline.peer_sets import (allow_flows, outside_member_flows, remote_member_flows,
@@ -10,7 +12,6 @@ from xsisolate.planner.item_facts import IsolatedLinks
 from xsisolate.planner.items import Item, Items, find_or_add, make_item
 from xsisolate.policy.model import Config, EffectivePolicy, Group, Peer, Prefix, RemoteMember
 from xsisolate.policy.resolve import asked_groups
-from xsisolate.sha256 import sha256
 from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
 GROUP, SPREAD, ALLOW = 'group ', 'spread ', 'allow '

@@ -8,11 +8,11 @@ docs/seal.md says how other tools compute it.
 import json
 import re
 from enum import Enum
+from hashlib import sha256
 
 from xsisolate.policy.address import format_own, format_prefix, quoted
 from xsisolate.policy.model import Identity, Peer, Prefix, Service, VifPolicy
 from xsisolate.policy.vmdata_parser import EXTERNAL, WHITE
-from xsisolate.sha256 import sha256
 from xsisolate.typing_compat import Callable, Dict, List, Optional, Union
 
 SEAL_KEY = 'xsisolate-seal'     # in VIF.other_config

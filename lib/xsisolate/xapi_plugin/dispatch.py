@@ -2,38 +2,39 @@
 
     xe host-call-plugin host-uuid=HOST plugin=xsisolate fn=status
 
-Strings in, JSON out. XAPI reads stdout, so nobody else may write there. What fails becomes a
-Failure with a code of ours and one line.
+Strings in, JSON out. XAPI reads stdout: while a function runs, stdout is stderr. What fails becomes
+a Failure with a code of ours and one line. The functions and the commands call the same library,
+so they say the same.
 """
+import gc
 import json
 import sys
-from typing import Any, Callable, Collection, Dict, List, Mapping, Type
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, Callable, Collection, Dict, Iterator, List, Mapping
 
+from xsisolate.admin.plugin_protocol import EXPLAIN, GROUPS, NOT_HERE, REFRESH, describe_reply
 from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_vifs
 from xsisolate.dataplane.context import HostContext
-from xsisolate.dom0.linux.process import CommandFailed, run
+from xsisolate.dataplane.resync import choose_bridges, sync_bridges
+from xsisolate.diagnostics import explain as explaining
+from xsisolate.diagnostics import resync_report, status as host_status
+from xsisolate.diagnostics.inventory import read_inventory
+from xsisolate.diagnostics.route import Asked
 from xsisolate.dom0.linux.syslog import Log, escape
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.run_files.group_members import list_groups, read_members
 from xsisolate.dom0.run_files.pool_state import read_state
 from xsisolate.dom0.xen.xenstore import Xenstore
-from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY, EXIT_USAGE,
-                              HostError, PolicyError, UsageError, XsisolateError)
-from xsisolate.paths import LIBRARY
+from xsisolate.errors import EXIT_POLICY, EXIT_USAGE, UsageError, XsisolateError
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import Mode
 from xsisolate.vif_id import UUID
-from xsisolate.xapi_plugin.refresh import NotHere, refresh_vm
+from xsisolate.xapi_plugin.apply_now import NotHere, apply_now
 
 CODES = {EXIT_USAGE: 'XSISOLATE_USAGE', EXIT_POLICY: 'XSISOLATE_POLICY'}
-ERRORS: Mapping[int, Type[XsisolateError]] = {
-    EXIT_USAGE: UsageError, EXIT_POLICY: PolicyError}
-FAILED, NOT_HERE, INTERNAL = 'XSISOLATE_FAILED', 'XSISOLATE_NOT_HERE', 'XSISOLATE_INTERNAL'
+FAILED, INTERNAL = 'XSISOLATE_FAILED', 'XSISOLATE_INTERNAL'
 WAIT_MOST_S = 60.0
-COMMAND_TIMEOUT_S = 300.0
-RUN_COMMAND = 'import sys; sys.path.insert(0, %r); from xsisolate.cli import main; sys.exit(main())'
-
 
 Arguments = Mapping[str, str]
 
@@ -51,7 +52,8 @@ def _guarded(name: str, function: Callable[[Arguments], Any],
     def answer(session: Any, arguments: Arguments) -> str:
         log = Log('xsisolate-plugin', stderr=False)
         try:
-            return json.dumps(function(arguments), sort_keys=True)
+            with redirect_stdout(sys.stderr):
+                return json.dumps(function(arguments), sort_keys=True)
         except NotHere as error:
             raise failure(NOT_HERE, [escape(str(error))]) from None
         except XsisolateError as error:
@@ -66,7 +68,8 @@ def _guarded(name: str, function: Callable[[Arguments], Any],
 def refresh(arguments: Arguments) -> Dict[str, Any]:
     """Apply a VM's policy: vm; seals (JSON, by device: wait for these); wait (seconds)."""
     _check(arguments, ('vm',), ('seals', 'wait'))
-    if not UUID.fullmatch(arguments['vm'].lower()):
+    vm_uuid = arguments['vm'].lower()
+    if not UUID.fullmatch(vm_uuid):
         raise UsageError('refresh: not the uuid of a VM: %.60r' % arguments['vm'])
     try:
         seals = json.loads(arguments.get('seals') or '{}')
@@ -76,24 +79,26 @@ def refresh(arguments: Arguments) -> Dict[str, Any]:
             raise ValueError('seals is no object of strings, or wait is no number')
     except ValueError as error:
         raise UsageError('refresh: %s' % error) from None
-    with Ovsdb() as ovsdb, Xenstore() as store:
-        dom0 = HostContext(ovsdb, store, read_configuration())
-        found = refresh_vm(dom0, arguments['vm'].lower(), seals, wait)
-    return {'vm': arguments['vm'].lower(), 'vifs': [vif.describe() for vif in found]}
+    with _open_dom0() as dom0:
+        return describe_reply(vm_uuid, apply_now(dom0, vm_uuid, seals, wait))
 
 
 def sync(arguments: Arguments) -> Any:
     """Reconcile this host: bridge (all of them without it); dry_run (true or false)."""
     _check(arguments, (), ('bridge', 'dry_run'))
-    words = ['--bridge=' + arguments['bridge']] if arguments.get('bridge') else []
-    return _command(['sync', '--json', *words, *(
-        ['--dry-run'] if _is_true(arguments.get('dry_run', '')) else [])])
+    dry_run = _is_true(arguments.get('dry_run', ''))
+    gc.disable()        # tens of thousands of flows, and no cycle among them
+    with _open_dom0() as dom0:
+        dom0.configuration.check_valid('no VIF was touched')
+        names = choose_bridges(dom0, arguments.get('bridge', ''))
+        return [resync_report.describe(outcome) for outcome in sync_bridges(dom0, names, dry_run)]
 
 
 def status(arguments: Arguments) -> Any:
     """Tell what every VIF of this host, or those of one VM, do: vm."""
     _check(arguments, (), ('vm',))
-    return _command(['status', '--json', '--', *filter(None, [arguments.get('vm')])])
+    with _open_dom0() as dom0:
+        return host_status.describe(host_status.read_status(dom0, arguments.get('vm', '')))
 
 
 def explain(arguments: Arguments) -> Any:
@@ -103,10 +108,15 @@ def explain(arguments: Arguments) -> Any:
     version = arguments.get('version', '')
     if version not in ('', '4', '6'):
         raise UsageError('explain: version is neither 4 nor 6: %.20r' % version)
-    return _command(['explain', '--json', '--here', *(['-' + version] if version else []), *(
-        '--%s-address=%s' % (end, arguments[end + '_address']) for end in ('source', 'target')
-        if arguments.get(end + '_address')), '--', arguments['source'], arguments['destination'],
-        *filter(None, [arguments.get('service')])])
+    asked = Asked(arguments['source'], arguments['destination'], arguments.get('service', ''),
+                  int(version or 0), *(arguments.get(end + '_address', '')
+                                       for end in ('source', 'target')))
+    with _open_dom0() as dom0:
+        assert dom0.store is not None
+        inventory = read_inventory(dom0)
+        inventory.check_known()
+        return dict(explaining.describe(explaining.explain(inventory, dom0.store, asked)),
+                    warnings=explaining.find_warnings(inventory))
 
 
 def groups(arguments: Arguments) -> Dict[str, Any]:
@@ -117,9 +127,8 @@ def groups(arguments: Arguments) -> Dict[str, Any]:
             {'network': member.network, 'mac': member.mac,
              'addresses': [format_prefix(address) for address in sorted(member.addresses)]}
             for member in read_members(group)]} for group in list_groups()}
-    with Ovsdb() as ovsdb, Xenstore() as store:
-        dom0 = HostContext(ovsdb, store, read_configuration())
-        for bridge in ovsdb.read_bridges():
+    with _open_dom0() as dom0:
+        for bridge in dom0.ovsdb.read_bridges():
             for vif in read_vifs(dom0, make_snapshot(bridge)):
                 for group in vif.policy.groups if vif.policy.mode is Mode.ISOLATED else ():
                     found.setdefault(group, {'here': [], 'elsewhere': []})['here'].append(
@@ -128,20 +137,11 @@ def groups(arguments: Arguments) -> Dict[str, Any]:
     return {'groups': found, 'pool': state.describe() if state else None}
 
 
-def _command(words: List[str]) -> Any:
-    """Return what a command of ours prints as JSON: the plugin and the command say the same."""
-    try:
-        text = run([sys.executable, '-c', RUN_COMMAND % LIBRARY, *words],
-                   timeout=COMMAND_TIMEOUT_S, fine=(EXIT_DONE, EXIT_DIFFERENT))
-    except CommandFailed as error:
-        if not error.stdout:            # the command's own line says it all
-            line = error.why.splitlines()[-1].rpartition('xsisolate: ')[2]
-            raise ERRORS.get(error.code or EXIT_HOST, HostError)(line) from error
-        text = error.stdout             # what it shows has warnings, and they are in it
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise CommandFailed(words, 'no JSON: %s' % error) from None
+@contextmanager
+def _open_dom0() -> Iterator[HostContext]:
+    """Connect to this host's Open vSwitch and xenstore."""
+    with Ovsdb() as ovsdb, Xenstore() as store:
+        yield HostContext(ovsdb, store, read_configuration())
 
 
 def _check(arguments: Arguments, needed: Collection[str], allowed: Collection[str]) -> None:
@@ -161,4 +161,4 @@ def _is_true(text: str) -> bool:
 
 
 FUNCTIONS: Mapping[str, Callable[[Arguments], Any]] = {
-    'refresh': refresh, 'sync': sync, 'status': status, 'explain': explain, 'groups': groups}
+    REFRESH: refresh, 'sync': sync, 'status': status, EXPLAIN: explain, GROUPS: groups}

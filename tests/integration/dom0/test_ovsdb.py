@@ -48,7 +48,7 @@ def test_bridges(ovs, db):
         ovs.vsctl('remove', 'Bridge', 'xenbr0', 'other_config', 'e')
     assert xenbr0._replace(ports=()) == Bridge(
         name='xenbr0', uuid=ovs.vsctl('get', 'Bridge', 'xenbr0', '_uuid'),
-        fail_mode='standalone', protocols=('OpenFlow10', 'OpenFlow13'), datapath_type='netdev',
+        fail_mode='standalone', protocols=('OpenFlow10', 'OpenFlow13'),
         mcast_snooping=True, external_ids={'c': 'd'}, other_config={'e': 'f'}, ports=(),
         siblings=('xenbr0', 'xenbr1'))
     assert xenbr1.siblings == xenbr0.siblings

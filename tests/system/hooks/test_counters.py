@@ -10,7 +10,8 @@ from support.host_state import CONFIG
 from support.vm_events import end, refresh
 from support.reachability import say
 from support.resync import sync
-from xsisolate.diagnostics.counters import Drops, read_counters
+from xsisolate.diagnostics.counters import read_counters
+from xsisolate.planner.drop_counts import Drops
 
 pytestmark = pytest.mark.any_python
 

@@ -149,6 +149,17 @@ def test_nothing_but_the_answer_on_stdout(pool: Pool, admin: Admin) -> None:
         assert xmlrpc.client.loads(done.stdout)[0][0]['Status'] == 'Success'    # type: ignore
 
 
+def test_what_a_library_prints_is_no_answer(capsys: Any) -> None:
+    from xsisolate.xapi_plugin import dispatch
+
+    def speak(arguments: Any) -> int:
+        print('a line of a library')
+        return len(arguments)
+    assert dispatch._guarded('speak', speak, Refused)(None, {}) == '0'
+    said = capsys.readouterr()
+    assert not said.out and 'a line' in said.err
+
+
 def test_the_doorbell() -> None:
     from sandbox.hooks import REPOSITORY
     path = os.path.join(REPOSITORY, 'rpm', 'plugin', 'xsisolate')

@@ -4,8 +4,8 @@ from typing import Any, Dict, List
 
 import pytest
 
-from xsisolate.admin.steps import (plan_policies, plan_relocation, plan_seals, read_note,
-                                   release_locking, restore_locking)
+from xsisolate.admin.locking import plan_relocation, read_note, release_locking, restore_locking
+from xsisolate.admin.policy_change import plan_policies, plan_seals
 from xsisolate.errors import PolicyError
 from xsisolate.policy.model import Mode, Prefix, VifPolicy
 from xsisolate.policy.seal import make_seal
@@ -59,9 +59,9 @@ def test_done_and_undone(before: Any, after: Any) -> None:
     """After the plan each VIF is sealed, or has neither; undone, in reverse, all is as before."""
     machine = vm(vif(0), vif(1))
     if before:
-        machine = carry_out(machine, [call for step in plan_policies(machine, before, 'now')
+        machine = carry_out(machine, [call for step in plan_policies(machine, before, 'now').steps
                                       for call in step.calls])
-    steps = plan_policies(machine, after, 'now')
+    steps = plan_policies(machine, after, 'now').steps
     done = carry_out(machine, [call for step in steps for call in step.calls])
     for one in done.vifs:
         state, policy, error = judge_vif(done, one)
@@ -71,28 +71,43 @@ def test_done_and_undone(before: Any, after: Any) -> None:
         half = carry_out(machine, [call for step in steps[:number] for call in step.calls])
         undo = [call for step in reversed(steps[:number]) for call in step.undo]
         assert carry_out(carry_out(half, undo), undo) == machine
-    assert not plan_policies(done, after, 'now')
+    assert not plan_policies(done, after, 'now').steps
 
 
 def test_seals_before_vm_data_before_the_event() -> None:
-    steps = plan_policies(vm(vif(0), vif(1)), {'0': RED, '1': RED}, 'now')
+    steps = plan_policies(vm(vif(0), vif(1)), {'0': RED, '1': RED}, 'now').steps
     methods = [call.method for step in steps for call in step.calls]
     assert methods == ['VIF.remove_from_other_config', 'VIF.add_to_other_config'] * 2 + [
         'VM.set_xenstore_data', 'VM.remove_from_other_config', 'VM.add_to_other_config']
-    halted = plan_policies(vm(vif(), state='Halted'), {'0': RED}, 'now')
+    halted = plan_policies(vm(vif(), state='Halted'), {'0': RED}, 'now').steps
     assert halted[-1].calls[0].method == 'VM.set_xenstore_data'
     assert 'seal 1:' in steps[0].what and 'was none' in steps[0].what
     assert '+xsisolate/groups' in steps[2].what
+
+
+def test_a_seal_is_computed_once(monkeypatch: Any) -> None:
+    """What is written, checked and shown later are the values of one plan."""
+    made: List[str] = []
+
+    def count(identity: Any, policy: VifPolicy) -> str:
+        made.append(identity.devid)
+        return make_seal(identity, policy)
+    for module in ('admin.policy_change', 'policy.seal'):
+        monkeypatch.setattr('xsisolate.%s.make_seal' % module, count)
+    machine = vm(vif(0), vif(1))
+    change = plan_policies(machine, {'0': RED, '1': None}, 'now')
+    assert change.write_again(machine, 'now') and change.mute == ['0'] and made == ['0']
 
 
 def test_force_writes_once_more() -> None:
     machine = vm(vif(), data={'vm-data/xsisolate/groups': 'red', 'vm-data/x': 'y'})
     sealed = machine._replace(vifs=(vif(other_config={
         'xsisolate-seal': make_seal(identify(machine, machine.vifs[0]), RED)}),))
-    assert not plan_seals(sealed, {'0': RED}, 'now')
-    steps = plan_seals(sealed, {'0': RED}, 'now', force=True)
+    change = plan_seals(sealed, {'0': RED}, 'now')
+    assert not change.steps
+    steps = change.write_again(sealed, 'now')
     assert steps[0].calls == (Call('VM.set_xenstore_data', ('vm', dict(machine.data))),)
-    assert not plan_seals(sealed._replace(power_state='Halted'), {'0': RED}, 'now', force=True)
+    assert not change.write_again(sealed._replace(power_state='Halted'), 'now')
 
 
 @pytest.mark.parametrize('fields, policy', [
@@ -121,15 +136,15 @@ LOCKED: Dict[str, Any] = {'locking_mode': 'locked', 'ipv4_allowed': ('10.0.0.1',
      {'mode': 'disabled', 'groups': 'red'})])
 def test_locking_moves_into_vm_data(fields: Any, before: Any, words: Any) -> None:
     machine = vm(vif(**fields), data=replace_policy({}, {'0': before}))
-    policies, steps = plan_relocation(machine, {'0': before}, 'now')
-    done = carry_out(machine, [call for step in steps for call in step.calls])
+    change = plan_relocation(machine, {'0': before}, 'now')
+    done = carry_out(machine, [call for step in change.steps for call in step.calls])
     assert done.data == {'vm-data/xsisolate/' + key: value for key, value in words.items()}
     assert done.vifs[0].locking_mode == fields['locking_mode']     # still there
     note = read_note(done, done.vifs[0])
     assert note and note['locking_mode'] == fields['locking_mode']
     freed = carry_out(done, [call for step in release_locking(done.vifs) for call in step.calls])
     assert freed.vifs[0][4:8] == ('unlocked', 'unlocked', (), ())
-    assert judge_vif(freed, freed.vifs[0])[1] == policies['0']
+    assert judge_vif(freed, freed.vifs[0])[1] == change.policies['0']
     back = carry_out(freed, list(restore_locking(freed.vifs[0], note).calls))
     assert back.vifs[0][4:8] == machine.vifs[0][4:8]
 

@@ -5,7 +5,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsisolate.config.load import _decode_config, _encode_config, parse_config
+from xsisolate.config.compiled import decode, encode
+from xsisolate.config.load import parse_config
 from xsisolate.errors import ConfigError
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import Config, Gateway, Group, Mode, Network, Prefix, Service
@@ -93,8 +94,8 @@ def test_what_yaml_writes_reads_back(config):
 
 @given(configs())
 def test_the_compiled_copy_reads_back(config):
-    copy = json.loads(json.dumps(_encode_config(config)))
-    assert _decode_config(copy) == config
+    copy = json.loads(json.dumps(encode(config)))
+    assert decode(copy) == config
 
 
 WORDS = st.sampled_from((

@@ -150,7 +150,7 @@ def test_who_may_claim_an_address() -> None:
                           ('10.0.0.44', False), ('10.0.0.1', False)):
         steps = judge(place, end(thief, address), end(red), Talk('icmp'))
         assert all(step.admits for step in steps) is fine, (address, steps)
-    there = End('far', parse_prefix('10.0.0.44'), far.mac, elsewhere='red')
+    there = End('far', parse_prefix('10.0.0.44'), far.mac)
     assert judge(place, there, end(red), Talk('icmp'))[-1].because == 'both are in group red'
     assert not judge(place, there._replace(mac='02:00:00:00:00:45'), end(red),
                      Talk('icmp'))[-1].admits

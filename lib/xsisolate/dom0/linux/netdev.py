@@ -2,18 +2,20 @@
 import errno
 import fcntl
 import re
-from _socket import AF_INET, SOCK_DGRAM, socket  # `socket` costs 5 ms more on 3.6
+from socket import AF_INET, SOCK_DGRAM, inet_ntoa, socket
 from struct import Struct
 from struct import error as StructError
 
 from xsisolate.dom0.linux.process import CommandFailed, run
 from xsisolate.errors import HostError
-from xsisolate.typing_compat import Iterator, Mapping, Sequence, Tuple
+from xsisolate.typing_compat import Iterator, List, Mapping, Sequence, Tuple
 
 NAME = re.compile(r'(vif|tap)[0-9]{1,5}\.[0-9]{1,5}')
 MAC = re.compile(r'[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}')
 ETHTOOL = '/sbin/ethtool'
 ETHTOOL_OPTIONS = frozenset(('rx', 'tx', 'sg', 'tso', 'ufo', 'gso'))
+IF_INET6 = '/proc/net/if_inet6'
+SCOPE_GLOBAL = '00'     # there
 NO_IPV6 = '/proc/sys/net/ipv6/conf/%s/disable_ipv6'
 
 # linux/sockios.h, linux/if.h
@@ -29,6 +31,7 @@ IFNAMSIZ = 16
 FLAGS = Struct('=16sH22x')
 NUMBER = Struct('=16si20x')
 ADDRESS = Struct('=16sH14s8x')      # a sockaddr
+INET_ADDRESS = Struct('=16sH2x4s16x')   # a sockaddr_in
 ADDRESSES_MAX = 64                  # addresses that we remove before we give up
 
 
@@ -188,3 +191,33 @@ def _failure(dev: str, what: str, error: Exception) -> HostError:
     """Return the error to raise when the kernel refuses."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return HostError('%s: cannot %s: %s' % (dev, what, reason))
+
+
+# --- addresses of Dom0 ----------------------------------------------------------------------
+
+
+def find_addresses(dev: str) -> List[str]:
+    """Return a device's IPv4 address and its global IPv6 addresses, none if it has none."""
+    return _read_ipv4(dev) + _read_ipv6(dev)
+
+
+def _read_ipv4(dev: str) -> List[str]:
+    control = socket(AF_INET, SOCK_DGRAM)
+    try:
+        answer = fcntl.ioctl(control.fileno(), SIOCGIFADDR,
+                             INET_ADDRESS.pack(dev.encode('ascii', 'replace')[:15], 0, b''))
+    except OSError:
+        return []           # it has none, or there is no such device
+    finally:
+        control.close()
+    return [inet_ntoa(INET_ADDRESS.unpack(answer)[2])]
+
+
+def _read_ipv6(dev: str) -> List[str]:
+    try:
+        with open(IF_INET6) as file:
+            rows = [line.split() for line in file]
+    except OSError:
+        return []           # a Dom0 without IPv6
+    return ['%s/%d' % (':'.join(row[0][at:at + 4] for at in range(0, 32, 4)), int(row[2], 16))
+            for row in rows if row[5] == dev and row[3] == SCOPE_GLOBAL]

@@ -2,7 +2,7 @@
 import os
 
 from xsisolate.errors import HostError
-from xsisolate.typing_compat import TYPE_CHECKING, Container, Dict, Optional, Sequence
+from xsisolate.typing_compat import TYPE_CHECKING, Dict, Optional, Sequence
 
 if TYPE_CHECKING:
     import subprocess
@@ -19,20 +19,17 @@ REAP_S = 1.0            # how long a killed program may take to be gone
 class CommandFailed(HostError):
     """A program could not be started, said no, or took too long."""
 
-    def __init__(self, argv: Sequence[str], why: str, code: Optional[int] = None,
-                 stdout: str = '') -> None:
+    def __init__(self, argv: Sequence[str], why: str, code: Optional[int] = None) -> None:
         self.why, self.code = why, code     # without the command; None: it did not end by itself
-        self.stdout = stdout
         super().__init__('%s: %s' % (_one_line(' '.join(argv), COMMAND_SHOWN),
                                      _one_line(why, COMPLAINT_SHOWN)))
 
 
-def run(argv: Sequence[str], *, stdin: str = '', timeout: float = 10.0,
-        fine: Container[int] = (0,)) -> str:
-    """Run a program and return its stdout; raise CommandFailed unless it ends with a fine code."""
+def run(argv: Sequence[str], *, timeout: float = 10.0) -> str:
+    """Run a program and return its stdout; raise CommandFailed unless it ends with 0."""
     import subprocess  # 11 ms on Python 3.6, which a run without programs does not pay
     try:
-        child = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        child = subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, env=environment(),
                                  start_new_session=True, encoding='utf-8', errors='replace')
     except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -40,15 +37,15 @@ def run(argv: Sequence[str], *, stdin: str = '', timeout: float = 10.0,
         raise CommandFailed(argv, 'cannot start: %s' % (
             getattr(error, 'strerror', None) or error)) from error
     try:
-        stdout, stderr = child.communicate(stdin, timeout=timeout)
+        stdout, stderr = child.communicate(timeout=timeout)
     except BaseException as error:
         _stop(child)
         if isinstance(error, subprocess.TimeoutExpired):
             raise CommandFailed(argv, 'no answer within %g s' % timeout) from error
         raise
-    if child.returncode not in fine:
+    if child.returncode:
         raise CommandFailed(argv, _status(child.returncode) + (stderr.strip() or stdout.strip()),
-                            child.returncode, stdout)
+                            child.returncode)
     return stdout
 
 
@@ -67,7 +64,7 @@ def _stop(child: 'subprocess.Popen[str]') -> None:
         child.wait(REAP_S)
     except (OSError, TimeoutExpired):
         pass
-    for pipe in (child.stdin, child.stdout, child.stderr):
+    for pipe in (child.stdout, child.stderr):
         if pipe:
             pipe.close()
 

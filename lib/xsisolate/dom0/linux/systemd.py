@@ -1,5 +1,7 @@
-"""systemd and udev: their units, and the rules that udev has read."""
-from typing import Iterable, List
+"""systemd and udev: their units, the rules that udev has read, and what systemd is told of us."""
+import os
+import socket
+from typing import Iterable, List, Optional
 
 from xsisolate.dom0.linux.process import CommandFailed, run
 
@@ -44,3 +46,27 @@ def _says_yes(question: str, unit: str) -> bool:
     except CommandFailed:
         return False
     return True
+
+
+# --- sd_notify(3): a datagram to the socket that systemd names -------------------------------
+
+
+def notify(state: str) -> bool:
+    """Tell systemd `READY=1`, `WATCHDOG=1`, `STATUS=...`; False if nobody listens."""
+    path = os.environ.get('NOTIFY_SOCKET')
+    if not path:
+        return False
+    address = '\0' + path[1:] if path.startswith('@') else path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        try:
+            sender.sendto(state.encode('utf-8'), address)
+        except OSError:
+            return False
+    return True
+
+
+def watchdog_interval() -> Optional[float]:
+    """Return the seconds within which systemd wants to hear from us, None if it does not."""
+    text = os.environ.get('WATCHDOG_USEC', '')
+    mine = os.environ.get('WATCHDOG_PID') in (None, str(os.getpid()))
+    return int(text) / 1e6 if text.isdigit() and int(text) and mine else None

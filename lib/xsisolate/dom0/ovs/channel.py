@@ -1,7 +1,7 @@
 """A conversation in OpenFlow with one bridge, over the socket that ovs-ofctl uses."""
 import os
-from _socket import AF_UNIX, SOCK_STREAM, socket  # `socket` costs 5 ms more on 3.6
-from _socket import timeout as SocketTimeout  # noqa: N812
+from socket import AF_UNIX, SOCK_STREAM, socket
+from socket import timeout as SocketTimeout  # noqa: N812
 from struct import Struct
 from time import monotonic
 

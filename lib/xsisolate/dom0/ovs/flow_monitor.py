@@ -7,7 +7,7 @@ configuration changes. For the
 latter a connection of ours must name a length of packets that it wants; that it
 wants no packets at all is said before.
 """
-from _socket import AF_UNIX, SOCK_STREAM, socket
+from socket import AF_UNIX, SOCK_STREAM, socket
 from struct import Struct
 from typing import Dict, FrozenSet, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
 

@@ -41,12 +41,12 @@ class PortSettings(NamedTuple):
 
 
 def read_flows(bridge: str) -> FrozenSet[Flow]:
-    """Return our flows on a bridge."""
+    """Return the flows on a bridge that are ours."""
     return _read(bridge, [question(ALL_TABLES, OWNER, OWNER_MASK)])
 
 
 def read_notes(bridge: str) -> Notes:
-    """Return what records our items, as it comes: hooks are in a hurry."""
+    """Return the cookies and notes of the flows that record our items."""
     with Channel(bridge, OPENFLOW14, TIMEOUT_S) as channel:
         return _parse_notes(_ask_headers(channel))
 
@@ -73,7 +73,7 @@ class SwitchQuestion:
             channel.close()
 
     def read_notes(self) -> Notes:
-        """Return what records our items, as it comes."""
+        """Return the cookies and notes of the flows that record our items."""
         return _parse_notes(self._headers)
 
     def read_no_flood(self) -> Mapping[int, bool]:

@@ -1,9 +1,9 @@
 """JSON-RPC over a unix socket, as Open vSwitch's daemons speak it; RFC 7047's `transact`."""
 import json
 import os
-from _socket import AF_UNIX, MSG_PEEK, SOCK_STREAM, socket  # `socket` costs 5 ms more on 3.6
-from _socket import timeout as SocketTimeout  # noqa: N812
 from codecs import utf_8_decode
+from socket import AF_UNIX, MSG_PEEK, SOCK_STREAM, socket
+from socket import timeout as SocketTimeout  # noqa: N812
 from time import monotonic
 
 from xsisolate.dom0.linux.unix_socket import connect

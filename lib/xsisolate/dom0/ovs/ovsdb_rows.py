@@ -5,7 +5,7 @@ from xsisolate.typing_compat import (Any, Iterable, List, Mapping, NamedTuple, O
                                      Tuple, TypeVar)
 
 IN_BAND_KEY = 'disable-in-band'     # other_config of a bridge
-BRIDGE_COLUMNS = ('_uuid', 'name', 'fail_mode', 'protocols', 'datapath_type',
+BRIDGE_COLUMNS = ('_uuid', 'name', 'fail_mode', 'protocols',
                   'mcast_snooping_enable', 'external_ids', 'other_config', 'ports', 'controller')
 PORT_COLUMNS = ('_uuid', 'name', 'tag', 'trunks', 'vlan_mode', 'fake_bridge',
                 'bond_active_slave', 'interfaces', 'external_ids', 'bond_mode')
@@ -71,7 +71,6 @@ class Bridge(NamedTuple):
     uuid: str
     fail_mode: Optional[str]
     protocols: Tuple[str, ...]          # empty: OVS's default
-    datapath_type: str
     mcast_snooping: bool
     external_ids: Mapping[str, str]
     other_config: Mapping[str, str]
@@ -131,7 +130,7 @@ def make_bridge(row: Row, ports: Mapping[str, Port], remotes: Iterable[Remote] =
     return Bridge(name=row['name'], uuid=wire.uuid(row),
                   fail_mode=wire.as_optional(row['fail_mode']),
                   protocols=tuple(sorted(wire.as_set(row['protocols']))),
-                  datapath_type=row['datapath_type'], mcast_snooping=row['mcast_snooping_enable'],
+                  mcast_snooping=row['mcast_snooping_enable'],
                   external_ids=wire.as_dict(row['external_ids']),
                   other_config=wire.as_dict(row['other_config']),
                   ports=_referred(row['ports'], ports),

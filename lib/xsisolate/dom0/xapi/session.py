@@ -4,7 +4,6 @@ Only commands, the plugin and the daemon's child import this; hooks never do. Ev
 within a deadline, and every failure is one kind of error with XAPI's own code in it. A session that
 XAPI has forgotten is an error, too: whoever follows events must begin anew then.
 """
-import hashlib
 import http.client
 import os
 import re
@@ -14,13 +13,12 @@ import xmlrpc.client
 from types import TracebackType
 from typing import Any, NamedTuple, Optional, Sequence, Tuple, Type
 
-from xsisolate.dom0.linux.unix_socket import connect as connect_unix
+from xsisolate.dom0.xapi.transport import (SOCKET, TIMEOUT_S, LocalConnection, PinnedConnection,
+                                           Transport)
 from xsisolate.errors import HostError, UsageError
 
-SOCKET = '/var/lib/xcp/xapi'
 ORIGINATOR = 'xsisolate'
 API_VERSION = '1.0'
-TIMEOUT_S = 90.0            # a plugin on another host may wait for xenopsd
 REDIRECTIONS = 2            # a master that has just changed may send us on once more
 FINGERPRINT = re.compile('[0-9a-f]{64}')
 HTTPS_PORT = 443
@@ -187,59 +185,6 @@ def _module() -> Any:
         raise HostError('the Python module XenAPI is missing: on a host it belongs to xapi-core, '
                         'elsewhere `pip install XenAPI` brings it') from None
     return XenAPI
-
-
-# --- transports: the module's own know no deadline and no fingerprint -------------------------
-
-
-class LocalConnection(http.client.HTTPConnection):
-    """HTTP on xapi's unix socket."""
-
-    def connect(self) -> None:
-        """Connect, within the deadline."""
-        client: Any = socket.socket(socket.AF_UNIX)
-        connect_unix(client, SOCKET, TIMEOUT_S)
-        self.sock = client
-
-
-class PinnedConnection(http.client.HTTPSConnection):
-    """HTTPS to a server that is known by its certificate."""
-
-    fingerprints: Tuple[str, ...] = ()
-
-    def connect(self) -> None:
-        """Connect; nothing is sent to a server that shows another certificate."""
-        super().connect()
-        shown = hashlib.sha256(self.sock.getpeercert(True) or b'').hexdigest()
-        if self.fingerprints and shown not in self.fingerprints:
-            self.close()
-            raise ssl.SSLError(1, 'its certificate has the fingerprint %s, which was not named'
-                               % shown)
-
-
-class Transport(xmlrpc.client.Transport):
-    """Carries each call over a connection of its own.
-
-    One that is kept may be closed at the other end while nobody looks, and then nobody could tell
-    whether a call was lost or done.
-    """
-
-    def __init__(self, make: Any) -> None:
-        super().__init__()
-        self._make = make
-
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        """Return a connection."""
-        connection: http.client.HTTPConnection = self._make()
-        self._connection = (host, connection)
-        return connection
-
-    def request(self, host: Any, handler: str, request_body: Any, verbose: bool = False) -> Any:
-        """Send a request, once: what is sent twice may be done twice."""
-        try:
-            return self.single_request(host, handler, request_body, verbose)
-        finally:
-            self.close()
 
 
 def _local() -> Any:

@@ -6,8 +6,8 @@ belongs to a guest, which may change or remove it between two requests and may
 make it large: a node that is gone is None, one that is too much is `TooLarge`.
 """
 import os
-from _socket import AF_UNIX, SOCK_STREAM, socket  # `socket` costs 5 ms more on 3.6
-from _socket import timeout as SocketTimeout  # noqa: N812
+from socket import AF_UNIX, SOCK_STREAM, socket
+from socket import timeout as SocketTimeout  # noqa: N812
 from struct import Struct
 from time import monotonic
 

@@ -7,7 +7,7 @@ watched path, xenopsd too, when the watcher leaves a few hundred events untaken,
 4.17 never again listens to a socket that it has stopped for that.
 """
 import os
-from _socket import AF_UNIX, SHUT_RDWR, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET, socket
+from socket import AF_UNIX, SHUT_RDWR, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET, socket
 from struct import Struct
 from threading import Lock, Thread
 from typing import Dict, Iterator, Optional, Set, Tuple

@@ -1,7 +1,8 @@
 """The completion for bash, made of the command line's own parser.
 
-`make completion` writes it to rpm/completion/xsisolate; nothing of it is written by hand, and a
-test compares the two. VM names come from this host's xenstore when a key is pressed.
+`make completion` writes it to rpm/completion/xsisolate, and no host gets this program. Nothing of
+the completion is written by hand, and a test compares the two. VM names come from this host's
+xenstore when a key is pressed.
 """
 import argparse
 import sys

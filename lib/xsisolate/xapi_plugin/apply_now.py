@@ -1,7 +1,8 @@
-"""Apply a VM's policy on this host now, and say what came of it, to whoever has written it."""
+"""Apply a VM's policy on this host now, and tell admin/host_call.py what came of it."""
 from time import monotonic, sleep
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
+from xsisolate.admin.plugin_protocol import AppliedVif
 from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_facts
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.program import reconcile_vif
@@ -12,7 +13,7 @@ from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import HostError, PolicyError, UnknownVif
 from xsisolate.planner.items import Registry
 from xsisolate.planner.vif import Vif
-from xsisolate.policy.model import EffectivePolicy, Identity, Mode, VifPolicy
+from xsisolate.policy.model import Identity, Mode, VifPolicy
 from xsisolate.policy.seal import SEAL_KEY, Sealing, judge
 from xsisolate.vif_id import VifId
 
@@ -27,29 +28,7 @@ class NotHere(HostError):
     """The VM does not run on this host, or not any more."""
 
 
-class Refreshed(NamedTuple):
-    """What a VIF does now."""
-
-    device: str
-    vif: str                    # its netdev
-    bridge: str
-    state: str                  # how vm-data and seal go together, as Sealing names it
-    policy: EffectivePolicy
-    applied: bool               # False: it keeps what it had, see `policy.reason`
-    added: int = 0              # flows
-    deleted: int = 0
-    mute: str = ''              # why nothing passes although the VIF is unmanaged
-
-    def describe(self) -> Dict[str, Any]:
-        """Return it as JSON has it."""
-        return {'device': self.device, 'vif': self.vif, 'bridge': self.bridge,
-                'seal': self.state, 'mode': self.policy.mode.word,
-                'groups': sorted(self.policy.groups),
-                'error': self.policy.reason or self.mute or None,
-                'applied': self.applied, 'added': self.added, 'deleted': self.deleted}
-
-
-def refresh_vm(dom0: HostContext, vm_uuid: str, seals: Seals, wait: float) -> List[Refreshed]:
+def apply_now(dom0: HostContext, vm_uuid: str, seals: Seals, wait: float) -> List[AppliedVif]:
     """Wait until seals and vm-data have arrived here, then bring the VM's VIFs up to date.
 
     Raises NotHere if this host has no domain of the VM.
@@ -61,7 +40,7 @@ def refresh_vm(dom0: HostContext, vm_uuid: str, seals: Seals, wait: float) -> Li
         vif_id = VifId(domid, devid)
         if str(devid) in seals:
             wait_for(dom0.store, vif_id, seals[str(devid)], deadline)
-        found.append(_refresh(dom0, vif_id))
+        found.append(_apply(dom0, vif_id))
     return found
 
 
@@ -114,27 +93,30 @@ def _judge(store: Xenstore, domid: int, identity: Identity, seal: Optional[str])
     return judge(identity, seal, policy)
 
 
-def _refresh(dom0: HostContext, vif_id: VifId) -> Refreshed:
+def _apply(dom0: HostContext, vif_id: VifId) -> AppliedVif:
     """Program a VIF, unless its policy is in doubt: that is for grace to decide, not for us."""
     name = vif_id.vif
     unknown = 'VIF %s is not known to xenopsd (any more): %s'
     try:
-        state = read_state(dom0.store, vif_id)[1].name.lower()
+        state = read_state(dom0.store, vif_id)[1]
         facts = read_facts(dom0, vif_id)
     except UnknownVif as error:
         raise HostError(unknown % (name, error)) from error
     network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
-    outcome = Refreshed(str(vif_id.devid), name, facts.metadata.bridge, state, facts.policy, False)
+    before = AppliedVif(str(vif_id.devid), name, facts.metadata.bridge, state, facts.policy.mode,
+                        tuple(sorted(facts.policy.groups)), facts.policy.reason, applied=False)
     if facts.policy.unproven or network is None or not _has_port(network, vif_id):
-        return outcome
+        return before
     with bridge_lock(network.bridge.name, LOCK_DEADLINE_S) as lock:
         done = reconcile_vif(dom0, vif_id, lock, _in_doubt)
     if not done.vif.is_known:
         raise HostError(unknown % (name, done.vif.policy.reason))
-    return outcome._replace(
-        policy=done.vif.policy, mute=done.vif.mute,
-        added=len(done.diff.add), deleted=len(done.diff.delete),
-        applied=not done.spared and done.vif.policy.mode is not Mode.QUARANTINED)
+    policy = done.vif.policy
+    return before._replace(
+        mode=policy.mode, groups=tuple(sorted(policy.groups)),
+        error=policy.reason or done.vif.mute,
+        applied=not done.spared and policy.mode is not Mode.QUARANTINED,
+        added=len(done.diff.add), deleted=len(done.diff.delete))
 
 
 def _in_doubt(registry: Registry, vif: Vif) -> bool:
