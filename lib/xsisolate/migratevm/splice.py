@@ -1,0 +1,82 @@
+"""From one socket to the other, in constant memory: a piece is sent before the next is read."""
+import socket
+import time
+from typing import Callable
+
+from xsisolate.errors import HostError
+from xsisolate.migratevm.web import Stream, explain
+from xsisolate.migratevm.xva import Follower
+
+PIECE = 256 << 10
+BEAT_S = 0.5                # so often a socket that does not move lets us look around
+SOURCE, DESTINATION = 'source', 'destination'
+
+Beat = Callable[[int], None]        # told how many bytes have been moved
+
+
+class SideFailed(HostError):
+    """One side has hung up, or does not move: its task knows why."""
+
+    def __init__(self, side: str, why: str) -> None:
+        super().__init__('%s: %s' % (side, why))
+        self.side = side
+
+
+class Splice:
+    """One stream from a source to a destination."""
+
+    def __init__(self, source: Stream, destination: Stream, beat: Beat, stall_s: float) -> None:
+        self._source, self._destination = source.sock, destination.sock
+        self._rest = source.rest
+        self._beat, self._stall_s = beat, stall_s
+        self.follower = Follower()
+        self.moved = 0
+        self._next = self._since = time.monotonic()
+
+    def run(self) -> None:
+        """Move everything; raise SideFailed if one side does not go along."""
+        for sock in (self._source, self._destination):
+            sock.settimeout(BEAT_S)
+        buffer = memoryview(bytearray(PIECE))
+        self._pass_on(memoryview(self._rest))
+        while True:
+            try:
+                size = self._source.recv_into(buffer)
+            except socket.timeout:
+                self._wait(SOURCE)
+                continue
+            except OSError as error:
+                raise SideFailed(SOURCE, 'the stream broke off: %s' % explain(error)) from error
+            if not size:
+                return
+            self._pass_on(buffer[:size])
+
+    def _pass_on(self, piece: memoryview) -> None:
+        """Send a piece."""
+        self.follower.feed(piece)
+        left = piece
+        while left:
+            try:
+                sent = self._destination.send(left)
+            except socket.timeout:
+                self._wait(DESTINATION)
+                continue
+            except OSError as error:
+                raise SideFailed(DESTINATION, 'takes no more: %s' % explain(error)) from error
+            left = left[sent:]
+        self.moved += len(piece)
+        self._since = time.monotonic()
+        if self._since >= self._next:
+            self._look_around(self._since)
+
+    def _wait(self, side: str) -> None:
+        """Look around while a side does not move; not for ever."""
+        now = time.monotonic()
+        if now - self._since > self._stall_s:
+            raise SideFailed(side, 'has not moved for %d s (--stall says how long to wait)'
+                             % self._stall_s)
+        self._look_around(now)
+
+    def _look_around(self, now: float) -> None:
+        self._next = now + BEAT_S
+        self._beat(self.moved)
