@@ -5,6 +5,7 @@
 
 For what goes from one pool to another: VMs that share neither network nor storage.
 """
+import hashlib
 import os
 import shutil
 import socket
@@ -71,12 +72,17 @@ class BarePool(Effects):
         self.die()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    @property
+    def alive(self) -> bool:
+        """Tell whether it answers."""
+        return bool(self._servers)
+
     def die(self) -> None:
         """Be gone, as after a power cut."""
         self.db.close()
-        for server in self._servers:
+        servers, self._servers = self._servers, []
+        for server in servers:
             server.stop()
-        self._servers = []
 
     def die_soon(self) -> None:
         """Be gone in a moment: for a handler of ours, which cannot wait for itself."""
@@ -166,10 +172,9 @@ class BarePool(Effects):
         return path
 
     def fingerprint(self, at: int = 0) -> str:
-        """Return the SHA-256 of a host's certificate, as openssl prints it."""
-        text = subprocess.check_output(['openssl', 'x509', '-noout', '-fingerprint', '-sha256',
-                                        '-in', self.certificate(at)], encoding='ascii')
-        return text.partition('=')[2].strip()
+        """Return the SHA-256 of a host's certificate."""
+        with open(self.certificate(at) + '.crt') as file:
+            return hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read())).hexdigest().upper()
 
     # --- what it does ------------------------------------------------------------------------
 
@@ -208,8 +213,8 @@ class BarePool(Effects):
         last = max(1, size // PIECE - 1)
         pieces = tuple(range(0, last, max(1, last // max(1, used))))[:used]
         content = Content(size, self.number * 1000 + self._count * 10 + at, pieces)
-        disk = self.db.add('VDI', name_label='%s %d' % (name, at), virtual_size=str(size), SR=self.sr,
-                           physical_utilisation=str(content.used), VBDs=[], is_a_snapshot=False)
+        disk = self.db.add('VDI', name_label='%s %d' % (name, at), virtual_size=str(size),
+                           physical_utilisation=str(content.used), SR=self.sr, VBDs=[])
         self.db.disks.contents[disk] = content
         self.db.disks.take(self.sr, content.used)
         return disk

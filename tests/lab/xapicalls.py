@@ -70,7 +70,6 @@ OTHERS: Mapping[str, CallType] = {
     'pool.add_to_other_config': CallType(OPERATOR, ('pool ref', STRING, STRING)),
     'pool.remove_from_other_config': CallType(OPERATOR, ('pool ref', STRING)),
     'SR.get_uuid': CallType(READER, ('SR ref',)),
-    'task.add_to_other_config': CallType(READER, ('task ref', STRING, STRING)),
     **{kind + '.get_record': CallType(READER, (kind + ' ref',))
        for kind in ('pool', 'host', 'PIF')},
     **{kind + '.get_all_records': CallType(READER) for kind in ('VBD', 'VDI', 'PBD', 'task')},

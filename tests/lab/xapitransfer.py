@@ -13,7 +13,6 @@ from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Tuple
 from lab.xapidb import NULL, Database, Refused
 from lab.xvastream import PIECE, BadArchive, Content, Packed, Reader, parse_xml, write
 
-FLAGS = ('is_a_template', 'is_a_snapshot', 'is_control_domain')
 MAGIC = {b'\x28\xb5\x2f\xfd': ('zstd', '-qdc'), b'\x1f\x8b': ('gzip', '-dc')}
 PROGRAMS = {'true': ('gzip', '-1c'), 'gzip': ('gzip', '-1c'), 'zstd': ('zstd', '-q1c')}
 LATE_S = 0.2                # a task's progress is not written more often
@@ -34,11 +33,6 @@ class Faults:
 
 class Hangup(Exception):
     """The connection breaks off."""
-
-
-def field(record: Mapping[str, Any], *names: str) -> Dict[str, Any]:
-    """Return some of a record's fields."""
-    return {name: record[name] for name in names if name in record}
 
 
 class Disks:
@@ -143,9 +137,8 @@ class Importer:
         if self.task:
             self.db.set('task', self.task, other_config={'object_creation': 'complete'})
         packed = []
-        for name, record in by_kind.get('VDI', {}).items():
-            content = self.disks.contents[self.refs[name]]
-            packed.append(Packed(name, content))
+        for name in by_kind.get('VDI', {}):
+            packed.append(Packed(name, self.disks.contents[self.refs[name]]))
         return vm, packed
 
     def network(self, vm: str, record: Mapping[str, Any]) -> str:

@@ -86,7 +86,12 @@ def read_pool(xapi: Xapi) -> Pool:
 
 def find_cargo(xapi: Xapi, text: str) -> Cargo:
     """Return the VM of this uuid or name; raise UsageError."""
-    return read_cargo(xapi, find_vm(xapi, text))
+    cargo = read_cargo(xapi, find_vm(xapi, text))
+    record = cargo.record
+    if record['is_control_domain'] or (record['is_a_template'] and not record['is_a_snapshot']):
+        raise UsageError('source: %s is a template or a control domain, not a VM'
+                         % one_line(str(record['name_label'])))
+    return cargo
 
 
 def find_vm(xapi: Xapi, text: str) -> str:
@@ -114,10 +119,6 @@ def find_vm(xapi: Xapi, text: str) -> str:
 def read_cargo(xapi: Xapi, ref: str) -> Cargo:
     """Return a VM with what belongs to it."""
     record = xapi.call('VM.get_record', ref)
-    if any(record[key] for key in NO_VM[::2]) or (record['is_a_template']
-                                                  and not record['is_a_snapshot']):
-        raise UsageError('source: %s is a template or a control domain, not a VM'
-                         % one_line(str(record['name_label'])))
     vifs, networks = [], {}
     for vif in record['VIFs']:
         fields = xapi.call('VIF.get_record', vif)

@@ -45,6 +45,7 @@ def check_arrival(xapi: Xapi, cargo: Cargo, storage: Storage, wanted: Wanted) ->
     vms = xapi.call('VM.get_all_records')
     check_names(cargo, wanted, vms, found)
     if not wanted.copy:
+        check_seed(cargo, vms, found)
         check_macs(xapi, cargo, vms, found)
     names = {str(record['name_label'])
              for record in xapi.call('network.get_all_records').values()}
@@ -67,11 +68,24 @@ def check_storage(cargo: Cargo, storage: Storage, found: Findings) -> None:
                             'name another with -ds' % (name, sized(need), sized(storage.free)))
 
 
+def check_seed(cargo: Cargo, vms: Mapping[str, Mapping[str, Any]], found: Findings) -> None:
+    """Find out whether another VM's MAC addresses come from the same seed."""
+    seed = cargo.record['other_config'].get(MAC_SEED)
+    for record in vms.values():
+        if seed and record['other_config'].get(MAC_SEED) == seed and (
+                str(record['uuid']).lower() != cargo.vm.uuid):
+            found.errors.append('VM %s (%s) at the destination has the same MAC seed, which XAPI '
+                                'refuses: make a copy with --copy, or give that VM another (xe '
+                                'vm-param-set uuid=%s other-config:mac_seed=$(uuidgen))' % (
+                                    one_line(str(record['name_label'])), record['uuid'],
+                                    record['uuid']))
+            return
+
+
 def check_names(cargo: Cargo, wanted: Wanted, vms: Mapping[str, Mapping[str, Any]],
                 found: Findings) -> None:
     """Find out whether the name and the uuid are free."""
     name = wanted.name or cargo.vm.name
-    seed = cargo.record['other_config'].get(MAC_SEED)
     for record in vms.values():
         same = str(record['uuid']).lower() == cargo.vm.uuid
         if same and not wanted.copy:
@@ -81,12 +95,6 @@ def check_names(cargo: Cargo, wanted: Wanted, vms: Mapping[str, Mapping[str, Any
         elif record['name_label'] == name and not record['is_a_template']:
             found.errors.append('the destination has a VM %s already (%s): choose another name '
                                 'with --name' % (one_line(name), record['uuid']))
-        elif not wanted.copy and seed and record['other_config'].get(MAC_SEED) == seed:
-            found.errors.append('a VM at the destination (%s, %s) has the same MAC seed, which '
-                                'XAPI refuses: give it another (xe vm-param-set uuid=%s '
-                                'other-config:mac_seed=$(uuidgen))' % (
-                                    one_line(str(record['name_label'])), record['uuid'],
-                                    record['uuid']))
 
 
 def check_macs(xapi: Xapi, cargo: Cargo, vms: Mapping[str, Mapping[str, Any]],
