@@ -201,10 +201,17 @@ class Handlers:
             say(send, '302 Found', 'Location: https://%s%s?%s' % (elsewhere, path, '&'.join(
                 '%s=%s' % pair for pair in query.items())))
         else:
+            answered: List[Any] = []
+
+            def answer(data: Any) -> None:
+                answered[:] = [True]
+                send(data)
             try:
-                result = work(task, query, headers, source, send)
+                result = work(task, query, headers, source, answer)
             except Refused as refused:
                 self.settle(task, 'failure', error_info=refused.details)
+                if not answered:
+                    say(send, '500 Internal Error')
             except (OSError, Hangup, ValueError, BadArchive) as error:
                 self.settle(task, 'failure', error_info=['IMPORT_ERROR', str(error)])
             else:
@@ -224,7 +231,6 @@ class Handlers:
         vm = self.db.get('VM', query['ref'] if 'ref' in query else next(
             ref for ref, one in self.db.objects['VM'].items() if one['uuid'] == query['uuid']))
         if vm['power_state'] == 'Running' and not vm['is_a_snapshot']:
-            say(send, '500 Internal Error')
             raise Refused('VM_BAD_POWER_STATE', query.get('ref', ''), 'halted', 'running')
         say(send, '200 OK', 'task-id: ' + task)
         sent, faults = [0], self.faults

@@ -148,10 +148,11 @@ class VmDatabase(Database):
         self._VM_assert_can_migrate(session, ref, token, live, disks, nics, options, gpus)
         for step in range(3):
             self.migration(task)
-            self.set('task', task, progress=step / 3)
             time.sleep(0.05)
-            if self.get('task', task)['status'] != 'pending':
-                raise Refused('TASK_CANCELLED', task)
+            with self.lock:
+                if self.objects['task'].get(task, {}).get('status') != 'pending':
+                    raise Refused('TASK_CANCELLED', task)
+                self.set('task', task, progress=step / 3)
         target, copy = self.peers[token['pool']], options.get('copy') == 'true'
         with self.lock, target.lock:
             record = self.get('VM', ref)

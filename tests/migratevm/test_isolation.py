@@ -1,6 +1,7 @@
 """What isolates a VM comes along, or an admin hears that it does not."""
 import os
 import pty
+import subprocess
 from typing import Any, Dict, Tuple
 
 import pytest
@@ -9,7 +10,7 @@ from lab.barepool import BarePool, BareVm
 from xsisolate.core.seal import make_seal
 from xsisolate.core.xapivm import identify, make_vif, make_vm, read_policy
 
-from conftest import Mover, until, vifs_of
+from conftest import Mover, environment, until, vifs_of
 
 DATA = {'vm-data/xsisolate/groups': 'red', 'vm-data/xsisolate/vif/0/ipv4': '10.9.0.11'}
 SEAL = 'xsisolate-seal'
@@ -75,12 +76,10 @@ def test_reseal_shows_the_policy_and_seals_it(mover: Mover, beta: BarePool, web:
 @pytest.mark.parametrize('answer, code', [('y', 0), ('', 4), ('n', 4)])
 def test_reseal_asks(mover: Mover, beta: BarePool, web: BareVm, answer: str, code: int) -> None:
     ours, theirs = pty.openpty()
-    import subprocess
-
-    from conftest import environment
-    process = subprocess.Popen(mover.argv('-sv', 'web', '--copy', '--reseal', '-ds',
-                                          'Local storage'), env=environment(), stdin=theirs,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='utf-8')
+    process = subprocess.Popen(
+        mover.argv('-sv', 'web', '--copy', '--reseal', '-ds', 'Local storage', '-su', 'root', '-du',
+                   'root'), env=environment(), stdin=theirs, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, encoding='utf-8')
     os.close(theirs)
     os.write(ours, (answer + '\n').encode() * 2)
     ran = mover.wait(process)
@@ -143,4 +142,4 @@ def test_others_hear_of_it_only(mover: Mover, alpha: BarePool, beta: BarePool) -
 def test_json_tells_of_it(mover: Mover, web: BareVm) -> None:
     done = mover('-sv', 'web', '--copy', '--json').events[-1]
     assert [one['state'] for one in done['isolation']] == ['changed', 'changed']
-    assert done['isolation'][0]['policy'] == {'groups': ['red'], 'ipv4': ['10.9.0.11/32']}
+    assert done['isolation'][0]['policy'] == {'groups': ['red'], 'ipv4': ['10.9.0.11']}

@@ -107,7 +107,7 @@ def test_storage_that_is_thick_needs_all(mover: Mover, alpha: BarePool, beta: Ba
 
 def test_all_of_it_at_once(mover: Mover, alpha: BarePool, beta: BarePool) -> None:
     alpha.add_vm('web', macs=[MAC])
-    for what in (small, name, mac):
+    for what in (name, mac, small):
         what(alpha, beta)
     line = nothing_sent(mover, 1)
     assert all(word in line for word in ('too small', 'a VM web already', 'is taken'))
