@@ -13,7 +13,7 @@ BENCH = PYTHONPATH=lib:tests LC_ALL=C $(PYTHON) -m bench --hook-python $(VENV36)
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-dom0 test-ovs test-net test-hooks test-watch \
 	test-reliability test-kills soak test-commands test-xapi test-browser test-lab test-demo \
-	test-rpm test-xen measure test-mutants \
+	test-migratevm test-rpm test-xen measure test-mutants xo \
 	bench bench-quick bench-kernel lint golden completion rpm repo clean packages root
 
 help:
@@ -27,7 +27,7 @@ help:
 demo: root packages $(VENV)/ready $(VENV36)/ready ## eight VMs on a real Open vSwitch, isolated and tried; an admin on a pool (about 30 s)
 	@$(SETUP) demo
 
-test: root packages $(VENV)/ready $(VENV36)/ready ## everything, on Python 3.6 and the current one
+test: root packages $(VENV)/ready $(VENV36)/ready xo ## everything, on Python 3.6 and the current one
 	@$(SUITE) all
 
 test-core: $(VENV)/ready $(VENV36)/ready ## policy and flows: tables and properties, no process started
@@ -74,6 +74,9 @@ test-browser: root packages $(VENV)/ready ## the matrix's page in Chromium, whic
 test-xapi: root packages $(VENV)/ready ## commands over XAPI, the plugin, groups of a pool of two hosts
 	@$(SUITE) xapi
 
+test-migratevm: packages $(VENV)/ready $(VENV36)/ready xo ## a VM from one pool into another: streams, failures, throughput; the recipes
+	@$(SUITE) migratevm
+
 test-lab: root packages $(VENV)/ready ## the sandbox Dom0 itself
 	@$(SUITE) lab
 
@@ -114,7 +117,7 @@ bench-kernel: root packages $(VENV)/ready $(VENV36)/ready ## ROUNDS=9: the hooks
 golden: $(VENV)/ready ## write the golden files of tests/core anew; look at the diff
 	@$(PYTHON) -m pytest -q tests/core --golden
 
-setup: packages $(VENV)/ready $(VENV36)/ready ## only install what the others need
+setup: packages $(VENV)/ready $(VENV36)/ready xo ## only install what the others need
 
 clean: ## remove what the other commands made, but no Debian packages
 	rm -rf $(VENV) $(VENV36) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis \
@@ -126,6 +129,9 @@ root:
 
 packages:
 	@$(SETUP) packages
+
+xo: packages
+	@$(SETUP) xo
 
 # packages come first, where they are missing: they bring the interpreter
 $(VENV)/ready: tests/requirements.txt $(SETUP) | packages

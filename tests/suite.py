@@ -1,7 +1,7 @@
 """Runs the tests as `make` names them, and adds up what they say.
 
     suite.py all | lint | core | dom0 | ovs | net | hooks | watch | reliability | commands | xapi |
-             lab | demo | rpm
+             migratevm | lab | demo | rpm
     suite.py mutants | kills | measure | browser
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
@@ -31,8 +31,8 @@ SEED = int(os.environ.get('SUITE_SEED') or (
     3213307201 if os.environ.get('CI') else random.SystemRandom().randrange(1 << 32)))
 # Where the interpreter itself matters; the rest starts the hooks as programs.
 LIBRARY = ('core', 'dom0')
-PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'reliability', 'commands', 'xapi', 'lab', 'demo',
-            'rpm')
+PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'reliability', 'commands', 'xapi', 'migratevm', 'lab',
+            'demo', 'rpm')
 ASKED_FOR = ('mutants', 'kills', 'measure', 'browser')      # long, or in need of much
 
 
@@ -83,7 +83,7 @@ def plan(part: str) -> List[Step]:
         return lint()
     if part in LIBRARY:
         return on_dom0s(part) + [tests(part)]
-    if part in ('reliability', 'commands', 'rpm'):      # on Dom0's Python where that matters
+    if part in ('reliability', 'commands', 'migratevm', 'rpm'):     # on Dom0's Python where that matters
         return [tests(part, hook_python=DOM0S if has_dom0s() else '')]
     if part in PROGRAMS + ('browser',):
         return [tests(part)]
@@ -100,7 +100,7 @@ def plan(part: str) -> List[Step]:
         steps.append(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python',
                            served=True))
     steps += [tests(part, hook_python=DOM0S if has_dom0s() else '')
-              for part in ('watch', 'reliability', 'commands', 'xapi', 'rpm')]
+              for part in ('watch', 'reliability', 'commands', 'xapi', 'migratevm', 'rpm')]
     return steps + on_dom0s(*LIBRARY) + [tests(*LIBRARY), tests('lab', 'demo', loose=True)] + lint()
 
 
@@ -120,7 +120,8 @@ def lint() -> List[Step]:
     plugin = os.path.join('rpm', 'plugin', 'xsisolate')     # mypy takes its name for the library's
     pythons = [CURRENT] + [DOM0S] * has_dom0s()
     ruff = Step('ruff', (CURRENT, '-m', 'ruff', 'check', '-q', '--output-format=concise',
-                         'lib', 'tests', 'setup.py', 'rpm/bin/xsisolate', plugin, *scripts))
+                         'lib', 'tests', 'setup.py', 'rpm/bin/xsisolate', 'rpm/bin/migratevm', plugin,
+                         *scripts))
     return [ruff] + [
         Step('mypy --strict, ' + version(python),
              (python, '-m', 'mypy', '--strict', '--scripts-are-modules', 'lib', *scripts))

@@ -96,6 +96,19 @@ def test_nobody_imports_a_door(name):
         assert door not in DOORS or name.split('.')[0] in (door, '__main__')
 
 
+MOVERS = {'core.layout', 'core.model', 'core.seal', 'core.xapivm', 'dom0.xapi', 'errors', 'xsisolate'}
+
+
+@pytest.mark.parametrize('name', sorted(MODULES))
+def test_the_mover_keeps_to_itself(name):
+    """migratevm is a package of its own: of the library it has what XAPI's records need."""
+    imported = ours(imports_of(MODULES[name]))
+    if name.split('.')[0] == 'migratevm':
+        assert {one for one in imported if one.split('.')[0] != 'migratevm'} <= MOVERS
+    else:
+        assert not [one for one in imported if one.split('.')[0] == 'migratevm']
+
+
 def test_only_reconcile_compares_core_with_the_switch():
     """program and plug may ask the switch about ports; flows are reconcile's."""
     users = {name for name, path in MODULES.items() if name.split('.')[0] != 'dom0'

@@ -11,6 +11,7 @@ from typing import Any, List, Optional, Sequence
 import pytest
 
 from lab.barepool import BarePool
+from lab.hooks import REPOSITORY
 from lab.xapidb import PASSWORD
 from xsisolate.migratevm.options import build_parser
 from xsisolate.migratevm.progress import draw, measure, words
@@ -188,3 +189,14 @@ def test_a_bar_fits(columns: int) -> None:
 def test_progress_in_words() -> None:
     assert words(measure(3 << 30, 0.5, 60)) == '50.0 %, 3.0 GiB, 52428 KB/s, 1 min 0 s left'
     assert words(measure(1 << 20, None, 1)) == '1.0 MiB, 1024 KB/s'
+
+
+def test_the_man_page_knows_every_option(tmp_path: Path) -> None:
+    page = Path(REPOSITORY, 'docs', 'man', 'migratevm.1')
+    text = page.read_text().replace('\\-', '-')
+    for action in build_parser()._actions:
+        for word in action.option_strings:
+            assert word in text, word
+    done = subprocess.run(['groff', '-man', '-Tascii', '-ww', '-z', str(page)],
+                          stderr=subprocess.PIPE)
+    assert not done.stderr
