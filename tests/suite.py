@@ -33,6 +33,8 @@ SEED = int(os.environ.get('SUITE_SEED') or (
 LIBRARY = ('core', 'dom0')
 PROGRAMS = ('ovs', 'net', 'hooks', 'watch', 'reliability', 'commands', 'xapi', 'migratevm', 'lab',
             'demo', 'rpm')
+# On Dom0's Python where there is one, and on no other.
+ON_DOM0S = ('reliability', 'commands', 'migratevm', 'rpm')
 ASKED_FOR = ('mutants', 'kills', 'measure', 'browser')      # long, or in need of much
 
 
@@ -83,7 +85,7 @@ def plan(part: str) -> List[Step]:
         return lint()
     if part in LIBRARY:
         return on_dom0s(part) + [tests(part)]
-    if part in ('reliability', 'commands', 'migratevm', 'rpm'):     # on Dom0's Python where that matters
+    if part in ON_DOM0S:
         return [tests(part, hook_python=DOM0S if has_dom0s() else '')]
     if part in PROGRAMS + ('browser',):
         return [tests(part)]
@@ -120,8 +122,8 @@ def lint() -> List[Step]:
     plugin = os.path.join('rpm', 'plugin', 'xsisolate')     # mypy takes its name for the library's
     pythons = [CURRENT] + [DOM0S] * has_dom0s()
     ruff = Step('ruff', (CURRENT, '-m', 'ruff', 'check', '-q', '--output-format=concise',
-                         'lib', 'tests', 'setup.py', 'rpm/bin/xsisolate', 'rpm/bin/migratevm', plugin,
-                         *scripts))
+                         'lib', 'tests', 'setup.py', 'docs/recipes/e1000e-check',
+                         'rpm/bin/xsisolate', 'rpm/bin/migratevm', plugin, *scripts))
     return [ruff] + [
         Step('mypy --strict, ' + version(python),
              (python, '-m', 'mypy', '--strict', '--scripts-are-modules', 'lib', *scripts))

@@ -96,7 +96,7 @@ def test_nobody_imports_a_door(name):
         assert door not in DOORS or name.split('.')[0] in (door, '__main__')
 
 
-MOVERS = {'core.layout', 'core.model', 'core.seal', 'core.xapivm', 'dom0.xapi', 'errors', 'xsisolate'}
+MOVERS = {'core.layout', 'core.model', 'core.seal', 'core.xapivm', 'dom0.xapi', 'errors'}
 
 
 @pytest.mark.parametrize('name', sorted(MODULES))

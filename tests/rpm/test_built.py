@@ -186,7 +186,8 @@ def test_a_yum_repository_of_it(built: str, tmp_path: Path) -> None:
         made.append({str(path.relative_to(folder)): path.read_bytes()
                      for path in folder.rglob('*') if path.is_file()})
     assert made[0] == made[1]
-    assert sorted(made[0]) == [MOVER, MOVER.replace('-1.', '-2.'), 'repodata/filelists.xml.gz', 'repodata/other.xml.gz',
+    assert sorted(made[0]) == [MOVER, MOVER.replace('-1.', '-2.'),
+                               'repodata/filelists.xml.gz', 'repodata/other.xml.gz',
                                'repodata/primary.xml.gz', 'repodata/repomd.xml',
                                NAME + '.noarch.rpm', NAME[:-1] + '2.noarch.rpm']
     primary = ElementTree.fromstring(gzip.decompress(made[0]['repodata/primary.xml.gz']))

@@ -66,10 +66,14 @@ def words(facts: Dict[str, Any]) -> str:
     >>> words(measure(512 << 20, 0.25, 8))
     '25.0 %, 512.0 MiB, 65536 KB/s, 24 s left'
     """
-    return ', '.join(
-        ['%.1f %%' % facts['percent']] * (facts['percent'] is not None)
-        + [sized(facts['bytes']), '%d KB/s' % facts['kb_per_s']] * bool(facts['bytes'])
-        + ['%s left' % lasting(facts['seconds_left'])] * (facts['seconds_left'] is not None))
+    found = []
+    if facts['percent'] is not None:
+        found.append('%.1f %%' % facts['percent'])
+    if facts['bytes']:
+        found += [sized(facts['bytes']), '%d KB/s' % facts['kb_per_s']]
+    if facts['seconds_left'] is not None:
+        found.append('%s left' % lasting(facts['seconds_left']))
+    return ', '.join(found)
 
 
 def draw(facts: Dict[str, Any], columns: int) -> str:
