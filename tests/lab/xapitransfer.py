@@ -213,7 +213,8 @@ class Handlers:
                 if not answered:
                     say(send, '500 Internal Error')
             except (OSError, Hangup, ValueError, BadArchive) as error:
-                self.settle(task, 'failure', error_info=['IMPORT_ERROR', str(error)])
+                self.settle(task, 'failure', error_info=[
+                    'CLIENT_ERROR' if verb == 'GET' else 'IMPORT_ERROR', str(error)])
             else:
                 self.settle(task, 'success', result=result, progress=1.0)
 

@@ -35,7 +35,7 @@ def full() -> None:
 
 
 @pytest.mark.parametrize('side, what, words', [
-    ('export', cut, 'source: IMPORT_ERROR cut'),
+    ('export', cut, 'source: CLIENT_ERROR cut'),
     ('export', disk_error, 'source: VDI_IO_ERROR Device I/O error (a disk could not be read'),
     ('import_', full, 'destination: SR_FULL 100 101 (the storage repository has filled up'),
     ('import_', cut, 'destination: IMPORT_ERROR cut')])
