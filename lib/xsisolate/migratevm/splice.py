@@ -1,4 +1,5 @@
 """From one socket to the other, in constant memory: a piece is sent before the next is read."""
+import select
 import socket
 import ssl
 import time
@@ -8,7 +9,7 @@ from xsisolate.errors import HostError
 from xsisolate.migratevm.web import Stream, explain
 from xsisolate.migratevm.xva import Follower
 
-PIECE = 256 << 10
+PIECE = 128 << 10
 BEAT_S = 0.5                # so often a socket that does not move lets us look around
 SOURCE, DESTINATION = 'source', 'destination'
 
@@ -32,27 +33,39 @@ class Splice:
         self._beat, self._stall_s = beat, stall_s
         self.follower = Follower()
         self.moved = 0
+        self._over = False
         self._next = self._since = time.monotonic()
 
     def run(self) -> None:
         """Move everything; raise SideFailed if one side does not go along."""
-        for sock in (self._source, self._destination):
-            sock.settimeout(BEAT_S)
+        self._source.setblocking(False)
+        self._destination.settimeout(BEAT_S)
         buffer = memoryview(bytearray(PIECE))
         self._pass_on(memoryview(self._rest))
-        while True:
+        while not self._over:
+            self._pass_on(buffer[:self._fill(buffer)])
+
+    def _fill(self, buffer: memoryview) -> int:
+        """Return how many bytes have come: all that are there now, not one record of TLS."""
+        size = 0
+        while size < PIECE:
             try:
-                size = self._source.recv_into(buffer)
-            except socket.timeout:
-                self._wait(SOURCE)
+                got = self._source.recv_into(buffer[size:])
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                if size:
+                    break
+                if not select.select([self._source], [], [], BEAT_S)[0]:
+                    self._wait(SOURCE)
                 continue
             except OSError as error:
-                if is_plain_end(error):
-                    return
-                raise SideFailed(SOURCE, 'the stream broke off: %s' % explain(error)) from error
-            if not size:
-                return
-            self._pass_on(buffer[:size])
+                if not is_plain_end(error):
+                    raise SideFailed(SOURCE, 'the stream broke off: %s' % explain(error)) from error
+                got = 0
+            if not got:
+                self._over = True
+                break
+            size += got
+        return size
 
     def _pass_on(self, piece: memoryview) -> None:
         """Send a piece."""

@@ -5,6 +5,7 @@ refuses it), no Content-Length (nobody knows it), and an answer that comes befor
 An answer of 302 names the host that sees the disks; it comes before the body, too. The session goes
 in a cookie: what stands in an address may be logged.
 """
+import select
 import socket
 import ssl
 from types import TracebackType
@@ -18,7 +19,8 @@ from xsisolate.errors import HostError
 REDIRECTIONS = 3
 HEAD_MAX = 65536
 HEAD_S = 300.0              # a host may attach disks before it answers
-GOODBYE_S = 0.5
+ROOM_S = 300.0              # a host may be slow to take what has been sent
+GOODBYE_S = 0.05
 REASONS = {
     401: 'the session is not accepted: the user needs the role vm-admin or more',
     403: 'it refuses the request: a proxy in between may have changed it',
@@ -47,8 +49,10 @@ class Stream:
         Over TLS that is its own goodbye. Its answer comes when XAPI has done all of its work, which
         the task tells better, so nobody waits for it here.
         """
-        self.sock.settimeout(GOODBYE_S)
         try:
+            # its few bytes must find room, or a compressed import waits for them for ever
+            select.select([], [self.sock], [], ROOM_S)
+            self.sock.settimeout(GOODBYE_S)
             if isinstance(self.sock, ssl.SSLSocket):
                 self.sock.unwrap()
             else:
