@@ -132,8 +132,8 @@ class BarePool(Effects):
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(path)
         listener.listen(16)
-        self._servers.append(XapiServer(listener, self._local, None,
-                                        Handlers(self.db.disks, self.faults)))
+        self._servers.append(XapiServer(listener, self._local, None, Handlers(
+            self.db.disks, self.faults, lambda path: self.sends_to)))
 
     def answer(self, method: str, params: Sequence[Any]) -> Any:
         """Answer a message."""
@@ -196,7 +196,7 @@ class BarePool(Effects):
             'scheduled_to_be_resident_on': NULL, 'xenstore_data': dict(data or {}),
             'other_config': {'mac_seed': str(uuids.uuid4())}, 'is_a_template': False,
             'is_a_snapshot': False, 'is_control_domain': False, 'snapshots': [], 'VIFs': [],
-            'VBDs': [], 'current_operations': {}, 'snapshot_of': NULL, **fields})
+            'VBDs': [], 'current_operations': {}, 'snapshot_of': NULL, 'suspend_VDI': NULL, **fields})
         uuid = str(self.db.get('VM', vm)['uuid'])
         addresses = macs or ['02:%02x:00:00:%02x:00' % (self.number, self._count)]
         vifs = [self.db.add(
@@ -218,6 +218,11 @@ class BarePool(Effects):
         self.db.disks.contents[disk] = content
         self.db.disks.take(self.sr, content.used)
         return disk
+
+    def suspend(self, vm: BareVm, size: int) -> None:
+        """Suspend a VM: its memory becomes a disk that no VBD names."""
+        image = self._add_disk(vm.name, 9, size, 3)
+        self.db.set('VM', vm.ref, power_state='Suspended', suspend_VDI=image)
 
     def find(self, uuid: str) -> Optional[str]:
         """Return a VM by its uuid."""

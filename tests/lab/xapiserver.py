@@ -69,7 +69,9 @@ class XapiServer:
 
             def _carry(self) -> None:
                 """Send or take a VM."""
-                assert handlers
+                if handlers is None:
+                    self.send_error(404)
+                    return
                 url = urlsplit(self.path)
                 handlers.handle(self.command, url.path.rstrip('/'), dict(parse_qsl(url.query)),
                                 self.headers, self.rfile, self.connection.sendall)  # type: ignore

@@ -51,16 +51,22 @@ class Disks:
                 raise Refused('SR_FULL', record['physical_size'], str(used))
             self.db.set('SR', sr, physical_utilisation=str(used))
 
-    def pack(self, vm: Mapping[str, Any]) -> Tuple[List[Dict[str, Any]], List[Packed]]:
-        """Return a VM's objects and disks as an archive has them."""
+    def pack(self, vm: Mapping[str, Any], suspended: bool = False) -> Tuple[List[Dict[str, Any]], List[Packed]]:
+        """Return a VM's objects and disks as an archive has them; its memory if that is wanted."""
         names: Dict[str, str] = {}
 
         def name(ref: str) -> str:
             return names.setdefault(ref, 'Ref:%d' % len(names))
         objects = [{'class': 'VM', 'id': name(str(vm['uuid'])), 'snapshot': {
             **vm, 'VIFs': [name(ref) for ref in vm['VIFs']],
-            'VBDs': [name(ref) for ref in vm['VBDs']]}}]
+            'VBDs': [name(ref) for ref in vm['VBDs']],
+            'power_state': vm['power_state'] if suspended else 'Halted',
+            'suspend_VDI': name(vm['suspend_VDI']) if suspended else NULL}}]
         packed = []
+        if suspended:
+            objects.append({'class': 'VDI', 'id': name(vm['suspend_VDI']),
+                            'snapshot': self.db.get('VDI', vm['suspend_VDI'])})
+            packed.append(Packed(name(vm['suspend_VDI']), self.contents[vm['suspend_VDI']]))
         for ref in vm['VIFs']:
             vif = self.db.get('VIF', ref)
             objects += [{'class': 'VIF', 'id': name(ref),
@@ -126,14 +132,15 @@ class Importer:
         if self.restore and any(other['uuid'] == record['uuid']
                                 for other in self.db.objects['VM'].values()):
             raise Refused('DUPLICATE_VM', record['uuid'])
-        vm = self.add('VM', **{**record, 'power_state': 'Halted', 'resident_on': NULL, 'VIFs': [],
-                               'VBDs': [], 'snapshots': [], 'is_a_snapshot': False,
+        vm = self.add('VM', **{**record, 'resident_on': NULL, 'VIFs': [], 'VBDs': [], 'snapshots': [], 'is_a_snapshot': False,
                                'current_operations': {self.task: 'import'}})
         self.refs = {name: vm}
         for kind, make in (('network', self.network), ('VDI', self.vdi), ('VIF', self.vif),
                            ('VBD', self.vbd)):
             for name, record in by_kind.get(kind, {}).items():
                 self.refs[name] = make(vm, record)
+        image = self.db.get('VM', vm)['suspend_VDI']
+        self.db.set('VM', vm, suspend_VDI=self.refs.get(image, NULL))
         if self.task:
             self.db.set('task', self.task, other_config={'object_creation': 'complete'})
         packed = []
@@ -246,7 +253,8 @@ class Handlers:
         program = PROGRAMS.get(query.get('use_compression', ''))
         packer = Filter(program, send) if program else None
         out = packer.write if packer else send
-        objects, packed = self.disks.pack(vm)
+        objects, packed = self.disks.pack(vm, vm['power_state'] == 'Suspended' and
+                                          query.get('preserve_power_state') == 'true')
         try:
             if faults.raw:
                 for at in range(0, len(faults.raw), PIECE):
@@ -341,7 +349,7 @@ def unpack(program: Tuple[str, ...], source: BinaryIO) -> BinaryIO:
             for piece in iter(lambda: source.read1(PIECE), b''):    # type: ignore[attr-defined]
                 stdin.write(piece)
         except OSError:
-            pass
+            process.kill()      # who sends no end has sent no archive
         finally:
             try:
                 stdin.close()

@@ -159,6 +159,18 @@ def test_a_leftover_of_xapi_is_removed(mover: Mover, alpha: BarePool, beta: Bare
     assert not beta.db.objects['VM'] and not beta.db.objects['VDI']
 
 
+def test_a_leftover_is_removed_after_ctrl_c_too(mover: Mover, alpha: BarePool, beta: BarePool,
+                                                big: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lab.xapitransfer import Importer
+    monkeypatch.setattr(Importer, 'undo', lambda self: None)
+    alpha.faults.export, alpha.faults.after = (lambda: time.sleep(0.1)), SIZE
+    process = mover.start('-sv', 'big')
+    until(lambda: beta.db.objects['VDI'], 'nothing begins')
+    os.kill(process.pid, signal.SIGINT)
+    assert mover.wait(process).code == 130
+    assert not beta.db.objects['VM'] and not beta.db.objects['VDI']
+
+
 def test_a_snapshot_does_not_outlive_a_failure(mover: Mover, alpha: BarePool) -> None:
     alpha.add_vm('busy', (SIZE,), used=30, running=True)
     alpha.faults.export, alpha.faults.after = cut, SIZE // 2

@@ -111,7 +111,23 @@ def test_on_the_host_itself(alpha: BarePool, beta: BarePool) -> None:
         done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, timeout=60)
         assert done.returncode == 0
         assert_same_disks(alpha, web, beta)
-        alpha.sends_to = alpha.member(1)
+        alpha.sends_to = alpha.member(1)        # the disks are another host's
+        done = subprocess.run([*argv, '--copy', '--name', 'w2'], env=env, stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL, encoding='utf-8', timeout=60)
+        assert done.returncode == 1 and 'only host 127.0.11.2 sees the disks' in done.stderr
+
+
+def test_a_suspended_vm_takes_its_memory_along(mover: Mover, alpha: BarePool,
+                                               beta: BarePool) -> None:
+    web = alpha.add_vm('web')
+    alpha.suspend(web, 6 * PIECE)
+    mover.fine('-sv', 'web')
+    record = arrived(beta, web)
+    assert record['power_state'] == 'Suspended'
+    image = alpha.db.objects['VM'][web.ref]['suspend_VDI']
+    assert beta.db.disks.contents[record['suspend_VDI']].sums == (
+        alpha.db.disks.contents[image].all_sums())
+    assert_same_disks(alpha, web, beta)
 
 
 def test_a_snapshot_of_a_vm_that_runs(mover: Mover, alpha: BarePool, beta: BarePool) -> None:

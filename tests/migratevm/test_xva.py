@@ -113,16 +113,18 @@ def test_byte_by_byte() -> None:
 
 
 def test_empty_files_take_numbers_and_no_room() -> None:
-    """Two of them before the last of two pieces: it has the number 3, and it is all there is."""
-    left = [1, 2]
+    """Two of them between the first and the last of eight pieces, which has the number 9 then."""
+    left = [7, 8]
 
     def quiet(name: str, number: int) -> bool:
         return bool(left) and number == left[0] and bool(left.pop(0))
-    text = archive((2 * PIECE,), quiet)
-    assert b'Ref:0/00000003' in text and len(text) == len(archive((2 * PIECE,))) + 6 * 512
-    follower = Follower()
-    follower.feed(text[:-1024])
-    assert follower.fraction == 1.0 and not follower.ended
+    text = archive((8 * PIECE,), quiet)
+    assert b'Ref:0/00000009' in text and len(text) == len(archive((8 * PIECE,))) + 6 * 512
+    follower, last = Follower(), 512 + PIECE + 2 * 512 + 1024
+    follower.feed(text[:-last])
+    assert follower.fraction == 7 / 8
+    follower.feed(text[-last:-1024])
+    assert follower.fraction == 1 and not follower.ended
 
 
 @pytest.mark.parametrize('text', [b'HTTP' * 200, bytes(2048), b'ova.xml'.ljust(512, b'\0') * 2])

@@ -125,7 +125,10 @@ def read_cargo(xapi: Xapi, ref: str) -> Cargo:
         network = xapi.call('network.get_record', fields['network'])
         vifs.append(make_vif(vif, fields, network))
         networks[str(vif)] = str(network['name_label'])
-    return Cargo(make_vm(ref, record, vifs), record, tuple(read_disks(xapi, record)), networks)
+    disks = read_disks(xapi, record)
+    if record['power_state'] == 'Suspended' and record['suspend_VDI'] != NOBODY:
+        disks.append(read_disk(xapi, str(record['suspend_VDI'])))
+    return Cargo(make_vm(ref, record, vifs), record, tuple(disks), networks)
 
 
 def read_disks(xapi: Xapi, record: Mapping[str, Any]) -> List[Disk]:
@@ -134,10 +137,15 @@ def read_disks(xapi: Xapi, record: Mapping[str, Any]) -> List[Disk]:
     for ref in record['VBDs']:
         vbd = xapi.call('VBD.get_record', ref)
         if vbd['type'] == 'Disk' and vbd['VDI'] != NOBODY:
-            vdi = xapi.call('VDI.get_record', vbd['VDI'])
-            disks.append(Disk(str(vbd['VDI']), str(vdi['name_label']), int(vdi['virtual_size']),
-                              int(vdi['physical_utilisation'])))
+            disks.append(read_disk(xapi, str(vbd['VDI'])))
     return disks
+
+
+def read_disk(xapi: Xapi, ref: str) -> Disk:
+    """Return a disk."""
+    record = xapi.call('VDI.get_record', ref)
+    return Disk(ref, str(record['name_label']), int(record['virtual_size']),
+                int(record['physical_utilisation']))
 
 
 def find_storage(xapi: Xapi, pool: Pool, text: str) -> Storage:

@@ -15,6 +15,7 @@ from xsisolate.migratevm.measure import lasting, sized
 from xsisolate.migratevm.progress import Progress, measure, say_event
 from xsisolate.migratevm.tasks import Task
 
+SUSPENDED = 'Suspended'
 LIVE, STREAM = 'live', 'stream'
 SNAPSHOT_S = 3600.0
 
@@ -91,7 +92,8 @@ class Journey:
         """Stream a VM or a snapshot."""
         return stream.move(self._source, self._destination, stream.Order(
             cargo.vm.ref, cargo.vm.uuid, one_line(self._cargo.vm.name), self._storage.ref,
-            self._options.copy, self._options.compress, self._options.stall), progress)
+            self._options.copy, self._options.compress, self._options.stall,
+            cargo.vm.power_state == SUSPENDED), progress)
 
     def _send_snapshot(self, progress: Progress) -> str:
         """Take a snapshot, stream it, and remove it."""

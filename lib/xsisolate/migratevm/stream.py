@@ -7,7 +7,7 @@ from xsisolate.dom0.xapi import Xapi, XapiError
 from xsisolate.errors import HostError, XsisolateError
 from xsisolate.migratevm.cargo import remove_vm
 from xsisolate.migratevm.splice import DESTINATION, SOURCE, SideFailed, Splice
-from xsisolate.migratevm.tasks import ENDING_S, Task, new_task
+from xsisolate.migratevm.tasks import ENDING_S, Task, TaskState, new_task
 from xsisolate.migratevm.web import request
 
 COMPRESSIONS = {'none': 'false', 'gzip': 'gzip', 'zstd': 'zstd'}
@@ -29,11 +29,13 @@ class Order(NamedTuple):
     copy: bool
     compression: str
     stall_s: float
+    suspended: bool = False     # its memory is one of its disks
 
     def export_query(self, task: str) -> Dict[str, str]:
         """Return what /export is asked for."""
-        return {'ref': self.ref, 'task_id': task,
-                'use_compression': COMPRESSIONS[self.compression]}
+        query = {'ref': self.ref, 'task_id': task,
+                 'use_compression': COMPRESSIONS[self.compression]}
+        return dict(query, preserve_power_state='true') if self.suspended else query
 
     def import_query(self, task: str) -> Dict[str, str]:
         """Return what /import is asked for."""
@@ -89,9 +91,10 @@ class Lookout:
     def fraction(self, splice: Splice) -> Optional[float]:
         """Return how much is done; raise SideFailed if a task has failed."""
         if time.monotonic() >= self._next:
-            for side, task in self._tasks.items():
-                if task.read().failed:
-                    raise SideFailed(side, task.read().why)
+            for side in (SOURCE, DESTINATION):
+                state = self._wait(side, 0)
+                if state.failed:
+                    raise SideFailed(side, state.why)
             self._next = time.monotonic() + POLL_S
         known = splice.follower.fraction
         known = self._tasks[SOURCE].last_progress if known is None else known
@@ -102,23 +105,31 @@ class Lookout:
         if not splice.follower.complete:
             raise SideFailed(SOURCE, 'hung up in the middle of the stream, after %d bytes'
                              % splice.moved)
-        state = self._tasks[SOURCE].wait(ENDING_S)
+        state = self._wait(SOURCE, ENDING_S)
         if state.failed or not state.over:
             raise SideFailed(SOURCE, state.why)
 
     def check_destination(self) -> None:
         """Raise SideFailed unless the destination says that it has everything."""
-        state = self._tasks[DESTINATION].wait(FINISH_S)
+        state = self._wait(DESTINATION, FINISH_S)
         if state.failed or not state.references:
             raise SideFailed(DESTINATION, state.why if state.failed else
                              'its task names no VM, its status is %s' % state.status)
+
+    def _wait(self, side: str, seconds: float) -> TaskState:
+        """Return how a side's task stands when it has ended, or after so many seconds."""
+        try:
+            return self._tasks[side].wait(seconds)
+        except XapiError as error:
+            raise SideFailed(side, str(error)) from error
 
     def explain(self, error: SideFailed) -> HostError:
         """Return what went wrong: XAPI's own words where its task has some."""
         try:
             state = self._tasks[error.side].wait(VERDICT_S)
         except XapiError as lost:
-            return HostError('%s (%s)' % (error, lost))
+            known = str(lost) in str(error)
+            return HostError(str(error) if known else '%s (%s)' % (error, lost))
         return HostError('%s: %s' % (error.side, state.why) if state.failed else str(error))
 
 
