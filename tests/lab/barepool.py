@@ -196,7 +196,8 @@ class BarePool(Effects):
             'scheduled_to_be_resident_on': NULL, 'xenstore_data': dict(data or {}),
             'other_config': {'mac_seed': str(uuids.uuid4())}, 'is_a_template': False,
             'is_a_snapshot': False, 'is_control_domain': False, 'snapshots': [], 'VIFs': [],
-            'VBDs': [], 'current_operations': {}, 'snapshot_of': NULL, 'suspend_VDI': NULL, **fields})
+            'VBDs': [], 'current_operations': {}, 'snapshot_of': NULL,
+            'suspend_VDI': NULL, **fields})
         uuid = str(self.db.get('VM', vm)['uuid'])
         addresses = macs or ['02:%02x:00:00:%02x:00' % (self.number, self._count)]
         vifs = [self.db.add(

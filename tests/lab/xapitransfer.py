@@ -51,7 +51,8 @@ class Disks:
                 raise Refused('SR_FULL', record['physical_size'], str(used))
             self.db.set('SR', sr, physical_utilisation=str(used))
 
-    def pack(self, vm: Mapping[str, Any], suspended: bool = False) -> Tuple[List[Dict[str, Any]], List[Packed]]:
+    def pack(self, vm: Mapping[str, Any],
+             suspended: bool = False) -> Tuple[List[Dict[str, Any]], List[Packed]]:
         """Return a VM's objects and disks as an archive has them; its memory if that is wanted."""
         names: Dict[str, str] = {}
 
@@ -132,7 +133,8 @@ class Importer:
         if self.restore and any(other['uuid'] == record['uuid']
                                 for other in self.db.objects['VM'].values()):
             raise Refused('DUPLICATE_VM', record['uuid'])
-        vm = self.add('VM', **{**record, 'resident_on': NULL, 'VIFs': [], 'VBDs': [], 'snapshots': [], 'is_a_snapshot': False,
+        vm = self.add('VM', **{**record, 'resident_on': NULL, 'VIFs': [], 'VBDs': [],
+                               'snapshots': [], 'is_a_snapshot': False,
                                'current_operations': {self.task: 'import'}})
         self.refs = {name: vm}
         for kind, make in (('network', self.network), ('VDI', self.vdi), ('VIF', self.vif),
