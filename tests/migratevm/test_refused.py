@@ -127,7 +127,7 @@ def test_a_network_that_is_not_there(mover: Mover, alpha: BarePool, beta: BarePo
     (('-sv', '00000000-0000-0000-0000-000000000000'), 'no VM has the uuid'), ((), 'which VM?'),
     (('-sv', 'web', '-ds', 'nowhere'), 'no storage repository has the uuid or name nowhere'),
     (('-sv', 'web', '--yes'), '--yes is for --reseal'),
-    (('-sv', 'web', '--reseal'), '--reseal: nobody can be asked here'),
+    (('-sv', 'web', '--reseal'), '--reseal asks on a terminal'),
     (('-sv', 'web', '--method', 'live', '--snapshot'), 'are for a stream'),
     (('-sv', 'web', '--ca', '/etc/hosts'), '--ca or --fingerprint')])
 def test_usage(mover: Mover, alpha: BarePool, words: Any, said: str) -> None:

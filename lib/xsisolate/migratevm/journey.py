@@ -193,7 +193,7 @@ class Journey:
         print('  %d disk%s, %s in all; they need %s there, %s are free' % (
             len(self._cargo.disks), 's' * (len(self._cargo.disks) != 1), sized(self._cargo.size),
             sized(self._cargo.need(self._storage.type)),
-            'nobody knows how many' if self._storage.free is None
+            'an unknown number' if self._storage.free is None
             else sized(self._storage.free)), flush=True)
         for one in self._before:
             if one.good and one.policy is not None:

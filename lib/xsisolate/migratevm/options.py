@@ -30,8 +30,8 @@ examples:
   migratevm -sh alpha -sv web1 -dh beta --method live    while it runs, or not at all
 
 passwords: the environment's MIGRATEVM_SOURCE_PASSWORD and MIGRATEVM_DESTINATION_PASSWORD, a file
-that only its owner may read, or the prompt. One on the command line works, and everybody on this
-machine can read it. On a host itself root needs none.
+that only its owner may read, or the prompt. One on the command line works, and every user
+of this machine can read it. On a host itself root needs none.
 
 A stream leaves the VM at the source, halted: start only one of the two. A live migration (--method
 live, or auto where XAPI allows it) takes it away from there.
@@ -71,12 +71,12 @@ def build_parser() -> argparse.ArgumentParser:
                        help='a new VM, with a new uuid and new MAC addresses')
     add_manner(parser.add_argument_group('how'))
     add_isolation(parser.add_argument_group('isolation'))
-    group = parser.add_argument_group('who answers', 'a host\'s certificate is verified')
+    group = parser.add_argument_group('certificates', 'a host\'s certificate is verified')
     group.add_argument('--ca', metavar='FILE', help='certificates to verify the hosts\' with, PEM')
     group.add_argument('--fingerprint', metavar='SHA256', action='append', default=[],
                        help='of a host\'s certificate, instead; once for each host')
     group.add_argument('--insecure', action='store_true',
-                       help='do not verify who answers: anybody in between reads passwords and '
+                       help='do not verify the hosts: whatever is in between reads passwords and '
                             'disks')
     return parser
 
@@ -88,7 +88,7 @@ def add_side(group: 'argparse._ArgumentGroup', letter: str, word: str) -> None:
     group.add_argument('-%su' % letter, '--%s-user' % word, metavar='USER',
                        help='user name there (default: root)')
     group.add_argument('-%sp' % letter, '--%s-password' % word, metavar='PASSWORD',
-                       help='password; everybody on this machine can read it here')
+                       help='password; every user of this machine can read it here')
     group.add_argument('--%s-password-file' % word, metavar='FILE',
                        help='a file with the password, that only its owner may read')
 
@@ -145,7 +145,7 @@ def read_options(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     if options.yes and not options.reseal:
         raise UsageError('--yes is for --reseal')
     if options.reseal and not options.yes and (options.json or not sys.stdin.isatty()):
-        raise UsageError('--reseal: nobody can be asked here: look at the policy with xsisolate '
+        raise UsageError('--reseal asks on a terminal, and there is none: look at the policy with xsisolate '
                          'seal VM --canonical, then say --yes')
     options.fingerprint = tuple(check_fingerprint(text) for text in options.fingerprint)
     return options
@@ -177,7 +177,7 @@ def read_side(options: argparse.Namespace, word: str) -> Side:
     if given is None and host == LOCALHOST and user == ROOT and is_a_host():
         return Side(word, None)
     if options.insecure:
-        print('migratevm: --insecure: not verified who %s is' % ascii(host)[1:-1], file=sys.stderr)
+        print('migratevm: --insecure: the host %s is not verified' % ascii(host)[1:-1], file=sys.stderr)
     return Side(word, Remote(host, user, ask_password(word, user, host) if given is None else given,
                              options.ca, options.fingerprint, options.insecure))
 
@@ -190,7 +190,7 @@ def is_a_host() -> bool:
 def find_password(word: str, given: Optional[str], path: Optional[str]) -> Optional[str]:
     """Return the password from command line, file or environment; None if it is nowhere."""
     if given is not None:
-        print('migratevm: the %s password is on the command line, where everybody on this machine '
+        print('migratevm: the %s password is on the command line, where every user of this machine '
               'can read it: %s or --%s-password-file are better'
               % (word, VARIABLE % word.upper(), word), file=sys.stderr)
         return text_of(given)

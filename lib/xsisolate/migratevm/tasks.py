@@ -94,7 +94,7 @@ class Task:
 
     @property
     def last_progress(self) -> Optional[float]:
-        """How far it was when it was read last; None if nobody can tell."""
+        """How far it was when it was read last; None if it is unknown."""
         return (self._last.progress if self._last else 0.0) or None
 
     def wait(self, seconds: float) -> TaskState:

@@ -1,7 +1,7 @@
 """The two HTTP handlers of XAPI that carry a VM: GET /export and PUT /import.
 
 Both are spoken by hand, for what they need is not what HTTP libraries do: no chunked encoding (XAPI
-refuses it), no Content-Length (nobody knows it), and an answer that comes before the body is sent.
+refuses it), no Content-Length (it is unknown), and an answer that comes before the body is sent.
 An answer of 302 names the host that sees the disks; it comes before the body, too. The session goes
 in a cookie: what stands in an address may be logged.
 """
@@ -47,7 +47,7 @@ class Stream:
         """Say that nothing more will be sent, and go on listening.
 
         Over TLS that is its own goodbye. Its answer comes when XAPI has done all of its work, which
-        the task tells better, so nobody waits for it here.
+        the task tells better, so it is not waited for here.
         """
         try:
             # its few bytes must find room, or a compressed import waits for them for ever

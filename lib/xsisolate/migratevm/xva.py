@@ -35,7 +35,7 @@ class Follower:
 
     @property
     def fraction(self) -> Optional[float]:
-        """How much of the disks has passed, 0 to 1; None where nobody can tell."""
+        """How much of the disks has passed, 0 to 1; None where it is unknown."""
         total = sum(self._sizes.values())
         if self.ended:
             return 1.0
