@@ -58,8 +58,8 @@ def is_isolated(vifs: Sequence[Guarded]) -> bool:
 def check_protection(xapi: Xapi, pool: Pool, vifs: Sequence[Guarded], allowed: bool) -> List[str]:
     """Return warnings on the destination's hosts; raise PolicyError for an isolated VM.
 
-    Seals mean nothing to a host without the hooks: there every host of the network would reach the VM. A host that
-    cannot be asked counts as one without them.
+    Seals mean nothing to a host without the hooks: there every host of the network would reach the
+    VM. A host that cannot be asked counts as one without them.
     """
     bare = [(str(record['name_label']), why) for ref, record in sorted(pool.hosts.items())
             for why in [ask_host(xapi, ref)] if why]

@@ -145,8 +145,8 @@ def read_options(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     if options.yes and not options.reseal:
         raise UsageError('--yes is for --reseal')
     if options.reseal and not options.yes and (options.json or not sys.stdin.isatty()):
-        raise UsageError('--reseal asks on a terminal, and there is none: look at the policy with xsisolate '
-                         'seal VM --canonical, then say --yes')
+        raise UsageError('--reseal asks on a terminal, and there is none: look at the policy with '
+                         'xsisolate seal VM --canonical, then say --yes')
     options.fingerprint = tuple(check_fingerprint(text) for text in options.fingerprint)
     return options
 
@@ -177,7 +177,8 @@ def read_side(options: argparse.Namespace, word: str) -> Side:
     if given is None and host == LOCALHOST and user == ROOT and is_a_host():
         return Side(word, None)
     if options.insecure:
-        print('migratevm: --insecure: the host %s is not verified' % ascii(host)[1:-1], file=sys.stderr)
+        print('migratevm: --insecure: the host %s is not verified' % ascii(host)[1:-1],
+              file=sys.stderr)
     return Side(word, Remote(host, user, ask_password(word, user, host) if given is None else given,
                              options.ca, options.fingerprint, options.insecure))
 
