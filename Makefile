@@ -14,7 +14,7 @@ BENCH = PYTHONPATH=lib:tests/programs LC_ALL=C $(PYTHON) -m bench $(if $(STOCK),
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit test-dom0 test-ovs test-packets test-hooks test-daemon \
 	test-resilience test-kills explore soak test-cli test-xapi test-browser test-sandbox test-demo \
-	test-package test-xen measure test-mutants \
+	test-migratevm test-package test-xen measure test-mutants xo \
 	bench bench-quick bench-kernel lint golden completion rpm repo clean packages root
 
 help:
@@ -28,7 +28,7 @@ help:
 demo: $(SANDBOX) ## eight VMs on a real Open vSwitch, isolated and tried; an admin on a pool (about 30 s)
 	@$(SETUP) demo
 
-test: $(SANDBOX) ## everything, on Python 3.6 and the current one
+test: $(SANDBOX) xo ## everything, on Python 3.6 and the current one
 	@$(SUITE) all
 
 test-unit: $(PYTHONS) ## policy and flows: tables and properties, no process started
@@ -77,6 +77,9 @@ test-browser: $(SANDBOX) ## the matrix's page in Chromium, which is installed fo
 test-xapi: $(SANDBOX) ## commands over XAPI, the plugin, groups of a pool of two hosts
 	@$(SUITE) xapi
 
+test-migratevm: packages $(PYTHONS) xo ## a VM from one pool into another: streams, failures, throughput; the recipes
+	@$(SUITE) migratevm
+
 test-sandbox: $(SANDBOX) ## the sandbox Dom0 itself
 	@$(SUITE) sandbox
 
@@ -117,7 +120,7 @@ bench-kernel: $(SANDBOX) ## ROUNDS=9: the hooks with the kernel's datapath, in Q
 golden: $(VENV)/ready ## write the golden files of tests/unit anew; look at the diff
 	@$(PYTHON) -m pytest -q tests/unit --golden
 
-setup: packages $(PYTHONS) ## only install what the others need
+setup: packages $(PYTHONS) xo ## only install what the others need
 
 clean: ## remove what the other commands made, but no Debian packages
 	rm -rf $(VENV) $(VENV36) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis \
@@ -129,6 +132,9 @@ root:
 
 packages:
 	@$(SETUP) packages
+
+xo: packages
+	@$(SETUP) xo
 
 # packages come first, where they are missing: they bring the interpreter
 $(VENV)/ready: tests/requirements.txt $(SETUP) | packages

@@ -42,7 +42,8 @@ class InstallHooks(install_data):
                 file.write('#!%s\n%s' % (sys.executable, rest))
 
 
-COMMAND = {'console_scripts': ['xsisolate = xsisolate.cli:main']}
+COMMAND = {'console_scripts': ['xsisolate = xsisolate.cli:main',
+                               'migratevm = xsisolate.migratevm.cli:main']}
 
 setup(
     name='xsisolate',

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the Makefile's commands need, and says what it is doing.
-#   setup.sh root | packages | browser | xen | venv FOLDER REQUIREMENTS | venv36 FOLDER REQUIREMENTS | demo
+#   setup.sh root | packages | xo | browser | xen | venv FOLDER REQUIREMENTS | venv36 FOLDER REQUIREMENTS | demo
 set -eu
 cd "$(dirname "$0")/.."
 umask 022
@@ -34,6 +34,11 @@ missing() {
     present iperf3 || echo iperf3
     ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || echo libfaketime
     present strace || echo strace
+    # what a VM is moved with, and what the recipes are for
+    present zstd || echo zstd
+    present multipath || echo multipath-tools
+    present node || echo nodejs
+    present npm || echo npm
     # what the package is made and tried with
     present git || echo git
     { present rpmbuild && present rpm2cpio; } || echo rpm
@@ -115,7 +120,25 @@ offline() {
     die "pip could not install $2 into $1 (offline? pip's own words are in $LOG)"
 }
 
+# Xen Orchestra's own client, exactly as tests/system/migratevm/xo/package-lock.json has it.
+install_xo() {
+    if cmp -s tests/system/migratevm/xo/package-lock.json .cache/xo/installed; then
+        return 0
+    fi
+    say "installing Xen Orchestra's client with npm (half a minute)"
+    rm -rf .cache/xo
+    mkdir -p .cache/xo
+    cp tests/system/migratevm/xo/package.json tests/system/migratevm/xo/package-lock.json .cache/xo/
+    if ! (cd .cache/xo && npm ci --ignore-scripts --no-audit --no-fund) >"$LOG" 2>&1; then
+        tail -n 3 "$LOG" >&2
+        die "npm could not install Xen Orchestra's client (offline? npm's own words are in $LOG)"
+    fi
+    cp tests/system/migratevm/xo/package-lock.json .cache/xo/installed
+}
+
 case ${1:-} in
+xo)
+    install_xo ;;
 root)
     [ "$(id -u)" = 0 ] || die "this needs root: the sandbox Dom0 makes network namespaces" ;;
 packages)

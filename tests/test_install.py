@@ -39,3 +39,9 @@ def test_an_installed_hook_runs_as_udev_runs_it(prefix: Path, hook: str) -> None
                           stderr=subprocess.PIPE, encoding='utf-8')
     assert done.returncode == 2
     assert 'usage: ' + hook in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_the_mover_is_installed(prefix: Path) -> None:
+    done = subprocess.run([str(prefix / 'bin' / 'migratevm'), '--version'], env={}, cwd='/',
+                          stdout=subprocess.PIPE, encoding='utf-8')
+    assert done.returncode == 0 and done.stdout == 'migratevm 0.1.0\n'

@@ -22,6 +22,7 @@ from support.package_root import read
 
 REPOSITORY = Path(ROOT)
 NAME = 'xsisolate-0.1.0-1'
+MOVER = 'migratevm-0.1.0-1.noarch.rpm'
 OWN = '/usr/share/xsisolate/0.1.0-1'
 # lib/rpmds.c of rpm 4.11.3, with the version that it provides
 RPMLIB_OF_4_11 = {
@@ -69,7 +70,7 @@ def test_the_same_commit_gives_the_same_bytes(built: str, tmp_path: Path) -> Non
                     str(out)], cwd=clone, check=True, stdout=subprocess.PIPE,
                    stderr=subprocess.PIPE, env=dict(os.environ, TZ='Asia/Tokyo', LANG='C.UTF-8',
                                                     SOURCE_DATE_EPOCH='1', HOME=str(tmp_path)))
-    assert digests(built) == digests(str(out)) and len(digests(built)) == 2
+    assert digests(built) == digests(str(out)) and len(digests(built)) == 3
 
 
 def test_the_source_package_is_enough(built: str, package: str, tmp_path: Path) -> None:
@@ -151,6 +152,24 @@ OUTSIDE = '''\
 /usr/share/man/man8/xsisolate.8.gz'''.splitlines()
 
 
+def test_the_mover_is_a_package_of_its_own(built: str, package: str, tmp_path: Path) -> None:
+    """The hooks' package stays lean; the two together are what a checkout has."""
+    mover = os.path.join(built, MOVER)
+    files = run(['rpm', '-qpl', mover]).splitlines()
+    inside = [name for name in files if name.startswith(OWN)]
+    assert sorted(set(files) - set(inside)) == ['/usr/bin/migratevm',
+                                                '/usr/share/man/man1/migratevm.1.gz']
+    assert all('migratevm' in name for name in files) and len(inside) > 10
+    assert not [name for name in run(['rpm', '-qpl', package]).splitlines() if 'migratevm' in name]
+    assert 'xsisolate = 0.1.0-1' in run(['rpm', '-qpR', mover]).splitlines()
+    for one in (package, mover):
+        subprocess.run('rpm2cpio %s | cpio -idmu --quiet' % one, shell=True, cwd=str(tmp_path),
+                       check=True)
+    done = subprocess.run([sys.executable, '-I', str(tmp_path) + OWN + '/rpm/bin/migratevm',
+                           '--version'], stdout=subprocess.PIPE, encoding='utf-8')
+    assert done.stdout == 'migratevm 0.1.0\n'
+
+
 def test_the_link_lands_after_what_it_leads_to(package: str) -> None:
     """rpm unpacks in this order: at no moment does the link of an upgrade lead to half of it."""
     files = run(['rpm', '-qpl', package]).splitlines()
@@ -168,7 +187,8 @@ def test_a_yum_repository_of_it(built: str, tmp_path: Path) -> None:
         made.append({str(path.relative_to(folder)): path.read_bytes()
                      for path in folder.rglob('*') if path.is_file()})
     assert made[0] == made[1]
-    assert sorted(made[0]) == ['repodata/filelists.xml.gz', 'repodata/other.xml.gz',
+    assert sorted(made[0]) == [MOVER, MOVER.replace('-1.', '-2.'),
+                               'repodata/filelists.xml.gz', 'repodata/other.xml.gz',
                                'repodata/primary.xml.gz', 'repodata/repomd.xml',
                                NAME + '.noarch.rpm', NAME[:-1] + '2.noarch.rpm']
     primary = ElementTree.fromstring(gzip.decompress(made[0]['repodata/primary.xml.gz']))
@@ -181,10 +201,10 @@ def test_rpmlint(built: str) -> None:
     # it is a program of Debian's Python, and has no business in ours
     done = subprocess.run(['rpmlint', '-c', str(REPOSITORY / 'rpm' / 'rpmlint.toml'),
                            os.path.join(built, NAME + '.noarch.rpm'),
-                           os.path.join(built, NAME + '.src.rpm'),
+                           os.path.join(built, NAME + '.src.rpm'), os.path.join(built, MOVER),
                            str(REPOSITORY / 'rpm' / 'xsisolate.spec')],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding='utf-8')
-    assert re.search('2 packages and 1 specfiles checked; 0 errors, 0 warnings', done.stdout), (
+    assert re.search('3 packages and 1 specfiles checked; 0 errors, 0 warnings', done.stdout), (
         done.stdout)
 
 

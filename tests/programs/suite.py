@@ -1,7 +1,7 @@
 """Runs the tests as `make` names them, and adds up what they say.
 
     suite.py all | lint | unit | dom0 | ovs | packets | hooks | daemon | resilience | cli | xapi |
-             sandbox | demo | package
+             migratevm | sandbox | demo | package
     suite.py mutants | kills | measure | explore | browser
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
@@ -37,13 +37,16 @@ EXPLORE = int(os.environ.get('EXPLORE') or 1)
 THOROUGH = '20'
 # Where the interpreter itself matters; the rest starts the hooks as programs.
 LIBRARY = ('unit', 'dom0')
-PROGRAMS = ('ovs', 'packets', 'hooks', 'daemon', 'resilience', 'cli', 'xapi', 'sandbox', 'demo',
-            'package')
+PROGRAMS = ('ovs', 'packets', 'hooks', 'daemon', 'resilience', 'cli', 'xapi', 'migratevm',
+            'sandbox', 'demo', 'package')
+# On Dom0's Python where there is one, and on no other.
+ON_DOM0S = ('resilience', 'cli', 'migratevm', 'package')
 # Where a part's tests are, below tests/.
 FOLDERS = {
     'unit': ('unit',), 'dom0': ('integration/dom0',), 'ovs': ('integration/ovs',),
     'packets': ('system/packets',), 'hooks': ('system/hooks', 'system/resync', 'system/seal'),
     'daemon': ('system/daemon',), 'cli': ('system/cli',), 'xapi': ('system/xapi',),
+    'migratevm': ('system/migratevm',),
     'resilience': ('resilience',), 'package': ('package',), 'browser': ('browser',),
     'sandbox': ('programs/sandbox',), 'demo': ('programs/demo',)}
 ASKED_FOR = ('mutants', 'kills', 'measure', 'explore', 'browser')   # long, or in need of much
@@ -104,7 +107,7 @@ def plan(part: str) -> List[Step]:
         return lint()
     if part in LIBRARY:
         return on_dom0s(part) + [tests(part)]
-    if part in ('resilience', 'cli', 'package'):     # on Dom0's Python where that matters
+    if part in ON_DOM0S:
         return [tests(part, hook_python=DOM0S if has_dom0s() else '')]
     if part in PROGRAMS + ('browser',):
         return [tests(part)]
@@ -124,7 +127,7 @@ def plan(part: str) -> List[Step]:
         steps.append(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python',
                            served=True))
     steps += [tests(part, hook_python=DOM0S if has_dom0s() else '')
-              for part in ('daemon', 'resilience', 'cli', 'xapi', 'package')]
+              for part in ('daemon', 'resilience', 'cli', 'xapi', 'migratevm', 'package')]
     return steps + on_dom0s(*LIBRARY) + [
         tests(*LIBRARY), tests('sandbox', 'demo', loose=True)] + lint()
 
@@ -140,7 +143,8 @@ def lint() -> List[Step]:
     plugin = os.path.join('rpm', 'plugin', 'xsisolate')     # mypy takes its name for the library's
     pythons = [CURRENT] + [DOM0S] * has_dom0s()
     ruff = Step('ruff', (CURRENT, '-m', 'ruff', 'check', '-q', '--output-format=concise',
-                         'lib', 'tests', 'setup.py', 'rpm/bin/xsisolate',
+                         'lib', 'tests', 'setup.py', 'docs/recipes/e1000e-check',
+                         'rpm/bin/xsisolate', 'rpm/bin/migratevm',
                          'rpm/completion/generate.py', plugin, *scripts))
     return [ruff] + [
         Step('mypy --strict, ' + version(python),

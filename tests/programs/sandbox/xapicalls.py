@@ -7,7 +7,10 @@ from typing import Any, Mapping, NamedTuple, Tuple
 
 ROLES = ('read-only', 'vm-operator', 'vm-admin', 'vm-power-admin', 'pool-operator', 'pool-admin')
 READER, VM_ADMIN, OPERATOR, ADMIN = 'read-only', 'vm-admin', 'pool-operator', 'pool-admin'
+POWER = 'vm-power-admin'
 STRING, STRINGS, MAP, NUMBER = 'string', 'string set', '(string -> string) map', 'float'
+SHIPMENT = ('VM ref', MAP, 'bool', '(VDI ref -> SR ref) map', '(VIF ref -> network ref) map', MAP,
+            '(VGPU ref -> GPU_group ref) map')
 
 
 class CallType(NamedTuple):
@@ -43,6 +46,35 @@ CALLS: Mapping[str, CallType] = {
     'VIF.set_ipv6_allowed': CallType(OPERATOR, ('VIF ref', STRINGS)),
     'host.call_plugin': CallType(ADMIN, ('host ref', STRING, STRING, MAP)),
     'event.from': CallType(READER, (STRINGS, STRING, NUMBER)),
+    # migratevm's
+    'pool.get_all_records': CallType(READER),
+    'SR.get_all_records': CallType(READER),
+    'SR.get_record': CallType(READER, ('SR ref',)),
+    'PBD.get_record': CallType(READER, ('PBD ref',)),
+    'VBD.get_record': CallType(READER, ('VBD ref',)),
+    'VDI.get_record': CallType(READER, ('VDI ref',)),
+    'VDI.destroy': CallType(VM_ADMIN, ('VDI ref',)),
+    'VM.destroy': CallType(VM_ADMIN, ('VM ref',)),
+    'VM.set_name_label': CallType(VM_ADMIN, ('VM ref', STRING)),
+    'VM.set_is_a_template': CallType(VM_ADMIN, ('VM ref', 'bool')),
+    'VM.assert_can_migrate': CallType(POWER, SHIPMENT),
+    'Async.VM.migrate_send': CallType(POWER, SHIPMENT),
+    'Async.VM.snapshot': CallType(POWER, ('VM ref', STRING, 'VDI ref set')),
+    'host.migrate_receive': CallType(POWER, ('host ref', 'network ref', MAP)),
+    'task.create': CallType(READER, (STRING, STRING)),
+    'task.get_record': CallType(READER, ('task ref',)),
+    'task.cancel': CallType(READER, ('task ref',)),
+    'task.destroy': CallType(READER, ('task ref',)),
+}
+# What other clients send, and the product does not.
+OTHERS: Mapping[str, CallType] = {
+    'event.inject': CallType(READER, (STRING, STRING)),
+    'pool.add_to_other_config': CallType(OPERATOR, ('pool ref', STRING, STRING)),
+    'pool.remove_from_other_config': CallType(OPERATOR, ('pool ref', STRING)),
+    'SR.get_uuid': CallType(READER, ('SR ref',)),
+    **{kind + '.get_record': CallType(READER, (kind + ' ref',))
+       for kind in ('pool', 'host', 'PIF')},
+    **{kind + '.get_all_records': CallType(READER) for kind in ('VBD', 'VDI', 'PBD', 'task')},
 }
 # session.login_with_password comes before there is a session
 LOGIN, LOGIN_PARAMS = 'session.login_with_password', (STRING, STRING, STRING, STRING)
@@ -50,9 +82,11 @@ LOGIN, LOGIN_PARAMS = 'session.login_with_password', (STRING, STRING, STRING, ST
 
 def fits(kind: str, value: Any) -> bool:
     """Tell whether a value is of one of these types, as XML-RPC carries it."""
-    if kind == STRINGS:
+    if kind == 'bool':
+        return isinstance(value, bool)
+    if kind.endswith(' set'):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if kind == MAP:
+    if kind.endswith(' map'):
         return isinstance(value, dict) and all(
             isinstance(item, str) for pair in value.items() for item in pair)
     if kind == NUMBER:

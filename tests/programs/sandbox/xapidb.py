@@ -10,11 +10,11 @@ import time
 import uuid as uuids
 from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from sandbox.xapicalls import CALLS, LOGIN, LOGIN_PARAMS, fits, may
+from sandbox.xapicalls import CALLS, LOGIN, LOGIN_PARAMS, OTHERS, fits, may
 
 NULL = 'OpaqueRef:NULL'
-CLASSES = {'vm': 'VM', 'vif': 'VIF', 'pif': 'PIF', 'network': 'network', 'host': 'host',
-           'pool': 'pool'}
+CLASSES = {name.lower(): name for name in (
+    'VM', 'VIF', 'network', 'host', 'pool', 'VBD', 'VDI', 'SR', 'PBD', 'PIF', 'task')}
 USERS = {'root': 'pool-admin', 'operator': 'pool-operator', 'tenant': 'vm-admin',
          'reader': 'read-only'}
 PASSWORD = 'a "secret", with spaces'
@@ -129,7 +129,9 @@ class Database:
         """Return a message's result; raise Refused."""
         if method == LOGIN:
             return self._login(*params)
-        call = CALLS.get(method)
+        if method == 'system.listMethods':
+            return sorted({*CALLS, *OTHERS})
+        call = CALLS.get(method, OTHERS.get(method))
         if call is None:
             raise Refused('MESSAGE_METHOD_UNKNOWN', method)
         if not params or params[0] not in self.sessions:
@@ -149,10 +151,12 @@ class Database:
         return self._dispatch(method, session, args)
 
     def _login(self, *params: Any) -> str:
-        if len(params) != len(LOGIN_PARAMS) or not all(isinstance(p, str) for p in params):
+        """The product says who it is; other clients may leave out version and originator."""
+        if len(params) not in (2, len(LOGIN_PARAMS)) or not all(
+                isinstance(p, str) for p in params):
             raise Refused('MESSAGE_PARAMETER_COUNT_MISMATCH', LOGIN, '4', str(len(params)))
-        user, password, version, originator = params
-        if user not in USERS or password != PASSWORD or originator != 'xsisolate':
+        user, password, originator = params[0], params[1], params[3:]
+        if user not in USERS or password != PASSWORD or originator not in ((), ('xsisolate',)):
             raise Refused('SESSION_AUTHENTICATION_FAILED', user, 'Authentication failure')
         return self.open_session(USERS[user])
 
@@ -195,6 +199,8 @@ class Database:
         elif verb.startswith('remove_from_'):
             self.set(kind, args[0], **{field: {key: value for key, value in record[field].items()
                                                if key != args[1]}})
+        elif verb.startswith('set_'):
+            self.set(kind, args[0], **{verb[len('set_'):]: args[1]})
         else:
             raise Refused('MESSAGE_METHOD_UNKNOWN', '%s.%s' % (kind, verb))
         return ''
@@ -256,6 +262,16 @@ class Database:
                             'valid_ref_counts': {name.lower(): str(len(self.objects[name]))
                                                  for name in sorted(wanted)}}
                 self.changed.wait(left)
+
+    def _event_inject(self, session: str, kind: str, ref: str) -> str:
+        """Make an event of an object that has not changed; return the token before it."""
+        with self.changed:
+            token = '%020d,%020d' % (self.generation, 0)
+            self.generation += 1
+            created = self._changes[CLASSES[kind.lower()], ref][0]
+            self._changes[CLASSES[kind.lower()], ref] = (created, self.generation)
+            self.changed.notify_all()
+        return token
 
     def _events(self, wanted: AbstractSet[str], since: int, with_deleted: bool) -> List[Record]:
         found = [(modified, 'add' if created > since else 'mod', kind, ref)

@@ -1,12 +1,18 @@
-"""XML-RPC over HTTP for the fake pool: on unix sockets of hosts, and on TLS."""
+"""HTTP for the fake pool: on unix sockets of hosts, and on TLS.
+
+XML-RPC, JSON-RPC where the path says so, and the handlers that carry whole VMs where there are any.
+"""
+import json
 import socket
 import ssl
 import threading
 import xmlrpc.client
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Callable, List, Optional, Sequence
+from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.xapidb import Refused
+from sandbox.xapitransfer import Handlers
 
 Answer = Callable[[str, Sequence[Any]], Any]
 
@@ -19,8 +25,10 @@ class XapiServer:
     """Serves one listening socket; a thread for each connection."""
 
     def __init__(self, listener: socket.socket, answer: Answer,
-                 context: Optional[ssl.SSLContext] = None) -> None:
+                 context: Optional[ssl.SSLContext] = None,
+                 handlers: Optional[Handlers] = None) -> None:
         self._listener, self._answer, self._context = listener, answer, context
+        self._handlers = handlers
         self._clients: List[socket.socket] = []
         self._threads: List[threading.Thread] = []
         self._stopped = False
@@ -54,18 +62,33 @@ class XapiServer:
             self._start(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
-        answer = self._answer
+        answer, handlers = self._answer, self._handlers
 
         class Handler(BaseHTTPRequestHandler):
-            """Answers POSTs."""
+            """Answers requests."""
+
+            def _carry(self) -> None:
+                """Send or take a VM."""
+                if handlers is None:
+                    self.send_error(404)
+                    return
+                url = urlsplit(self.path)
+                handlers.handle(self.command, url.path.rstrip('/'), dict(parse_qsl(url.query)),
+                                self.headers, self.rfile, self.connection.sendall)  # type: ignore
+
+            do_GET = do_PUT = _carry
 
             def do_POST(self) -> None:
                 """Answer one call."""
                 size = int(self.headers.get('Content-Length', 0))
-                params, method = xmlrpc.client.loads(self.rfile.read(size))
-                body = respond(answer, str(method), params)
+                text, is_json = self.rfile.read(size), self.path.startswith('/jsonrpc')
+                if is_json:
+                    body = respond_json(answer, text)
+                else:
+                    params, method = xmlrpc.client.loads(text)
+                    body = respond(answer, str(method), params)
                 self.send_response(200)
-                self.send_header('Content-Type', 'text/xml')
+                self.send_header('Content-Type', 'application/json' if is_json else 'text/xml')
                 self.send_header('Content-Length', str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -99,3 +122,14 @@ def respond(answer: Answer, method: str, params: Sequence[Any]) -> bytes:
     except Refused as refused:
         reply = {'Status': 'Failure', 'ErrorDescription': refused.details}
     return xmlrpc.client.dumps((reply,), methodresponse=True, allow_none=True).encode()
+
+
+def respond_json(answer: Answer, text: bytes) -> bytes:
+    """Return the response to a call in JSON-RPC."""
+    call = json.loads(text)
+    reply = {'jsonrpc': '2.0', 'id': call['id']}
+    try:
+        reply['result'] = answer(call['method'], call['params'])
+    except Refused as refused:
+        reply['error'] = {'code': 1, 'message': refused.details[0], 'data': refused.details[1:]}
+    return json.dumps(reply).encode()

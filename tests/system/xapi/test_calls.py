@@ -5,7 +5,7 @@ import os
 from typing import Any, Dict, Set
 
 from sandbox.hooks import REPOSITORY
-from sandbox.xapicalls import CALLS, LOGIN, LOGIN_PARAMS, ROLES
+from sandbox.xapicalls import CALLS, LOGIN, LOGIN_PARAMS, OTHERS, ROLES
 
 LIBRARY = os.path.join(REPOSITORY, 'lib', 'xsisolate')
 DATAMODEL = os.path.join(os.path.dirname(REPOSITORY), 'shared', 'xapi', 'xenapi.json')
@@ -47,8 +47,8 @@ def test_the_list_is_what_the_datamodel_says() -> None:
         return
     with open(DATAMODEL, encoding='utf-8') as file:
         classes = {one['name']: one for one in json.load(file)}
-    for method, call in CALLS.items():
-        kind, _, name = method.partition('.')
+    for method, call in {**CALLS, **OTHERS}.items():
+        kind, _, name = method.replace('Async.', '').partition('.')
         message = next(one for one in classes[kind]['messages'] if one['name'] == name)
         types = tuple(param['type'] for param in message['params'])
         assert types == ('session ref',) + call.params or (

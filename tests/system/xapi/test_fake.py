@@ -84,7 +84,7 @@ def test_events(pool: Pool, session: Any) -> None:
     ('reader', 'VM.set_xenstore_data', ('vm', {}), 'RBAC_PERMISSION_DENIED'),
     ('tenant', 'VIF.set_locking_mode', ('vif', 'locked'), 'RBAC_PERMISSION_DENIED'),
     ('operator', 'host.call_plugin', ('host', 'p', 'f', {}), 'RBAC_PERMISSION_DENIED'),
-    ('tenant', 'VM.destroy', ('vm',), 'MESSAGE_METHOD_UNKNOWN'),
+    ('tenant', 'VM.clean_shutdown', ('vm',), 'MESSAGE_METHOD_UNKNOWN'),
     ('root', 'VM.get_record', (1,), 'FIELD_TYPE_ERROR')])
 def test_roles_and_types(pool: Pool, user: str, method: str, args: Any, refused: str) -> None:
     session = XenAPI.Session('https://%s:%d' % (pool.address(pool.hosts[0]), pool.port),

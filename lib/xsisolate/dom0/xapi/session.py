@@ -68,8 +68,14 @@ class Remote(NamedTuple):
 class Xapi:
     """A session; it is logged out when its context ends."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, remote: Optional[Remote] = None) -> None:
         self._session = session
+        self.remote = remote        # the host that answered, the master; None: this host
+
+    @property
+    def handle(self) -> str:
+        """The session's reference: a secret like a password."""
+        return str(self._session.handle)
 
     def __enter__(self) -> 'Xapi':
         return self
@@ -103,7 +109,7 @@ def connect(remote: Optional[Remote] = None) -> Xapi:
         return _login(_local(), 'root', '')
     for _ in range(REDIRECTIONS + 1):
         try:
-            return _login(_over_tls(remote), remote.user, remote.password)
+            return _login(_over_tls(remote), remote.user, remote.password, remote)
         except ConnectionLost as error:
             raise HostError('%s: %s' % (remote.host, error)) from error
         except XapiError as error:
@@ -123,12 +129,12 @@ def check_fingerprint(text: str) -> str:
     return digits
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, limit: int = 400) -> str:
     """Return text that others have chosen as one line of printable ASCII."""
-    return ascii(text[:400])[1:-1]
+    return ascii(text[:limit])[1:-1]
 
 
-def _login(session: Any, user: str, password: str) -> Xapi:
+def _login(session: Any, user: str, password: str, remote: Optional[Remote] = None) -> Xapi:
     """Return a session that is logged in."""
     xenapi, method = _module(), 'session.login_with_password'
     try:
@@ -139,7 +145,7 @@ def _login(session: Any, user: str, password: str) -> Xapi:
     except BaseException:
         session('close')()
         raise
-    return Xapi(session)
+    return Xapi(session, remote)
 
 
 def _parse(method: str, reply: Any) -> Any:
@@ -198,17 +204,21 @@ def _local() -> Any:
 
 def _over_tls(remote: Remote) -> Any:
     """Return a session, not logged in, with a server that has proven who it is."""
+    host, context = _split_port(remote.host)[0], make_context(remote)
+    return _module().Session('https://%s/' % _bracketed(host),
+                             transport=Transport(lambda: secure_connection(remote, context)))
+
+
+def secure_connection(remote: Remote, context: ssl.SSLContext) -> PinnedConnection:
+    """Return a connection, not made yet, to a host that has to prove who it is."""
     host, port = _split_port(remote.host)
-    context = _make_context(remote)
-
-    def make() -> http.client.HTTPSConnection:
-        connection = PinnedConnection(host, port, timeout=TIMEOUT_S, context=context)
-        connection.fingerprints = remote.fingerprints
-        return connection
-    return _module().Session('https://%s/' % _bracketed(host), transport=Transport(make))
+    connection = PinnedConnection(host, port, timeout=TIMEOUT_S, context=context)
+    connection.fingerprints = remote.fingerprints
+    return connection
 
 
-def _make_context(remote: Remote) -> ssl.SSLContext:
+def make_context(remote: Remote) -> ssl.SSLContext:
+    """Return how to verify the host's certificate."""
     try:
         context = ssl.create_default_context(cafile=remote.ca)
     except (OSError, ValueError) as error:

@@ -1,0 +1,105 @@
+"""A VM's isolation on its way: what its seals say before and after, and what protects it there."""
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from xsisolate.policy.vmdata_writer import as_words
+from xsisolate.policy.model import VifPolicy
+from xsisolate.policy.seal import SEAL_KEY, Sealing, canonical_policy, explain, make_seal
+from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif
+from xsisolate.dom0.xapi.session import Xapi, XapiError, one_line
+from xsisolate.errors import PolicyError
+from xsisolate.migratevm.cargo import Pool
+
+PLUGIN, PING = 'xsisolate', 'groups'
+GOOD = (Sealing.SEALED, Sealing.NONE)
+
+
+class Guarded(NamedTuple):
+    """A VIF, and how its policy and seal go together."""
+
+    vm: XapiVm
+    vif: XapiVif
+    state: Sealing
+    policy: Optional[VifPolicy]
+    error: str                  # why what is there is not a policy
+
+    @property
+    def good(self) -> bool:
+        """Tell whether it is as an admin meant it."""
+        return self.state in GOOD
+
+    @property
+    def words(self) -> str:
+        """Its policy, in one line."""
+        return as_words(self.policy)
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong, and what to do."""
+        return self.error or explain(self.state, identify(self.vm, self.vif), self.vif.seal,
+                                     self.policy)
+
+    def describe(self) -> Dict[str, Any]:
+        """Return it as JSON has it."""
+        return {'device': self.vif.devid, 'state': self.state.name.lower(),
+                'policy': canonical_policy(self.policy) if self.policy else None,
+                'error': None if self.good else self.complaint}
+
+
+def judge_vm(vm: XapiVm) -> List[Guarded]:
+    """Return how policies and seals of a VM go together."""
+    return [Guarded(vm, vif, *judge_vif(vm, vif)) for vif in vm.vifs]
+
+
+def is_isolated(vifs: Sequence[Guarded]) -> bool:
+    """Tell whether an admin, or the guest, has written anything that is to protect it."""
+    return any(one.state is not Sealing.NONE for one in vifs)
+
+
+def check_protection(xapi: Xapi, pool: Pool, vifs: Sequence[Guarded], allowed: bool) -> List[str]:
+    """Return warnings on the destination's hosts; raise PolicyError for an isolated VM.
+
+    Seals mean nothing to a host without the hooks: there every host of the network would reach the
+    VM. A host that cannot be asked counts as one without them.
+    """
+    bare = [(str(record['name_label']), why) for ref, record in sorted(pool.hosts.items())
+            for why in [ask_host(xapi, ref)] if why]
+    if not bare:
+        return []
+    text = 'xsisolate is not known to run on %s' % ', '.join(
+        '%s (%s)' % (one_line(name), why) for name, why in bare)
+    if not is_isolated(vifs):
+        return [text]
+    if not allowed:
+        raise PolicyError('destination: %s, and the VM has a policy that would not be enforced '
+                          'there: install xsisolate, or say --allow-unprotected. Nothing was sent'
+                          % text)
+    return ['%s: the VM\'s policy is not enforced there (--allow-unprotected)' % text]
+
+
+def ask_host(xapi: Xapi, ref: str) -> str:
+    """Return why a host is not known to have xsisolate; '' if it has."""
+    try:
+        xapi.call('host.call_plugin', ref, PLUGIN, PING, {})
+    except XapiError as error:
+        if error.code == 'XENAPI_MISSING_PLUGIN':
+            return 'not installed'
+        return 'it could not be asked: %s' % one_line(error.code)
+    return ''
+
+
+def find_resealable(before: Sequence[Guarded], after: Sequence[Guarded]) -> List[Guarded]:
+    """Return the VIFs that only need a new seal: the policy is the one that was proven before.
+
+    A guest may have written to its vm-data since: what differs is not sealed here.
+    """
+    proven = {one.vif.devid: one.policy for one in before if one.state is Sealing.SEALED}
+    return [one for one in after if not one.good and one.policy is not None
+            and proven.get(one.vif.devid) == one.policy]
+
+
+def reseal(xapi: Xapi, one: Guarded) -> None:
+    """Write the seal that a VIF's policy needs where it is now."""
+    assert one.policy is not None
+    seal = make_seal(identify(one.vm, one.vif), one.policy)
+    xapi.call('VIF.remove_from_other_config', one.vif.ref, SEAL_KEY)
+    xapi.call('VIF.add_to_other_config', one.vif.ref, SEAL_KEY, seal)
