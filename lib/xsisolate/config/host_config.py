@@ -7,7 +7,11 @@ from xsisolate.typing_compat import NamedTuple, Optional
 
 
 class Configuration(NamedTuple):
-    """The host's configuration, or why there is none."""
+    """The host's configuration.
+
+    With an error the file is broken: no VIF gets a policy by it. `config` then is what the file
+    said when it was last valid, if that is known, for what VIFs share that go on running.
+    """
 
     config: Config
     error: str = ''
@@ -22,7 +26,8 @@ def read_configuration() -> Configuration:
     try:
         return Configuration(_resolve_labels(load_config()))
     except ConfigError as error:
-        return Configuration(Config(), str(error))
+        last = read_last_configuration()
+        return Configuration(last.config if last else Config(), str(error))
 
 
 def read_last_configuration() -> Optional[Configuration]:
@@ -32,6 +37,15 @@ def read_last_configuration() -> Optional[Configuration]:
         return Configuration(_resolve_labels(config)) if config else None
     except ConfigError:
         return None
+
+
+def read_configuration_in_force() -> Configuration:
+    """Return the last valid configuration; if that is not known, the error of the broken file.
+
+    By this running VIFs are put back where all flows are lost.
+    """
+    found = read_configuration()
+    return found if not found.error else read_last_configuration() or found
 
 
 def _resolve_labels(config: Config) -> Config:

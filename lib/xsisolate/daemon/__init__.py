@@ -4,7 +4,8 @@
     OpenFlow (ovs-vswitchd gone, flows lost)           ├─► schedule ─► work
     xenstore (vm-data), files (configuration, groups)  ┘
                                         └── a child of its own that follows XAPI (pool/)
+                                            writes files, and a line when it has
 
 One thread, one loop: nothing is reconciled that nobody asked for, and what is asked for too
-often has to wait (schedule.py).
+often has to wait (schedule.py). What is known of bridges and VIFs is in known.py.
 """

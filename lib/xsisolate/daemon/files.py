@@ -1,53 +1,72 @@
-"""Files whose change changes flows: configuration, group files, labels, VIF metadata.
+"""Files whose change changes flows: configuration, labels, group files, VIF metadata.
 
 A stat a second each: cheaper than it sounds, and it misses nothing that a rename,
 a full /run or a removed folder would hide from inotify.
 """
 import os
 from time import time
-from typing import Dict, Iterable, Optional, Set, Tuple
+from typing import AbstractSet, Dict, FrozenSet, NamedTuple, Optional, Tuple
 
 from xsisolate.config.load import CONFIG_FILE
 from xsisolate.dom0.run_files.group_members import FOLDER as GROUPS
+from xsisolate.dom0.run_files.group_members import SUFFIX
 from xsisolate.dom0.run_files.pool_networks import FILE as NETWORKS
 from xsisolate.dom0.xen.vif_metadata import FOLDER as METADATA
 from xsisolate.paths import rooted
 
 Stamp = Optional[Tuple[int, ...]]
+Stamps = Dict[str, Stamp]
 FRESH_S = 3.0       # so new a file may have been written after it was read, and before we look
 
 
+class Changed(NamedTuple):
+    """What is not as it was at the last look."""
+
+    configuration: bool             # or the networks' labels, which may be its keys
+    groups: FrozenSet[str]
+    metadata: FrozenSet[str]        # paths
+
+
 class Files:
-    """Stamps of files by what they concern; `changed` names what has another stamp now."""
+    """Stamps of files; a look tells what has another stamp now."""
 
     def __init__(self) -> None:
-        self._stamps: Dict[str, Stamp] = {}
+        self._stamps: Stamps = {}
+        self._groups: Optional[Stamps] = None
 
-    def changed(self, paths: Iterable[str]) -> Set[str]:
-        """Return those of these files that have changed since last time.
+    def look(self, metadata: AbstractSet[str]) -> Changed:
+        """Return what has changed since the last look, these files of VIFs' metadata included.
 
-        Those that are new to us have not, unless they were written a moment ago.
+        What is new to us has not, unless it was written a moment ago; but a group's file.
         """
-        stamps = {path: _stamp(path) for path in paths}
+        shared = {rooted(CONFIG_FILE), rooted(NETWORKS)}
+        stamps = {path: _stamp(path) for path in shared | metadata}
         found = {path for path, stamp in stamps.items()
                  if (stamp != self._stamps[path] if path in self._stamps else _is_fresh(stamp))}
         self._stamps = stamps
-        return found
+        return Changed(bool(found & shared), self._look_at_groups(), frozenset(found - shared))
 
-
-def shared_files() -> Set[str]:
-    """Return the files that concern every bridge."""
-    folder = rooted(GROUPS)
-    try:
-        groups = {entry.path for entry in os.scandir(folder) if entry.name.endswith('.json')}
-    except OSError:
-        groups = set()
-    return {rooted(CONFIG_FILE), rooted(NETWORKS), folder} | groups
+    def _look_at_groups(self) -> FrozenSet[str]:
+        before, stamps = self._groups, _stamp_groups()
+        self._groups = stamps
+        if before is None:
+            return frozenset(group for group, stamp in stamps.items() if _is_fresh(stamp))
+        return frozenset(group for group in before.keys() | stamps.keys()
+                         if before.get(group) != stamps.get(group))
 
 
 def metadata_file(vm_uuid: str, devid: int) -> str:
     """Return where xenopsd keeps a VIF's metadata."""
     return rooted('%s/%s/vif.%d' % (METADATA, vm_uuid, devid))
+
+
+def _stamp_groups() -> Stamps:
+    """Return the stamps of the groups' files, by group."""
+    try:
+        return {entry.name[:-len(SUFFIX)]: _stamp(entry.path)
+                for entry in os.scandir(rooted(GROUPS)) if entry.name.endswith(SUFFIX)}
+    except OSError:
+        return {}
 
 
 def _is_fresh(stamp: Stamp) -> bool:

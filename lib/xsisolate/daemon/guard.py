@@ -6,15 +6,15 @@ another bridge than the one with its flows. That takes milliseconds, and to prog
 second where it has hundreds of VIFs. The task that programs it opens it again.
 """
 from time import monotonic
-from typing import AbstractSet, Dict, Set
+from typing import Dict
 
+from xsisolate.daemon.known import KnownBridge, KnownHost
 from xsisolate.dataplane.reconcile import close_ports, shut_bridge
 from xsisolate.dataplane.switch_state import read_registry
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.flow_monitor import News
 from xsisolate.dom0.ovs.flow_table import forget_addresses, set_no_flood
-from xsisolate.dom0.ovs.idl import BridgeState
 from xsisolate.errors import HostError
 from xsisolate.openflow.ownership import HEADER
 from xsisolate.planner.cookie import BASE, Kind, parse_key, port_key
@@ -27,78 +27,75 @@ SHUT_TRIES_S = 30.0         # ... while it cannot be programmed, for so long
 
 
 class Guard:
-    """Where flows of ours are, and which bridges have lost theirs."""
+    """Where flows of ours are, and what is done about bridges that have lost theirs."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, host: KnownHost, log: Log) -> None:
+        self._host = host
         self._log = log
-        self.managed: Set[str] = set()          # bridges that must not stand without flows
-        self._lost: Dict[str, float] = {}       # those that do, and since when
-        self._homes: Dict[int, str] = {}        # by netdev, as a key's number: where its flows are
+        # By netdev, as a key's number: the bridge with its flows, which may be gone by now.
+        self._homes: Dict[int, str] = {}
 
-    def take(self, bridge: str, news: News) -> bool:
+    def take(self, bridge: KnownBridge, news: News) -> bool:
         """Take in which headers came and went; True if the bridge has lost all its flows.
 
         A hook that takes the last VIF's flows away does the same, and holds the bridge's lock.
         """
         for cookie in news.come:
             if cookie == WITNESS:
-                self.managed.add(bridge)
+                bridge.managed = True
             elif _is_port(cookie):
-                self._homes[cookie & ~HEADER & NUMBER] = bridge
-        if WITNESS not in news.gone or bridge not in self._homes.values():
+                self._homes[cookie & ~HEADER & NUMBER] = bridge.name
+        if WITNESS not in news.gone or bridge.name not in self._homes.values():
             return False
         try:
-            with bridge_lock(bridge, 0):
+            with bridge_lock(bridge.name, 0):
                 return self.lose(bridge)
         except HostError:
             return False
 
-    def lose(self, bridge: str) -> bool:
+    def lose(self, bridge: KnownBridge) -> bool:
         """Shut a bridge that may have lost its flows; True if it has."""
-        self._lost[bridge] = monotonic()
+        bridge.lost_at = monotonic()
         return self.shut(bridge)
 
-    def shut(self, bridge: str) -> bool:
+    def shut(self, bridge: KnownBridge) -> bool:
         """Let nothing pass on a bridge that has lost its flows, until it is programmed.
 
         It goes by itself, and is not tried for long: not to be reached is no state for a host.
         """
-        if monotonic() - self._lost.get(bridge, 0) > SHUT_TRIES_S:
-            self._lost.pop(bridge, None)
-        if bridge not in self._lost or bridge not in self.managed:
+        if bridge.lost_at is None or not bridge.managed:
+            return False
+        if monotonic() - bridge.lost_at > SHUT_TRIES_S:
+            bridge.lost_at = None
             return False
         try:
-            if read_registry(bridge):
+            if read_registry(bridge.name):
                 return False
-            shut_bridge(bridge, SHUT_S)
+            shut_bridge(bridge.name, SHUT_S)
         except HostError:
             return False        # it is gone, or speaks other versions: the task will say so
         return True
 
-    def programmed(self, bridge: str) -> None:
-        """Note that a bridge carries what it needs."""
-        self._lost.pop(bridge, None)
-
-    def close_strays(self, bridge: str, state: BridgeState) -> bool:
+    def close_strays(self, bridge: KnownBridge) -> bool:
         """Close the ports of VIFs whose flows are on another bridge; True if there are any.
 
         A hook that moves a VIF does so itself, and holds the bridge's lock meanwhile.
         """
-        strays = {name: links[0][1][0] for name, (links, _) in state.vifs.items()
-                  if self._homes.get(port_key(name).number, bridge) != bridge
+        strays = {name: links[0][1][0] for name, (links, _) in bridge.state.vifs.items()
+                  if self._homes.get(port_key(name).number, bridge.name) != bridge.name
                   and links and links[0][1] and links[0][1][0] > 0}
         if not strays:
             return False
         try:
-            with bridge_lock(bridge, 0):
-                close_ports(bridge, strays)
-                set_no_flood(bridge, strays.values(), True)
-                forget_addresses(bridge, False)
+            with bridge_lock(bridge.name, 0):
+                close_ports(bridge.name, strays)
+                set_no_flood(bridge.name, strays.values(), True)
+                forget_addresses(bridge.name, False)
         except HostError:
             return False        # a hook is at work; or a port has gone again
         for name in strays:
-            self._homes[port_key(name).number] = bridge
-        self._log.warning('moved', bridge=bridge, vifs=','.join(sorted(strays)),
+            self._homes[port_key(name).number] = bridge.name
+        self._log.warning('moved', bridge=bridge.name, vifs=','.join(sorted(strays)),
                           reason='no hook has brought their flows along: closed until they have '
                           'them here')
         return True
@@ -108,9 +105,10 @@ class Guard:
         for port in vif.ports:
             self._homes.pop(port_key(port.name).number, None)
 
-    def forget_all_but(self, netdevs: AbstractSet[str]) -> None:
-        """Forget VIFs that are gone."""
-        there = {port_key(name).number for name in netdevs}
+    def forget_gone(self) -> None:
+        """Forget VIFs that have no port any more."""
+        there = {port_key(name).number for bridge in self._host.bridges.values()
+                 for name in bridge.state.vifs}
         for number in self._homes.keys() - there:
             del self._homes[number]
 

@@ -1,4 +1,8 @@
-"""The process that follows XAPI, as the daemon keeps it: started, started again, ended."""
+"""The process that follows XAPI, as the daemon keeps it: started, started again, ended.
+
+It rings when it has written files: a line on its stdout. The files stay the truth, and are looked
+at each second anyway: a line that is lost, or odd, costs that second and nothing else.
+"""
 import os
 import subprocess
 import sys
@@ -13,6 +17,7 @@ MODULE = 'xsisolate.pool.follower'
 AGAIN_FIRST_S = 1.0         # after it has died, doubled each time ...
 AGAIN_MOST_S = 60.0         # ... up to this
 STOP_S = 1.5                # it logs out of XAPI first
+PIECE = 1 << 16             # all that a pipe holds
 
 
 class PoolChild:
@@ -33,7 +38,8 @@ class PoolChild:
                 return
             self._log.warning('the follower of XAPI ended', code=code, seconds=self._pause,
                               reason='it is started again after that')
-            self._process, self._next = None, now + self._pause
+            self._hang_up()
+            self._next = now + self._pause
             self._pause = min(self._pause * 2, AGAIN_MOST_S)
         if now >= self._next and os.path.exists(XAPI_SOCKET):
             self._start()
@@ -43,11 +49,37 @@ class PoolChild:
         try:
             self._process = subprocess.Popen(
                 [sys.executable, '-m', MODULE, str(os.getpid())], stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, cwd='/',
+                stdout=subprocess.PIPE, cwd='/',
                 env=dict(os.environ, PYTHONPATH=os.pathsep.join(paths), NOTIFY_SOCKET=''))
+            os.set_blocking(self.fileno(), False)
         except OSError as error:
             self._log.error('failed', task='starting the follower of XAPI', error=error)
             self._next = monotonic() + AGAIN_MOST_S
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for, -1 if there is none."""
+        pipe = self._process and self._process.stdout
+        return pipe.fileno() if pipe and not pipe.closed else -1
+
+    def rings(self) -> bool:
+        """Tell whether it has said anything since the last time."""
+        pipe = self._process and self._process.stdout
+        if not pipe or pipe.closed:
+            return False
+        try:
+            said = os.read(pipe.fileno(), PIECE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            said = b''
+        if not said:
+            pipe.close()        # it has ended, or will
+        return bool(said)
+
+    def _hang_up(self) -> None:
+        if self._process is not None and self._process.stdout:
+            self._process.stdout.close()
+        self._process = None
 
     def stop(self) -> None:
         """End it."""
@@ -59,4 +91,4 @@ class PoolChild:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process = None
+        self._hang_up()

@@ -2,7 +2,7 @@
 
 Times are seconds of a monotonic clock that the caller reads. Whoever asks often
 (a guest that rewrites its vm-data all day) waits longer each time, and so does a bridge
-that is changed back each time. What takes long rests the longer: REST times as long.
+that is changed back each time. What takes long rests as long as it took.
 """
 from typing import Dict, NamedTuple, Optional
 
@@ -10,7 +10,6 @@ from xsisolate.vif_id import VifId
 
 PACE_FIRST_S = 0.25         # between two runs of the same task, doubled each time ...
 PACE_MOST_S = 5.0           # ... up to this
-REST = 1                    # a task that takes long keeps a core half busy at most
 QUIET_S = 0.5               # if it runs again that soon after it might have, it runs often
 
 
@@ -29,7 +28,7 @@ class Pace(NamedTuple):
 
     ended: float                # when it last ended
     pause: float                # how long it has to wait after that ...
-    rest: float                 # ... and this long at least
+    rest: float                 # ... and this long at least: half a core for it at most
     changed: bool               # it did something: we shall be told of that, too
 
 
@@ -50,6 +49,11 @@ class Schedule:
     def ask_at(self, task: Task, at: float) -> None:
         """Have a task run at that time, however often it has run."""
         self._due[task] = min(at, self._due.get(task, at))
+
+    def ask_at_once(self, task: Task, now: float) -> None:
+        """Have a task run now, and the next time as if it had never run."""
+        self.forget(task)
+        self._due[task] = now
 
     def take(self, now: float) -> Optional[Task]:
         """Return a task that is due, which then is no longer scheduled; None if there is none.
@@ -76,7 +80,7 @@ class Schedule:
                 pause = before.pause
             elif changed or not task.bridge:
                 pause = min(before.pause * 2, PACE_MOST_S)
-        self._paces[task] = Pace(now, pause, min(lasted * REST, PACE_MOST_S), changed)
+        self._paces[task] = Pace(now, pause, min(lasted, PACE_MOST_S), changed)
 
     def forget(self, task: Task) -> None:
         """Strike off a task for what no longer exists."""

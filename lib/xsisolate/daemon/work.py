@@ -1,29 +1,32 @@
 """The daemon's work: one bridge compared and mended, one VIF brought up to date."""
+from functools import partial
 from time import monotonic
-from typing import AbstractSet, Dict, FrozenSet, Optional, Tuple
+from typing import Dict, FrozenSet, Mapping, NamedTuple, Optional, Union
 
-from xsisolate.config.host_config import Configuration, read_configuration
 from xsisolate.daemon.guard import Guard
+from xsisolate.daemon.in_force import ConfigurationInForce
+from xsisolate.daemon.known import Failure, KnownBridge, KnownHost, KnownVif
 from xsisolate.daemon.schedule import Task
 from xsisolate.dataplane.bridge_settings import set_in_band
 from xsisolate.dataplane.bridge_snapshot import (BridgeSnapshot, make_snapshot, read_facts,
                                                  vif_from_facts)
 from xsisolate.dataplane.context import HostContext
-from xsisolate.dataplane.program import reconcile_vif
+from xsisolate.dataplane.program import Spare, reconcile_vif
 from xsisolate.dataplane.remotes import SILENCED, is_noted
 from xsisolate.dataplane.results import BridgeResult
 from xsisolate.dataplane.resync import compare, find_gone, resync
+from xsisolate.dataplane.switch_state import read_registry
 from xsisolate.dataplane.vif_facts import read_vm_uuid
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.linux.syslog import Log
+from xsisolate.dom0.ovs import flow_table
 from xsisolate.dom0.ovs.ovsdb import Ovsdb, find_bridge
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import UnknownVif, XsisolateError
 from xsisolate.planner.items import Registry
-from xsisolate.planner.retention import keeps_flows, keeps_policy
+from xsisolate.planner.retention import is_quarantined, is_whole, keeps_flows, keeps_policy
 from xsisolate.planner.vif import Vif
-from xsisolate.policy.model import Config, Mode
-from xsisolate.vif_id import VifId
+from xsisolate.policy.model import Mode
 
 LOCK_DEADLINE_S = 2.0       # a hook has it: come again
 AGAIN_FIRST_S = 0.1         # what has failed once: a port may have vanished while we worked on it
@@ -32,197 +35,180 @@ FAILING_S = 1.0             # what fails that long is worth a line
 DEAD_S = 0.5                # a port whose netdev is gone must be seen twice, so far apart
 
 
+class Done(NamedTuple):
+    """What came of a task."""
+
+    again_in: Optional[float] = None        # seconds; None: it is done
+    changed: bool = False                   # something: we shall be told of that, too
+    wake: Mapping[Task, float] = {}         # other tasks, and when they must run
+
+
 class Work:
-    """What the daemon does, and what it remembers of its VIFs from one task to the next."""
+    """What the daemon does; what it learns by it is in the host's records."""
 
-    def __init__(self, log: Log, guard: Guard) -> None:
-        self._log = log
+    def __init__(self, host: KnownHost, guard: Guard, log: Log) -> None:
+        self._host = host
         self._guard = guard
-        self.uuids: Dict[VifId, str] = {}          # under which xenopsd keeps their metadata
-        self.compared: Dict[str, float] = {}        # bridges, and when
-        self.changed = False                        # did the last task change anything?
-        # What VIFs were programmed to, for as long as the switch reports no change of flows: a
-        # guest that writes to no effect then costs a look at what it has written.
-        self.programmed: Dict[VifId, Vif] = {}
-        self.wakes: Dict[Task, float] = {}          # tasks that the loop must start then
-        self._configuration: Optional[Configuration] = None
-        self._unlocked: Dict[VifId, str] = {}      # VIFs that are unlocked by right: their VMs
-        self._doubts: Dict[VifId, float] = {}      # VIFs in doubt, and until when they have grace
-        self._reasons: Dict[VifId, str] = {}       # why VIFs are in quarantine, or mute
-        self._failed: Dict[Task, Tuple[float, str]] = {}    # since when, and what was said of it
-        self._exposed: Dict[str, str] = {}          # why bridges may forward what flows forbid
-        self._dead: Dict[str, float] = {}           # ports without netdev, and since when
+        self._log = log
+        self._configuration = ConfigurationInForce(log)
+        self._wake: Dict[Task, float] = {}      # by the task that is worked on
 
-    def forget_all_but(self, vifs: AbstractSet[VifId]) -> None:
-        """Forget VIFs that are gone."""
-        for vif in {*self.uuids, *self._unlocked, *self._doubts, *self._reasons} - vifs:
-            self.uuids.pop(vif, None)
-            self.programmed.pop(vif, None)
-            self._unlocked.pop(vif, None)
-            self._doubts.pop(vif, None)
-            self._reasons.pop(vif, None)
-            self._failed.pop(Task('', vif), None)
-
-    def do(self, task: Task) -> Optional[float]:
-        """Work on a task; return in how many seconds it must come again, None if it is done."""
-        self.changed = False
+    def do(self, task: Task) -> Done:
+        """Work on a task."""
+        self._wake = {}
+        record = self._host.bridges.get(task.bridge) if task.bridge else self._host.vif(task.vif)
+        if record is None:
+            return Done()       # the bridge has gone
         try:
             with Ovsdb() as ovsdb, Xenstore() as store:
-                dom0 = HostContext(ovsdb, store, self._configure())
-                again = (self._do_bridge(dom0, task.bridge) if task.bridge
-                         else self._do_vif(dom0, task.vif))
-            self._failed.pop(task, None)
-            return again
+                host = HostContext(ovsdb, store, self._configuration.read())
+                done = (self._do_bridge(host, record) if isinstance(record, KnownBridge)
+                        else self._do_vif(host, record))
+            record.failure = None
         except XsisolateError as error:
-            return self._complain(task, str(error))
+            done = Done(self._complain(task, record, str(error)))
+        return done._replace(wake=self._wake)
 
-    def _complain(self, task: Task, error: str) -> float:
+    def _complain(self, task: Task, record: Union[KnownBridge, KnownVif], error: str) -> float:
         """Log, once, what has failed for a while; return when to try again."""
-        again = AGAIN_S if task in self._failed else AGAIN_FIRST_S
-        since, said = self._failed.get(task, (monotonic(), ''))
-        if monotonic() - since >= FAILING_S and error != said:
+        again = AGAIN_S if record.failure else AGAIN_FIRST_S
+        failure = record.failure or Failure(monotonic())
+        if monotonic() - failure.since >= FAILING_S and error != failure.said:
             self._log.error('failed', task=task, error=error)
-            said = error
-        self._failed[task] = since, said
+            failure = failure._replace(said=error)
+        record.failure = failure
         return again
-
-    def _configure(self) -> Configuration:
-        """Return the configuration; while it is broken, what it was before."""
-        found = read_configuration()
-        known = self._configuration
-        if found.error and known:
-            if found.error != known.error:
-                self._log.error('configuration', error=found.error,
-                                reason='what it was before stays in force')
-                self._configuration = known._replace(error=found.error)
-            return known._replace(error='')
-        self._configuration = found
-        return found
 
     # --- a bridge --------------------------------------------------------------------------
 
-    def _do_bridge(self, dom0: HostContext, name: str) -> Optional[float]:
+    def _do_bridge(self, host: HostContext, bridge: KnownBridge) -> Done:
         """Compare a bridge with what its VIFs need; lock and change it only if it differs."""
         began = monotonic()
-        bridge = find_bridge(dom0.ovsdb.read_bridges(), name)
-        if bridge is None:
-            return None
-        self._guard.shut(name)      # once more, if it could not be programmed the last time
-        snapshot = make_snapshot(bridge.bridge)
-        if is_noted(snapshot.bridge):       # before all that takes longer
-            silenced = set_in_band(dom0, snapshot.bridge, True)
+        network = find_bridge(host.ovsdb.read_bridges(), bridge.name)
+        if network is None:
+            return Done()
+        self._guard.shut(bridge)    # once more, if it could not be programmed the last time
+        snapshot = make_snapshot(network.bridge)
+        if is_noted(snapshot.bridge):        # before all that takes longer
+            bridge.managed = True
+            silenced = set_in_band(host, snapshot.bridge, True)
             if silenced:
-                self._log.warning('in-band', bridge=name, reason=SILENCED % silenced)
-        dead, again = self._watch_dead(snapshot)
-        found = compare(dom0, snapshot, self._spare, dead)
+                self._log.warning('in-band', bridge=bridge.name, reason=SILENCED % silenced)
+        if host.configuration.error and _is_as_left(bridge):
+            bridge.lost_at, bridge.compared_at = None, began
+            return Done()
+        gone = find_gone([snapshot.bridge])
+        dead = bridge.see_dead(gone, monotonic(), DEAD_S)
+        found = _resync(host, snapshot, dead, partial(self._spare, host))
         if found.changed:
-            with bridge_lock(name, LOCK_DEADLINE_S):
-                found = resync(dom0, name, True, self._spare, dead)
-            self.changed = found.changed
-            self._log.info('reconciled', bridge=name, vifs=len(found.vifs),
+            self._log.info('reconciled', bridge=bridge.name, vifs=len(found.vifs),
                            added=len(found.diff.add), deleted=len(found.diff.delete),
                            dead=len(found.dead), ms=round((monotonic() - began) * 1000))
-        self._guard.programmed(name)
-        self.compared[name] = began
-        self._remember(dom0, found)
-        self._show_exposed(found)
-        return again
-
-    def _show_exposed(self, found: BridgeResult) -> None:
-        """Say once if a bridge may forward what its flows forbid, whatever we do."""
-        self._guard.managed.discard(found.bridge)
-        if any(vif.policy.mode is not Mode.UNLOCKED for vif in found.vifs):
-            self._guard.managed.add(found.bridge)
-        if found.exposed and found.exposed != self._exposed.get(found.bridge):
-            self._log.warning('exposed', bridge=found.bridge, reason=found.exposed)
-        self._exposed[found.bridge] = found.exposed
-
-    def _remember(self, dom0: HostContext, found: BridgeResult) -> None:
+        bridge.lost_at, bridge.compared_at = None, began
         for vif in found.vifs:
-            self._note(vif)
+            known = self._note(host, vif)
             try:
-                self.uuids[vif.id] = read_vm_uuid(dom0.store, vif.id.domid)
+                known.vm_uuid = read_vm_uuid(host.store, vif.id.domid)
             except UnknownVif:
                 pass        # its domain has gone
+        self._show_exposed(bridge, found)
+        return Done(DEAD_S if gone - dead else None, found.changed)
 
-    def _note(self, vif: Vif) -> None:
-        """Remember what a VIF was programmed to; say it if it is in quarantine, or mute."""
-        self._doubts.pop(vif.id, None)
-        self.programmed[vif.id] = vif._replace(mute='')     # as its facts say
-        if vif.policy.mode is Mode.UNLOCKED:
-            self._unlocked[vif.id] = vif.vm_uuid
-            self._guard.release(vif)
-        else:
-            self._unlocked.pop(vif.id, None)
-        if vif.error and vif.error != self._reasons.get(vif.id):
-            self._log.warning('mute' if vif.mute else 'quarantined', vif=vif.id.vif,
-                              vm=vif.vm_uuid, reason=vif.error)
-        self._reasons[vif.id] = vif.error
-
-    def _watch_dead(self, snapshot: BridgeSnapshot) -> Tuple[FrozenSet[str], Optional[float]]:
-        """Return the ports that have had no netdev for a while, and when to look again."""
-        now, gone = monotonic(), find_gone([snapshot.bridge])
-        self._dead = {port: self._dead.get(port, now) for port in gone}
-        dead = frozenset(port for port, since in self._dead.items() if now - since >= DEAD_S)
-        return dead, DEAD_S if gone - dead else None
+    def _show_exposed(self, bridge: KnownBridge, found: BridgeResult) -> None:
+        """Say once if a bridge may forward what its flows forbid, whatever we do."""
+        bridge.managed = found.managed
+        if found.exposed and found.exposed != bridge.exposed:
+            self._log.warning('exposed', bridge=bridge.name, reason=found.exposed)
+        bridge.exposed = found.exposed
 
     # --- a VIF -----------------------------------------------------------------------------
 
-    def _do_vif(self, dom0: HostContext, vif_id: VifId) -> Optional[float]:
+    def _do_vif(self, host: HostContext, known: KnownVif) -> Done:
         """Bring a VIF's flows up to date; it keeps them for a while if its policy is in doubt."""
         began = monotonic()
+        if host.configuration.error:
+            return Done()       # it keeps what it has; what is lost is its bridge's business
         try:
-            facts = read_facts(dom0, vif_id)
+            facts = read_facts(host, known.id)
         except UnknownVif:
-            return None         # it is being plugged or unplugged: the hooks' business
-        self.uuids[vif_id] = facts.metadata.vm_uuid
-        network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
-        vif = vif_from_facts(facts, make_snapshot(network.bridge), vif_id) if network else None
-        if network is None or vif is None or not vif.ports:
-            return None
-        if self.programmed.get(vif.id) == vif:
-            return None
-        with bridge_lock(network.bridge.name, LOCK_DEADLINE_S) as lock:
-            done = reconcile_vif(dom0, vif.id, lock, self._spare_known)
+            return Done()       # it is being plugged or unplugged: the hooks' business
+        known.vm_uuid = facts.metadata.vm_uuid
+        network = find_bridge(host.ovsdb.read_bridges(), facts.metadata.bridge)
+        vif = vif_from_facts(facts, make_snapshot(network.bridge), known.id) if network else None
+        bridge = self._host.bridges.get(network.bridge.name) if network else None
+        if bridge is None or vif is None or not vif.ports or known.programmed == vif:
+            return Done()
+        with bridge_lock(bridge.name, LOCK_DEADLINE_S) as lock:
+            done = reconcile_vif(host, vif.id, lock, partial(self._spare_known, host))
         if done.spared:
-            return None
+            return Done()
         vif, diff = done.vif, done.diff
-        self.changed = bool(diff.add or diff.delete)
-        self._note(vif)
-        if self.changed:
+        self._note(host, vif)
+        if diff.add or diff.delete:
             self._log.info('refreshed', vif=vif.id.vif, vm=vif.vm_uuid,
                            mode=vif.policy.mode.word,
                            groups=','.join(sorted(vif.policy.groups)) or None,
                            added=len(diff.add), deleted=len(diff.delete),
                            ms=round((monotonic() - began) * 1000))
-        return None
+        return Done(changed=bool(diff.add or diff.delete))
 
-    def _spare_known(self, registry: Registry, vif: Vif) -> bool:
+    def _note(self, host: HostContext, vif: Vif) -> KnownVif:
+        """Note what a VIF was programmed to; say it if it is in quarantine, or mute."""
+        known = self._host.vif(vif.id)
+        if known.note(vif, host.configuration.config.groups):
+            self._log.warning('mute' if vif.mute else 'quarantined', vif=vif.id.vif,
+                              vm=vif.vm_uuid, reason=vif.error)
+        if vif.policy.mode is Mode.UNLOCKED:
+            self._guard.release(vif)
+        return known
+
+    # --- who keeps what he has ---------------------------------------------------------------
+
+    def _spare_known(self, host: HostContext, registry: Registry, vif: Vif) -> bool:
         """Spare a VIF that has just become unknown, too: its hooks see to it."""
-        return not vif.is_known or self._spare(registry, vif)
+        return not vif.is_known or self._spare(host, registry, vif)
 
-    def _spare(self, registry: Registry, vif: Vif) -> bool:
-        """Tell whether a VIF keeps what it has: while nobody knows it, or has grace.
-
-        Its first time in doubt starts its grace.
-        """
-        if keeps_flows(registry, vif) or vif.lost and vif.id in self._unlocked:
+    def _spare(self, host: HostContext, registry: Registry, vif: Vif) -> bool:
+        """Tell whether a VIF keeps what it has: a broken file, an empty xenstore, or grace."""
+        if self._configuration.is_broken and is_quarantined(registry, vif):
+            return True         # hooks have quarantined it until the file is mended
+        known = self._host.vif(vif.id)
+        if keeps_flows(registry, vif) or vif.lost and known.unlocked_for:
             return True
-        config = self._configuration.config if self._configuration else Config()
+        return self._has_grace(host, known, registry, vif)
+
+    def _has_grace(self, host: HostContext, known: KnownVif, registry: Registry, vif: Vif) -> bool:
+        """Tell whether a VIF in doubt has grace, which begins with its first time."""
+        config = host.configuration.config
         right = keeps_policy(registry, vif, config) or (
             vif.policy.unproven and vif.locking.mode is Mode.UNLOCKED
-            and self._unlocked.get(vif.id) == vif.vm_uuid)
+            and known.unlocked_for == vif.vm_uuid)
         if not right or not config.grace:
-            self._doubts.pop(vif.id, None)
+            known.doubt_until = None
             return False
-        if vif.id not in self._doubts:
-            self._doubts[vif.id] = monotonic() + config.grace
-            self._log.warning('in doubt', vif=vif.id.vif, vm=vif.vm_uuid,
-                              seconds=config.grace, reason='keeps its last policy so long: '
-                              + vif.policy.reason)
-        # Each time: a run for another reason has taken the place of the one that was to end it.
-        self.wakes[Task('', vif.id)] = self._doubts[vif.id]
-        if monotonic() < self._doubts[vif.id]:
-            return True
-        del self.wakes[Task('', vif.id)]
-        return False
+        if known.doubt_until is None:
+            known.doubt_until = monotonic() + config.grace
+            self._log.warning('in doubt', vif=vif.id.vif, vm=vif.vm_uuid, seconds=config.grace,
+                              reason='keeps its last policy so long: ' + vif.policy.reason)
+        in_grace = monotonic() < known.doubt_until
+        self._wake.pop(Task('', vif.id), None)
+        if in_grace:    # each time: a run for another reason takes the place of one that waits
+            self._wake[Task('', vif.id)] = known.doubt_until
+        return in_grace
+
+
+def _is_as_left(bridge: KnownBridge) -> bool:
+    """Tell whether a bridge has all that it had when what VIFs may was last known."""
+    registry = read_registry(bridge.name)
+    return (is_whole(registry, flow_table.read_flows(bridge.name)) if registry
+            else not bridge.managed)
+
+
+def _resync(host: HostContext, snapshot: BridgeSnapshot, dead: FrozenSet[str],
+            spare: Spare) -> BridgeResult:
+    """Compare a bridge, and reconcile it if it differs: only that needs its lock."""
+    found = compare(host, snapshot, spare, dead)
+    if not found.changed:
+        return found
+    with bridge_lock(found.bridge, LOCK_DEADLINE_S):
+        return resync(host, found.bridge, True, spare, dead)

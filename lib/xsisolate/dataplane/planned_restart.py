@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any, Iterator
 
-from xsisolate.config.host_config import read_configuration
+from xsisolate.config.host_config import read_configuration_in_force
 from xsisolate.dataplane.bridge_snapshot import read_snapshot
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.reconcile import close_ports
@@ -34,7 +34,7 @@ def release() -> Iterator[BridgeResult]:
     ovsdb = _connect()
     try:
         with ovsdb, _xenstore() as store:
-            host = HostContext(ovsdb, store, read_configuration())
+            host = HostContext(ovsdb, store, read_configuration_in_force())
             end = monotonic() + RELEASE_S
             for bridge in ovsdb.read_bridges():
                 yield _release_bridge(host, bridge.name, max(end - monotonic(), 0.001))

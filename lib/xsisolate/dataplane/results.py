@@ -36,6 +36,7 @@ class BridgeResult(NamedTuple):
     exit_code: int = EXIT_DONE      # of the error
     closed: bool = False            # nothing passes its VIFs, for it could not be programmed
     exposed: str = ''               # why the bridge may forward what flows of managed VIFs forbid
+    managed: bool = False           # it has VIFs with flows, also ones that were left alone
 
     @property
     def changed(self) -> bool:

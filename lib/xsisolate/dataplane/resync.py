@@ -98,7 +98,7 @@ def _compare(host: HostContext, snapshot: BridgeSnapshot, spare: Spare,
         plan = plan_bridge({}, vifs, plan_context(host, snapshot))
         return _Difference(snapshot, plan, result._replace(
             vifs=plan.vifs, settings=deviating(host, bridge, _is_managed(plan)),
-            exposed=_why_exposed(host, bridge, plan.vifs)))
+            exposed=_why_exposed(host, bridge, plan.vifs), managed=_is_managed(plan)))
     flows = flow_table.read_flows(bridge.name)
     registry, no_flood = record_of(flows), flow_table.read_no_flood(bridge.name)
     plan = plan_bridge(registry, [vif for vif in vifs if not (
@@ -108,7 +108,8 @@ def _compare(host: HostContext, snapshot: BridgeSnapshot, spare: Spare,
         vifs=plan.vifs, diff=compare_all(plan, flows),
         settings=(*deviating(host, bridge, _is_managed(plan)),
                   *_port_deviations(snapshot, plan, no_flood)),
-        exposed=_why_exposed(host, bridge, plan.vifs)), registry, no_flood)
+        exposed=_why_exposed(host, bridge, plan.vifs), managed=_is_managed(plan)),
+        registry, no_flood)
 
 
 def _make_so(host: HostContext, found: _Difference, silenced: bool) -> None:

@@ -6,10 +6,10 @@ from xsisolate.planner.items import Registry, digest_flows
 from xsisolate.planner.peer_items import find_groups
 from xsisolate.planner.vif import Vif, VifPort
 from xsisolate.planner.vif_items import learned_flows
-from xsisolate.policy.model import Config
+from xsisolate.policy.model import Config, Mode
 from xsisolate.policy.resolve import is_on_roster, is_within
 from xsisolate.policy.vmdata_parser import MODES
-from xsisolate.typing_compat import AbstractSet
+from xsisolate.typing_compat import AbstractSet, Dict, Set
 
 
 def keeps_policy(registry: Registry, vif: Vif, config: Config) -> bool:
@@ -32,6 +32,25 @@ def keeps_flows(registry: Registry, vif: Vif) -> bool:
     return vif.lost and bool(items) and all(
         item is not None and parse_port_facts(item).ofport == port.ofport
         for item, port in zip(items, vif.ports))
+
+
+def is_quarantined(registry: Registry, vif: Vif) -> bool:
+    """Tell whether the switch carries a VIF as one in quarantine."""
+    items = [registry.get(port_key(port.name)) for port in vif.ports]
+    return bool(items) and all(
+        item is not None and parse_port_facts(item).ofport == port.ofport
+        and all(parse_facts(registry[ref]).mode == Mode.QUARANTINED.word for ref in item.refs
+                if ref in registry)
+        for item, port in zip(items, vif.ports))
+
+
+def is_whole(registry: Registry, flows: AbstractSet[Flow]) -> bool:
+    """Tell whether the switch has the very flows that all headers are about."""
+    found: Dict[int, Set[Flow]] = {}
+    for flow in flows - learned_flows(registry):
+        found.setdefault(flow.cookie, set()).add(flow)
+    return all(item.digest == digest_flows(found.get(key.cookie, ()))
+               for key, item in registry.items())
 
 
 def is_intact(registry: Registry, vif: Vif, flows: AbstractSet[Flow]) -> bool:

@@ -174,13 +174,14 @@ def without_xenstored(host: Sandbox) -> Any:
 
 
 class Broken:
-    """Let the configuration be broken."""
+    """Let the configuration be broken, and nobody know what it was."""
 
     def __init__(self, host: Sandbox) -> None:
         self.host = host
 
     def __enter__(self) -> None:
         self.host.configure('version: 7\n')
+        os.unlink('/run/xsisolate/config.json')
 
     def __exit__(self, *_: object) -> None:
         self.host.configure(CONFIG % LONG_S)
@@ -247,6 +248,22 @@ def test_what_cannot_be_programmed_is_closed(host: Sandbox, around: Around, star
     assert done.returncode == 0, done.stdout + done.stderr
     settled()
     assert policy_flows(host) == before and not shown_error(vm)
+    assert is_fine(vm, around) and is_cut_off(vm, around.bystander.address())
+    assert can_talk(around.bystander, '10.9.0.254')
+
+
+def test_a_broken_configuration_costs_nobody_the_network(
+        host: Sandbox, around: Around, start: Any, systemd: Any, shout: Any, configure: Any,
+        command: Any, never_held: None) -> None:
+    """All flows are lost, and put back by what the file said when it was last valid."""
+    vm = start(13, RED)
+    assert command('sync').returncode == 0
+    before = policy_flows(host)
+    configure('version: 7\n')
+    result = restart(host, systemd, shout, (vm, around.friend), around)
+    check_opened_nothing(result)
+    assert 'quarantined' in result.said[0] and ' 0 quarantined' in result.said[0], result.said
+    assert policy_flows(host) == before
     assert is_fine(vm, around) and is_cut_off(vm, around.bystander.address())
     assert can_talk(around.bystander, '10.9.0.254')
 
