@@ -304,7 +304,8 @@ def test_dead_ports(host: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- what it prints --------------------------------------------------------------------------
 
 
-KEYS = {'bridge', 'error', 'vifs', 'dead_ports', 'quarantined', 'missing', 'surplus', 'settings'}
+KEYS = {'bridge', 'error', 'vifs', 'dead_ports', 'quarantined', 'mute', 'missing', 'surplus',
+        'settings'}
 
 
 def test_json(host: Sandbox) -> None:
