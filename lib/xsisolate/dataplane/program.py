@@ -11,6 +11,7 @@ from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.interface_errors import set_ids
 from xsisolate.dataplane.planning import plan_bridge
 from xsisolate.dataplane.reconcile import Outdated, reconcile, wait_for_verdicts
+from xsisolate.dataplane.remotes import is_noted
 from xsisolate.dataplane.results import VifResult
 from xsisolate.dataplane.switch_state import SwitchState, read_answer, read_switch
 from xsisolate.dom0.linux.lock import bridge_lock
@@ -85,6 +86,8 @@ def program_vif(host: HostContext, snapshot: BridgeSnapshot, switch: SwitchState
         flooding.show(bridge.name, plan.vifs, switch.no_flood)
     for planned in plan.vifs:
         set_ids(host, snapshot, planned)
+    if is_noted(bridge) and not is_managed(plan):       # the last VIF with flows has left it
+        set_in_band(host, bridge, False)
     return VifResult(plan.vifs[0], plan, diff, closed or bool(hidden))
 
 
@@ -96,6 +99,11 @@ def wait_until_judged(host: HostContext, bridge: str, plan: Plan) -> None:
     """
     if BASE in plan.items and not restore_wait.is_held(host.ovsdb):
         wait_for_verdicts(bridge, plan)
+
+
+def is_managed(plan: Plan) -> bool:
+    """Tell whether a bridge has managed VIFs."""
+    return any(key.kind is Kind.PORT for key in plan.items)
 
 
 def is_any_closed(registry: Registry, plan: Plan) -> bool:

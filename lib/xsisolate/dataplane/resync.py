@@ -15,7 +15,7 @@ from xsisolate.dataplane.grace import wait_for_bridges
 from xsisolate.dataplane.in_band import Deviation
 from xsisolate.dataplane.interface_errors import find_wrong_ids, set_ids
 from xsisolate.dataplane.planning import plan_bridge
-from xsisolate.dataplane.program import Spare, is_any_closed, nobody, wait_until_judged
+from xsisolate.dataplane.program import Spare, is_any_closed, is_managed, nobody, wait_until_judged
 from xsisolate.dataplane.reconcile import compare_all, reconcile_all
 from xsisolate.dataplane.remotes import is_noted
 from xsisolate.dataplane.results import BridgeResult
@@ -26,7 +26,6 @@ from xsisolate.dom0.ovs import flow_table
 from xsisolate.dom0.ovs.ovsdb import Bridge
 from xsisolate.errors import HostError, XsisolateError
 from xsisolate.openflow.flow import FlowDiff
-from xsisolate.planner.cookie import Kind
 from xsisolate.planner.items import Registry
 from xsisolate.planner.plan import Plan
 from xsisolate.planner.retention import is_intact, keeps_flows, keeps_policy
@@ -73,7 +72,7 @@ def resync(host: HostContext, name: str, write: bool, spare: Spare = nobody,
         silenced = settle(host, snapshot.bridge, noted)
         snapshot = read_snapshot(host, name)
     found = _compare(host, snapshot, spare, dead, released)
-    if _is_managed(found.plan) is not noted:
+    if is_managed(found.plan) is not noted:
         silenced += settle(host, snapshot.bridge, not noted)
         snapshot = read_snapshot(host, name)
     _make_so(host, found, bool(silenced))
@@ -97,8 +96,8 @@ def _compare(host: HostContext, snapshot: BridgeSnapshot, spare: Spare,
     if not speaks_ours(bridge):
         plan = plan_bridge({}, vifs, plan_context(host, snapshot))
         return _Difference(snapshot, plan, result._replace(
-            vifs=plan.vifs, settings=deviating(host, bridge, _is_managed(plan)),
-            exposed=_why_exposed(host, bridge, plan.vifs), managed=_is_managed(plan)))
+            vifs=plan.vifs, settings=deviating(host, bridge, is_managed(plan)),
+            exposed=_why_exposed(host, bridge, plan.vifs), managed=is_managed(plan)))
     flows = flow_table.read_flows(bridge.name)
     registry, no_flood = record_of(flows), flow_table.read_no_flood(bridge.name)
     plan = plan_bridge(registry, [vif for vif in vifs if not (
@@ -106,9 +105,9 @@ def _compare(host: HostContext, snapshot: BridgeSnapshot, spare: Spare,
         plan_context(host, snapshot, thorough=True))
     return _Difference(snapshot, plan, result._replace(
         vifs=plan.vifs, diff=compare_all(plan, flows),
-        settings=(*deviating(host, bridge, _is_managed(plan)),
+        settings=(*deviating(host, bridge, is_managed(plan)),
                   *_port_deviations(snapshot, plan, no_flood)),
-        exposed=_why_exposed(host, bridge, plan.vifs), managed=_is_managed(plan)),
+        exposed=_why_exposed(host, bridge, plan.vifs), managed=is_managed(plan)),
         registry, no_flood)
 
 
@@ -125,11 +124,6 @@ def _make_so(host: HostContext, found: _Difference, silenced: bool) -> None:
     flooding.show(bridge.name, plan.vifs, found.no_flood)
     for vif in plan.vifs:
         set_ids(host, found.snapshot, vif)
-
-
-def _is_managed(plan: Plan) -> bool:
-    """Tell whether a bridge has managed VIFs."""
-    return any(key.kind is Kind.PORT for key in plan.items)
 
 
 def _why_exposed(host: HostContext, bridge: Bridge, vifs: Iterable[Vif]) -> str:

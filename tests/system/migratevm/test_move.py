@@ -101,7 +101,7 @@ def test_on_the_host_itself(alpha: BarePool, beta: BarePool) -> None:
     web = alpha.add_vm('web')
     with tempfile.TemporaryDirectory() as folder:
         alpha.listen(folder + '/xapi')
-        code = ('import sys; from xsisolate.dom0.xapi import session as xapi; '
+        code = ('import sys; from xsisolate.dom0.xapi import transport as xapi; '
                 'xapi.SOCKET = sys.argv.pop(1);'
                 'from xsisolate.migratevm.cli import main; sys.exit(main())')
         argv = Mover(alpha, beta).argv('-sv', 'web')
