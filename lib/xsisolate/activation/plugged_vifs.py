@@ -64,7 +64,7 @@ def bridge_steps(dom0: HostContext, setting: str = '', released: bool = False) -
             raise HostError(outcome.error)
         if outcome.changed and (not setting or setting in [wrong.what for wrong
                                                            in outcome.settings]):
-            after = '; nobody on it is isolated after that' if released else ''
+            after = '; no VIF on it is isolated after that' if released else ''
             yield Step(describe(outcome) + after, _syncer(dom0, outcome.bridge, released))
 
 
@@ -87,7 +87,8 @@ def _syncer(dom0: HostContext, bridge: str, released: bool) -> Callable[[], None
             if error is None:
                 return
         if error or released:
-            raise HostError(error or 'bridge %s is never as it should be' % bridge)
+            raise HostError(error or 'bridge %s: each of %d attempts to remove our flows found '
+                            'something to remove: run this again' % (bridge, ATTEMPTS))
     return sync
 
 

@@ -60,7 +60,7 @@ def _unusable_hooks() -> Iterator[str]:
     """Yield which of our hooks do not even start; called without arguments they only complain."""
     missing = [name for name in (RULES, VIF) if not os.path.exists('%s/%s' % (OURS, name))]
     if missing:
-        yield '%s has no %s: install the package xsisolate on this host' % (
+        yield '%s  the package xsisolate on this host' % (
             OURS, ' and no '.join(missing))
     for name in (RULES, VIF) if not missing else ():
         try:
@@ -70,7 +70,8 @@ def _unusable_hooks() -> Iterator[str]:
                 continue
             yield 'our hook does not run: %s' % error
         else:
-            yield 'our hook %s/%s is not what it should be' % (OURS, name)
+            yield ('our hook %s/%s, called without arguments, did not print its usage: reinstall '
+                   'the package xsisolate' % (OURS, name))
 
 
 def _strangers() -> Iterator[str]:

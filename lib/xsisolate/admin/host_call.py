@@ -34,7 +34,8 @@ def _ask_resident(xapi: Xapi, vm: XapiVm, arguments: object) -> List[AppliedVif]
     try:
         return sorted(parse_reply(json.loads(reply)), key=lambda vif: natural(vif.device))
     except (ValueError, TypeError) as error:
-        raise HostError('host %s: its plugin answers nonsense: %s' % (host, error)) from error
+        raise HostError('host %s: the answer of its plugin cannot be read: %s'
+                        % (host, error)) from error
 
 
 def check_hosts(xapi: Xapi) -> None:

@@ -83,6 +83,7 @@ def check_written(xapi: Xapi, change: PolicyChange) -> XapiVm:
     wrong += [key for key in sorted(data.keys() | now.data.keys())
               if key.startswith(ROOT) and data.get(key) != now.data.get(key)]
     if wrong:
-        raise HostError('VM %s: XAPI does not have what was written (%s): somebody else writes, '
-                        'too. Run the command again' % (now.uuid, ', '.join(wrong[:5])))
+        raise HostError('VM %s: XAPI does not have what was written (%s): another program or '
+                        'administrator writes, too. Run the command again'
+                        % (now.uuid, ', '.join(wrong[:5])))
     return now

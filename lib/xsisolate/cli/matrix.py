@@ -131,5 +131,5 @@ def set_row(network: NetworkMatrix, at: int, alike: Alike) -> List[Any]:
                for other, services in alike.reaches if other != at]
     return [at + 1, Cell(title(network, alike), 'bold'), len(names), ' '.join(shown),
             ' '.join(words(among)) or 'nothing' if len(names) > 1 else '-',
-            ', '.join(reaches) or 'nobody',
+            ', '.join(reaches) or 'none',
             ' '.join(words(network.outside[alike.members[0]])) or 'nothing']

@@ -57,7 +57,7 @@ def add_parser(commands: Any) -> None:
 def number(text: str) -> int:
     """Return a domid or devid."""
     if not text.isdigit() or len(text) > 5:
-        raise argparse.ArgumentTypeError('%.20r is no number of a domain or device' % text)
+        raise argparse.ArgumentTypeError('%.20r is not the number of a domain or device' % text)
     return int(text)
 
 
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
                          'XAPI\'s: xsisolate seal VM')
     for name in ('dry_run', 'no_refresh', 'host'):
         if getattr(arguments, name):
-            raise UsageError('seal --local asks nobody and writes nothing: --%s means nothing there'
+            raise UsageError('seal --local neither asks XAPI nor writes: leave out --%s'
                              % name.replace('_', '-'))
     return run_local(arguments)
 

@@ -33,7 +33,7 @@ def wait_for_proof(host: HostContext, vif_id: VifId, device: str, facts: VifFact
     if not grace or not has_grace(host, vif_id, facts):
         return facts
     log.warning('in doubt', vif=device, vm=facts.vm_uuid, seconds=grace,
-                reason='keeps its last policy so long: ' + facts.policy.reason)
+                reason='keeps its last policy meanwhile: ' + facts.policy.reason)
     end = monotonic() + grace
     while monotonic() < end and has_grace(host, vif_id, facts):
         sleep(min(POLL_S, max(end - monotonic(), 0)))

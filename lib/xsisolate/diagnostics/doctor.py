@@ -119,7 +119,7 @@ def _examine_owner(path: str) -> Iterator[Finding]:
     status = os.stat(path)
     if status.st_uid or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         yield problem('configuration\'s owner', '%s belongs to user %d, mode %o' % (
-            path, status.st_uid, stat.S_IMODE(status.st_mode)), 'root, writable by nobody else',
+            path, status.st_uid, stat.S_IMODE(status.st_mode)), 'owner root, writable by root only',
             'chown root: %s; chmod go-w %s' % (path, path))
 
 
@@ -158,7 +158,7 @@ def examine_pool() -> Iterator[Finding]:
     """Yield how old what this host knows of the pool's groups is."""
     state = read_state()
     if state is None:
-        yield ok('pool', 'nobody follows XAPI here: groups end at this host')
+        yield ok('pool', 'no daemon follows XAPI on this host: groups end at this host')
         return
     age = state.age()
     text = 'groups of the pool as of %s' % ('never' if age is None else '%.0f s ago' % age)

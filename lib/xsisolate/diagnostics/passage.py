@@ -82,8 +82,8 @@ def _steps(place: Place, source: End, target: End, talk: Talk) -> Iterator[Step]
         closed = _mode(target.vif) > Mode.ISOLATED
         yield _step(RECEIVES, target, _closed(target.vif) if closed else target.vif.mute, {
             Mode.ISOLATED: 'hears peers only',
-            Mode.LOCKED: 'is locked, not isolated: anybody may send to it'}.get(
-                _mode(target.vif), 'is unmanaged: anybody may send to it'))
+            Mode.LOCKED: 'is locked, not isolated: it admits every sender'}.get(
+                _mode(target.vif), 'is unmanaged: it admits every sender'))
     if _mode(source.vif) is Mode.ISOLATED:
         yield _asked(EGRESS, place, source, target, talk)
     if _mode(target.vif) is Mode.ISOLATED:

@@ -159,7 +159,8 @@ class RouteFinder:
                              'has: name it (--source-address, --target-address)'
                              % (label(view), version))
         if view.vif.policy.mode is Mode.UNLOCKED:
-            self._notes.append('%s has address %s, as its guest says; nobody checks that'
+            self._notes.append('%s has address %s, as its guest reports; xsisolate does not '
+                               'check that'
                                % (label(view), format_prefix(found[0])))
         return found[0] if found else STAND_INS[version]
 
@@ -233,7 +234,7 @@ class RouteFinder:
         group, member = found[0]
         macs = sorted({member.mac for _, member in found})
         where = 'the host of %s' % macs[0] if len(macs) == 1 else (
-            'the host of one of %s, who share it: which one has it now is not known here'
+            'the host of one of %s, which share it: which one has it now is not known here'
             % ' '.join(macs))
         return End('%s (group %s, on another host)' % (name, group), address, member.mac,
                    beyond='%s, as XAPI told of group %s; what that host admits is '
@@ -244,13 +245,13 @@ class RouteFinder:
         for _, vif in place.vifs:
             view = self._views[vif.id]
             if vif.policy.mode is Mode.UNLOCKED and address in said_addresses(view, self._store):
-                self._notes.append('%s is %s, as its guest says; nobody checks that'
+                self._notes.append('%s is %s, as its guest reports; xsisolate does not check that'
                                    % (name, label(view)))
                 return End(label(view), address, vif.mac, vif,
                            lost=why_no_gateway(place, vif, address))
         if any(contains(net, address) for net in place.facts.subnets):
             return End(name, address, UNKNOWN_MAC,
-                       beyond='whoever has it: no VIF of this host is known to')
+                       beyond='the machine that has it, which is no known VIF of this host')
         routers = [gateway for gateway in place.facts.gateways
                    if (gateway.ipv4 if address.version == 4 else gateway.ipv6)]
         if not routers:

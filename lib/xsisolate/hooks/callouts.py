@@ -42,7 +42,7 @@ def parse_trunks(private: Mapping[str, str]) -> Optional[List[int]]:
         return None
     words = text.replace(',', ' ').split()
     if not all(word.isdigit() and int(word) < 4096 for word in words):
-        raise HostError('trunks: %.80r is no list of VLANs' % text)
+        raise HostError('trunks: %.80r is not a list of VLANs' % text)
     return sorted(int(word) for word in words)
 
 

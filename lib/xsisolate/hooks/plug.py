@@ -150,7 +150,7 @@ def _let_pass(host: HostContext, event: Event, bridge: str, plan: Plan,
         there = host.ovsdb.ofports_on(bridge, names)
         for name in names:
             if there.get(name) != ofports[name]:
-                raise HostError('somebody took %s off bridge %s while it was being plugged'
+                raise HostError('another program took %s off bridge %s while it was being plugged'
                                 % (name, bridge))
         check_recorded(bridge, plan, names)
         for name in names:

@@ -66,7 +66,7 @@ def prepare(event: Event, private: Mapping[str, str], paths: Paths, log: Log) ->
         if not private.get(key):
             raise HostError('%s: xenstore has no %s/%s' % (event.device, paths.private, key))
     if not private['MTU'].isdigit():
-        raise HostError('%s: %s/MTU is no number: %.40r'
+        raise HostError('%s: %s/MTU is not a number: %.40r'
                         % (event.device, paths.private, private['MTU']))
     if event.action == 'online':
         set_offloads(event, private, log)

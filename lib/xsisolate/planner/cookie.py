@@ -52,7 +52,7 @@ def parse_key(number: int) -> Key:
     try:
         return Key(KINDS[number >> 28 & 0x7], number & 0xfffffff)
     except IndexError:
-        raise ValueError('no kind of items: %#x' % number) from None
+        raise ValueError('not a kind of items: %#x' % number) from None
 
 
 def port_id(vif: VifId, tap: bool) -> int:

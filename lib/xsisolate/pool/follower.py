@@ -74,7 +74,7 @@ class Follower:
             except (XsisolateError, OSError) as error:
                 self._complain(str(error))
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                self._complain('XAPI\'s events make no sense: %r' % error)
+                self._complain('XAPI\'s answer to event.from cannot be read: %r' % error)
             sleep(self._pause)
             self._pause = min(self._pause * 2, RETRY_MOST_S)
 

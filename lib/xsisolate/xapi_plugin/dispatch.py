@@ -76,7 +76,7 @@ def refresh(arguments: Arguments) -> Dict[str, Any]:
         wait = min(float(arguments.get('wait') or 0), WAIT_MOST_S)
         if not isinstance(seals, dict) or not all(
                 isinstance(seal, (str, type(None))) for seal in seals.values()) or not wait >= 0:
-            raise ValueError('seals is no object of strings, or wait is no number')
+            raise ValueError('seals is not an object of strings, or wait is not a number')
     except ValueError as error:
         raise UsageError('refresh: %s' % error) from None
     with _open_dom0() as dom0:

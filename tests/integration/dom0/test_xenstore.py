@@ -116,7 +116,7 @@ def test_refused_is_not_missing(store, xs):
 @pytest.mark.parametrize('path', ['/no/such/socket', '/dev/null', '/' + 'x' * 200])
 def test_no_xenstored(monkeypatch, path):
     monkeypatch.setenv('XENSTORED_PATH', path)
-    with pytest.raises(HostError, match='^no xenstored at %s' % path):
+    with pytest.raises(HostError, match='^xenstored cannot be reached at %s' % path):
         Xenstore()
 
 

@@ -258,7 +258,7 @@ def test_a_way_out_is_no_arrival(town: Town) -> None:
     assert headline('red1', '10.9.0.254') == (
         'LEAVES THIS HOST towards the gateway 10.9.0.254, as xsisolate.yaml says')
     assert headline('free', '10.9.0.99', '--source-address', '10.9.0.51').startswith(
-        'LEAVES THIS HOST towards whoever has it: no VIF of this host is known to')
+        'LEAVES THIS HOST towards the machine that has it, which is no known VIF of this host')
     assert headline('10.9.0.99', 'locked') == 'REACHES, if it arrives at the uplink'
     assert headline('red1', 'red2') == 'REACHES'
     found = explained('red1', '192.0.2.1')
@@ -303,8 +303,8 @@ def test_an_address_that_others_share_on_another_host(town: Town, mended: None) 
             'LEAVES THIS HOST towards the host of 02:00:00:00:0a:01, as XAPI told of group red; '
             'what that host admits is up to its own rules')
         assert headline('red1', '10.9.0.200') == (
-            'LEAVES THIS HOST towards the host of one of 02:00:00:00:0a:01 02:00:00:00:0a:02, who '
-            'share it: which one has it now is not known here, as XAPI told of group red; what '
+            'LEAVES THIS HOST towards the host of one of 02:00:00:00:0a:01 02:00:00:00:0a:02, '
+            'which share it: which one has it now is not known here, as XAPI told of group red; what '
             'that host admits is up to its own rules')
     finally:
         os.unlink(MEMBERS)

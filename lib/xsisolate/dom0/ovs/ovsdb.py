@@ -243,7 +243,7 @@ class Ovsdb(Connection):
         rows, = self._select(wire.select('Interface', INTERFACE_COLUMNS, ['name', '==', port]))
         interface = make_interface(rows[0]) if rows else None
         if not interface:
-            raise HostError('port %s: somebody removed it from Open vSwitch' % port)
+            raise HostError('port %s: another program removed it from Open vSwitch' % port)
         if interface.error or not interface.ofport or interface.ofport < 0:
             raise HostError('port %s: Open vSwitch has no number for it: %s'
                             % (port, interface.error or 'no reason given'))

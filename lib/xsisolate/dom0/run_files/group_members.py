@@ -97,7 +97,7 @@ def _folder() -> str:
 def _parse(content: object) -> Tuple[RemoteMember, ...]:
     """Return the members in a file's content; raise ValueError or PolicyError."""
     if not isinstance(content, dict) or content.get('version') != VERSION:
-        raise ValueError('no group file of version %d' % VERSION)
+        raise ValueError('not a group file of version %d' % VERSION)
     members = content.get('members')
     if not isinstance(members, list):
         raise ValueError('members: not a list')
@@ -107,7 +107,7 @@ def _parse(content: object) -> Tuple[RemoteMember, ...]:
 def _parse_member(member: object) -> RemoteMember:
     """Return one member."""
     if not isinstance(member, dict):
-        raise ValueError('a member is no object: %.80r' % (member,))
+        raise ValueError('a member is not an object: %.80r' % (member,))
     return RemoteMember(network=_parse_network(member.get('network')),
                         mac=parse_mac(str(member.get('mac'))),
                         addresses=_parse_addresses('addresses', member.get('addresses')),

@@ -24,7 +24,7 @@ def read_networks() -> Optional[Tuple[PoolNetwork, ...]]:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
         if content['version'] != VERSION:
-            raise ValueError('no file of version %d' % VERSION)
+            raise ValueError('not a file of version %d' % VERSION)
         return tuple(_network(*fields) for fields in content['networks'])
     except FileNotFoundError:
         return None

@@ -27,9 +27,9 @@ HTTPS_PORT = 443
 ADVICE = {
     'SESSION_AUTHENTICATION_FAILED': 'user name or password is wrong',
     'RBAC_PERMISSION_DENIED': 'the user\'s role does not allow it',
-    'HOST_IS_SLAVE': 'the host is no master',
-    'UUID_INVALID': 'there is no such object any more',
-    'HANDLE_INVALID': 'there is no such object any more',
+    'HOST_IS_SLAVE': 'the host is not the pool\'s master',
+    'UUID_INVALID': 'XAPI no longer has this object',
+    'HANDLE_INVALID': 'XAPI no longer has this object',
     'SESSION_INVALID': 'XAPI has forgotten the session: it was restarted, or the session is old',
     'XENAPI_MISSING_PLUGIN': 'xsisolate is not installed on that host',
 }
@@ -153,7 +153,7 @@ def _parse(method: str, reply: Any) -> Any:
     if isinstance(reply, dict) and reply.get('Status') == 'Success':
         return reply.get('Value')
     details = reply.get('ErrorDescription') if isinstance(reply, dict) else None
-    raise XapiError(method, details or ['an answer that makes no sense'])
+    raise XapiError(method, details or ['the reply has neither a value nor an error'])
 
 
 def _transport(method: str, function: Any, *args: Any) -> Any:
@@ -222,7 +222,7 @@ def make_context(remote: Remote) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=remote.ca)
     except (OSError, ValueError) as error:
-        raise UsageError('--ca %s: no file of certificates: %s' % (remote.ca, error)) from error
+        raise UsageError('--ca %s: not a file of certificates: %s' % (remote.ca, error)) from error
     if remote.insecure or remote.fingerprints:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
