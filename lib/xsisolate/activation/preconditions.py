@@ -60,7 +60,7 @@ def _unusable_hooks() -> Iterator[str]:
     """Yield which of our hooks do not even start; called without arguments they only complain."""
     missing = [name for name in (RULES, VIF) if not os.path.exists('%s/%s' % (OURS, name))]
     if missing:
-        yield '%s  the package xsisolate on this host' % (
+        yield '%s has no %s: install the package xsisolate on this host' % (
             OURS, ' and no '.join(missing))
     for name in (RULES, VIF) if not missing else ():
         try:

@@ -304,8 +304,8 @@ def test_an_address_that_others_share_on_another_host(town: Town, mended: None) 
             'what that host admits is up to its own rules')
         assert headline('red1', '10.9.0.200') == (
             'LEAVES THIS HOST towards the host of one of 02:00:00:00:0a:01 02:00:00:00:0a:02, '
-            'which share it: which one has it now is not known here, as XAPI told of group red; what '
-            'that host admits is up to its own rules')
+            'which share it: which one has it now is not known here, as XAPI told of group red; '
+            'what that host admits is up to its own rules')
     finally:
         os.unlink(MEMBERS)
 
