@@ -31,7 +31,8 @@ def key_steps(dom0: HostContext, active: bool) -> Iterator[Step]:
     wrong = [key for key, script in read_keys(dom0).items()
              if script == desired_rules(not active)]
     if wrong:
-        yield Step('have the keys of %d plugged VIFs name %s' % (len(wrong), desired_rules(active)),
+        yield Step('set the xenstore keys of %d plugged VIFs to %s'
+                   % (len(wrong), desired_rules(active)),
                    lambda: _write_keys(dom0, wrong, desired_rules(active)))
 
 

@@ -82,7 +82,7 @@ def without_configuration(dom0: HostContext) -> HostContext:
     return dom0._replace(configuration=Configuration(Config()))
 
 
-# --- files, and who has read them ----------------------------------------------------------
+# --- files, and the daemons that read them -------------------------------------------------
 
 
 def _file_steps(active: bool) -> Iterator[Step]:

@@ -18,7 +18,7 @@ class HalfDone(HostError):
 
 def carry_out(xapi: Xapi, steps: Sequence[Step], connect: Connect,
               report: Callable[[Step], None]) -> None:
-    """Do all steps, or take back those that were done; raise HalfDone if that fails, too."""
+    """Do all steps, or take back the steps that were done; raise HalfDone if that fails, too."""
     for number, step in enumerate(steps):
         made = 0
         try:
@@ -26,7 +26,7 @@ def carry_out(xapi: Xapi, steps: Sequence[Step], connect: Connect,
                 make_call(xapi, call)
                 made += 1
         except XapiError as error:
-            # nobody knows what came of a call when the connection was lost
+            # what came of a call is not known when the connection was lost
             begun = number + bool(made or isinstance(error, ConnectionLost))
             _take_back(xapi, steps[:begun], steps[begun:], connect, error)
         report(step)

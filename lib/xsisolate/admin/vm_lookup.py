@@ -101,8 +101,8 @@ def need_vifs(target: Selection) -> None:
 def proven_policies(vm: XapiVm, but: Sequence[XapiVif] = ()) -> Dict[str, Optional[VifPolicy]]:
     """Return the policies of a VM's VIFs, each one what its seal is made for; None: neither.
 
-    Those in `but` are left out. Raises PolicyError for one whose vm-data may be the guest's words:
-    who writes the others anew would have to leave it open, or bless it.
+    VIFs in `but` are left out. Raises PolicyError for a VIF whose vm-data the guest may have
+    written: writing the other VIFs' policies would either leave it open or seal it.
     """
     found: Dict[str, Optional[VifPolicy]] = {}
     for vif in vm.vifs:

@@ -27,7 +27,7 @@ It shows what policies say. Exit codes: 3 the configuration is broken, 4 the swi
 it. `xsisolate explain` also asks the switch, of one pair. An unmanaged VM counts by the addresses
 that its guest reports through the guest tools.
 '''
-PIPE_WIDTH = 132        # where stdout is no terminal
+PIPE_WIDTH = 132        # where stdout is not a terminal
 ALL, SOME, NOTHING, SELF = '#', 's', '.', '-'
 NAMES_SHOWN = 8
 NAME_WIDTH = 28

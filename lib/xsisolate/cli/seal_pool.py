@@ -24,7 +24,7 @@ class VifSeal(NamedTuple):
     vif: XapiVif
     state: Sealing
     policy: Optional[VifPolicy]
-    error: str                  # why what is there is no policy
+    error: str                  # why vm-data has no valid policy
 
     @property
     def seal(self) -> Optional[str]:

@@ -27,7 +27,7 @@ T = TypeVar('T')
 def parse_tree(tree: Entry) -> Config:
     """Return the configuration that the root of a YAML file writes.
 
-    Raises ConfigError. An absent key means the default; an empty list means nobody.
+    Raises ConfigError. An absent key means the default; an empty list admits none.
     """
     top = tree.mapping()
     if 'version' not in top:

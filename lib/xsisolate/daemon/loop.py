@@ -1,4 +1,4 @@
-"""The loop: take in events, schedule tasks, work on those that are due."""
+"""The loop: take in events, schedule tasks, run the tasks that are due."""
 import signal
 import sys
 from time import monotonic

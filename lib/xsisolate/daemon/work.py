@@ -162,7 +162,7 @@ class Work:
             self._guard.release(vif)
         return known
 
-    # --- who keeps what he has ---------------------------------------------------------------
+    # --- VIFs that keep their flows ----------------------------------------------------------
 
     def _spare_known(self, host: HostContext, registry: Registry, vif: Vif) -> bool:
         """Spare a VIF that has just become unknown, too: its hooks see to it."""

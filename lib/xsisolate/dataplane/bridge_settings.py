@@ -49,7 +49,7 @@ def settle(host: HostContext, bridge: Bridge, managed: bool) -> str:
 
 
 def set_in_band(host: HostContext, bridge: Bridge, managed: bool) -> str:
-    """Have no remote open a managed bridge; return those that something was set for."""
+    """Have no remote open a managed bridge; return the remotes that something was set for."""
     operations = [operation for change in find_changes(host.ovsdb, bridge, managed)
                   for operation in change.operations]
     if operations:

@@ -45,7 +45,7 @@ def wait_for_proof(host: HostContext, vif_id: VifId, device: str, facts: VifFact
 
 
 def has_grace(host: HostContext, vif_id: VifId, facts: VifFacts) -> bool:
-    """Tell whether a VIF in doubt runs on a policy that nobody in Dom0 forbids by now."""
+    """Tell whether a VIF in doubt runs on a policy that nothing in Dom0 forbids by now."""
     if not facts.policy.unproven:
         return False
     network = find_bridge(host.ovsdb.read_bridges(), facts.metadata.bridge)

@@ -165,7 +165,7 @@ def examine_pool() -> Iterator[Finding]:
     if age is None or age > OLD_S or state.error:
         yield warning('pool', text + (': ' + state.error if state.error else ''),
                       'confirmed by XAPI', '%s; groups stay as they were' % (
-                          'mend that' if state.connected else 'see why XAPI is away'))
+                          'mend that' if state.connected else 'see why XAPI does not answer'))
     else:
         yield ok('pool', text)
 

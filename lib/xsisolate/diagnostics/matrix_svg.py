@@ -19,7 +19,7 @@ LINE_EVERY = 5                  # smaller sets have no lines around them
 NAMES_SHOWN = 3
 NAME_CHARS, CHAR = 26, 7         # of a label; and how wide a character is at most, about
 
-Escape = Callable[[str], str]   # of a text for HTML; names are anybody's
+Escape = Callable[[str], str]   # of a text for HTML; a guest or user may choose a name
 
 
 def shorten(text: str, limit: int) -> str:

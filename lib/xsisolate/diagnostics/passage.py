@@ -34,11 +34,11 @@ class End(NamedTuple):
 
     name: str
     address: Prefix             # a single one
-    mac: str = ''               # '': nobody knows
+    mac: str = ''               # '': not known
     vif: Optional[Vif] = None   # of this host
     gateway: bool = False       # its MAC address is a gateway's
     beyond: str = ''            # where beyond the uplink it is, and by whose word
-    lost: str = ''              # why nothing gets to it, whoever admits it
+    lost: str = ''              # why nothing gets to it, whatever policies say
 
 
 class Step(NamedTuple):
@@ -123,7 +123,7 @@ def _closed(vif: Vif) -> str:
 
 
 def _may_not_send(place: Place, source: End, talk: Talk) -> str:
-    """Return why a sender's packet goes nowhere, whoever it is for."""
+    """Return why a sender's packet goes nowhere, whatever its target is."""
     vif = source.vif
     if vif and _mode(vif) > Mode.ISOLATED:
         return _closed(vif)

@@ -14,7 +14,7 @@ from xsisolate.policy.model import Gateway, Mode, Prefix
 from xsisolate.policy.vmdata_parser import parse_service
 
 CLIENT_PORT = 40000
-# Stands for a machine whose MAC address nobody has told us; and for an address likewise.
+# Stand for a machine whose MAC address is not known, and for an unknown address.
 UNKNOWN_MAC = '02:00:00:00:ff:fe'
 STAND_INS = {4: Prefix(4, 0xc0000201, 32), 6: Prefix(6, 0x20010db8 << 96 | 1, 128)}
 VERSIONS = {'icmp': 4, 'icmp6': 6}
@@ -99,8 +99,8 @@ class RouteFinder:
                others: Sequence[VifView]) -> Optional[VifView]:
         """Return a VIF of an end that shares no network with the other.
 
-        Addresses may be in use once per network: one inside the other end's network is
-        nobody's on another, and one of several networks must be said more clearly.
+        An address may be in use once per network. An address inside the other end's network does
+        not mean a VIF of another network. One that is on several networks is ambiguous.
         """
         if not views or not is_address(text):
             return views[0] if views else None
@@ -251,7 +251,7 @@ class RouteFinder:
                            lost=why_no_gateway(place, vif, address))
         if any(contains(net, address) for net in place.facts.subnets):
             return End(name, address, UNKNOWN_MAC,
-                       beyond='the machine that has it, which is no known VIF of this host')
+                       beyond='the machine that has it, which is not a known VIF of this host')
         routers = [gateway for gateway in place.facts.gateways
                    if (gateway.ipv4 if address.version == 4 else gateway.ipv6)]
         if not routers:

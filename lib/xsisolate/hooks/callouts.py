@@ -47,7 +47,7 @@ def parse_trunks(private: Mapping[str, str]) -> Optional[List[int]]:
 
 
 def run_script(script: str, event: Event) -> None:
-    """Run somebody else's setup-vif-rules with the arguments that it expects."""
+    """Run another package's setup-vif-rules with the arguments that it expects."""
     run((script, event.backend, event.device, event.vm_uuid, str(event.vif.devid), event.action),
         timeout=TIMEOUT_S)
 

@@ -21,7 +21,7 @@ from xsisolate.typing_compat import Iterable, Iterator, Mapping, Optional
 
 OWNERS_MAX = 4
 PRIORITY_RESOLVE = 100      # plus the prefix length
-PRIORITY_GATEWAY = 400      # nobody else speaks for a gateway's address
+PRIORITY_GATEWAY = 400      # no other machine speaks for a gateway's address
 
 
 def party_flows() -> Iterator[Flow]:
@@ -74,7 +74,7 @@ def endpoint_party_flows(network: int, mac: str, addresses: Mapping[Prefix, int]
     party = (network_match(network), *mac_match(10, mac))
     yield make_flow(CLASSIFY, 50, [*party, *mac_match(8, mac), flags(FOUND)], raised(PAIR),
                     'load:0->' + NEXT_OWNER, goto(PEERS))
-    # A known MAC address with an address that is nobody's.
+    # A known MAC address with an address that no member has.
     yield make_flow(CLASSIFY, 45, [*party, flags(off=[FOUND])], raised(MISMATCH))
 
 

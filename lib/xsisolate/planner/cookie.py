@@ -22,7 +22,7 @@ class Kind(IntEnum):
     PEERS = 3       # a set of peers: an isolation group or an allow list
     ENDPOINT = 4    # a MAC address with a policy on a network; id: as its first port's
     PORT = 5        # one netdev of a VIF; id: see port_id
-    SPREAD = 6      # who hears an isolation group's multicast; id: the group's
+    SPREAD = 6      # the receivers of an isolation group's multicast; id: the group's
 
 
 class Key(NamedTuple):

@@ -46,7 +46,7 @@ def refresh_group(items: Items, key: Key, given: GroupInput, context: PlanContex
     item, config = items[key], context.config
     fresh = make_group(item, networks_of(items), config, given.members,
                        stamp_of(group_of(item), given.stamp, config))
-    # A stamp that is merely old is no difference to a sync; the next hook renews it.
+    # A stamp that is merely old is not a difference to a sync; the next hook renews it.
     same = context.thorough and fresh.digest == item.digest
     items[key] = fresh._replace(facts=item.facts) if same else fresh
 

@@ -63,7 +63,7 @@ def _find_claims(places: Iterable[PoolVif], config: Config, here: str) -> Iterat
 
 def _find_lost(claims: Iterable[Claim],
                before: Members) -> FrozenSet[Tuple[str, Prefix, str]]:
-    """Return (network, address, MAC address) of those who came too late for an address."""
+    """Return (network, address, MAC address) of the members that came too late for an address."""
     known = {(member.network, address, member.mac) for members in before.values()
              for member in members for address in member.addresses}
     owners: Dict[Address, List[Claim]] = {}

@@ -21,7 +21,7 @@ class Node(NamedTuple):
     name: str
     policy: EffectivePolicy
     addresses: Tuple[Prefix, ...]       # own ones, of an unmanaged VIF what its guest says
-    external: FrozenSet[Prefix] = frozenset()   # those that the word `external` means
+    external: FrozenSet[Prefix] = frozenset()   # addresses that the word `external` means
 
     @property
     def closed(self) -> bool:
@@ -90,7 +90,7 @@ def between(one: Node, other: Node, groups: Mapping[str, Group]) -> Services:
 
 
 def outside(node: Node, groups: Mapping[str, Group]) -> Services:
-    """Return what a VIF may say to everybody outside its network."""
+    """Return what a VIF may say to every address outside its network."""
     if node.closed:
         return NOTHING
     if node.policy.mode is not Mode.ISOLATED:

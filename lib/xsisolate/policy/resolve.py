@@ -1,7 +1,7 @@
 """XAPI's locking, the sealed policy and the network's default -> one effective policy.
 
 Nothing here loosens: XAPI's locking mode is a floor, its address list a fence, and a
-list that is empty means nobody.
+list that is empty admits none.
 """
 from xsisolate.errors import PolicyError, UnprovenPolicy
 from xsisolate.policy.address import contains, eui64_link_local, format_prefix, quoted

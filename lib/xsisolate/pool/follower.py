@@ -90,7 +90,7 @@ class Follower:
                 ring('networks')    # before the configuration is read, whose keys may be labels
             configuration = read_configuration()
             if configuration.error:
-                raise ConfigError(configuration.error)      # whom rosters admit is not known
+                raise ConfigError(configuration.error)      # the rosters are not known
             if changed or configuration.config != previous:
                 self._write(view, uuid, configuration.config)
                 previous = configuration.config
@@ -123,7 +123,7 @@ class Follower:
                            reason='XAPI\'s PIF records say what these bridges are set to')
         if told.error and told.error != self._state.refused:
             self._log.warning('networkd', bridges=','.join(told.missing), error=told.error,
-                              reason='it sets these bridges back at each plug of a PIF')
+                              reason='xcp-networkd sets these bridges back at each plug of a PIF')
         if told.renoted:
             os.kill(os.getppid(), signal.SIGHUP)    # the daemon, which compares all bridges
         self._state = self._state._replace(untold=told.missing, refused=told.error)

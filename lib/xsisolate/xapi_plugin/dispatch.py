@@ -145,7 +145,7 @@ def _open_dom0() -> Iterator[HostContext]:
 
 
 def _check(arguments: Arguments, needed: Collection[str], allowed: Collection[str]) -> None:
-    """Raise UsageError unless the arguments are those that a function knows."""
+    """Raise UsageError unless the function knows all the arguments."""
     missing = [name for name in needed if not arguments.get(name)]
     unknown = sorted(set(arguments) - {*needed, *allowed})
     if missing or unknown:

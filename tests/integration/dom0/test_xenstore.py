@@ -129,7 +129,7 @@ def test_dead_xenstored(monkeypatch, serve):
 
 @pytest.mark.parametrize('answer, complaint', [
     (struct.pack('=IIII', 2, 1, 0, 9) + b'half', 'hung up in mid-call'),
-    (struct.pack('=IIII', 2, 7, 0, 0), 'not asked'),
+    (struct.pack('=IIII', 2, 7, 0, 0), 'belongs to no request'),
     (struct.pack('=IIII', 16, 1, 0, 7) + b'EACCES\0', 'xenstore /a: EACCES'),
     (struct.pack('=IIII', 16, 1, 0, 6) + b'E2BIG\0', 'xenstore /a: E2BIG'),
 ])

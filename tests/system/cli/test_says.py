@@ -163,7 +163,7 @@ def test_what_was_valid_last_is_not_known(town: Town, mended: None, mistake: str
     assert 'as far as the switch tells it' in xsisolate('status', code=BROKEN).lines[0]
     for words in (('matrix',), ('explain', 'red1', 'red2')):
         said = xsisolate(*words, code=BROKEN)
-        assert not said.out and 'nor is what VIFs may say to each other: mend it' in said.err
+        assert not said.out and 'cannot say what VIFs may reach: correct the file' in said.err
 
 
 def test_an_allow_list_that_is_not_known_is_not_made_up(town: Town, mended: None) -> None:
@@ -258,7 +258,7 @@ def test_a_way_out_is_no_arrival(town: Town) -> None:
     assert headline('red1', '10.9.0.254') == (
         'LEAVES THIS HOST towards the gateway 10.9.0.254, as xsisolate.yaml says')
     assert headline('free', '10.9.0.99', '--source-address', '10.9.0.51').startswith(
-        'LEAVES THIS HOST towards the machine that has it, which is no known VIF of this host')
+        'LEAVES THIS HOST towards the machine that has it, which is not a known VIF of this host')
     assert headline('10.9.0.99', 'locked') == 'REACHES, if it arrives at the uplink'
     assert headline('red1', 'red2') == 'REACHES'
     found = explained('red1', '192.0.2.1')

@@ -111,7 +111,8 @@ class JsonRpc:
             if message is not None:
                 return message
             if len(self._received) > REPLY_MAX:
-                raise HostError('%s says more than %d bytes' % (self._peer, REPLY_MAX))
+                raise HostError('%s sent a message of more than %d bytes'
+                                % (self._peer, REPLY_MAX))
             self._set_timeout(deadline)
             piece = self._socket.recv(PIECE)
             if not piece:

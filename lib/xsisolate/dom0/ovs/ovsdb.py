@@ -3,7 +3,7 @@
 JSON over a socket, because importing OVS's own `ovs` package costs 40 ms on
 Python 3.6, in a script that each VM's boot waits for, and it is not on Dom0's
 path. Every change is one transaction that states what it was based on (`wait`
-operations): if somebody else was faster nothing happens and we look again.
+operations). If another program was faster, nothing is changed and we read again.
 """
 from time import monotonic
 
@@ -100,8 +100,8 @@ class Ovsdb(Connection):
 
         What is as it should be is not touched, nor are foreign external_ids; with `trunks`
         None they stay as they are.
-        A port that we made and that does not work is taken away again: later, with
-        nobody watching, ovs-vswitchd might make it work without a single flow.
+        A port that we made and that does not work is taken away again. Otherwise ovs-vswitchd might
+        make it work later, when no hook watches, without a single flow.
         """
         end = monotonic() + deadline
         plan, results = self._change_port(bridge_name, port, external_ids, trunks)
@@ -226,7 +226,7 @@ class Ovsdb(Connection):
 
     def _change_port(self, bridge_name: str, port: str, external_ids: Mapping[str, str],
                      trunks: Optional[Sequence[int]]) -> Tuple[PortPlan, List[Row]]:
-        """Look and change until nobody comes between; return the plan and its results."""
+        """Read and change until no other writer comes between; return the plan and its results."""
         for attempt in range(ATTEMPTS):
             found = self._select(*look_for_port(bridge_name, port))
             plan = plan_port(bridge_name, port, external_ids, trunks, found)

@@ -1,4 +1,4 @@
-"""The pool's networks: a file that the daemon's child leaves for those who must not ask XAPI."""
+"""The pool's networks: a file by the daemon's child for hooks, which must not ask XAPI."""
 import json
 import os
 

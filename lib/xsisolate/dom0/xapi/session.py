@@ -2,7 +2,7 @@
 
 Only commands, the plugin and the daemon's child import this; hooks never do. Every call ends
 within a deadline, and every failure is one kind of error with XAPI's own code in it. A session that
-XAPI has forgotten is an error, too: whoever follows events must begin anew then.
+XAPI has forgotten is an error, too: the follower of events must then begin again.
 """
 import http.client
 import os
@@ -117,7 +117,8 @@ def connect(remote: Optional[Remote] = None) -> Xapi:
                 raise
             _, port = _split_port(remote.host)      # a pool's hosts have one port in common
             remote = remote._replace(host='%s:%d' % (_bracketed(error.params[0]), port))
-    raise HostError('XAPI on %s: sends us from one host to the next (HOST_IS_SLAVE)' % remote.host)
+    raise HostError('XAPI on %s: each host names another as the master (HOST_IS_SLAVE)'
+                    % remote.host)
 
 
 def check_fingerprint(text: str) -> str:

@@ -1,6 +1,6 @@
 """The questions to XAPI that decide whether the toolstack may be restarted now.
 
-By `xe`, not by our own session: so whoever activates needs no XenAPI module in the host's Python.
+It uses `xe`, so that `activate` does not need the XenAPI module in the host's Python.
 """
 import re
 from typing import List

@@ -160,7 +160,7 @@ class Xenstore:
 
 
 class NoXenstore(Xenstore):
-    """What stands for a xenstored that is not there: whoever asks it for something is told so."""
+    """Stands for a xenstored that does not run: every question to it raises UnknownVif."""
 
     def __init__(self) -> None:
         """Connect to nothing."""
