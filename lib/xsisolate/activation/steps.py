@@ -64,7 +64,7 @@ def _record_steps(dom0: HostContext) -> Iterator[Step]:
     """Yield what has XAPI's records tell networkd what they did before the daemon's follower."""
     told = find_told()
     if told:
-        yield Step('have XAPI\'s PIF records of %s say what they did before us' % ', '.join(told),
+        yield Step('restore what XAPI\'s PIF records of %s said before xsisolate' % ', '.join(told),
                    lambda: untell(dom0.ovsdb))
 
 

@@ -61,7 +61,7 @@ def _only(xapi: Xapi, found: Sequence[str], text: str) -> str:
         raise UsageError('no VM has the uuid or name %s' % quoted(text))
     if len(found) > 1:
         uuids = sorted(str(xapi.call('VM.get_uuid', ref)) for ref in found)
-        raise UsageError('%d VMs have the name %s: say the uuid of the one that is meant: %s%s' % (
+        raise UsageError('%d VMs have the name %s: name the VM by its uuid: %s%s' % (
             len(uuids), quoted(text), ', '.join(uuids[:SHOWN_VMS]),
             ', ...' if len(uuids) > SHOWN_VMS else ''))
     return found[0]

@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
     parser = add_command(
         commands, 'matrix', 'show who may reach whom on this host, as policies say',
-        'Show which VIFs of this host may reach which, by which services, and who may go outside.',
+        'Show which VIFs of this host may reach which, by which services, and which go outside.',
         EXAMPLES, 'the matrix')
     parser.add_argument('--html', metavar='FILE', default='',
                         help='write it as one self-contained page; - is stdout')

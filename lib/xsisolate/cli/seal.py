@@ -66,8 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.local is None:
         return seal_pool.run(arguments)
     if not (arguments.print or arguments.canonical or arguments.check):
-        raise UsageError('seal --local: say --print, --canonical or --check; sealing itself is '
-                         'XAPI\'s: xsisolate seal VM')
+        raise UsageError('seal --local: add --print, --canonical or --check; to write a seal '
+                         'through XAPI run xsisolate seal VM')
     for name in ('dry_run', 'no_refresh', 'host'):
         if getattr(arguments, name):
             raise UsageError('seal --local neither asks XAPI nor writes: leave out --%s'

@@ -39,8 +39,8 @@ def examine(step: Step = lambda name: None) -> Iterator[Finding]:
         with Ovsdb() as ovsdb, Xenstore() as store:
             yield from _examine_vifs(HostContext(ovsdb, store, read_configuration()), step)
     except HostError as error:
-        yield problem('this host', str(error), 'an answer', 'mend that first: VIFs and flows could '
-                      'not be looked at')
+        yield problem('this host', str(error), 'an answer', 'correct that first: without it '
+                      'doctor cannot examine VIFs and flows')
 
 
 def _examine_vifs(dom0: HostContext, step: Step) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ def party_flows() -> Iterator[Flow]:
     yield make_flow(PARTY, 0, [''], goto(RESOLVE), goto(CLASSIFY))
     # Behind a gateway an address stands for its own MAC address.
     # It forwards for a neighbour, but does not answer for one. Nobody forwards
-    # link-local addresses; a router advertises itself by one that nobody configures.
+    # link-local addresses; a router advertises itself by one that is not configured.
     yield make_flow(CLASSIFY, 67, [*address_match(LINK_LOCAL),
                                    flags(VIA_GATEWAY, RESOLVING, off=[FOUND])], raised(PLAIN))
     yield make_flow(CLASSIFY, 65, [*address_match(LINK_LOCAL), flags(VIA_GATEWAY)],
@@ -103,7 +103,7 @@ def network_party_flows(network: int, facts: Network) -> Iterator[Flow]:
 def _unknown_router_flows(network: int) -> Iterator[Flow]:
     """Yield how a router of unknown MAC address resolves and is resolved.
 
-    It advertises itself by a link-local address that nobody configures.
+    It advertises itself by a link-local address that is not configured.
     """
     where = (network_match(network), *address_match(LINK_LOCAL))
     yield make_flow(CLASSIFY, 33, [*where, flags(RESOLVING, INGRESS_SIDE, UPLINK)],

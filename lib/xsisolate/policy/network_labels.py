@@ -1,7 +1,7 @@
 """Network name-labels as keys of the configuration: uuids take their place, which all others read.
 
-A label is not unique, and changes with a word in XAPI. One that is nobody's, or several
-networks', must not be passed over: its network would have the settings of all others.
+A label is not unique, and an administrator may change it in XAPI. A label of no network or of
+several is an error: if it were ignored, its network would have the settings of all others.
 """
 from xsisolate.errors import ConfigError
 from xsisolate.policy.address import quoted

@@ -74,7 +74,7 @@ def undo_migration(values: Mapping[str, bytes], vm_uuid: str) -> Mapping[str, by
     """Return vm-data as it was before a migration.
 
     At the destination xenopsd writes the VM's temporary uuid over its own wherever
-    that stands, in a group's name too, and nobody takes it back.
+    that stands, in a group's name too, and does not restore it.
     """
     temporary = vm_uuid[:-len(TEMPORARY_TAIL)] + TEMPORARY_TAIL
     return {key: value.replace(temporary.encode('utf-8'), vm_uuid.encode('utf-8'))
