@@ -21,7 +21,7 @@ from xsisolate.vif_id import VifId
 LOCK_DEADLINE_S = 60.0
 VMS_MAX = 8192              # below /xapi: every VM that runs, or has run, here
 SCRIPT_TIMEOUT_S = 120.0
-# So long after their flows are gone the switch's cached verdicts still teach it new ones.
+# For so long after our flows are gone, cached verdicts still make the switch learn new flows.
 LEARNING_S = 0.6
 ATTEMPTS = 5
 

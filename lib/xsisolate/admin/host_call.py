@@ -10,7 +10,7 @@ from xsisolate.errors import HostError
 from xsisolate.policy.vmdata_writer import natural
 from xsisolate.policy.xapi_records import XapiVm
 
-REFRESH_WAIT_S = 15         # so long a host waits for xenopsd to be told
+REFRESH_WAIT_S = 15         # how long a host waits until xenopsd has been told
 
 
 def ask_host(xapi: Xapi, vm: XapiVm, seals: Seals) -> List[AppliedVif]:

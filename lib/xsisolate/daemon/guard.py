@@ -22,8 +22,8 @@ from xsisolate.planner.vif import Vif
 
 WITNESS = BASE.cookie | HEADER
 NUMBER = 0xffffffff         # a key's part of a cookie
-SHUT_S = 10                 # so long a bridge without flows is shut at most, and again
-SHUT_TRIES_S = 30.0         # ... while it cannot be programmed, for so long
+SHUT_S = 10                 # how long one shutting flow lasts at most; it is written again ...
+SHUT_TRIES_S = 30.0         # ... for so long, while the bridge cannot be programmed
 
 
 class Guard:

@@ -56,7 +56,7 @@ def has_grace(host: HostContext, vif_id: VifId, facts: VifFacts) -> bool:
 
 
 def wait_for_bridges(host: HostContext, names: Sequence[str]) -> FrozenSet[VifId]:
-    """Wait until no VIF of these bridges has grace; return those whose grace ended in doubt."""
+    """Wait until no VIF of these bridges has grace; return VIFs still in doubt at its end."""
     end = monotonic() + host.configuration.config.grace
     while True:
         found = frozenset(vif for name in names for vif in find_in_grace(host, name))

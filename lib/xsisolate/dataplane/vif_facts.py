@@ -1,4 +1,4 @@
-"""Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
+"""Which VIF it is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
 from xsisolate.config.host_config import Configuration
 from xsisolate.dom0.xen.vif_metadata import VifMetadata, read_metadata
 from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore

@@ -26,7 +26,7 @@ HERE = ''               # in the place of a host
 
 
 class Resident(NamedTuple):
-    """An end of a question, and whom to ask about it."""
+    """An end of a question, and the host to ask about it."""
 
     text: str                       # as its host is asked
     host: Optional[str]             # HERE, another host's reference; None: no host has it

@@ -124,7 +124,7 @@ class Inventory(NamedTuple):
 
 
 def read_inventory(dom0: HostContext, step: Step = lambda name: None) -> Inventory:
-    """Return this host's VIFs: those on Open vSwitch's bridges, and those that should be."""
+    """Return this host's VIFs: VIFs on Open vSwitch's bridges, and VIFs that should be there."""
     broken = None
     if dom0.configuration.error:
         last = read_last_configuration()

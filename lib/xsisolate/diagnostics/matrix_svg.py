@@ -33,7 +33,7 @@ def anchor(number: int, at: int) -> str:
 
 
 def set_title(network: NetworkMatrix, at: int) -> str:
-    """Return a set's line: its number, what it is, and who is in it."""
+    """Return a set's line: its number, what it is, and the VIFs in it."""
     alike = network.sets[at]
     names = [network.views[member].vm_name or network.views[member].name
              for member in alike.members[:NAMES_SHOWN]]

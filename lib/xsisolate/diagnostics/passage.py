@@ -17,7 +17,7 @@ SENDS, EGRESS, RECEIVES, INGRESS = 'sends', 'egress', 'receives', 'ingress'
 
 
 class Place(NamedTuple):
-    """A network on a bridge of this host, and who is on it."""
+    """A network on a bridge of this host, and the VIFs on it."""
 
     bridge: str                 # the real one
     name: str                   # the network's
@@ -44,7 +44,7 @@ class End(NamedTuple):
 class Step(NamedTuple):
     """One question on the way, and its answer."""
 
-    side: str           # who is asked about what: sends, egress, receives, ingress
+    side: str           # the question: sends, egress, receives, ingress
     who: str            # whose policy it is
     how: How
     because: str

@@ -1,4 +1,4 @@
-"""Who the two ends of a question are, and which networks lie between them."""
+"""What the two ends of a question are, and which networks lie between them."""
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.diagnostics.inventory import Inventory, VifView
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
 
 class Hop(NamedTuple):
-    """A network that a packet passes, and who sends and who receives it there."""
+    """A network that a packet passes, with the sender and the receiver there."""
 
     place: Place
     source: End
@@ -166,7 +166,7 @@ class RouteFinder:
 
     def _hops(self, source: Optional[VifView], target: Optional[VifView],
               addresses: Tuple[Prefix, Prefix]) -> List[Hop]:
-        """Return the networks that a packet passes, with who sends and who receives there."""
+        """Return the networks that a packet passes, with the sender and the receiver on each."""
         here, there = self._place_of(source, target), self._place_of(target, source)
         if here is None and there is None:
             raise UsageError('neither %s nor %s is a VIF of this host' % tuple(
@@ -220,7 +220,7 @@ class RouteFinder:
                    beyond=beyond)
 
     def _addresses_of(self, vif: Vif) -> List[Prefix]:
-        """Return a VIF's own addresses, of an unmanaged one those that its guest tells."""
+        """Return a VIF's own addresses, of an unmanaged one what its guest reports."""
         if is_managed(vif):
             return sorted(vif.policy.addresses)
         return said_addresses(self._views[vif.id], self._store)

@@ -145,7 +145,7 @@ def isolation_count_flows(network: int, mac: str) -> Iterator[Flow]:
 
 
 def network_decision_flows(network: int, facts: Network) -> Iterator[Flow]:
-    """Yield who may answer as DHCP server or router on a network that says so."""
+    """Yield which machines may answer as DHCP server or router on a network that lists them."""
     where = network_match(network)
     yield from _dhcp_query_flows(where, facts)
     if facts.dhcp_servers:

@@ -108,7 +108,7 @@ def fanout_flow(network: int, links: Iterable[Attachment]) -> Flow:
 
 
 def network_multicast_flows(network: int, facts: Network) -> Iterator[Flow]:
-    """Yield how a network's gateways are asked for, and who may answer aloud."""
+    """Yield how a network's gateways are asked for, and which sender may answer aloud."""
     where = network_match(network)
     for gateway in facts.gateways:
         if gateway.mac is None:
@@ -131,7 +131,7 @@ def _gateway_request_flows(where: str, *addresses: Optional[Prefix]) -> Iterator
 
 
 def _answerers(facts: Network) -> Iterator[Tuple[str, Tuple[str, ...]]]:
-    """Yield the kinds of answers that not every outsider may give, and who may."""
+    """Yield the kinds of answers that only some outsiders may give, and which ones may."""
     macs = tuple(sorted('dl_src=%s' % gateway.mac for gateway in facts.gateways if gateway.mac))
     if macs:
         yield icmp6(134), macs

@@ -1,4 +1,4 @@
-"""Who owns an address that several VIFs of a network list?
+"""Which VIF owns an address that several VIFs of a network list?
 
 Members of one isolation group may share an address and take it over from each
 other, as VRRP and CARP do, if the policies of all say so: each is its nth owner.

@@ -1,4 +1,4 @@
-"""Whose flow is this: the 64 bits of the cookie.
+"""Which item a flow belongs to: the 64 bits of the cookie.
 
     0x5849534f | kind (4 bit) | id (28 bit)
 

@@ -23,7 +23,7 @@ def keeps_policy(registry: Registry, vif: Vif, config: Config) -> bool:
 
 
 def keeps_flows(registry: Registry, vif: Vif) -> bool:
-    """Tell whether the switch carries a VIF of whose domain xenstore knows nothing any more.
+    """Tell whether the switch carries a VIF whose domain is no longer in xenstore.
 
     A restarted xenstored has an empty store, and a domain may be half gone. Neither is a reason
     to cut off a VIF that was proven when it was programmed.

@@ -27,7 +27,7 @@ def networks_of(items: Mapping[Key, Item]) -> Mapping[str, int]:
 
 
 def refresh_shared(items: Items, touched: AbstractSet[Key], context: PlanContext) -> None:
-    """Compile what depends on the bridge, the configuration or several VIFs, but for groups."""
+    """Compile what depends on the bridge, the configuration or several VIFs, except groups."""
     items[BASE] = make_item(BASE, 'base', base_flows())
     items[BRIDGE] = make_item(BRIDGE, 'bridge', bridge_flows(_without_managed(items, context)))
     isolated = isolated_links(items.values())

@@ -165,7 +165,7 @@ def _format_some(prefixes: Iterable[Prefix]) -> str:
 
 
 def asked_groups(groups: Iterable[str], facts: Mapping[str, Group]) -> FrozenSet[str]:
-    """Return the VIF's groups and those that they reach and that reach them."""
+    """Return the VIF's groups and the groups that they reach and that reach them."""
     nobody = Group()
     return frozenset(groups) | frozenset(
         other for group in groups for other in facts.get(group, nobody).reach

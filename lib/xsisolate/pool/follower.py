@@ -29,7 +29,7 @@ from xsisolate.networkd.pif_records import tell
 from xsisolate.policy.pool_members import Members, find_members
 from xsisolate.pool.view import CLASSES, PoolView
 
-EVENTS_S = 5.0              # so long XAPI waits for an event; then the configuration is looked at
+EVENTS_S = 5.0              # how long XAPI waits for an event; then the configuration is read
 COALESCE_S = 0.2            # events come in bursts
 RETRY_FIRST_S = 0.5         # after a failure, doubled each time ...
 RETRY_MOST_S = 5.0          # ... up to this

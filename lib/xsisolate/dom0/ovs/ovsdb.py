@@ -98,8 +98,8 @@ class Ovsdb(Connection):
                     trunks: Optional[Sequence[int]] = None, *, deadline: float = 10.0) -> int:
         """Have a port on a network's bridge, real or fake, and return its OpenFlow number.
 
-        What is as it should be is not touched, nor are foreign external_ids; with `trunks`
-        None they stay as they are.
+        Columns that are right are not touched. Foreign external_ids stay. With `trunks` None the
+        port's trunks stay.
         A port that we made and that does not work is taken away again. Otherwise ovs-vswitchd might
         make it work later, when no hook watches, without a single flow.
         """
@@ -177,7 +177,7 @@ class Ovsdb(Connection):
             self._wait_for_vswitchd(rows[0]['next_cfg'], monotonic() + self.timeout)
 
     def set_external_ids(self, interface: str, values: Mapping[str, Optional[str]]) -> None:
-        """Set an Interface's external_ids, and remove those that are None; others stay."""
+        """Set an Interface's external_ids, and remove the keys that are None; others stay."""
         done = self.transact([wire.merge([['name', '==', interface]], values)])
         if not done[0].get('count'):
             raise HostError('Open vSwitch has no interface %s' % interface)

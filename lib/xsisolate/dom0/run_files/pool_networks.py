@@ -43,7 +43,7 @@ def write_networks(networks: Iterable[PoolNetwork]) -> bool:
 
 
 def may_be_bridge(name: str) -> bool:
-    """Tell whether this host has a device of that name that is no hardware."""
+    """Tell whether this host has a device of that name that is not hardware."""
     device = NETDEV % name
     return '/' not in name and os.path.exists(device) and not os.path.exists(device + OF_HARDWARE)
 

@@ -55,7 +55,7 @@ class ConnectionLost(XapiError):
 
 
 class Remote(NamedTuple):
-    """Whom to connect to over TLS, and how it proves that it is the one."""
+    """The host to connect to over TLS, and how it proves its identity."""
 
     host: str
     user: str = 'root'
@@ -204,14 +204,14 @@ def _local() -> Any:
 
 
 def _over_tls(remote: Remote) -> Any:
-    """Return a session, not logged in, with a server that has proven who it is."""
+    """Return a session, not logged in, with a server that has proven its identity."""
     host, context = _split_port(remote.host)[0], make_context(remote)
     return _module().Session('https://%s/' % _bracketed(host),
                              transport=Transport(lambda: secure_connection(remote, context)))
 
 
 def secure_connection(remote: Remote, context: ssl.SSLContext) -> PinnedConnection:
-    """Return a connection, not made yet, to a host that has to prove who it is."""
+    """Return a connection, not made yet, to a host that has to prove its identity."""
     host, port = _split_port(remote.host)
     connection = PinnedConnection(host, port, timeout=TIMEOUT_S, context=context)
     connection.fingerprints = remote.fingerprints
