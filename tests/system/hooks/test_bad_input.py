@@ -67,7 +67,7 @@ def test_setup_vif_rules_refuses_what_it_does_not_know(host: Sandbox, args: Any)
     result, = host.hooks.run(Call('setup-vif-rules', args, {}))
     assert result.code == 2
     line = the_line(result, ' failed ')
-    assert ('usage: setup-vif-rules ' in line or 'no VIF: ' in line) and line.isprintable()
+    assert ('usage: setup-vif-rules ' in line or 'not a VIF: ' in line) and line.isprintable()
 
 
 @pytest.mark.parametrize('args, environment', [
