@@ -145,7 +145,7 @@ def isolation_count_flows(network: int, mac: str) -> Iterator[Flow]:
 
 
 def network_decision_flows(network: int, facts: Network) -> Iterator[Flow]:
-    """Yield who may answer as DHCP server or router on a network that says so."""
+    """Yield which machines may answer as DHCP server or router on a network that lists them."""
     where = network_match(network)
     yield from _dhcp_query_flows(where, facts)
     if facts.dhcp_servers:
@@ -158,7 +158,7 @@ def network_decision_flows(network: int, facts: Network) -> Iterator[Flow]:
                                                    flags(TO_ISOLATED, UPLINK)], goto(ACCEPT))
     macs = sorted({gateway.mac for gateway in facts.gateways if gateway.mac})
     for mac in macs:
-        # Nobody on this host poses as a gateway.
+        # No VIF of this host may pose as a gateway.
         yield make_flow(SOURCE, 45, [where, 'dl_src=%s' % mac, flags(off=[UPLINK])])
         yield make_flow(DESTINATION, 45, [where, 'dl_dst=%s' % mac], raised(TO_REMOTE),
                         goto(EGRESS))

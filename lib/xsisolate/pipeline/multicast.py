@@ -37,7 +37,7 @@ def multicast_flows() -> Iterator[Flow]:
     for match in (DHCP_ANSWER, DHCP6_ANSWER, icmp6(134)):
         yield make_flow(MULTICAST, 180, [match, flags(UPLINK)], *COPY)
     for match, target in REQUESTS:
-        # Whoever asks for its own address announces itself.
+        # A sender that asks for its own address announces itself.
         yield make_flow(MULTICAST, 155, [match, flags(ISOLATED)], FROM_ETH_SOURCE, target,
                         raised(CLAIMING), goto(RESOLVE), goto(CLASSIFY), goto(SEEK))
         yield make_flow(MULTICAST, 150, [match], FROM_ETH_DESTINATION, target,
@@ -73,7 +73,7 @@ def _seek_flows() -> Iterator[Flow]:
 
 def _sought_flows() -> Iterator[Flow]:
     yield make_flow(SOUGHT, 100, [flags(MISMATCH)], goto(ISOLATED_DROP))
-    # Every owner of an address is asked; who holds it now will answer.
+    # Every owner of an address is asked; the one that holds it now will answer.
     ask = ','.join((RESOLVED_TO_ETH, cleared(*ANSWERS), goto(DESTINATION)))
     for owner in range(OWNERS_MAX):
         yield make_flow(SOUGHT, 50, [flags(FOUND), owner_match(owner)], 'clone(%s)' % ask,
@@ -108,7 +108,7 @@ def fanout_flow(network: int, links: Iterable[Attachment]) -> Flow:
 
 
 def network_multicast_flows(network: int, facts: Network) -> Iterator[Flow]:
-    """Yield how a network's gateways are asked for, and who may answer aloud."""
+    """Yield how a network's gateways are asked for, and which sender may answer aloud."""
     where = network_match(network)
     for gateway in facts.gateways:
         if gateway.mac is None:
@@ -131,7 +131,7 @@ def _gateway_request_flows(where: str, *addresses: Optional[Prefix]) -> Iterator
 
 
 def _answerers(facts: Network) -> Iterator[Tuple[str, Tuple[str, ...]]]:
-    """Yield the kinds of answers that not every outsider may give, and who may."""
+    """Yield the kinds of answers that only some outsiders may give, and which ones may."""
     macs = tuple(sorted('dl_src=%s' % gateway.mac for gateway in facts.gateways if gateway.mac))
     if macs:
         yield icmp6(134), macs

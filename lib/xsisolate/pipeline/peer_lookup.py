@@ -1,4 +1,4 @@
-"""PARTY..PEERS: who is at the other end, and does the asker admit it?
+"""PARTY..PEERS: what is at the other end, and does the asker admit it?
 
 One question serves both directions and the claims of port_security.py. The caller
 puts the other end's address and MAC address into registers; the answer is in
@@ -21,15 +21,15 @@ from xsisolate.typing_compat import Iterable, Iterator, Mapping, Optional
 
 OWNERS_MAX = 4
 PRIORITY_RESOLVE = 100      # plus the prefix length
-PRIORITY_GATEWAY = 400      # nobody else speaks for a gateway's address
+PRIORITY_GATEWAY = 400      # no other machine speaks for a gateway's address
 
 
 def party_flows() -> Iterator[Flow]:
-    """Yield the fixed flows that find out who the other end is."""
+    """Yield the fixed flows that find out what the other end is."""
     yield make_flow(PARTY, 0, [''], goto(RESOLVE), goto(CLASSIFY))
     # Behind a gateway an address stands for its own MAC address.
-    # It forwards for a neighbour, but does not answer for one. Nobody forwards
-    # link-local addresses; a router advertises itself by one that nobody configures.
+    # It forwards for a neighbour, but does not answer for one. No router forwards
+    # link-local addresses; a router advertises itself by one that is not configured.
     yield make_flow(CLASSIFY, 67, [*address_match(LINK_LOCAL),
                                    flags(VIA_GATEWAY, RESOLVING, off=[FOUND])], raised(PLAIN))
     yield make_flow(CLASSIFY, 65, [*address_match(LINK_LOCAL), flags(VIA_GATEWAY)],
@@ -74,7 +74,7 @@ def endpoint_party_flows(network: int, mac: str, addresses: Mapping[Prefix, int]
     party = (network_match(network), *mac_match(10, mac))
     yield make_flow(CLASSIFY, 50, [*party, *mac_match(8, mac), flags(FOUND)], raised(PAIR),
                     'load:0->' + NEXT_OWNER, goto(PEERS))
-    # A known MAC address with an address that is nobody's.
+    # A known MAC address with an address that no member has.
     yield make_flow(CLASSIFY, 45, [*party, flags(off=[FOUND])], raised(MISMATCH))
 
 
@@ -103,7 +103,7 @@ def network_party_flows(network: int, facts: Network) -> Iterator[Flow]:
 def _unknown_router_flows(network: int) -> Iterator[Flow]:
     """Yield how a router of unknown MAC address resolves and is resolved.
 
-    It advertises itself by a link-local address that nobody configures.
+    It advertises itself by a link-local address that is not configured.
     """
     where = (network_match(network), *address_match(LINK_LOCAL))
     yield make_flow(CLASSIFY, 33, [*where, flags(RESOLVING, INGRESS_SIDE, UPLINK)],
@@ -116,7 +116,7 @@ def _gateway_flows(network: int, gateway: Gateway) -> Iterator[Flow]:
     for address in filter(None, (gateway.ipv4, gateway.ipv6)):
         yield from _gateway_address_flows(network, address, gateway.mac)
     if gateway.mac:
-        # Nobody on this host speaks for it.
+        # No VIF of this host speaks for it.
         yield make_flow(PARTY, 60, [network_match(network), *mac_match(10, gateway.mac),
                                     flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
         yield make_flow(PARTY, 40, [network_match(network), *mac_match(10, gateway.mac)],
@@ -127,7 +127,7 @@ def _gateway_address_flows(network: int, address: Prefix, mac: Optional[str]) ->
     known = (network_match(network), *address_match(address))
     party = (*known, *(mac_match(10, mac) if mac else ()))
     yield make_flow(PARTY, 60, [*known, flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
-    # Its ICMP errors concern those, too, who may talk to single addresses outside.
+    # Its ICMP errors also concern VIFs that may talk to single addresses outside.
     yield make_flow(PARTY, 50, [*party, flags(CONTROL)], raised(PLAIN))
     # Its own addresses count as outside: a VM that may leave may ping it.
     yield make_flow(PARTY, 49, party, raised(EXTERNAL), goto(PEERS))

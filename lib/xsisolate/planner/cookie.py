@@ -1,4 +1,4 @@
-"""Whose flow is this: the 64 bits of the cookie.
+"""Which item a flow belongs to: the 64 bits of the cookie.
 
     0x5849534f | kind (4 bit) | id (28 bit)
 
@@ -22,7 +22,7 @@ class Kind(IntEnum):
     PEERS = 3       # a set of peers: an isolation group or an allow list
     ENDPOINT = 4    # a MAC address with a policy on a network; id: as its first port's
     PORT = 5        # one netdev of a VIF; id: see port_id
-    SPREAD = 6      # who hears an isolation group's multicast; id: the group's
+    SPREAD = 6      # the receivers of an isolation group's multicast; id: the group's
 
 
 class Key(NamedTuple):
@@ -52,7 +52,7 @@ def parse_key(number: int) -> Key:
     try:
         return Key(KINDS[number >> 28 & 0x7], number & 0xfffffff)
     except IndexError:
-        raise ValueError('no kind of items: %#x' % number) from None
+        raise ValueError('not a kind of items: %#x' % number) from None
 
 
 def port_id(vif: VifId, tap: bool) -> int:

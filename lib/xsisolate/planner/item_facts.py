@@ -29,7 +29,7 @@ class EndpointFacts(NamedTuple):
     links: Tuple[Attachment, ...]
     groups: Tuple[int, ...]             # ids of the groups that it is a member of
     owners: Mapping[Prefix, int]        # its addresses: of each it is the nth owner
-    shared: FrozenSet[Prefix] = frozenset()     # those that it lets others have, too
+    shared: FrozenSet[Prefix] = frozenset()     # addresses that others may have, too
 
 
 def format_facts(facts: EndpointFacts) -> str:

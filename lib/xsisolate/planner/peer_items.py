@@ -73,10 +73,10 @@ def group_of(item: Item) -> str:
 
 
 def stamp_of(group: str, stamp: str, config: Config) -> str:
-    """Return a group's facts: a digest of all that its item is made of, but for the networks.
+    """Return a group's facts: a digest of everything that its flows depend on except the networks.
 
-    So a hook need not compile thousands of members on other hosts to find that they are still
-    the same.
+    If it has not changed, a hook can keep the item without compiling flows for thousands of
+    remote members.
     """
     facts = config.groups.get(group, Group())
     rules = facts.rules if facts.rules is None else sorted(facts.rules)
@@ -103,7 +103,7 @@ def _group_flows(peers: int, group: Group, networks: Mapping[str, int],
         if network is None:
             continue
         free = [address for address in sorted(member.addresses)
-                if (network, address) not in taken]     # the first who names an address has it
+                if (network, address) not in taken]     # the first VIF that names an address has it
         taken.update((network, address) for address in free)
         yield from remote_member_flows(peers, network, member.mac, free)
 

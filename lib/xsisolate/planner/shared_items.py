@@ -27,7 +27,7 @@ def networks_of(items: Mapping[Key, Item]) -> Mapping[str, int]:
 
 
 def refresh_shared(items: Items, touched: AbstractSet[Key], context: PlanContext) -> None:
-    """Compile what depends on the bridge, the configuration or several VIFs, but for groups."""
+    """Compile what depends on the bridge, the configuration or several VIFs, except groups."""
     items[BASE] = make_item(BASE, 'base', base_flows())
     items[BRIDGE] = make_item(BRIDGE, 'bridge', bridge_flows(_without_managed(items, context)))
     isolated = isolated_links(items.values())
@@ -46,7 +46,7 @@ def refresh_group(items: Items, key: Key, given: GroupInput, context: PlanContex
     item, config = items[key], context.config
     fresh = make_group(item, networks_of(items), config, given.members,
                        stamp_of(group_of(item), given.stamp, config))
-    # A stamp that is merely old is no difference to a sync; the next hook renews it.
+    # A stamp that is merely old is not a difference to a sync; the next hook renews it.
     same = context.thorough and fresh.digest == item.digest
     items[key] = fresh._replace(facts=item.facts) if same else fresh
 

@@ -233,7 +233,7 @@ SICK: Dict[str, Tuple[Spoil, str, str, int, str]] = {
     'controller': (spoil_controller, 'bridge xenbr0', 'warning', DONE,
                    'when its controller tcp:127.0.0.1:1 does not answer'),
     'manager': (spoil_manager, 'bridge xenbr0', 'problem', DIFFERENT,
-                'in the name of its manager tcp:10.9.0.200:6640 pass'),
+                'with the address of its manager tcp:10.9.0.200:6640 pass'),
     'old pool': (spoil_pool, 'pool', 'warning', DONE, 'as of '),
 }
 
