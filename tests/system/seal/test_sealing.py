@@ -355,7 +355,7 @@ def test_unsealed_accept_has_no_grace(around: Around, start: Any, configure: Any
     configure(CONFIG % 60 + 'unsealed: accept\n')
     vm = start(13, RED)
     vm.xenstore.write('vm-data/xsisolate/groups', 'no group!')
-    check_quarantine(vm, around, refresh(vm), 'no group')
+    check_quarantine(vm, around, refresh(vm), 'is not a group name')
     vm.xenstore.write('vm-data/xsisolate/groups', 'red')
     check_mode(vm, refresh(vm), 'isolated')
 
