@@ -169,7 +169,7 @@ def test_ovsdb_fails_in_mid_run(host: Sandbox, monkeypatch: pytest.MonkeyPatch) 
     assert host.ovs.database
     pid = host.ovs.database.pid
     monkeypatch.setattr(syncing_bridges, 'bridge_lock', hanging(pid))
-    monkeypatch.setattr('xsisolate.cli.sync.Ovsdb', impatient)
+    monkeypatch.setattr('xsisolate.cli.command.Ovsdb', impatient)
     try:
         done = sync(code=FAILED)
     finally:
