@@ -6,8 +6,9 @@ from support.packets.rows import MARK, Case, legit
 from support.packets.frames import (ALL, ICMP, IP, UDP, ICMPv6EchoRequest, ICMPv6MLReport2,
                                     ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment,
                                     IPv6ExtHdrHopByHop, Raw, advertise6, arp, behind, discover,
-                                    dst_opt, eth, is_at, na, ns, offer, ping, ping6, ra, rs,
-                                    solicit6, split4, split6, tcp, tcp6, udp, udp6, who_has)
+                                    dst_opt, eth, is_at, na, ns, offer, ping, ping6, ra, rrq,
+                                    rs, sctp, sctp6, solicit6, split4, split6, tcp, tcp6, udp,
+                                    udp6, who_has)
 from support.packets.shared_network import Who
 
 Parties = Mapping[str, Who]
@@ -209,6 +210,21 @@ def services(w: Parties) -> Iterator[Case]:
         yield legit('udp6/%d answers' % port, 'svc2', 'svc1', udp6(b, a, port, 4010), steps=[
             ('svc1', udp6(a, b, 4010, port))])
     yield legit('icmp', 'svc1', 'svc2', ping(a, b), ping6(a, b))
+    yield legit('protocols by number', 'svc1', 'svc2', *(
+        frame for number in (50, 89) for frame in (
+            eth(a, b) / IP(src=a.ip, dst=b.ip, proto=number) / Raw(bytes(30)),
+            eth(a, b) / IPv6(src=a.ip6, dst=b.ip6, nh=number) / Raw(bytes(30)))))
+    yield legit('sctp/3868', 'svc1', 'svc2', sctp(a, b, 4000, 3868), sctp6(a, b, 4000, 3868))
+    yield legit('asks for a file', 'svc1', 'svc2', rrq(a, b, 4040))
+    asks = ('svc1', rrq(a, b, 4041))
+    data, ack = udp(b, a, 50001, 4041), udp(a, b, 4041, 50001)
+    yield legit('a file\'s data', 'svc2', 'svc1', data, steps=[asks])
+    yield legit('data are acknowledged', 'svc1', 'svc2', ack, steps=[asks, ('svc2', data)])
+    yield legit('more data', 'svc2', 'svc1', data, steps=[asks, ('svc2', data), ('svc1', ack)])
+    wide, lan = w['wide'], w['lan']
+    yield legit('icmp/8', 'wide', 'uplink', ping(wide, lan), ping6(wide, lan), split4(
+        ping(wide, lan) / bytes(100), 32))
+    yield legit('icmp/8 is answered', 'lan', 'wide', ping(lan, wide, type=0), ping(lan, wide))
     yield legit('errors', 'svc1', 'svc2', eth(a, b) / IP(src=a.ip, dst=b.ip) / ICMP(
         type=3, code=3) / IP(src=b.ip, dst=a.ip) / UDP())
 

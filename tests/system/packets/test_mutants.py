@@ -138,8 +138,10 @@ class Field:
         where = 'in_port=%d,ct_state=trk,ct_label=0x%s' % (self._ofports[sender], 'f' * 32)
         words = ('ofproto/trace', BRIDGE, where, frame.hex())
         text = self.radio.appctl(*words)
-        if 'ct(' in text:       # as the first of its connection, and as a reply
+        if 'ct(' in text:       # as the first of its connection, as a reply, and as TFTP's data
             text += self.radio.appctl(*words, '--ct-next', 'trk,est,rpl')
+            text += self.radio.appctl(*words, *('--ct-next', 'trk,new,rel') * 2)
+            text += self.radio.appctl(*words, '--ct-next', 'trk,est,rel')
         return parse_trace(text)
 
     def usable(self, names: Iterable[str], mode: Mode) -> List[Case]:

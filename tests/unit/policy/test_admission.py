@@ -13,7 +13,8 @@ from xsisolate.policy.admission import EVERYTHING, How, Party, Talk, admit, admi
 from xsisolate.policy.model import EffectivePolicy, Gateway, Group, Mode, Network, RemoteMember
 from xsisolate.policy.reachability import (ALL, Node, between, common, find_alike, find_links,
                                            outside)
-from xsisolate.policy.vmdata_parser import parse_peer, parse_service
+from xsisolate.policy.service import parse_service
+from xsisolate.policy.vmdata_parser import parse_peer
 from xsisolate.vif_id import VifId
 
 GROUPS = {'web': Group(rules=frozenset(map(parse_service, ('tcp/443', 'udp/53', 'icmp')))),
@@ -45,7 +46,17 @@ def party(address: str = '10.0.0.2', groups: str = '', external: bool = False) -
     ('udp/53', Talk('udp', 40000, 53), How.REQUEST), ('udp/53', Talk('udp', 53, 40000), How.REPLY),
     ('udp', Talk('udp', 1, 2), How.PLAIN), ('udp/1-65535', Talk('udp', 1, 2), How.REQUEST),
     ('icmp', Talk('icmp'), How.PLAIN), ('icmp', Talk('icmp6'), How.NOT),
-    ('icmp6', Talk('icmp6'), How.PLAIN)])
+    ('icmp6', Talk('icmp6'), How.PLAIN), ('icmp/8', Talk('icmp'), How.PLAIN),
+    ('icmp/8', Talk('icmp', answer=True), How.PLAIN), ('icmp/13', Talk('icmp'), How.NOT),
+    ('icmp/8', Talk('icmp', 0, 13), How.NOT), ('icmp/8', Talk('icmp', 13, 0, True), How.NOT),
+    ('icmp6/128', Talk('icmp6', answer=True), How.PLAIN), ('icmp/8', Talk('icmp6'), How.NOT),
+    ('esp', Talk('esp'), How.PLAIN), ('ip/50', Talk('esp'), How.PLAIN),
+    ('ip/89', Talk('esp'), How.NOT), ('sctp/3868', Talk('sctp', 40000, 3868), How.REQUEST),
+    ('sctp/3868', Talk('sctp', 3868, 40000, True), How.REPLY),
+    ('tftp', Talk('udp', 40000, 69, related=True), How.REQUEST),
+    ('tftp', Talk('udp', 50000, 40000, True, True), How.REPLY),
+    ('udp/69', Talk('udp', 50000, 40000, True, True), How.NOT),
+    ('udp/69', Talk('udp', 69, 40000, True, True), How.NOT)])
 def test_services(service: str, talk: Talk, how: How) -> None:
     assert serve(parse_service(service), talk) is how
 
