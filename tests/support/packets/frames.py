@@ -13,6 +13,7 @@ from scapy.layers.dhcp import BOOTP, DHCP  # noqa: E402
 from scapy.layers.dhcp6 import DHCP6_Advertise, DHCP6_Solicit  # noqa: E402
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption  # noqa: E402,F401
 from scapy.layers.inet6 import (  # noqa: E402,F401
+    ICMPv6EchoReply,
     ICMPv6EchoRequest,
     ICMPv6MLReport2,
     ICMPv6ND_NA,
@@ -94,6 +95,12 @@ def sctp6(src: Any, dst: Any, sport: int, dport: int) -> Frame:
 def rrq(src: Any, dst: Any, sport: int) -> Frame:
     """Return TFTP's request for a file."""
     return eth(src, dst) / IP(src=src.ip, dst=dst.ip) / UDP(sport=sport, dport=69) / Raw(
+        b'\0\1file\0octet\0')
+
+
+def rrq6(src: Any, dst: Any, sport: int) -> Frame:
+    """Return TFTP's request for a file over IPv6."""
+    return eth(src, dst) / IPv6(src=src.ip6, dst=dst.ip6) / UDP(sport=sport, dport=69) / Raw(
         b'\0\1file\0octet\0')
 
 

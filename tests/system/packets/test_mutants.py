@@ -95,6 +95,7 @@ EXPLAINED: Tuple[Explained, ...] = (
       for number in (61, 62, 63, 64, 69)),
     Explained(stages.CLASSIFY, 30, 'reg4=0xfe800000/', 'where a gateway has a MAC address 10 and '
               '65 take these: test_infrastructure.py'),
+    Explained(stages.RULES, 10, 'sctp', 'the datapath in user space does not track SCTP'),
     Explained(stages.PEERS, 100, '', 'of an answer to a claim only PAIR counts'),
 )
 

@@ -4,13 +4,14 @@ from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from xsisolate.diagnostics.passage import End, Place, judge
+from xsisolate.diagnostics.passage import End, Place, judge, why_inside
 from xsisolate.diagnostics.trace import format_packet, parse_ports, parse_trace
 from xsisolate.pipeline.stages import NETWORK
 from xsisolate.planner.vif import Attached, Vif, VifPort
-from xsisolate.policy.address import parse_prefix
+from xsisolate.policy.address import NEVER_EXTERNAL, format_prefix, parse_prefix
 from xsisolate.policy.admission import EVERYTHING, How, Party, Talk, admit, admitted_services, serve
-from xsisolate.policy.model import EffectivePolicy, Gateway, Group, Mode, Network, RemoteMember
+from xsisolate.policy.model import (EffectivePolicy, Gateway, Group, Mode, Network, Prefix,
+                                    RemoteMember)
 from xsisolate.policy.reachability import (ALL, Node, between, common, find_alike, find_links,
                                            outside)
 from xsisolate.policy.service import parse_service
@@ -147,6 +148,27 @@ def test_external(facts: Network, other: End, reaches: bool) -> None:
     vif = make_vif(1, policy(allow='external'))
     for steps in (judge(make_place([vif], facts), end(vif), other, Talk('icmp')),
                   judge(make_place([vif], facts), other, end(vif), Talk('icmp'))):
+        assert all(step.admits for step in steps) is reaches, steps
+
+
+@pytest.mark.parametrize('never, name', NEVER_EXTERNAL)
+def test_what_is_never_external_is_named(never: Prefix, name: str) -> None:
+    """By `explain`, and by the page that explains the word; an entry of its own admits it."""
+    inside = Prefix(never.version, never.value | 1, 32 if never.version == 4 else 128)
+    other = OUTSIDE._replace(name='it', address=inside)
+    place = make_place([make_vif(1, policy())], Network(gateways=(GATEWAY,)))
+    assert '%s (%s)' % (format_prefix(never), name) in why_inside(place, other)
+    with open('docs/admin-guide.md', encoding='utf-8') as file:
+        assert '| `%s` | %s |\n' % (format_prefix(never), name) in file.read()
+
+
+def test_the_metadata_address_goes_by_its_own_entry() -> None:
+    metadata = OUTSIDE._replace(name='metadata', address=parse_prefix('169.254.169.254'))
+    place = make_place([], Network(gateways=(GATEWAY,), subnets=SUBNET))
+    for allow, reaches in (('external', False), ('tcp/80@169.254.169.254', True),
+                           ('tcp/443@169.254.169.254', False)):
+        vif = make_vif(1, policy(allow=allow))
+        steps = judge(place, end(vif), metadata, Talk('tcp', 40000, 80))
         assert all(step.admits for step in steps) is reaches, steps
 
 
