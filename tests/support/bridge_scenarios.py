@@ -16,7 +16,8 @@ from xsisolate.planner.vif import Attached, Vif, VifPort
 from xsisolate.policy.address import eui64_link_local, parse_prefix
 from xsisolate.policy.model import (Config, EffectivePolicy, Gateway, Group, Mode, Network, Prefix,
                                     RemoteMember)
-from xsisolate.policy.vmdata_parser import parse_peer, parse_service
+from xsisolate.policy.service import parse_service
+from xsisolate.policy.vmdata_parser import parse_peer
 from xsisolate.vif_id import VifId
 
 BRIDGE = 'xenbr0'

@@ -8,7 +8,8 @@ from xsisolate.config.yaml_document import Entry
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import check_own, parse_address, parse_mac, parse_prefix, quoted
 from xsisolate.policy.model import Config, Gateway, Group, Network, Prefix
-from xsisolate.policy.vmdata_parser import parse_group, parse_mode, parse_service
+from xsisolate.policy.service import parse_service
+from xsisolate.policy.vmdata_parser import parse_group, parse_mode
 from xsisolate.vif_id import UUID
 
 CONFIG_VERSION = 1      # what `version:` in the file must say

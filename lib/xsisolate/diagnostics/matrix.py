@@ -8,7 +8,8 @@ from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.policy.admission import EVERYTHING
 from xsisolate.policy.model import Group, Mode
 from xsisolate.policy.reachability import Alike, Node, Services, find_alike, find_links, outside
-from xsisolate.policy.seal import format_peer, format_service
+from xsisolate.policy.seal import format_peer
+from xsisolate.policy.service import format_service
 
 EVERYTHING_WORD = 'everything'
 Step = Callable[[str], None]

@@ -204,8 +204,10 @@ def _party_by_address(place: Place, asker: End, other: End, ingress: bool) -> Pa
 
 def why_inside(place: Place, other: End) -> str:
     """Return why the word `external` does not mean an address, empty if it does."""
-    if any(contains(net, other.address) for net in NEVER_EXTERNAL):
-        return '%s is never outside' % format_prefix(other.address)
+    for never, name in NEVER_EXTERNAL:
+        if contains(never, other.address):
+            return ('%s is never outside, as all of %s (%s): an entry for the address itself would '
+                    'admit it' % (format_prefix(other.address), format_prefix(never), name))
     nets = [net for net in place.facts.subnets if contains(net, other.address)]
     if nets:
         return '%s is in the subnet %s of this network' % (format_prefix(other.address),

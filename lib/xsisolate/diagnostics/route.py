@@ -11,13 +11,13 @@ from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import contains, format_prefix, quoted
 from xsisolate.policy.admission import Talk
 from xsisolate.policy.model import Gateway, Mode, Prefix
-from xsisolate.policy.vmdata_parser import parse_service
+from xsisolate.policy.service import (PINGS, TFTP, TFTP_PORT, VERSIONS, WITH_PORTS, is_whole,
+                                      parse_service)
 
 CLIENT_PORT = 40000
 # Stands for a machine whose MAC address nobody has told us; and for an address likewise.
 UNKNOWN_MAC = '02:00:00:00:ff:fe'
 STAND_INS = {4: Prefix(4, 0xc0000201, 32), 6: Prefix(6, 0x20010db8 << 96 | 1, 128)}
-VERSIONS = {'icmp': 4, 'icmp6': 6}
 
 
 class Asked(NamedTuple):
@@ -25,7 +25,7 @@ class Asked(NamedTuple):
 
     source: str
     target: str
-    service: str = ''           # tcp/443, udp/53, icmp, icmp6; '': a ping
+    service: str = ''           # tcp/443, udp/53, icmp, esp, ...; '': a ping
     version: int = 0            # 4 or 6; 0: what both ends have
     source_address: str = ''    # where a VM has several, or its policy names none
     target_address: str = ''
@@ -272,8 +272,16 @@ def _parse_service(text: str) -> Tuple[Talk, int]:
         service = parse_service(text)
     except PolicyError as error:
         raise UsageError(str(error)) from None
-    if service.protocol in VERSIONS:
-        return Talk(service.protocol), VERSIONS[service.protocol]
+    version = VERSIONS.get(service.protocol, 0)
+    if service.protocol == TFTP:
+        return Talk('udp', CLIENT_PORT, TFTP_PORT, related=True), 0
+    if service.protocol in PINGS and not is_whole(service):
+        if not service.first:
+            raise UsageError('%s: that type is an answer: ask for %s/%d' % (
+                quoted(text), service.protocol, PINGS[service.protocol]))
+        return Talk(service.protocol, 0, service.first), version
+    if service.protocol not in WITH_PORTS:
+        return Talk(service.protocol), version
     if service.first != service.last:
         raise UsageError('%s: one port is expected here, such as %s/443'
                          % (quoted(text), service.protocol))

@@ -27,6 +27,7 @@ STACK_BODY = Struct('!HIH6x')           # offset, field, bits
 CT_BODY = Struct('!HIHB3xH')            # flags, zone's field and its bits, table, helper
 BUNDLE_BODY = Struct('!HHHIHHI4x')      # algorithm, hashed, basis, kind, count, bits, field
 CT_COMMIT, NO_TABLE = 1, 255
+HELPERS = {'tftp': 69, '': 0}          # by the port that a helper's protocol has
 ALGORITHMS = {'active_backup': 0, 'hrw': 1}
 HASHED = {'eth_src': 0}
 PORT_KIND = 0x00000002                  # NXM_OF_IN_PORT: members are OpenFlow ports
@@ -90,7 +91,7 @@ class ActionCodec:
 
     def _encode_ct(self, text: str) -> bytes:
         """Return conntrack; only what we use of it."""
-        flags, table, zone, marking = 0, NO_TABLE, 'NXM_NX_REG13[]', b''
+        flags, table, zone, helper, marking = 0, NO_TABLE, 'NXM_NX_REG13[]', '', b''
         for word in split(text):
             name, _, value = word.partition('=')
             if name == 'commit':
@@ -99,12 +100,15 @@ class ActionCodec:
                 table = int(value)
             elif name == 'zone':
                 zone = value
+            elif name == 'alg':
+                helper = value
             elif name.startswith('exec('):
                 marking = self.encode(word[len('exec('):-1])
             else:
                 raise ValueError('conntrack with what we do not know: %.80s' % text)
         head, offset, bits = encode_subfield(zone)
-        return nicira(CT, CT_BODY.pack(flags, head, offset_and_bits(offset, bits), table, 0)
+        return nicira(CT, CT_BODY.pack(flags, head, offset_and_bits(offset, bits), table,
+                                      HELPERS[helper])
                       + marking)
 
     def _decode_each(self, data: bytes) -> Iterator[str]:
@@ -247,11 +251,12 @@ def _decode_bundle(body: bytes) -> str:
 
 def _decode_ct(body: bytes) -> str:
     flags, head, packed, table, helper = CT_BODY.unpack_from(body)
-    if flags & ~CT_COMMIT or helper or not head:
+    if flags & ~CT_COMMIT or not head:
         raise ValueError('conntrack with more than we use')
     words = ['commit'] * bool(flags) + ['table=%d' % table] * (table != NO_TABLE)
     words.append('zone=' + decode_subfield(head, packed >> 6, (packed & 0x3f) + 1))
-    return ','.join(words)
+    names = {number: name for name, number in HELPERS.items()}
+    return ','.join(words + ['alg=' + names[helper]] * bool(helper))
 
 
 def _encode_fixed(action: bytes) -> Callable[[str], bytes]:

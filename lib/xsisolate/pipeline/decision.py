@@ -9,14 +9,15 @@ from xsisolate.pipeline.tables import (ACCEPT, ANSWERS, CHECKED, COMMIT, CONTROL
                                        INGRESS_SIDE, INGRESS_TARGET, ISOLATED, ISOLATED_DROP,
                                        MISMATCH, MULTICAST, OWN_DELIVERY, PARTY, PASS, PLAIN, REPLY,
                                        REPLY_ONLY, REQUEST, RESOLVING, SOURCE, TO_ISOLATED,
-                                       TO_LOCAL, TO_REMOTE, TO_UPLINK, UNKNOWN_NETWORK, UPLINK)
+                                       TO_LOCAL, TO_REMOTE, TO_UPLINK, TRACK_TFTP, UNKNOWN_NETWORK,
+                                       UPLINK)
 from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
                                       FROM_ARP_SOURCE, FROM_ARP_TARGET, FROM_ETH_DESTINATION,
                                       FROM_ETH_SOURCE, FROM_IPV4_DESTINATION, FROM_IPV4_SOURCE,
                                       FROM_IPV6_DESTINATION, FROM_IPV6_SOURCE, FROM_ND_TARGET,
                                       MULTICAST_MAC, NEIGHBOUR, SOLICITED_NODE, cleared,
-                                      destination_match, flags, goto, icmp6, network_match, raised,
-                                      source_match, unknown_priority)
+                                      destination_match, flags, goto, icmp6, lowered, network_match,
+                                      raised, source_match, unknown_priority)
 from xsisolate.policy.model import Mode, Network
 from xsisolate.typing_compat import Iterator, Tuple
 
@@ -115,10 +116,20 @@ def answer_flows(label: int) -> Iterator[Flow]:
     """
     bits = ','.join('load:0x1->NXM_NX_CT_LABEL[%d]' % bit for bit in range(128)
                     if label >> bit & 1)
-    remember = 'ct(commit,%s,exec(%s))' % (ZONE, bits)
-    for family in ('ip', 'ipv6'):
-        yield make_flow(ACCEPT, 10, [flags(COMMIT), family], remember, goto(PASS))
     asked_here = 'ct_label=0x%x/0x%x' % (label, label)
+    for family, udp in (('ip', 'udp'), ('ipv6', 'udp6')):
+        yield make_flow(ACCEPT, 12, [flags(COMMIT, TRACK_TFTP), udp],
+                        'ct(commit,%s,alg=tftp,exec(%s))' % (ZONE, bits), goto(PASS))
+        yield make_flow(ACCEPT, 10, [flags(COMMIT), family],
+                        'ct(commit,%s,exec(%s))' % (ZONE, bits), goto(PASS))
+        # The first of TFTP's data: a connection of its own, with the label of the one that asked
+        # for it, which shows only once it is remembered. The flag says that it has been.
+        yield make_flow(REPLY, 20, ['ct_state=+new+rel+trk', flags(TRACK_TFTP), udp],
+                        lowered(TRACK_TFTP), 'ct(commit,table=%d,%s)' % (REPLY, ZONE))
+        yield make_flow(REPLY, 15, ['ct_state=+new+rel+trk', asked_here, udp], 'ct_clear',
+                        goto(PASS))
+        yield make_flow(REPLY, 10, ['ct_state=+est+rel-rpl+trk', asked_here, flags(TRACK_TFTP),
+                                    udp], 'ct_clear', goto(PASS))
     yield make_flow(REPLY, 10, ['ct_state=+est+rpl+trk', asked_here], 'ct_clear', goto(PASS))
 
 

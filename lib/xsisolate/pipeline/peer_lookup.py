@@ -41,7 +41,7 @@ def party_flows() -> Iterator[Flow]:
         yield make_flow(CLASSIFY, 40, [flags(FOUND), owner_match(owner)], *next_owner(owner),
                         goto(RESOLVE), goto(CLASSIFY))
     yield make_flow(CLASSIFY, 35, [flags(TRIED)], raised(MISMATCH))
-    for prefix in NEVER_EXTERNAL:
+    for prefix, _ in NEVER_EXTERNAL:
         yield make_flow(CLASSIFY, 30, address_match(prefix), goto(PEERS))
     yield make_flow(CLASSIFY, 0, [''], raised(EXTERNAL), goto(PEERS))
     yield make_flow(PEERS, 100, [flags(CLAIMING)])

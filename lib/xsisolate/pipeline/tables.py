@@ -47,6 +47,7 @@ COMMIT = 9          # remember the connection: its replies may come back
 ESTABLISHED = 10    # may pass only as the reply of a remembered connection
 INGRESS_SIDE = 11   # the party asked about is the sender, the asker the receiver
 TAG_ALLOWED = 12    # came from a trunk VIF, with a tag that it may use
+TRACK_TFTP = 13     # a request is remembered with its data to come, or these may pass
 # Answers of the questions that PARTY, RESOLVE and PEERS ask; cleared as one range.
 FOUND = 16          # the party's address is known; reg8, 9 hold its MAC address
 FOUND_ISOLATED = 17     # ... and belongs to an isolated VIF of this host

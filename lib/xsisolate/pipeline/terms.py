@@ -28,6 +28,11 @@ def raised(*bits: int) -> str:
     return ','.join('load:0x1->NXM_NX_REG15[%d]' % bit for bit in bits)
 
 
+def lowered(bit: int) -> str:
+    """Return the action that takes a flag away."""
+    return 'load:0->NXM_NX_REG15[%d]' % bit
+
+
 def cleared(first: int, last: int) -> str:
     """Return the action that clears a range of flags."""
     return 'load:0->NXM_NX_REG15[%d..%d]' % (first, last)

@@ -27,12 +27,15 @@ class Prefix(NamedTuple):
     length: int         # 0..32 or 0..128
 
 
-class Service(NamedTuple):
-    """What may be said: a protocol and, for tcp and udp, the server's ports."""
+MAX_PORT = 65535
 
-    protocol: str       # 'tcp', 'udp', 'icmp' or 'icmp6'
-    first: int = 0      # first and last port, inclusive; 0, 0 for icmp and icmp6
-    last: int = 0
+
+class Service(NamedTuple):
+    """What may be said: a protocol and the server's ports, or a type of ICMP."""
+
+    protocol: str           # 'tcp', 'icmp6', 'esp', 'ip/89', ...: policy/service.py knows them
+    first: int = 0          # first and last port, inclusive; of ICMP twice the type
+    last: int = MAX_PORT    # 0 to 65535: the protocol as a whole
 
 
 class Peer(NamedTuple):

@@ -4,7 +4,8 @@ import pytest
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import parse_prefix
 from xsisolate.policy.model import Mode, Peer, Service, VifPolicy
-from xsisolate.policy.vmdata_parser import MAX_VALUE, parse_service, parse_vmdata
+from xsisolate.policy.service import EXTENSIONS, format_service, parse_service
+from xsisolate.policy.vmdata_parser import MAX_VALUE, parse_vmdata
 
 
 def prefixes(*texts):
@@ -78,6 +79,15 @@ def test_policy_is_understood(common, own, policy):
                  id='icmp6'),
     pytest.param('icmp@10.0.0.7', Peer(parse_prefix('10.0.0.7'), Service('icmp')),
                  id='icmp'),
+    pytest.param('icmp/8@10.0.0.7', Peer(parse_prefix('10.0.0.7'), Service('icmp', 8, 8)),
+                 id='type'),
+    pytest.param('icmp/0@external', Peer(None, Service('icmp', 0, 0)), id='type 0 is not all'),
+    pytest.param('ip/50@fd00::7', Peer(parse_prefix('fd00::7'), Service('esp')), id='by number'),
+    pytest.param('ip/6@fd00::7', Peer(parse_prefix('fd00::7'), Service('tcp')), id='tcp by number'),
+    pytest.param('ip/254@external', Peer(None, Service('ip/254')), id='without a name'),
+    pytest.param('sctp/3868@external', Peer(None, Service('sctp', 3868, 3868)), id='sctp'),
+    pytest.param('gre@external', Peer(None, Service('gre')), id='gre'),
+    pytest.param('external;tftp', Peer(None, Service('tftp')), id='tftp, older spelling'),
     pytest.param('tcp/8000-8100@10.0.0.7',
                  Peer(parse_prefix('10.0.0.7'), Service('tcp', 8000, 8100)),
                  id='range'),
@@ -138,9 +148,9 @@ def test_peer_is_understood(text, peer):
                  "'10.0.0.7/24' has host bits set: the network is 10.0.0.0/24",
                  id='host bits'),
     pytest.param({'allow': b'externl'}, {}, 'allow: ', 'is no peer', id='typo'),
-    pytest.param({'allow': b'@10.0.0.7'}, {}, 'allow: ', "'' is no service",
+    pytest.param({'allow': b'@10.0.0.7'}, {}, 'allow: ', "'' is not a service",
                  id='no service'),
-    pytest.param({'allow': b'10.0.0.7;'}, {}, 'allow: ', "'' is no service",
+    pytest.param({'allow': b'10.0.0.7;'}, {}, 'allow: ', "'' is not a service",
                  id='no service, older spelling'),
     pytest.param({'allow': b'tcp/1@'}, {}, 'allow: ', "'' is no peer", id='no peer'),
     pytest.param({'allow': b'external@tcp/443'}, {}, 'allow: ', "'tcp/443' is no peer: write an "
@@ -148,17 +158,17 @@ def test_peer_is_understood(text, peer):
                  'tcp/443@external',
                  id='turned round'),
     pytest.param({'allow': b'tcp/443'}, {}, 'allow: ', "'tcp/443' is no peer", id='no separator'),
-    pytest.param({'allow': b'external;tcp/443@10.0.0.7'}, {}, 'allow: ', 'is no service',
+    pytest.param({'allow': b'external;tcp/443@10.0.0.7'}, {}, 'allow: ', 'is not a service',
                  id='both spellings'),
-    pytest.param({'allow': b'10.0.0.7;tcp/1;udp/1'}, {}, 'allow: ', 'is no service',
+    pytest.param({'allow': b'10.0.0.7;tcp/1;udp/1'}, {}, 'allow: ', 'is not a service',
                  id='two services, older spelling'),
-    pytest.param({'allow': b'sctp/1@10.0.0.7'}, {}, 'allow: ', 'is no service',
+    pytest.param({'allow': b'dccp/1@10.0.0.7'}, {}, 'allow: ', 'is not a service',
                  id='other protocol'),
     pytest.param({'allow': b'tcp/1@udp/1@10.0.0.7'}, {}, 'allow: ', 'is no peer',
                  id='two services'),
-    pytest.param({'allow': b'TCP/1@10.0.0.7'}, {}, 'allow: ', 'is no service',
+    pytest.param({'allow': b'TCP/1@10.0.0.7'}, {}, 'allow: ', 'is not a service',
                  id='protocol upper case'),
-    pytest.param({'allow': b'icmp/8@10.0.0.7'}, {}, 'allow: ', 'is no service',
+    pytest.param({'allow': b'icmp/8-9@10.0.0.7'}, {}, 'allow: ', 'is not a service',
                  id='icmp has no ports'),
     pytest.param({'allow': b'tcp/0@10.0.0.7'}, {}, 'allow: ', 'ports from 1 to 65535',
                  id='port 0'),
@@ -168,7 +178,7 @@ def test_peer_is_understood(text, peer):
                  id='range turned round'),
     pytest.param({'allow': b'tcp/080@10.0.0.7'}, {}, 'allow: ', 'leading zeros',
                  id='port with zero'),
-    pytest.param({'allow': b'tcp/80-@10.0.0.7'}, {}, 'allow: ', 'is no service',
+    pytest.param({'allow': b'tcp/80-@10.0.0.7'}, {}, 'allow: ', 'is not a service',
                  id='half a range'),
     pytest.param({'allow': b'icmp6@10.0.0.7'}, {}, 'allow: ', 'icmp6 is IPv6',
                  id='icmp6 with IPv4'),
@@ -263,3 +273,23 @@ def test_all_numbered_keys():
 
 def test_whole_protocol_differs_from_all_its_ports():
     assert parse_service('tcp') != parse_service('tcp/1-65535')
+
+
+@pytest.mark.parametrize('text, reason', [
+    ('ip/0', 'is a header of IPv6'), ('ip/44', 'is a header of IPv6'),
+    ('ip/255', 'from 1 to 254'), ('ip/050', 'leading zeros'), ('ip', 'is not a service'),
+    ('icmp/5', 'redirect'), ('icmp6/135', 'neighbours'), ('icmp/256', 'from 0 to 255'),
+    ('icmp/8-9', 'is not a service'), ('esp/50', 'is not a service'), ('tftp/69', 'is not a'),
+    ('icmp/echo', 'is not a service'), ('sctp/0', 'ports from 1'), ('ah@fd00::7', 'AH is IPv4')])
+def test_services_that_could_match_nothing_are_refused(text, reason):
+    found = refusal({'allow': (text if '@' in text else text + '@external').encode()}, {})
+    assert reason.lower() in found.lower()
+
+
+def test_a_protocol_has_one_spelling():
+    """Seals and sets of peers rely on it."""
+    for number in range(1, 255):
+        if number not in EXTENSIONS:
+            service = parse_service('ip/%d' % number)
+            assert parse_service(format_service(service)) == service
+    assert format_service(parse_service('ip/132')) == 'sctp'
