@@ -1,10 +1,10 @@
 """Table 0, ENTRY and SOURCE: who sent this, and into which network?"""
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.stages import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, ISOLATED,
-                                       MANAGED, NETWORK, OWN_DELIVERY, PRIORITY_DELIVER,
-                                       PRIORITY_ENTRY, PRIORITY_PORT, PRIORITY_SHUT, SOURCE,
-                                       SPOOFED, TAG_ALLOWED, UNKNOWN_NETWORK, UPLINK, flags, goto,
-                                       network_match, raised, unknown_priority)
+                                       MANAGED, NETWORK, OFPORT_LOCAL, OWN_DELIVERY,
+                                       PRIORITY_DELIVER, PRIORITY_ENTRY, PRIORITY_PORT,
+                                       PRIORITY_SHUT, SOURCE, SPOOFED, TAG_ALLOWED, UNKNOWN_NETWORK,
+                                       UPLINK, flags, goto, network_match, raised, unknown_priority)
 from xsisolate.typing_compat import Iterable, Iterator, Optional, Tuple
 
 FROM_TAG = ('load:0xa->NXM_NX_REG13[12..15]', 'move:NXM_OF_VLAN_TCI[0..11]->NXM_NX_REG13[0..11]')
@@ -58,7 +58,8 @@ def closed_port_flow(ofport: int) -> Flow:
 
 def uplink_flow(ofport: int) -> Flow:
     """Return the flow for what comes in from outside; the frame's tag names its network."""
-    return make_flow(ENTRY, 100, ['in_port=%d' % ofport], *FROM_TAG, raised(UPLINK), goto(SOURCE))
+    port = 'LOCAL' if ofport == OFPORT_LOCAL else '%d' % ofport
+    return make_flow(ENTRY, 100, ['in_port=' + port], *FROM_TAG, raised(UPLINK), goto(SOURCE))
 
 
 def other_port_flow(port: str, tag: Optional[int]) -> Flow:

@@ -94,18 +94,20 @@ def network_party_flows(network: int, facts: Network) -> Iterator[Flow]:
         # `external` leaves only towards a gateway.
         yield make_flow(CLASSIFY, 10, [network_match(network), flags(off=[VIA_GATEWAY])],
                         goto(PEERS))
-    if any(not gateway.mac for gateway in facts.gateways):
-        yield from _unknown_router_flows(network)
+    # A router of unknown MAC address advertises itself by a link-local one.
+    routers = [LINK_LOCAL] if any(not gateway.mac for gateway in facts.gateways) else []
+    for address in [*routers, *sorted(facts.dhcp_servers)]:
+        yield from _resolving_flows(network, address)
     for gateway in facts.gateways:
         yield from _gateway_flows(network, gateway)
 
 
-def _unknown_router_flows(network: int) -> Iterator[Flow]:
-    """Yield how a router of unknown MAC address resolves and is resolved.
+def _resolving_flows(network: int, address: Prefix) -> Iterator[Flow]:
+    """Yield how somebody beyond the uplink, of unknown MAC address, resolves and is resolved.
 
-    It advertises itself by a link-local address that nobody configures.
+    Whoever may answer DHCP must find its clients, and be found; nothing else follows from it.
     """
-    where = (network_match(network), *address_match(LINK_LOCAL))
+    where = (network_match(network), *address_match(address))
     yield make_flow(CLASSIFY, 33, [*where, flags(RESOLVING, INGRESS_SIDE, UPLINK)],
                     raised(PLAIN), goto(PEERS))
     yield make_flow(CLASSIFY, 33, [*where, flags(RESOLVING, off=[INGRESS_SIDE, TO_LOCAL])],

@@ -37,6 +37,7 @@ PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL
 # reg15     flags
 NETWORK = 0xa000            # keeps our conntrack zones apart from zone 0
 UNKNOWN_NETWORK = 0xafff    # a port that appeared without a hook
+OFPORT_LOCAL = 65534        # a bridge's own port, by which Dom0 itself is on it
 
 # Flags: the bits of reg15.
 CHECKED = 0         # judged: let table 0 switch it
