@@ -13,8 +13,8 @@ from xsisolate.planner.peer_items import Items
 from xsisolate.planner.plan import Plan, plan_bridge
 from xsisolate.planner.vif import Attached, Surroundings, Vif, VifPort
 from xsisolate.policy.address import eui64_link_local, parse_prefix
-from xsisolate.policy.model import (Config, EffectivePolicy, Gateway, Group, Mode, Network, Prefix,
-                                    RemoteMember)
+from xsisolate.policy.model import (HOLDERS, Config, EffectivePolicy, Gateway, Group, Mode,
+                                    Network, Prefix, RemoteMember)
 from xsisolate.policy.vmdata_parser import parse_peer, parse_service
 from xsisolate.vif_id import VifId
 
@@ -131,6 +131,11 @@ def rules(text: str) -> Group:
     return Group(rules=frozenset(map(parse_service, text.split())))
 
 
+def holding(vif: Vif, *roles: str) -> Vif:
+    """Return a VIF that holds roles."""
+    return vif._replace(policy=vif.policy._replace(roles=frozenset(roles)))
+
+
 RED = [make_vif(11, own='10.9.0.11 fd00:9::11', groups='red'),
        make_vif(12, own='10.9.0.12 fd00:9::12', groups='red')]
 BLUE = [make_vif(13, own='10.9.0.13 fd00:9::13', groups='blue'),
@@ -178,6 +183,16 @@ SCENARIOS = {
     'arriving': make_scenario([RED[0]._replace(arriving=True), RED[1]]),
     'bond': make_scenario(RED[:1], uplinks=BOND),
     'two-uplinks': make_scenario(RED[:1], uplinks=((1,), (2, 3))),
+    'roles-here': make_scenario([
+        RED[0], holding(make_vif(12, LOCKED, '10.9.0.12 fd00:9::12'), 'gateway', 'router'),
+        holding(make_vif(13, own='10.9.0.13 fd00:9::13'), 'gateway', 'dhcp', 'router')],
+        networks={BRIDGE: subnets()}),
+    'roles-arriving': make_scenario([
+        RED[0], holding(make_vif(12, own='10.9.0.12'), 'dhcp')._replace(arriving=True)]),
+    'roles-elsewhere': make_scenario(RED[:1], networks={BRIDGE: subnets()}, members={HOLDERS: [
+        member(1, '10.9.0.101')._replace(roles=frozenset(['gateway', 'router'])),
+        member(2, '10.9.0.102')._replace(roles=frozenset(['dhcp'])),
+        member(3, '10.9.0.103', tag=99)._replace(roles=frozenset(['dhcp']))]}),
     'no-uplink': make_scenario(RED[:1], uplinks=(), snooping=True),
 }
 

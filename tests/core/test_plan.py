@@ -10,7 +10,7 @@ from core.scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, 
 from xsisolate.planner.cookie import BASE, Key, Kind
 from xsisolate.planner.plan import disturbed, learned_flows, plan_bridge, port_key
 from xsisolate.planner.vif import VifPort
-from xsisolate.policy.model import Group, Service
+from xsisolate.policy.model import HOLDERS, Group, Service
 from xsisolate.policy.resolve import asked_groups
 from xsisolate.vif_id import parse_netdev
 
@@ -347,7 +347,9 @@ def test_members_whose_stamp_is_known_are_not_read():
     assert len(group_of(first).flows) == 5
 
     def nobody(group):
-        raise AssertionError('read')
+        if group != HOLDERS:        # few, and with every network
+            raise AssertionError('read')
+        return ()
     again = stamped('yesterday')
     again = again._replace(around=again.around._replace(read_members=nobody))
     found = group_of(again.plan(registry_of(first)))

@@ -11,7 +11,7 @@ from typing import Dict, List, Mapping, Union
 from lab.metadata import VifRecord
 
 BLANKS = ' \t\r\n'
-LISTS = ('groups', 'allow', 'ipv4', 'ipv6', 'shared')
+LISTS = ('groups', 'allow', 'ipv4', 'ipv6', 'shared', 'roles')
 Keys = Dict[str, Union[str, List[str]]]
 
 
@@ -40,7 +40,7 @@ def effective(policy: Mapping[str, str], devid: int) -> Keys:
 
 def normal(name: str, word: str) -> str:
     """Return one entry of a list in its only spelling."""
-    if name == 'groups':
+    if name in ('groups', 'roles'):
         return word
     if word == 'any':
         return '0.0.0.0/0' if name == 'ipv4' else '::/0'

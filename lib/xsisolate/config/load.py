@@ -11,7 +11,7 @@ import sys
 from xsisolate import __version__
 from xsisolate.errors import ConfigError
 from xsisolate.paths import rooted
-from xsisolate.policy.model import Config, Gateway, Group, Mode, Network, Prefix, Service
+from xsisolate.policy.model import Config, Gateway, Group, Holder, Mode, Network, Prefix, Service
 from xsisolate.typing_compat import Any, Dict, FrozenSet, List, Mapping, Optional, Union
 
 CONFIG_FILE = '/etc/xsisolate/xsisolate.yaml'
@@ -180,13 +180,15 @@ def _decode_network(data: Mapping[str, Any]) -> Network:
         subnets=_decode_prefixes(data['subnets']),
         gateways=tuple(_decode_gateway(*gateway) for gateway in data['gateways']),
         dhcp_servers=_decode_prefixes(data['dhcp_servers']),
-        fail_closed=data['fail_closed'])
+        fail_closed=data['fail_closed'],
+        holders=tuple(Holder(vm_uuid, devid, frozenset(roles), _decode_prefixes(addresses))
+                      for vm_uuid, devid, roles, addresses in data['holders']))
 
 
 def _decode_gateway(ipv4: Optional[List[int]], ipv6: Optional[List[int]],
-                    mac: Optional[str]) -> Gateway:
+                    mac: Optional[str], roles: List[str]) -> Gateway:
     return Gateway(ipv4=Prefix(*ipv4) if ipv4 else None,
-                   ipv6=Prefix(*ipv6) if ipv6 else None, mac=mac)
+                   ipv6=Prefix(*ipv6) if ipv6 else None, mac=mac, roles=frozenset(roles))
 
 
 def _decode_group(data: Mapping[str, Any]) -> Group:

@@ -1,10 +1,10 @@
 """Table 0, ENTRY and SOURCE: who sent this, and into which network?"""
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.stages import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, ISOLATED,
-                                       MANAGED, NETWORK, OFPORT_LOCAL, OWN_DELIVERY,
-                                       PRIORITY_DELIVER, PRIORITY_ENTRY, PRIORITY_PORT,
-                                       PRIORITY_SHUT, SOURCE, SPOOFED, TAG_ALLOWED, UNKNOWN_NETWORK,
-                                       UPLINK, flags, goto, network_match, raised, unknown_priority)
+from xsisolate.pipeline.stages import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, NETWORK,
+                                       OFPORT_LOCAL, OWN_DELIVERY, PRIORITY_DELIVER, PRIORITY_ENTRY,
+                                       PRIORITY_PORT, PRIORITY_SHUT, SOURCE, SPOOFED, TAG_ALLOWED,
+                                       UNKNOWN_NETWORK, UPLINK, flags, goto, network_match, raised,
+                                       unknown_priority)
 from xsisolate.typing_compat import Iterable, Iterator, Optional, Tuple
 
 FROM_TAG = ('load:0xa->NXM_NX_REG13[12..15]', 'move:NXM_OF_VLAN_TCI[0..11]->NXM_NX_REG13[0..11]')
@@ -23,9 +23,8 @@ def load_network(network: int) -> str:
     return 'load:0x%x->NXM_NX_REG13[]' % network
 
 
-def managed_port_flow(ofport: int, network: int, isolated: bool) -> Flow:
-    """Return the hook for what a locked or isolated VIF sends."""
-    bits = (MANAGED, ISOLATED) if isolated else (MANAGED,)
+def managed_port_flow(ofport: int, network: int, bits: Iterable[int]) -> Flow:
+    """Return the hook for what a VIF sends whose flags are these: it is managed, and more."""
     return make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0'],
                      load_network(network), raised(*bits), goto(GUARD))
 
@@ -34,9 +33,9 @@ def managed_port_flow(ofport: int, network: int, isolated: bool) -> Flow:
 RETAG = ('push:NXM_OF_VLAN_TCI[]', 'pop_vlan', 'push_vlan:0x8100', 'pop:NXM_OF_VLAN_TCI[]')
 
 
-def trunk_port_flows(ofport: int, networks: Iterable[int], isolated: bool) -> Iterator[Flow]:
+def trunk_port_flows(ofport: int, networks: Iterable[int], bits: Iterable[int]) -> Iterator[Flow]:
     """Yield the hooks for what a trunk VIF sends: its own VLANs' tags and no others."""
-    bits = (MANAGED, ISOLATED) if isolated else (MANAGED,)
+    bits = tuple(bits)
     for network in networks:
         vlan = network & 0xfff
         tag = 'dl_vlan=%d' % vlan if vlan else 'vlan_tci=0x0000/0x1000'

@@ -6,12 +6,13 @@ question, "whose is this?", that finds peers (peer_lookup.py): it must resolve t
 sender's own MAC address. So a VIF costs a constant and one flow per address.
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.stages import (ANSWERS, BIND, CLAIM, CLAIM_TARGET, CLAIMED, CLAIMING,
-                                       CLASSIFY, DESTINATION, FROM_ARP_SOURCE, FROM_ARP_TARGET,
-                                       FROM_ETH_SOURCE, FROM_IPV4_SOURCE, FROM_IPV6_SOURCE,
-                                       FROM_ND_TARGET, LOCAL, PAIR, RESOLVE, SETTLE, SOURCE,
-                                       SPOOFED, UPLINK, cleared, fixed_tag, flags, goto, icmp6,
-                                       network_match, raised)
+from xsisolate.pipeline.stages import (ANSWERS, BIND, CLAIM, CLAIMED, CLAIMING, CLAIM_TARGET,
+                                       CLASSIFY, DESTINATION, EXTERNAL, FORWARDER, FROM_ARP_SOURCE,
+                                       FROM_ARP_TARGET, FROM_ETH_SOURCE, FROM_IPV4_SOURCE,
+                                       FROM_IPV6_SOURCE, FROM_ND_TARGET, ISOLATED, LOCAL, PAIR,
+                                       RESOLVE, SETTLE, SOURCE, SPOOFED, UNICAST_MAC, UPLINK,
+                                       cleared, fixed_tag, flags, goto, icmp6, network_match,
+                                       raised)
 from xsisolate.typing_compat import Iterator
 
 UNSPECIFIED6 = 'ipv6_src=::'
@@ -33,6 +34,11 @@ def identity_flows() -> Iterator[Flow]:
                     goto(CLAIMED))
     yield make_flow(CLAIM_TARGET, 0, [''], goto(SPOOFED))
     yield make_flow(CLAIMED, 10, [flags(PAIR)], cleared(*ANSWERS), goto(SETTLE))
+    # A gateway forwards what is not its own: it is asked about that no more than one elsewhere.
+    yield make_flow(CLAIMED, 9, [icmp6(135)], goto(SPOOFED))
+    for family in ('ip', 'ipv6'):
+        yield make_flow(CLAIMED, 8, [family, UNICAST_MAC, flags(FORWARDER, EXTERNAL)],
+                        cleared(*ANSWERS), 'load:0->NXM_NX_REG15[%d]' % ISOLATED, goto(SETTLE))
     yield make_flow(CLAIMED, 0, [''], goto(SPOOFED))
     yield make_flow(SPOOFED, 0, [''])
 

@@ -53,6 +53,10 @@ COMMIT = 9          # remember the connection: its replies may come back
 ESTABLISHED = 10    # may pass only as the reply of a remembered connection
 INGRESS_SIDE = 11   # the party asked about is the sender, the asker the receiver
 TAG_ALLOWED = 12    # came from a trunk VIF, with a tag that it may use
+FORWARDER = 13      # came from a VIF that is a gateway: it speaks for addresses outside
+DHCP_SERVER = 14    # ... that answers DHCP
+ADVERTISER = 15     # ... that sends router advertisements
+HOLDER = 31         # ... that is one of these three
 # Answers of the questions that PARTY, RESOLVE and PEERS ask; cleared as one range.
 FOUND = 16          # the party's address is known; reg8, 9 hold its MAC address
 FOUND_ISOLATED = 17     # ... and belongs to an isolated VIF of this host
@@ -210,6 +214,7 @@ DHCP6_ANSWER = 'udp6,tp_src=547,tp_dst=546'
 
 # Neighbour solicitation and advertisement.
 NEIGHBOUR = (135, 136)
+UNICAST_MAC = 'dl_dst=00:00:00:00:00:00/01:00:00:00:00:00'
 
 
 def icmp6(kind: int, *more: str) -> str:

@@ -5,30 +5,29 @@ A hook plans for its own VIF; every other item is known by its header and kept.
 """
 from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.decision import (decision_flows, endpoint_destination_flows,
-                                         isolation_count_flows, network_decision_flows)
-from xsisolate.pipeline.delivery import (Topology, bridge_flows, delivery_flows,
-                                         gateway_delivery_flow, unsettled_flow)
+                                         isolation_count_flows)
+from xsisolate.pipeline.delivery import Topology, bridge_flows, delivery_flows, unsettled_flow
 from xsisolate.pipeline.entry import (closed_port_flow, entry_flows, managed_port_flow, theft_flows,
                                       trunk_port_flows)
 from xsisolate.pipeline.guard import guard_flows
-from xsisolate.pipeline.multicast import fanout_flow, multicast_flows, network_multicast_flows
-from xsisolate.pipeline.peer_lookup import (asker_flows, endpoint_party_flows, network_party_flows,
-                                            party_flows)
+from xsisolate.pipeline.multicast import multicast_flows
+from xsisolate.pipeline.peer_lookup import asker_flows, endpoint_party_flows, party_flows
 from xsisolate.pipeline.peer_sets import member_flows, membership_flow
 from xsisolate.pipeline.port_security import (identity_flows, port_identity_flows, settle_flow,
                                               settled_flows, spoof_count_flow)
 from xsisolate.pipeline.stages import NETWORK
 from xsisolate.planner.address_owners import Conflict, assign_owners, check_claims, check_mac
 from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind, port_id
-from xsisolate.planner.item_facts import (EndpointFacts, IsolatedLinks, endpoint_name, endpoints,
-                                          format_facts, format_port_facts, isolated_links,
-                                          parse_port_facts, ports_of, split_endpoint, takes_turns)
+from xsisolate.planner.item_facts import (EndpointFacts, endpoint_name, endpoints, format_facts,
+                                          format_port_facts, isolated_links, parse_port_facts,
+                                          ports_of, split_endpoint, takes_turns)
 from xsisolate.planner.items import Item, Registry, make_item, reachable
 from xsisolate.planner.mute_vifs import explain_mutes
 from xsisolate.planner.peer_items import (GROUP, Items, add_peers, find_or_add, group_name,
                                           group_spread_flows, refresh_group, spread_keys)
+from xsisolate.planner.roles import holder_flows, network_flows, sender_flags
 from xsisolate.planner.vif import UNNAMED, Attached, Surroundings, Vif, VifPort
-from xsisolate.policy.model import Mode, Network
+from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping,
                                      NamedTuple, Optional, Tuple)
 from xsisolate.vif_id import VifId, parse_netdev
@@ -162,7 +161,7 @@ def _add_endpoints(items: Items, vif: Vif, around: Surroundings) -> None:
         _add_port(items, vif, port, tuple(keys))
     for key, attached, fact in zip(keys, vif.networks, facts):
         _name_network(items, attached)
-        items[key] = _make_endpoint(items, key, vif, attached.network, asked, fact)
+        items[key] = _make_endpoint(items, key, vif, attached, asked, fact, around)
 
 
 def _find_endpoint(items: Items, vif: Vif, network: int) -> Key:
@@ -180,7 +179,8 @@ def _find_facts(items: Items, key: Key, vif: Vif, attached: Attached, asked: Map
                           if group_name(group) in asked))
     owners = assign_owners(items, key, attached.network, vif.policy, groups)
     check_claims(items, key, vif, attached, around)
-    return EndpointFacts(vif.policy.mode.word, vif.vm_uuid, (), groups, owners, vif.policy.shared)
+    return EndpointFacts(vif.policy.mode.word, vif.vm_uuid, (), groups, owners, vif.policy.shared,
+                         vif.policy.roles)
 
 
 def _name_network(items: Items, attached: Attached) -> None:
@@ -205,23 +205,27 @@ def _port_flows(vif: Vif, ofport: int, key: Key) -> Iterator[Flow]:
     if vif.policy.mode > Mode.ISOLATED:
         yield closed_port_flow(ofport)
         return
-    networks, isolated = [net.network for net in vif.networks], vif.policy.mode is Mode.ISOLATED
+    networks, bits = [net.network for net in vif.networks], sender_flags(vif.policy)
     if vif.trunk:
-        yield from trunk_port_flows(ofport, networks, isolated)
+        yield from trunk_port_flows(ofport, networks, bits)
     else:
-        yield managed_port_flow(ofport, networks[0], isolated)
+        yield managed_port_flow(ofport, networks[0], bits)
     yield from port_identity_flows(ofport, vif.mac)
     for network in networks:
         yield settle_flow(ofport, network, vif.trunk, key.cookie)
 
 
-def _make_endpoint(items: Items, key: Key, vif: Vif, network: int, asked: Mapping[str, Key],
-                   facts: EndpointFacts) -> Item:
+def _make_endpoint(items: Items, key: Key, vif: Vif, attached: Attached, asked: Mapping[str, Key],
+                   facts: EndpointFacts, around: Surroundings) -> Item:
+    network = attached.network
     links = tuple(sorted(parse_port_facts(port) for port in ports_of(items.values(), key)))
     facts = facts._replace(links=links)
     refs = [BASE, BRIDGE, _network_key(network), *asked.values(), *spread_keys(asked)]
-    return make_item(key, endpoint_name(network, vif.mac),
-                     _endpoint_flows(vif, network, facts, asked), refs, format_facts(facts))
+    flows = list(_endpoint_flows(vif, network, facts, asked))
+    if facts.roles:
+        flows += holder_flows(vif, network, around.find_network(
+            attached.bridge, attached.network_uuid).subnets)
+    return make_item(key, endpoint_name(network, vif.mac), flows, refs, format_facts(facts))
 
 
 def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
@@ -232,7 +236,7 @@ def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
     yield from isolation_count_flows(*where)    # in every mode: see drop_counts.py
     if mode > Mode.ISOLATED:
         return
-    yield from endpoint_party_flows(*where, facts.owners, mode is Mode.ISOLATED)
+    yield from endpoint_party_flows(*where, facts.owners, mode is Mode.ISOLATED, facts.roles)
     yield unsettled_flow(*where, facts.links, vif.arriving)
     if mode is Mode.ISOLATED:
         yield from asker_flows(*where, sorted(peers.id for peers in asked.values()))
@@ -261,8 +265,9 @@ def _refresh_shared(items: Items, touched: AbstractSet[Key], before: Mapping[str
     for key in sorted(touched & items.keys()):
         name = items[key].name
         if key.kind is Kind.NETWORK:
-            facts = around.find_network(*name.split(' '))
-            items[key] = make_item(key, name, _network_flows(isolated, NETWORK | key.id, facts))
+            network = NETWORK | key.id
+            links = [link for _, link in isolated.get(network, [])]
+            items[key] = make_item(key, name, network_flows(items, network, name, links, around))
         elif key.kind is Kind.SPREAD:
             items[key] = make_item(key, name, group_spread_flows(isolated, key.id))
         elif key.kind is Kind.PEERS and name.startswith(GROUP):
@@ -283,14 +288,3 @@ def _without_managed(items: Items, around: Surroundings) -> Topology:
     topology = around.topology
     return topology._replace(others=tuple([port for port in topology.others
                                            if port[0] not in managed]))
-
-
-def _network_flows(isolated: IsolatedLinks, network: int, facts: Network) -> Iterator[Flow]:
-    yield from network_party_flows(network, facts)
-    yield from network_decision_flows(network, facts)
-    yield from network_multicast_flows(network, facts)
-    for mac in sorted({gateway.mac for gateway in facts.gateways if gateway.mac}):
-        yield gateway_delivery_flow(network, mac)
-    links = [link for _, link in isolated.get(network, [])]
-    if links:
-        yield fanout_flow(network, links)
