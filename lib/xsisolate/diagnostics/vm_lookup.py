@@ -5,6 +5,7 @@ from xsisolate.diagnostics.inventory import Inventory, VifView
 from xsisolate.diagnostics.passage import Place
 from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
 from xsisolate.errors import PolicyError, UsageError
+from xsisolate.planner.roles import with_holders_elsewhere
 from xsisolate.planner.vif import UNNAMED, Attached
 from xsisolate.policy.address import BITS, parse_prefix, quoted
 from xsisolate.policy.address import LINK_LOCAL, contains
@@ -99,9 +100,11 @@ def _place(inventory: Inventory, bridge: str, attached: Attached) -> Place:
     members: Dict[str, Tuple[RemoteMember, ...]] = {
         name: tuple(member for member in around.read_members(name)
                     if member.network == attached.network_uuid) for name in sorted(names)}
-    return Place(bridge, attached.bridge, attached.network_uuid, attached.network,
-                 around.find_network(attached.bridge, attached.network_uuid), groups, on_it,
-                 {name: found for name, found in members.items() if found})
+    facts = with_holders_elsewhere(
+        around.find_network(attached.bridge, attached.network_uuid), attached.network_uuid,
+        {vif.mac for _, vif in on_it if vif.policy.roles}, around)
+    return Place(bridge, attached.bridge, attached.network_uuid, attached.network, facts, groups,
+                 on_it, {name: found for name, found in members.items() if found})
 
 
 def own_address(view: VifView, version: int, store: Xenstore) -> Tuple[Prefix, ...]:

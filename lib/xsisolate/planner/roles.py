@@ -20,7 +20,7 @@ from xsisolate.planner.vif import Surroundings, Vif
 from xsisolate.policy.address import LINK_LOCAL
 from xsisolate.policy.model import (DHCP, GATEWAY, HOLDERS, ROUTER, EffectivePolicy, Gateway, Mode,
                                     Network, Prefix, RemoteMember)
-from xsisolate.typing_compat import FrozenSet, Iterable, Iterator, List, Set, Tuple
+from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterable, Iterator, List, Set, Tuple
 
 BITS = {GATEWAY: FORWARDER, DHCP: DHCP_SERVER, ROUTER: ADVERTISER}
 
@@ -55,11 +55,17 @@ def find_holders(items: Registry, network: int, bridge: str, uuid: str,
             macs.add(mac)
             here += [LocalHolder(known.roles, known.mode == Mode.ISOLATED.word, link)
                      for link in known.links]
-    gateways = [gateway for gateway in facts.gateways if gateway.mac not in macs]
+    return with_holders_elsewhere(facts, uuid, macs, around), tuple(here)
+
+
+def with_holders_elsewhere(facts: Network, uuid: str, here: AbstractSet[str],
+                           around: Surroundings) -> Network:
+    """Return a network's facts with the holders on other hosts; `here`: MAC addresses of ours."""
+    gateways = [gateway for gateway in facts.gateways if gateway.mac not in here]
     for member in around.read_members(HOLDERS):
-        if member.network == uuid and member.mac not in macs:
+        if member.network == uuid and member.mac not in here:
             gateways += _as_gateways(member)
-    return facts._replace(gateways=tuple(gateways)), tuple(here)
+    return facts._replace(gateways=tuple(gateways))
 
 
 def _as_gateways(member: RemoteMember) -> Iterator[Gateway]:
