@@ -82,7 +82,8 @@ def _steps(place: Place, source: End, target: End, talk: Talk) -> Iterator[Step]
         yield _step(RECEIVES, target, target.lost, '')
     if target.vif:
         closed = _mode(target.vif) > Mode.ISOLATED
-        yield _step(RECEIVES, target, _closed(target.vif) if closed else target.vif.mute, {
+        yield _step(RECEIVES, target, _closed(target.vif) if closed else target.vif.mute,
+                    'forwards what is for addresses outside' if forwards(target) else {
             Mode.ISOLATED: 'hears peers only',
             Mode.LOCKED: 'is locked, not isolated: anybody may send to it'}.get(
                 _mode(target.vif), 'is unmanaged: anybody may send to it'))
