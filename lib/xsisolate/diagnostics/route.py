@@ -2,7 +2,8 @@
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.diagnostics.inventory import Inventory, VifView
-from xsisolate.diagnostics.passage import FILE, End, Place, find_owners, is_managed, why_no_gateway
+from xsisolate.diagnostics.passage import (FILE, End, Place, find_owners, holds, is_managed,
+                                           why_no_gateway)
 from xsisolate.diagnostics.vm_lookup import (find_vm, is_address, label, own_address, parse_single,
                                              read_places, said_addresses)
 from xsisolate.dom0.xen.xenstore import Xenstore
@@ -10,7 +11,7 @@ from xsisolate.errors import HostError, PolicyError, UsageError
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import contains, format_prefix, quoted
 from xsisolate.policy.admission import Talk
-from xsisolate.policy.model import Gateway, Mode, Prefix
+from xsisolate.policy.model import GATEWAY, Gateway, Mode, Prefix
 from xsisolate.policy.service import (PINGS, TFTP, TFTP_PORT, VERSIONS, WITH_PORTS, is_whole,
                                       parse_service)
 
@@ -253,6 +254,10 @@ class RouteFinder:
                        beyond='whoever has it: no VIF of this host is known to')
         routers = [gateway for gateway in place.facts.gateways
                    if (gateway.ipv4 if address.version == 4 else gateway.ipv6)]
+        for holder, vif in place.vifs if not routers else ():
+            if holds(vif, GATEWAY) and any(own.version == address.version
+                                           for own in vif.policy.addresses):
+                return End('%s (through %s)' % (name, holder), address, vif.mac, vif, gateway=True)
         if not routers:
             return End(name, address, UNKNOWN_MAC, beyond='whichever router its guest uses: %s '
                        'names none' % FILE)

@@ -6,6 +6,7 @@ written down.
 from struct import Struct
 from struct import error as StructError
 
+from xsisolate.openflow.fields import LOCAL
 from xsisolate.openflow.learn import decode_learn, encode_learn
 from xsisolate.openflow.subfield import decode_subfield, encode_subfield, number, offset_and_bits
 from xsisolate.typing_compat import Callable, Dict, Iterator
@@ -165,6 +166,8 @@ def _decode_output(action: bytes) -> str:
     port, _ = OUTPUT_BODY.unpack_from(action, 4)
     if port == NORMAL:
         return 'NORMAL'
+    if port == LOCAL:
+        return 'LOCAL'
     if port >= 0xffffff00:
         raise ValueError('a port with a name')
     return 'output:%d' % port
@@ -172,6 +175,10 @@ def _decode_output(action: bytes) -> str:
 
 def _encode_normal(_: str) -> bytes:
     return HEAD.pack(OUTPUT, 16) + OUTPUT_BODY.pack(NORMAL, 0)
+
+
+def _encode_local(_: str) -> bytes:
+    return HEAD.pack(OUTPUT, 16) + OUTPUT_BODY.pack(LOCAL, 0)
 
 
 def _encode_resubmit(text: str) -> bytes:
@@ -265,7 +272,8 @@ def _encode_fixed(action: bytes) -> Callable[[str], bytes]:
 
 ENCODERS: Dict[str, Callable[[str], bytes]] = {
     'resubmit(,': _encode_resubmit, 'load:': _encode_load, 'move:': _encode_move,
-    'output:': _encode_output, 'NORMAL': _encode_normal, 'note:': _encode_note,
+    'output:': _encode_output, 'NORMAL': _encode_normal, 'LOCAL': _encode_local,
+    'note:': _encode_note,
     'push:': _stack_encoder(STACK_PUSH), 'pop:': _stack_encoder(STACK_POP),
     'push_vlan:': lambda text: HEAD.pack(PUSH_VLAN, 8) + PUSH_BODY.pack(int(text, 0)),
     'pop_vlan': _encode_fixed(HEAD.pack(POP_VLAN, 8) + bytes(4)),

@@ -149,6 +149,7 @@ DHCP6_ANSWER = 'udp6,tp_src=547,tp_dst=546'
 
 # Neighbour solicitation and advertisement.
 NEIGHBOUR = (135, 136)
+UNICAST_MAC = 'dl_dst=00:00:00:00:00:00/01:00:00:00:00:00'
 
 
 def icmp6(kind: int, *more: str) -> str:

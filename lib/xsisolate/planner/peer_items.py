@@ -72,7 +72,7 @@ def group_of(item: Item) -> str:
     return item.name[len(GROUP):] if item.name.startswith(GROUP) else ''
 
 
-def stamp_of(group: str, stamp: str, config: Config) -> str:
+def group_stamp(group: str, stamp: str, config: Config) -> str:
     """Return a group's facts: a digest of all that its item is made of, but for the networks.
 
     So a hook need not compile thousands of members on other hosts to find that they are still

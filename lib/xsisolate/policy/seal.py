@@ -69,6 +69,8 @@ def _format_policy(policy: VifPolicy, peer: Callable[[Peer], str],
                            ('shared', policy.shared)):
         if addresses is not None:
             out[key] = sorted(map(own, addresses))
+    if policy.roles is not None:
+        out['roles'] = sorted(policy.roles)
     return out
 
 

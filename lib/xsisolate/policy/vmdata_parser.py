@@ -9,7 +9,7 @@ from itertools import islice
 
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import BITS, check_own, parse_own, parse_prefix, quoted
-from xsisolate.policy.model import Mode, Peer, Prefix, Service, VifPolicy
+from xsisolate.policy.model import ROLES, Mode, Peer, Prefix, Service, VifPolicy
 from xsisolate.policy.service import VERSIONS, parse_service
 from xsisolate.typing_compat import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping,
                                      NamedTuple, Optional, Tuple, TypeVar)
@@ -18,7 +18,7 @@ ROOT = 'vm-data/xsisolate/'
 TEMPORARY_TAIL = '000000000001'     # how the uuid of a VM ends while it migrates in
 
 COMMON_KEYS = ('mode', 'groups', 'allow')
-VIF_KEYS = COMMON_KEYS + ('ipv4', 'ipv6', 'shared')
+VIF_KEYS = COMMON_KEYS + ('ipv4', 'ipv6', 'shared', 'roles')
 
 MAX_VALUE = 4096            # bytes; xenstore's own limit to a message is no more
 MAX_CONTINUATIONS = 64      # so many values hold far more than the entries below
@@ -64,7 +64,8 @@ def parse_vmdata(common: Mapping[str, bytes], own: Mapping[str, bytes],
         allow=_first(for_vif.allow, for_all.allow),
         ipv4=for_vif.ipv4,
         ipv6=for_vif.ipv6,
-        shared=for_vif.shared)
+        shared=for_vif.shared,
+        roles=for_vif.roles)
     return None if policy == VifPolicy() else policy
 
 
@@ -163,7 +164,7 @@ def _parse_key(where: str, key: str, names: Tuple[str, ...]) -> Tuple[str, int]:
 
 def _expected(name: str, names: Tuple[str, ...]) -> str:
     if name in VIF_KEYS and name not in names:
-        return 'own addresses are written per VIF, under vif/<devid>/'
+        return 'own addresses and roles are written per VIF, under vif/<devid>/'
     return 'expected %s; lists go on in -1, -2, ...' % ', '.join(names)
 
 
@@ -183,7 +184,15 @@ def _parse_source(source: Source) -> VifPolicy:
         allow=_read_list(source, 'allow', parse_peer, MAX_ALLOW),
         ipv4=_read_list(source, 'ipv4', _parse_own4, MAX_OWN),
         ipv6=_read_list(source, 'ipv6', _parse_own6, MAX_OWN),
-        shared=_read_list(source, 'shared', _parse_shared, MAX_OWN))
+        shared=_read_list(source, 'shared', _parse_shared, MAX_OWN),
+        roles=_read_list(source, 'roles', parse_role, len(ROLES)))
+
+
+def parse_role(text: str) -> str:
+    """Return the name of a role."""
+    if text not in ROLES:
+        raise PolicyError('%s is not a role (%s)' % (quoted(text), ', '.join(ROLES)))
+    return text
 
 
 def _parse_own4(text: str) -> Prefix:

@@ -2,11 +2,10 @@
 import os
 
 import pytest
-
-from support.ofctl_text import format_add
 from support.bridge_scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, SCENARIOS,
-                                      UNLOCKED, flows_of, golden_text, make_scenario, make_vif,
-                                      mac_of, member, plan_bridge, prefixes, registry_of)
+                                      UNLOCKED, flows_of, golden_text, mac_of, make_scenario,
+                                      make_vif, member, plan_bridge, prefixes, registry_of)
+from support.ofctl_text import format_add
 from xsisolate.planner.cookie import BASE, Key, Kind, port_key
 from xsisolate.planner.plan import disturbed
 from xsisolate.planner.vif import VifPort
@@ -70,7 +69,8 @@ def test_unlocked_is_as_without_us():
 def test_each_mode_leads_to_base_and_bridge(mode):
     items = make_scenario([make_vif(11, mode)]).plan()
     kinds = sorted(key.kind.name for key in items)
-    assert kinds == ['BASE', 'BRIDGE', 'ENDPOINT', 'NETWORK', 'PORT']
+    spread = ['SPREAD'] if mode is ISOLATED else []     # the network's, to its isolated VIFs
+    assert kinds == ['BASE', 'BRIDGE', 'ENDPOINT', 'NETWORK', 'PORT'] + spread
 
 
 def refused(first, second):

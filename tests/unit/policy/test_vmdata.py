@@ -60,6 +60,8 @@ def refusal(common, own):
     pytest.param({}, {'ipv4': b'10.0.0.7 10.1.0.0/24', 'ipv6': b'FD00::7'},
                  VifPolicy(ipv4=prefixes('10.0.0.7', '10.1.0.0/24'),
                            ipv6=prefixes('fd00::7')), id='own addresses'),
+    pytest.param({}, {'roles': b'router\tdhcp,gateway'},
+                 VifPolicy(roles=frozenset(['dhcp', 'gateway', 'router'])), id='roles'),
     pytest.param({}, {'shared': b'FD00::8 10.0.0.8'},
                  VifPolicy(shared=prefixes('10.0.0.8', 'fd00::8')), id='addresses to share'),
 ])
@@ -109,6 +111,9 @@ def test_peer_is_understood(text, peer):
 @pytest.mark.parametrize('common, own, place, reason', [
     pytest.param({'mod': b'locked'}, {}, 'vm-data/xsisolate/', "unknown key 'mod'",
                  id='unknown'),
+    pytest.param({}, {'roles': b'boss'}, 'vif/0/roles', "'boss' is not a role", id='no role'),
+    pytest.param({'roles': b'dhcp'}, {}, 'xsisolate/', "unknown key 'roles' (own addresses and",
+                 id='roles of all VIFs'),
     pytest.param({}, {'vlan': b'1'}, 'vif/0/', "unknown key 'vlan'", id='own unknown'),
     pytest.param({'Mode': b'locked'}, {}, 'xsisolate/', "unknown key 'Mode'",
                  id='upper case'),
