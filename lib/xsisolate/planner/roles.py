@@ -14,13 +14,15 @@ from xsisolate.pipeline.multicast import (LocalHolder, fanout_flow, heard_from_f
 from xsisolate.pipeline.peer_lookup import network_party_flows
 from xsisolate.pipeline.stages import (ADVERTISER, DHCP_SERVER, FORWARDER, HOLDER, ISOLATED,
                                        MANAGED, Attachment)
-from xsisolate.planner.item_facts import ROLE, endpoints, parse_facts, split_endpoint
+from xsisolate.planner.item_facts import (ROLE, endpoints, parse_facts, possible_owners,
+                                          split_endpoint)
 from xsisolate.planner.items import Registry
 from xsisolate.planner.vif import Surroundings, Vif
 from xsisolate.policy.address import LINK_LOCAL
 from xsisolate.policy.model import (DHCP, GATEWAY, HOLDERS, ROUTER, EffectivePolicy, Gateway, Mode,
                                     Network, Prefix, RemoteMember)
-from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterable, Iterator, List, Set, Tuple
+from xsisolate.typing_compat import (AbstractSet, Dict, FrozenSet, Iterable, Iterator, List,
+                                     Mapping, NamedTuple, Set, Tuple)
 
 BITS = {GATEWAY: FORWARDER, DHCP: DHCP_SERVER, ROUTER: ADVERTISER}
 
@@ -42,10 +44,17 @@ def holder_flows(vif: Vif, network: int, subnets: Iterable[Prefix]) -> Iterator[
         yield from heard_from_flows(network, mac, policy.roles)
 
 
+class Holders(NamedTuple):
+    """Who holds roles on a network."""
+
+    facts: Network                      # the network's, with those on other hosts
+    here: Tuple[LocalHolder, ...]
+    owners: Mapping[Prefix, int]        # how many VIFs of this host own an address of theirs
+
+
 def find_holders(items: Registry, network: int, bridge: str, uuid: str,
-                 around: Surroundings) -> Tuple[Network, Tuple[LocalHolder, ...]]:
-    """Return a network's facts with the holders on other hosts, and the holders of this one."""
-    facts = around.find_network(bridge, uuid)
+                 around: Surroundings) -> Holders:
+    """Return who holds roles on a network, on this host and on others."""
     here: List[LocalHolder] = []
     macs: Set[str] = set()
     for item in endpoints([item for item in items.values() if ROLE in item.facts]):
@@ -55,7 +64,17 @@ def find_holders(items: Registry, network: int, bridge: str, uuid: str,
             macs.add(mac)
             here += [LocalHolder(known.roles, known.mode == Mode.ISOLATED.word, link)
                      for link in known.links]
-    return with_holders_elsewhere(facts, uuid, macs, around), tuple(here)
+    named = around.find_network(bridge, uuid)
+    facts = with_holders_elsewhere(named, uuid, macs, around)
+    theirs = {address for gateway in set(facts.gateways) - set(named.gateways)
+              for address in (gateway.ipv4, gateway.ipv6) if address}
+    owners: Dict[Prefix, int] = {}
+    for item in possible_owners(items.values(), theirs) if theirs else ():
+        if split_endpoint(item)[0] == network:
+            for address, turn in parse_facts(item).owners.items():
+                if address in theirs:
+                    owners[address] = max(owners.get(address, 0), turn + 1)
+    return Holders(facts, tuple(here), owners)
 
 
 def with_holders_elsewhere(facts: Network, uuid: str, here: AbstractSet[str],
@@ -87,9 +106,9 @@ def network_flows(items: Registry, network: int, name: str, isolated: Iterable[A
                   around: Surroundings) -> Iterator[Flow]:
     """Yield what is the same for all VIFs of a network; `isolated` links are left out of floods."""
     bridge, uuid = name.split(' ')
-    facts, holders = find_holders(items, network, bridge, uuid, around)
+    facts, holders, owners = find_holders(items, network, bridge, uuid, around)
     named = named_roles(facts, holders)
-    yield from network_party_flows(network, facts, named)
+    yield from network_party_flows(network, facts, named, owners)
     yield from network_decision_flows(network, facts, named)
     yield from network_multicast_flows(network, facts, named, holders)
     for mac, _ in roles_by_mac(facts):

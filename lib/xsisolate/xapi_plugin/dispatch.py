@@ -21,7 +21,7 @@ from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY,
                               HostError, PolicyError, UsageError, XsisolateError)
 from xsisolate.paths import LIBRARY
 from xsisolate.policy.address import format_prefix
-from xsisolate.policy.model import Mode
+from xsisolate.policy.model import HOLDERS, Mode
 from xsisolate.vif_id import UUID
 from xsisolate.xapi_plugin.refresh import NotHere, refresh_vm
 
@@ -115,7 +115,7 @@ def groups(arguments: Arguments) -> Dict[str, Any]:
         group: {'here': [], 'elsewhere': [
             {'network': member.network, 'mac': member.mac,
              'addresses': [format_prefix(address) for address in sorted(member.addresses)]}
-            for member in read_members(group)]} for group in list_groups()}
+            for member in read_members(group)]} for group in list_groups() if group != HOLDERS}
     with Ovsdb() as ovsdb, Xenstore() as store:
         dom0 = Dom0(ovsdb, store, read_configuration())
         for bridge in ovsdb.read_bridges():
