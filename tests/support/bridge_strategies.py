@@ -5,8 +5,8 @@ from support.bridge_scenarios import (BOND, BRIDGE, GATEWAY_MAC, TAPS_FROM, UPLI
                                       attached, mac_of, make_scenario, member)
 from xsisolate.planner.vif import Vif, VifPort
 from xsisolate.policy.address import BITS, eui64_link_local
-from xsisolate.policy.model import (EffectivePolicy, Gateway, Group, Mode, Network, Peer, Prefix,
-                                    Service)
+from xsisolate.policy.model import (HOLDERS, ROLES, EffectivePolicy, Gateway, Group, Mode, Network,
+                                    Peer, Prefix, Service)
 from xsisolate.policy.service import VERSIONS
 from xsisolate.vif_id import VifId
 
@@ -61,6 +61,10 @@ def own_addresses(draw, number):
     return frozenset(own)
 
 
+# Most VIFs hold no role.
+ROLE_SETS = st.sampled_from([frozenset()] * 2) | st.frozensets(st.sampled_from(ROLES))
+
+
 @st.composite
 def vifs(draw, number):
     """Draw a VIF; its number is in its name, MAC address, ofport and addresses."""
@@ -71,7 +75,7 @@ def vifs(draw, number):
     policy = EffectivePolicy(mode)
     if mode in (Mode.LOCKED, Mode.ISOLATED):
         policy = EffectivePolicy(mode, draw(own_addresses(number)), draw(GROUP_SETS),
-                                 draw(st.frozensets(peers(), max_size=4)))
+                                 draw(st.frozensets(peers(), max_size=4)), roles=draw(ROLE_SETS))
     ports = [VifPort('vif%d.0' % number, number)]
     if draw(st.booleans()):
         ports.append(VifPort('tap%d.0' % number, TAPS_FROM + number))
@@ -119,5 +123,6 @@ def scenarios(draw, most=4) -> Scenario:
         uplinks=draw(st.sampled_from([(), UPLINK, BOND, ((1,), (2, 3))])),
         networks=draw(st.dictionaries(st.sampled_from(names), networks())),
         groups=draw(st.dictionaries(st.sampled_from(GROUPS), GROUP_FACTS)),
-        members=draw(st.dictionaries(st.sampled_from(GROUPS), MEMBERS, max_size=2)),
+        members={**draw(st.dictionaries(st.sampled_from(GROUPS), MEMBERS, max_size=2)),
+                 HOLDERS: [member._replace(roles=draw(ROLE_SETS)) for member in draw(MEMBERS)]},
         snooping=draw(st.booleans()))

@@ -104,8 +104,12 @@ def asker_flows(network: int, mac: str, peer_sets: Iterable[int]) -> Iterator[Fl
         yield make_flow(PEERS, 10, [network_match(network), '%s=%s' % (field, mac), side], asked)
 
 
-def network_party_flows(network: int, facts: Network, named: AbstractSet[str]) -> Iterator[Flow]:
-    """Yield the network's inside and those that hold roles elsewhere; `named`: which are known."""
+def network_party_flows(network: int, facts: Network, named: AbstractSet[str],
+                        owners: Mapping[Prefix, int]) -> Iterator[Flow]:
+    """Yield the network's inside and those that hold roles elsewhere; `named`: which are known.
+
+    `owners` says of which of their addresses VIFs of this host are owners, too, and how many.
+    """
     for subnet in facts.subnets:
         yield make_flow(CLASSIFY, 20, [network_match(network), *address_match(subnet)],
                         goto(PEERS))
@@ -117,8 +121,14 @@ def network_party_flows(network: int, facts: Network, named: AbstractSet[str]) -
     routers = [LINK_LOCAL] if any(not gateway.mac for gateway in facts.gateways) else []
     for address in [*routers, *sorted(facts.dhcp_servers)]:
         yield from _resolving_flows(network, address)
+    turns = dict(owners)
     for gateway in facts.gateways:
-        yield from _gateway_flows(network, gateway)
+        for address in filter(None, (gateway.ipv4, gateway.ipv6)):
+            yield from _gateway_address_flows(network, address, gateway, turns.get(address, 0),
+                                              address in owners)
+            turns[address] = turns.get(address, 0) + bool(gateway.mac)
+        if gateway.mac:
+            yield from _gateway_flows(network, gateway.mac, gateway.roles)
 
 
 def _resolving_flows(network: int, address: Prefix) -> Iterator[Flow]:
@@ -133,25 +143,27 @@ def _resolving_flows(network: int, address: Prefix) -> Iterator[Flow]:
                     raised(PLAIN, TO_UPLINK), goto(PEERS))
 
 
-def _gateway_flows(network: int, gateway: Gateway) -> Iterator[Flow]:
-    for address in filter(None, (gateway.ipv4, gateway.ipv6)):
-        yield from _gateway_address_flows(network, address, gateway)
-    if gateway.mac:
-        # Nobody on this host speaks for it.
-        yield make_flow(PARTY, 60, [network_match(network), *mac_match(10, gateway.mac),
-                                    flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
-        if GATEWAY in gateway.roles:
-            yield make_flow(PARTY, 40, [network_match(network), *mac_match(10, gateway.mac)],
-                            raised(VIA_GATEWAY), goto(RESOLVE), goto(CLASSIFY))
+def _gateway_flows(network: int, mac: str, roles: AbstractSet[str]) -> Iterator[Flow]:
+    # Nobody on this host speaks for it.
+    yield make_flow(PARTY, 60, [network_match(network), *mac_match(10, mac),
+                                flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
+    if GATEWAY in roles:
+        yield make_flow(PARTY, 40, [network_match(network), *mac_match(10, mac)],
+                        raised(VIA_GATEWAY), goto(RESOLVE), goto(CLASSIFY))
 
 
-def _gateway_address_flows(network: int, address: Prefix, gateway: Gateway) -> Iterator[Flow]:
+def _gateway_address_flows(network: int, address: Prefix, gateway: Gateway, turn: int,
+                           ours: bool) -> Iterator[Flow]:
+    """Yield whose address it is; several may take turns, VIFs of this host before them (`ours`)."""
     known = (network_match(network), *address_match(address))
     party = (*known, *(mac_match(10, gateway.mac) if gateway.mac else ()))
-    yield make_flow(PARTY, 60, [*known, flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
+    if not ours:
+        yield make_flow(PARTY, 60, [*known, flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
     yield from _holder_address_flows(party, gateway.roles)
     if GATEWAY not in gateway.roles:        # beside its roles it is a peer like others elsewhere
         yield make_flow(PARTY, 49, party, goto(PEERS))
-    if gateway.mac:
+    if gateway.mac and not ours:
         yield make_flow(PARTY, 45, known, raised(MISMATCH))
-        yield make_flow(RESOLVE, PRIORITY_GATEWAY, known, load_mac(8, gateway.mac), raised(FOUND))
+    if gateway.mac and turn < OWNERS_MAX:
+        yield make_flow(RESOLVE, PRIORITY_GATEWAY, [network_match(network), *address_match(
+            address, turn)], load_mac(8, gateway.mac), raised(FOUND))

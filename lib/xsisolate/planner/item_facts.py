@@ -139,6 +139,13 @@ def possible_owners(items: Iterable[Item], addresses: Iterable[Prefix]) -> List[
     return endpoints([item for item in items if any([mark in item.facts for mark in marks])])
 
 
+def format_owners(items: Iterable[Item], network: int) -> List[str]:
+    """Return who owns which addresses on a network, as the headers say it."""
+    where = '%x ' % network
+    return sorted([item.name + item.facts.rpartition(' ')[2] for item in items
+                   if item.key.kind is Kind.ENDPOINT and item.name.startswith(where)])
+
+
 def takes_turns(endpoint: Item) -> bool:
     """Tell whether an endpoint is not the first owner of one of its addresses."""
     owners = endpoint.facts.rpartition(' ')[2]

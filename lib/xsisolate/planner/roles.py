@@ -16,15 +16,15 @@ from xsisolate.pipeline.peer_lookup import network_party_flows
 from xsisolate.pipeline.tables import (ADVERTISER, DHCP_SERVER, FORWARDER, ISOLATED, MANAGED)
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import Key, network_key
-from xsisolate.planner.item_facts import (ROLE, endpoints, parse_facts, parse_network_name,
-                                          split_endpoint)
+from xsisolate.planner.item_facts import (ROLE, endpoints, format_owners, parse_facts,
+                                          parse_network_name, possible_owners, split_endpoint)
 from xsisolate.planner.items import Item
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import LINK_LOCAL
 from xsisolate.policy.model import (DHCP, GATEWAY, ROUTER, EffectivePolicy, Gateway, Mode,
                                     Network, Prefix, RemoteMember)
-from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping, Set,
-                                     Tuple)
+from xsisolate.typing_compat import (AbstractSet, Dict, FrozenSet, Iterable, Iterator, List,
+                                     Mapping, Set, Tuple)
 
 BITS = {GATEWAY: FORWARDER, DHCP: DHCP_SERVER, ROUTER: ADVERTISER}
 
@@ -91,7 +91,8 @@ def network_stamp(items: Mapping[Key, Item], network: int, stamp: str,
     """Return a network's facts: a digest of all that its item is made of."""
     name = parse_network_name(items[network_key(network)])
     text = repr((stamp, name, _in_order(context.find_network(*name)),
-                 _in_order(find_holders_here(items, network))))
+                 _in_order(find_holders_here(items, network)),
+                 format_owners(items.values(), network)))
     return sha256(text.encode()).hexdigest()[:32]
 
 
@@ -102,14 +103,30 @@ def _in_order(value: object) -> object:
     return tuple([_in_order(part) for part in value]) if isinstance(value, tuple) else value
 
 
+def _count_owners(items: Mapping[Key, Item], network: int,
+                  addresses: AbstractSet[Prefix]) -> Mapping[Prefix, int]:
+    """Return how many VIFs of this host own each of these addresses, if any does."""
+    owners: Dict[Prefix, int] = {}
+    for item in possible_owners(items.values(), addresses) if addresses else ():
+        if split_endpoint(item)[0] == network:
+            for address, turn in parse_facts(item).owners.items():
+                if address in addresses:
+                    owners[address] = max(owners.get(address, 0), turn + 1)
+    return owners
+
+
 def network_flows(items: Mapping[Key, Item], network: int, members: Iterable[RemoteMember],
                   context: PlanContext) -> Iterator[Flow]:
     """Yield what is the same for all VIFs of a network; `members` hold roles on other hosts."""
     name = parse_network_name(items[network_key(network)])
     macs, holders = find_holders_here(items, network)
-    facts = with_holders_elsewhere(context.find_network(*name), name.uuid, macs, members)
+    configured = context.find_network(*name)
+    facts = with_holders_elsewhere(configured, name.uuid, macs, members)
+    theirs = {address for gateway in set(facts.gateways) - set(configured.gateways)
+              for address in (gateway.ipv4, gateway.ipv6) if address}
+    owners = _count_owners(items, network, theirs)
     named = named_roles(facts, holders)
-    yield from network_party_flows(network, facts, named)
+    yield from network_party_flows(network, facts, named, owners)
     yield from network_decision_flows(network, facts, named)
     yield from network_multicast_flows(network, facts, named, holders)
     for mac, _ in roles_by_mac(facts):

@@ -134,13 +134,15 @@ class Net:
                 'network': self.dom0.network_uuid(bridge), 'mac': party.mac,
                 'addresses': [party.ip, party.ip6, party.ll]}]}, file)
 
-    def give_roles(self, bridge: str, roles: str, *parties: Party) -> None:
+    def give_roles(self, bridge: str, roles: str, *parties: Party,
+                   shared: Tuple[str, ...] = ()) -> None:
         """Make machines beyond the uplink holders of roles on other hosts."""
         os.makedirs(FOLDER, exist_ok=True)
         with open('%s/%s.json' % (FOLDER, HOLDERS), 'w') as file:
             json.dump({'version': 1, 'members': [{
                 'network': self.dom0.network_uuid(bridge), 'mac': party.mac,
-                'addresses': [party.ip, party.ip6, party.ll], 'roles': roles.split()}
+                'addresses': [party.ip, party.ip6, party.ll, *shared], 'shared': list(shared),
+                'roles': roles.split()}
                 for party in parties]}, file)
 
     def vm(self, name: str, number: int, policy: Optional[Dict[str, str]] = None, bridge: str = '',
@@ -269,8 +271,9 @@ class Net:
         if isinstance(party.host, Vm):
             kind, devid = party.device[:-1], int(party.device[-1])
             netdev = party.host.netdev(devid, 'tap' if kind == 'emu' else 'vif')
+        bridge = self.dom0.ovs.vsctl('br-to-parent', self.dom0.ovs.vsctl('iface-to-br', netdev))
         return '%s %s\n%s\n%s' % (sender, explain(frame), frame.hex(), self.dom0.ovs.appctl(
-            'ofproto/trace', self.dom0.ovs.vsctl('iface-to-br', netdev),
+            'ofproto/trace', bridge,
             'in_port=%d' % self.dom0.ovs.ofport(netdev), frame.hex()))
 
     def refresh(self, *names: str) -> None:

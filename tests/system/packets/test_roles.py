@@ -188,12 +188,29 @@ def test_router_vm_beside_an_uplink(dom0: Sandbox, mode: str) -> None:
         net.uplink('xenbr0', gateway=False)
         net.lan('lan', 100)
         net.vm('rt', 254, holder_policy(mode))
-        w = build(net)
+        w = build(net, 'xenbr0')
+        net.bridge('xapi120', parent='xenbr0', vlan=120)
+        for name, number, policy in (('far', 33, None), ('farlocked', 43, {'mode': 'locked'})):
+            net.vm(name, number, policy, 'xapi120')
         net.prime()
         hears = (*OPEN, UPLINK)
         flooded = (*hears, *['rt'] * (mode == 'locked'))
         net.play('roles', [*overreach(w), *hairpin(w), *posers(w, hears=flooded),
-                           *outsiders(w, flooded)], served(w, 'rt', mode == 'isolated', hears))
+                           *outsiders(w, flooded), *other_vlan(w)],
+                 served(w, 'rt', mode == 'isolated', hears))
+
+
+def other_vlan(w: Parties) -> Iterator[Case]:
+    """Yield machines of another VLAN that pose as the holder: there at most they are heard."""
+    rt, me = w['rt'], w['red1']
+    for name in ('far', 'farlocked'):
+        one = w[name]
+        frames = (offer(one, me, me, ip=rt.ip), offer(rt, me, me), offer(rt, me), ra(rt), ra(
+            one, me, ip=rt.ll), is_at(rt, me), udp(rt, me, src=OUTSIDE), udp(one, me, src=OUTSIDE))
+        there = ('farlocked', *(place + '.120' for place in ('eth0', *OPEN, 'rt'))
+                 ) if name == 'far' else ()
+        yield attack('%s poses as the holder from another VLAN' % name, name, *frames, *(
+            tagged(frame, 0) for frame in frames), may=there)
 
 
 def outsiders(w: Parties, hears: Tuple[str, ...]) -> Iterator[Case]:
@@ -294,6 +311,42 @@ def test_two_routers_are_one_role(dom0: Sandbox) -> None:
             vip.append(legit('%s takes over' % name, name, tuple({'rt', 'rt2'} - {name}), arp(
                 one, 1, '10.9.0.1', '10.9.0.1'), na(as_vip, as_vip.ip6)))
         net.play('roles', [*overreach(w), *hairpin(w), *posers(w)], vip)
+
+
+@pytest.mark.parametrize('here', [1, 0], ids=['one here', 'both elsewhere'])
+def test_two_routers_on_two_hosts(dom0: Sandbox, here: int) -> None:
+    """The shared address is asked for at both, and both have it."""
+    with network(dom0, PRIVATE % '') as net:
+        net.bridge('xenbr0')
+        net.uplink('xenbr0', gateway=False)
+        shared = ('10.9.0.1', 'fd00:9::1')
+        if here:
+            net.vm('rt', 254, {'mode': 'locked', 'groups': 'routers', 'vif/0/roles': ALL_ROLES},
+                   also=shared)
+        names = ['rt2'] if here else ['rt', 'rt2']
+        there = [net.lan(name, 254 if name == 'rt' else 253) for name in names]
+        net.give_roles('xenbr0', ALL_ROLES.replace(',', ''), *there, shared=shared)
+        w = build(net)
+        net.prime()
+        places = {name: UPLINK if name in names else name for name in ('rt', 'rt2')}
+        vip: List[Case] = []
+        for name, place in places.items():
+            one = w[name]
+            as_vip = one._replace(ip=shared[0], ip6=shared[1])
+            for client in LEAVING:
+                me = w[client]
+                vip += [
+                    legit('%s looks for the shared address' % client, client, tuple(
+                        set(places.values())), who_has(me, as_vip), ns(me, as_vip.ip6)),
+                    legit('%s has the shared address for %s' % (name, client), name, client, is_at(
+                        as_vip, me), na(as_vip, as_vip.ip6, me), ping(as_vip, me), udp(
+                            one, me, src=OUTSIDE)),
+                    legit('%s leaves by %s' % (client, name), client, place, udp(
+                        me, one, dst=OUTSIDE), ping(me, as_vip), udp6(me, one, dst=OUTSIDE6))]
+        thieves = [attack('%s has the shared address' % name, name, is_at(
+            w[name], w['red1'], shared[0]), na(w[name], shared[1], w['red1']))
+            for name in POSERS]
+        net.play('roles', [*posers(w, hears=(*OPEN, UPLINK, *['rt'] * here)), *thieves], vip)
 
 
 # --- a holder on the move ----------------------------------------------------------------------
