@@ -255,8 +255,7 @@ class RouteFinder:
         routers = [gateway for gateway in place.facts.gateways
                    if (gateway.ipv4 if address.version == 4 else gateway.ipv6)]
         for holder, vif in place.vifs if not routers else ():
-            if holds(vif, GATEWAY) and any(own.version == address.version
-                                           for own in vif.policy.addresses):
+            if holds(vif, GATEWAY) and address.version in {a.version for a in vif.policy.addresses}:
                 return End('%s (through %s)' % (name, holder), address, vif.mac, vif, gateway=True)
         if not routers:
             return End(name, address, UNKNOWN_MAC, beyond='whichever router its guest uses: %s '

@@ -144,8 +144,7 @@ class ActionCodec:
         if subtype == CLONE:
             return 'clone(%s)' % self.decode(body[6:])
         if subtype == CT:
-            marking = ',exec(%s)' % self.decode(body[CT_BODY.size:])
-            return 'ct(%s%s)' % (_decode_ct(body), marking if body[CT_BODY.size:] else '')
+            return 'ct(%s)' % _decode_ct(body, self.decode(body[CT_BODY.size:]))
         return DECODERS[subtype](body)
 
 
@@ -256,13 +255,14 @@ def _decode_bundle(body: bytes) -> str:
                                                    ','.join(map(str, ports)))
 
 
-def _decode_ct(body: bytes) -> str:
+def _decode_ct(body: bytes, marking: str) -> str:
     flags, head, packed, table, helper = CT_BODY.unpack_from(body)
     if flags & ~CT_COMMIT or not head:
         raise ValueError('conntrack with more than we use')
     words = ['commit'] * bool(flags) + ['table=%d' % table] * (table != NO_TABLE)
     words.append('zone=' + decode_subfield(head, packed >> 6, (packed & 0x3f) + 1))
     names = {number: name for name, number in HELPERS.items()}
+    words += ['exec(%s)' % marking] * bool(body[CT_BODY.size:])
     return ','.join(words + ['alg=' + names[helper]] * bool(helper))
 
 

@@ -9,7 +9,7 @@ from xsisolate.pipeline.peer_sets import (allow_flows, outside_member_flows, rem
 from xsisolate.pipeline.terms import Attachment
 from xsisolate.planner.cookie import Key, Kind
 from xsisolate.planner.item_facts import IsolatedLinks
-from xsisolate.planner.items import Item, Items, find_or_add, make_item
+from xsisolate.planner.items import Item, Items, find_or_add, format_stamp, make_item
 from xsisolate.policy.model import Config, EffectivePolicy, Group, Peer, Prefix, RemoteMember
 from xsisolate.policy.resolve import asked_groups
 from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
@@ -73,15 +73,10 @@ def group_of(item: Item) -> str:
 
 
 def group_stamp(group: str, stamp: str, config: Config) -> str:
-    """Return a group's facts: a digest of all that its item is made of, but for the networks.
-
-    So a hook need not compile thousands of members on other hosts to find that they are still
-    the same.
-    """
+    """Return a group's facts: what stands for all that its item is made of, but the networks."""
     facts = config.groups.get(group, Group())
     rules = facts.rules if facts.rules is None else sorted(facts.rules)
-    text = repr((stamp, sorted(facts.addresses), rules))
-    return sha256(text.encode()).hexdigest()[:32]
+    return format_stamp(stamp, (sorted(facts.addresses), rules))
 
 
 def make_group(item: Item, networks: Mapping[str, int], config: Config,

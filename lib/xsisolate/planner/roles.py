@@ -5,8 +5,6 @@ VIF's endpoint knows; on another the pool's file of holders. A VIF that is on bo
 migrates, is one of this host: so the network's flows turn from one to the other in the same
 bundle in which its own come or go.
 """
-from hashlib import sha256
-
 from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.decision import (holder_decision_flows, holder_destination_flows,
                                          network_decision_flows, roles_by_mac)
@@ -18,7 +16,7 @@ from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import Key, network_key
 from xsisolate.planner.item_facts import (ROLE, endpoints, format_owners, parse_facts,
                                           parse_network_name, possible_owners, split_endpoint)
-from xsisolate.planner.items import Item
+from xsisolate.planner.items import Item, format_stamp
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import LINK_LOCAL
 from xsisolate.policy.model import (DHCP, GATEWAY, ROUTER, EffectivePolicy, Gateway, Mode,
@@ -88,12 +86,11 @@ def named_roles(facts: Network, holders: Iterable[LocalHolder]) -> FrozenSet[str
 
 def network_stamp(items: Mapping[Key, Item], network: int, stamp: str,
                   context: PlanContext) -> str:
-    """Return a network's facts: a digest of all that its item is made of."""
+    """Return a network's facts: what stands for all that its item is made of."""
     name = parse_network_name(items[network_key(network)])
-    text = repr((stamp, name, _in_order(context.find_network(*name)),
-                 _in_order(find_holders_here(items, network)),
-                 format_owners(items.values(), network)))
-    return sha256(text.encode()).hexdigest()[:32]
+    return format_stamp(stamp, (name, _in_order(context.find_network(*name)),
+                                _in_order(find_holders_here(items, network)),
+                                format_owners(items.values(), network)))
 
 
 def _in_order(value: object) -> object:

@@ -13,7 +13,7 @@ from xsisolate.planner.context import GroupInput, PlanContext
 from xsisolate.planner.cookie import BASE, BRIDGE, FANOUT, Key, Kind
 from xsisolate.planner.item_facts import (IsolatedLinks, isolated_links, parse_network_name,
                                           parse_port_facts)
-from xsisolate.planner.items import Item, Items, make_item
+from xsisolate.planner.items import Item, Items, make_item, is_merely_restamped
 from xsisolate.planner.peer_items import group_of, group_spread_flows, group_stamp, make_group
 from xsisolate.planner.roles import network_flows, network_stamp
 from xsisolate.typing_compat import AbstractSet, Iterator, Mapping
@@ -26,10 +26,7 @@ def networks_of(items: Mapping[Key, Item]) -> Mapping[str, int]:
 
 
 def stamp_of(items: Mapping[Key, Item], key: Key, stamp: str, context: PlanContext) -> str:
-    """Return the facts of a group's or a network's item, when the members elsewhere have a stamp.
-
-    So a hook need not read these to find that they are still the same.
-    """
+    """Return the facts of a group's or a network's item; `stamp`: of the members elsewhere."""
     if key.kind is Kind.NETWORK:
         return network_stamp(items, NETWORK | key.id, stamp, context)
     return group_stamp(group_of(items[key]), stamp, context.config)
@@ -55,7 +52,7 @@ def refresh_with_members(items: Items, key: Key, given: GroupInput, context: Pla
     else:
         fresh = make_group(item, networks_of(items), context.config, given.members, facts)
     # A stamp that is merely old is no difference to a sync; the next hook renews it.
-    same = context.thorough and fresh.digest == item.digest
+    same = context.thorough and is_merely_restamped(item, fresh)
     items[key] = fresh._replace(facts=item.facts) if same else fresh
 
 
