@@ -333,7 +333,7 @@ def reasons(found: Dict[str, Any]) -> List[str]:
     (('red1', 'bad'), False, 'receives no: is in quarantine: vm-data/xsisolate/mode: \'bogus\' is '
      'no mode (unlocked, locked, isolated, disabled)'),
     (('red1', 'red2', 'udp/68'), False, 'sends no: udp from port 67 or to port 68 is a DHCP '
-     'server\'s, and no VIF with a policy may be one'),
+     'server\'s, and it does not hold the role dhcp'),
     (('vlan1', 'vlan2', 'tcp/22'), True, 'ingress yes: both are in group red'),
     (('trunk', 'vlan1', 'udp/7'), True, 'ingress yes: both are in group red'),
     (('vlan1', 'trunk'), True, 'egress yes: both are in group red'),
