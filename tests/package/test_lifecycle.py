@@ -157,7 +157,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(dom0: Dom0) -> None:
     said = dom0.xsisolate('activate', '--dry-run', code=4)
     assert 'QUARANTINE' not in said
     for words in ('write /etc/xenopsd.conf.d/50-xsisolate.conf', 'bridge xenbr0, 4 VIFs: add ',
-                  'write /etc/udev/rules.d/zz-xsisolate.rules', 'the keys of 4 plugged VIFs',
+                  'write /etc/udev/rules.d/zz-xsisolate.rules', 'xenstore keys of 4 plugged VIFs',
                   'remove the stock flows of vif4.0', 'start ' + ', '.join(UNITS)):
         assert words in said
     check_stock(dom0, installed=True)

@@ -170,7 +170,7 @@ def test_another_file_that_names_us_is_not_overlooked(dom0: Dom0) -> None:
 def test_a_host_that_is_down_is_not_given_back(dom0: Dom0) -> None:
     dom0.host.ovs.stop()
     said = dom0.rpm('-e', 'xsisolate', code=1)
-    assert 'no Open vSwitch at' in said and 'nothing was changed' in said
+    assert 'ovsdb-server cannot be reached at' in said and 'nothing was changed' in said
     dom0.host.ovs.start_database()
     dom0.host.ovs.start_vswitchd()
     dom0.xsisolate('sync')

@@ -194,7 +194,7 @@ def test_somebody_takes_the_port_away(calm: FloodedHost, again: bool) -> None:
         calm.nothing_forbidden()
     result, = calm.host.hooks.wait(running)
     calm.host.ovs.vsctl('--if-exists', 'del-port', 'taken')
-    assert result.code == FAILED and 'somebody took %s off' % device in result.stderr, result
+    assert result.code == FAILED and 'another program took %s off' % device in result.stderr, result
     assert not is_up(device)
     calm.nothing_forbidden()
     calm.synced()

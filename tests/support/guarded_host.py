@@ -34,7 +34,7 @@ ERROR_KEY = 'external_ids:xsisolate-error'
 # What the reason says; docs/seal.md names the states.
 UNSEALED = 'the vm-data has a policy and the VIF no seal'
 MISSING = 'the VIF has a seal and the vm-data no policy'
-UNREADABLE = 'the seal is no seal'
+UNREADABLE = 'the seal is malformed'
 VERSION = 'the seal is of another version'
 CHANGED = 'the seal is not that of this policy, VM, device and MAC address'
 

@@ -12,7 +12,7 @@ from sandbox.poolhost import PoolHost
 from sandbox.xapidb import PASSWORD
 
 from xsisolate.cli import main
-from xsisolate.dom0.xapi import session
+from xsisolate.dom0.xapi import session, transport
 
 READS = ('get_', 'session.', 'event.', 'call_plugin')
 
@@ -76,7 +76,8 @@ def run_here(words: Sequence[str], socket: str, password: str = '') -> Ran:
     """Run the command in this process, with XAPI's socket at another place."""
     out, err = io.StringIO(), io.StringIO()
     patches = pytest.MonkeyPatch()
-    patches.setattr(session, 'SOCKET', socket)
+    for module in (session, transport):
+        patches.setattr(module, 'SOCKET', socket)
     patches.setenv('XSISOLATE_PASSWORD', password)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -67,9 +67,9 @@ def desired_rules(active: bool) -> str:
 
 
 def switch(before: Pending, xenopsd: str, active: bool) -> Pending:
-    """Return who does not know yet, after the hooks have changed hands once more.
+    """Return which xenopsd has not read the new files, after one more change of the hooks.
 
-    One that had not noticed the change before need not notice this one.
+    A xenopsd that had not read the change before need not read this one.
 
     >>> switch(Pending(), '17 400', True)
     Pending(taken_over='17 400', handed_back='')

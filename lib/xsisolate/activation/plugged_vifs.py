@@ -21,7 +21,7 @@ from xsisolate.vif_id import VifId
 LOCK_DEADLINE_S = 60.0
 VMS_MAX = 8192              # below /xapi: every VM that runs, or has run, here
 SCRIPT_TIMEOUT_S = 120.0
-# So long after their flows are gone the switch's cached verdicts still teach it new ones.
+# For so long after our flows are gone, cached verdicts still make the switch learn new flows.
 LEARNING_S = 0.6
 ATTEMPTS = 5
 
@@ -31,7 +31,8 @@ def key_steps(dom0: HostContext, active: bool) -> Iterator[Step]:
     wrong = [key for key, script in read_keys(dom0).items()
              if script == desired_rules(not active)]
     if wrong:
-        yield Step('have the keys of %d plugged VIFs name %s' % (len(wrong), desired_rules(active)),
+        yield Step('set the xenstore keys of %d plugged VIFs to %s'
+                   % (len(wrong), desired_rules(active)),
                    lambda: _write_keys(dom0, wrong, desired_rules(active)))
 
 
@@ -64,7 +65,7 @@ def bridge_steps(dom0: HostContext, setting: str = '', released: bool = False) -
             raise HostError(outcome.error)
         if outcome.changed and (not setting or setting in [wrong.what for wrong
                                                            in outcome.settings]):
-            after = '; nobody on it is isolated after that' if released else ''
+            after = '; no VIF on it is isolated after that' if released else ''
             yield Step(describe(outcome) + after, _syncer(dom0, outcome.bridge, released))
 
 
@@ -87,7 +88,8 @@ def _syncer(dom0: HostContext, bridge: str, released: bool) -> Callable[[], None
             if error is None:
                 return
         if error or released:
-            raise HostError(error or 'bridge %s is never as it should be' % bridge)
+            raise HostError(error or 'bridge %s: each of %d attempts to remove our flows found '
+                            'something to remove: run this again' % (bridge, ATTEMPTS))
     return sync
 
 

@@ -36,7 +36,7 @@ def against_activating() -> Iterator[str]:
 
 
 def against_deactivating() -> Iterator[str]:
-    """Yield what speaks against giving the hooks back: nobody would be there to take them."""
+    """Yield reasons against giving the hooks back: the stock hooks may be missing."""
     for name in (RULES, VIF):
         path = '%s/%s' % (STOCK, name)
         if not os.access(path, os.X_OK):
@@ -51,7 +51,7 @@ def examine_restart() -> Restart:
     except HostError as error:
         return Restart('XAPI does not say whether HA is on or which tasks a restart of the '
                        'toolstack would end: %s' % error)
-    # Whoever looks at a console connects again, and the VM does not notice.
+    # A console's viewer connects again, and the VM does not notice.
     lost = [task for task in tasks if task != CONSOLE]
     return Restart(danger, tuple(lost), len(tasks) - len(lost))
 
@@ -70,11 +70,12 @@ def _unusable_hooks() -> Iterator[str]:
                 continue
             yield 'our hook does not run: %s' % error
         else:
-            yield 'our hook %s/%s is not what it should be' % (OURS, name)
+            yield ('our hook %s/%s, called without arguments, did not print its usage: reinstall '
+                   'the package xsisolate' % (OURS, name))
 
 
 def _strangers() -> Iterator[str]:
-    """Yield hooks of others that xenopsd calls: who put them there wants them called."""
+    """Yield hooks of other packages that xenopsd calls: these must not be pushed aside."""
     config = read_xenopsd_config()
     for name, hook in ((RULES, config.setup_vif_rules), (VIF, config.vif_script)):
         if os.path.dirname(hook.path) not in (OURS, STOCK):

@@ -64,7 +64,7 @@ def _record_steps(dom0: HostContext) -> Iterator[Step]:
     """Yield what has XAPI's records tell networkd what they did before the daemon's follower."""
     told = find_told()
     if told:
-        yield Step('have XAPI\'s PIF records of %s say what they did before us' % ', '.join(told),
+        yield Step('restore what XAPI\'s PIF records of %s said before xsisolate' % ', '.join(told),
                    lambda: untell(dom0.ovsdb))
 
 
@@ -82,7 +82,7 @@ def without_configuration(dom0: HostContext) -> HostContext:
     return dom0._replace(configuration=Configuration(Config()))
 
 
-# --- files, and who has read them ----------------------------------------------------------
+# --- files, and the daemons that read them -------------------------------------------------
 
 
 def _file_steps(active: bool) -> Iterator[Step]:
@@ -93,12 +93,12 @@ def _file_steps(active: bool) -> Iterator[Step]:
     changes = {path: text for path, text in desired.items() if read_file(path) != text}
     if is_active() is not active:
         # first of all: hooks that are called although they were given back look at this
-        yield Step('note that the xenopsd that runs does not know yet',
+        yield Step('note that the running xenopsd has not read the new configuration yet',
                    lambda: _note_switch(active))
     for path, text in sorted(changes.items()):
         yield Step('%s %s' % ('write' if text else 'remove', path), _putter(path, text))
     if changes:
-        yield Step('have udev and systemd read that', systemd.reload_files)
+        yield Step('have udev and systemd read the changed files', systemd.reload_files)
         yield Step('see that xenopsd will call %s/*' % (OURS if active else STOCK),
                    lambda: _check_outcome(active))
 

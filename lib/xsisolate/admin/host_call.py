@@ -10,7 +10,7 @@ from xsisolate.errors import HostError
 from xsisolate.policy.vmdata_writer import natural
 from xsisolate.policy.xapi_records import XapiVm
 
-REFRESH_WAIT_S = 15         # so long a host waits for xenopsd to be told
+REFRESH_WAIT_S = 15         # how long a host waits until xenopsd has been told
 
 
 def ask_host(xapi: Xapi, vm: XapiVm, seals: Seals) -> List[AppliedVif]:
@@ -34,7 +34,8 @@ def _ask_resident(xapi: Xapi, vm: XapiVm, arguments: object) -> List[AppliedVif]
     try:
         return sorted(parse_reply(json.loads(reply)), key=lambda vif: natural(vif.device))
     except (ValueError, TypeError) as error:
-        raise HostError('host %s: its plugin answers nonsense: %s' % (host, error)) from error
+        raise HostError('host %s: the answer of its plugin cannot be read: %s'
+                        % (host, error)) from error
 
 
 def check_hosts(xapi: Xapi) -> None:

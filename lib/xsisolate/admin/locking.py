@@ -88,7 +88,7 @@ def read_note(vm: XapiVm, vif: XapiVif) -> Optional[Mapping[str, Any]]:
         modes, lists = {*MODES, 'network_default'}, (note['ipv4_allowed'], note['ipv6_allowed'])
         if note['version'] != 1 or note['locking_mode'] not in modes or not all(
                 isinstance(item, str) for items in lists for item in items):
-            raise ValueError('no note of relocate, version 1')
+            raise ValueError('not a note of relocate, version 1')
         return {**note, 'before': note['before'], 'after': note['after']}
     except (ValueError, KeyError, TypeError) as error:
         raise PolicyError('VM %s device %s: VIF.other_config:%s cannot be read (%s): put '

@@ -49,7 +49,7 @@ def describe_reply(vm_uuid: str, vifs: Sequence[AppliedVif]) -> Dict[str, Any]:
 
 
 def parse_reply(reply: Any) -> List[AppliedVif]:
-    """Return what the plugin has answered; raise ValueError if it makes no sense."""
+    """Return what the plugin has answered; raise ValueError if it cannot be read."""
     try:
         return [_parse_vif(vif) for vif in reply['vifs']]
     except (KeyError, TypeError, AttributeError) as error:

@@ -22,7 +22,7 @@ class PolicyChange(NamedTuple):
 
     @property
     def mute(self) -> List[str]:
-        """The devices whose VIFs will pass nothing but DHCP, for they own no address."""
+        """The devices whose VIFs will pass nothing but DHCP, because they own no address."""
         return [devid for devid, policy in self.effective.items() if self.policies[devid]
                 and policy.mode in (Mode.LOCKED, Mode.ISOLATED) and not policy.addresses]
 

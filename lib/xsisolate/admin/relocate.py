@@ -84,7 +84,7 @@ def _keep(vm: XapiVm, policies: Policies, now: str) -> PolicyChange:
 
 def _check_unchanged(vm: XapiVm, devid: str, policy: Optional[VifPolicy],
                      note: Mapping[str, Any]) -> None:
-    """Raise PolicyError if somebody has set another policy since: an undo would lose it."""
+    """Raise PolicyError if another policy was set since: an undo would lose it."""
     if format_policy(policy or VifPolicy()) != note['after']:
         raise PolicyError('VM %s device %s: its policy was changed since it was relocated, and an '
                           'undo would lose that: set locking_mode in XAPI, or write the '

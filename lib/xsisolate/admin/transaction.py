@@ -18,7 +18,7 @@ class HalfDone(HostError):
 
 def carry_out(xapi: Xapi, steps: Sequence[Step], connect: Connect,
               report: Callable[[Step], None]) -> None:
-    """Do all steps, or take back those that were done; raise HalfDone if that fails, too."""
+    """Do all steps, or take back the steps that were done; raise HalfDone if that fails, too."""
     for number, step in enumerate(steps):
         made = 0
         try:
@@ -26,7 +26,7 @@ def carry_out(xapi: Xapi, steps: Sequence[Step], connect: Connect,
                 make_call(xapi, call)
                 made += 1
         except XapiError as error:
-            # nobody knows what came of a call when the connection was lost
+            # what came of a call is not known when the connection was lost
             begun = number + bool(made or isinstance(error, ConnectionLost))
             _take_back(xapi, steps[:begun], steps[begun:], connect, error)
         report(step)
@@ -83,6 +83,7 @@ def check_written(xapi: Xapi, change: PolicyChange) -> XapiVm:
     wrong += [key for key in sorted(data.keys() | now.data.keys())
               if key.startswith(ROOT) and data.get(key) != now.data.get(key)]
     if wrong:
-        raise HostError('VM %s: XAPI does not have what was written (%s): somebody else writes, '
-                        'too. Run the command again' % (now.uuid, ', '.join(wrong[:5])))
+        raise HostError('VM %s: XAPI does not have what was written (%s): another program or '
+                        'administrator writes, too. Run the command again'
+                        % (now.uuid, ', '.join(wrong[:5])))
     return now

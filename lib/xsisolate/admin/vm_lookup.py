@@ -61,7 +61,7 @@ def _only(xapi: Xapi, found: Sequence[str], text: str) -> str:
         raise UsageError('no VM has the uuid or name %s' % quoted(text))
     if len(found) > 1:
         uuids = sorted(str(xapi.call('VM.get_uuid', ref)) for ref in found)
-        raise UsageError('%d VMs have the name %s: say the uuid of the one that is meant: %s%s' % (
+        raise UsageError('%d VMs have the name %s: name the VM by its uuid: %s%s' % (
             len(uuids), quoted(text), ', '.join(uuids[:SHOWN_VMS]),
             ', ...' if len(uuids) > SHOWN_VMS else ''))
     return found[0]
@@ -101,8 +101,8 @@ def need_vifs(target: Selection) -> None:
 def proven_policies(vm: XapiVm, but: Sequence[XapiVif] = ()) -> Dict[str, Optional[VifPolicy]]:
     """Return the policies of a VM's VIFs, each one what its seal is made for; None: neither.
 
-    Those in `but` are left out. Raises PolicyError for one whose vm-data may be the guest's words:
-    who writes the others anew would have to leave it open, or bless it.
+    VIFs in `but` are left out. Raises PolicyError for a VIF whose vm-data the guest may have
+    written: writing the other VIFs' policies would either leave it open or seal it.
     """
     found: Dict[str, Optional[VifPolicy]] = {}
     for vif in vm.vifs:

@@ -54,7 +54,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return int(arguments.run(arguments))
     except XsisolateError as error:
         return complain(str(error), error.exit_code)
-    except BrokenPipeError:         # whoever read us has seen enough
+    except BrokenPipeError:         # the reader has seen enough
         sys.stderr.close()
         return EXIT_HOST
     except KeyboardInterrupt:

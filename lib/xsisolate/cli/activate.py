@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 def tell_networkd(ovsdb: Ovsdb) -> None:
     """Have networkd leave bridges as they are set, before the toolstack's restart plugs all PIFs.
 
-    The daemon's follower does the same from now on, so a failure is no reason to take all back.
+    The daemon's follower does the same from now on, so a failure does not undo the activation.
     """
     try:
         told = tell_now(ovsdb)
@@ -116,7 +116,7 @@ def say(text: str, stream: Optional[TextIO] = None) -> None:
 
 
 def connect_switch() -> Ovsdb:
-    """Return a connection to Open vSwitch, without which nobody can be isolated."""
+    """Return a connection to Open vSwitch, without which no VIF can be isolated."""
     try:
         return Ovsdb()
     except HostError as error:

@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--fingerprint', metavar='SHA256', action='append', default=[],
                        help='of the host\'s certificate; of its master\'s, too, if it is another')
     group.add_argument('--insecure', action='store_true',
-                       help='do not verify who answers: anybody in between reads the password')
+                       help='do not verify the host: a machine in between can read the password')
 
 
 def opener(arguments: argparse.Namespace) -> 'Opener':
@@ -49,7 +49,8 @@ def opener(arguments: argparse.Namespace) -> 'Opener':
                                  % name.replace('_', '-'))
         return Opener(None)
     if arguments.insecure:
-        print('xsisolate: --insecure: not verified who %s is' % arguments.host, file=sys.stderr)
+        print('xsisolate: --insecure: the identity of %s is not verified' % arguments.host,
+              file=sys.stderr)
     prints = tuple(check_fingerprint(text) for text in arguments.fingerprint)
     return Opener(Remote(arguments.host, text_of(arguments.user), read_password(arguments),
                          arguments.ca, prints, arguments.insecure))

@@ -34,9 +34,9 @@ def add_parser(commands: Any) -> None:
         'Say whether SRC may reach DST, by which group, allow entry or rule, or what is missing, '
         'and whether the switch does the same.', EXAMPLES, 'the answer')
     parser.add_argument('source', metavar='SRC', type=text_of,
-                        help='who begins: an address, or a VM: ' + VM_HELP)
+                        help='the sender: an address, or a VM: ' + VM_HELP)
     parser.add_argument('target', metavar='DST', type=text_of,
-                        help='whom it wants to reach, written likewise')
+                        help='the receiver, written likewise')
     parser.add_argument('service', metavar='SERVICE', nargs='?', default='',
                         help='tcp/443, udp/53, icmp/8, esp, ip/89, tftp, ...; without it a ping')
     version = parser.add_mutually_exclusive_group()

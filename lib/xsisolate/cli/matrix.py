@@ -27,7 +27,7 @@ It shows what policies say. Exit codes: 3 the configuration is broken, 4 the swi
 it. `xsisolate explain` also asks the switch, of one pair. An unmanaged VM counts by the addresses
 that its guest reports through the guest tools.
 '''
-PIPE_WIDTH = 132        # where stdout is no terminal
+PIPE_WIDTH = 132        # where stdout is not a terminal
 ALL, SOME, NOTHING, SELF = '#', 's', '.', '-'
 NAMES_SHOWN = 8
 NAME_WIDTH = 28
@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
     parser = add_command(
         commands, 'matrix', 'show who may reach whom on this host, as policies say',
-        'Show which VIFs of this host may reach which, by which services, and who may go outside.',
+        'Show which VIFs of this host may reach which, by which services, and which go outside.',
         EXAMPLES, 'the matrix')
     parser.add_argument('--html', metavar='FILE', default='',
                         help='write it as one self-contained page; - is stdout')
@@ -131,5 +131,5 @@ def set_row(network: NetworkMatrix, at: int, alike: Alike) -> List[Any]:
                for other, services in alike.reaches if other != at]
     return [at + 1, Cell(title(network, alike), 'bold'), len(names), ' '.join(shown),
             ' '.join(words(among)) or 'nothing' if len(names) > 1 else '-',
-            ', '.join(reaches) or 'nobody',
+            ', '.join(reaches) or 'none',
             ' '.join(words(network.outside[alike.members[0]])) or 'nothing']

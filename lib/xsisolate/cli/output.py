@@ -97,7 +97,7 @@ def screen_width() -> int:
 
 
 def coloured(stream: TextIO) -> bool:
-    """Tell whether a stream wants colours: a terminal, and nobody has said no."""
+    """Tell whether a stream wants colours: a terminal, and NO_COLOR is not set."""
     return (stream.isatty() and not os.environ.get('NO_COLOR')
             and os.environ.get('TERM', 'dumb') != 'dumb')
 

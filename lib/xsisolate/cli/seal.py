@@ -57,7 +57,7 @@ def add_parser(commands: Any) -> None:
 def number(text: str) -> int:
     """Return a domid or devid."""
     if not text.isdigit() or len(text) > 5:
-        raise argparse.ArgumentTypeError('%.20r is no number of a domain or device' % text)
+        raise argparse.ArgumentTypeError('%.20r is not the number of a domain or device' % text)
     return int(text)
 
 
@@ -66,11 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.local is None:
         return seal_pool.run(arguments)
     if not (arguments.print or arguments.canonical or arguments.check):
-        raise UsageError('seal --local: say --print, --canonical or --check; sealing itself is '
-                         'XAPI\'s: xsisolate seal VM')
+        raise UsageError('seal --local: add --print, --canonical or --check; to write a seal '
+                         'through XAPI run xsisolate seal VM')
     for name in ('dry_run', 'no_refresh', 'host'):
         if getattr(arguments, name):
-            raise UsageError('seal --local asks nobody and writes nothing: --%s means nothing there'
+            raise UsageError('seal --local neither asks XAPI nor writes: leave out --%s'
                              % name.replace('_', '-'))
     return run_local(arguments)
 

@@ -24,7 +24,7 @@ class VifSeal(NamedTuple):
     vif: XapiVif
     state: Sealing
     policy: Optional[VifPolicy]
-    error: str                  # why what is there is no policy
+    error: str                  # why vm-data has no valid policy
 
     @property
     def seal(self) -> Optional[str]:
@@ -130,8 +130,8 @@ def seal(xapi: Any, connect: Any, found: List[VifSeal], arguments: argparse.Name
         say_json([]) if arguments.json else say('nothing to seal')
         return EXIT_DONE
     if not arguments.yes and (arguments.json or not sys.stdin.isatty()):
-        raise UsageError('seal: nobody can be asked here: look at it with --canonical, then say '
-                         '--yes')
+        raise UsageError('seal: without a terminal, or with --json, this command cannot ask: look '
+                         'at the policy with --canonical, then add --yes')
     codes, done = set(), []
     chosen: Dict[str, List[VifSeal]] = {}
     for one in found:
@@ -184,7 +184,7 @@ def ask(one: VifSeal) -> bool:
     try:
         return input('  seal it? [y/N] ').strip().lower() in ('y', 'yes')
     except EOFError:
-        raise HostError('nobody answers: nothing more was sealed') from None
+        raise HostError('seal: input ended without an answer: nothing more was sealed') from None
 
 
 def complain(one: VifSeal, text: str) -> None:

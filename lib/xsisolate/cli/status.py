@@ -84,7 +84,7 @@ def row(view: VifView) -> List[Any]:
 
 
 def addresses(view: VifView) -> List[str]:
-    """Return a VIF's own addresses, but the link-local one, which everybody has."""
+    """Return a VIF's own addresses, except the link-local one, which every VIF has."""
     return [format_prefix(own) for own in sorted(view.vif.policy.addresses)
             if not contains(LINK_LOCAL, own)]
 

@@ -232,8 +232,8 @@ def _group_warnings(name: str, group: Group, config: Config) -> Iterator[Tuple[s
         if other == name:
             yield 'reach', 'reach: a group reaches itself anyway'
         elif name not in config.groups[other].reach:
-            yield 'reach', ('reach: %s has no effect, for groups.%s.reach does not list %s'
-                            % (other, other, name))
+            yield 'reach', ('reach: %s has no effect, because groups.%s.reach does not list %s: '
+                            'add it there, or remove it here' % (other, other, name))
     for address in sorted(group.addresses):
         if address.length < WIDE[address.version]:
             yield 'addresses', '%s makes very many machines members' % format_prefix(address)

@@ -15,7 +15,7 @@ from xsisolate.typing_compat import Optional
 
 CONFIG_FILE = '/etc/xsisolate/xsisolate.yaml'
 
-MAX_SIZE = 1 << 20      # bytes; more is no configuration but an accident
+MAX_SIZE = 1 << 20      # bytes; more is not a configuration but an accident
 
 
 def load_config() -> Config:

@@ -31,7 +31,7 @@ T = TypeVar('T')
 def parse_tree(tree: Entry) -> Config:
     """Return the configuration that the root of a YAML file writes.
 
-    Raises ConfigError. An absent key means the default; an empty list means nobody.
+    Raises ConfigError. An absent key means the default; an empty list admits none.
     """
     top = tree.mapping()
     if 'version' not in top:
@@ -55,7 +55,7 @@ def _parse_top(top: Mapping[str, Entry]) -> Config:
 
 def _parse_unsealed(text: str) -> bool:
     if text not in UNSEALED:
-        raise PolicyError('%s is no answer to unsealed (%s)'
+        raise PolicyError('%s is not a value of unsealed (%s)'
                           % (quoted(text), ', '.join(UNSEALED)))
     return UNSEALED[text]
 
@@ -127,7 +127,7 @@ def _parse_group(entry: Entry, groups: Mapping[str, Entry]) -> Group:
     record = entry.record(GROUP_KEYS)
     for item in _items(record, 'reach'):
         if item.text() not in groups:
-            raise item.error('%s is no group of this file' % quoted(item.text()))
+            raise item.error('%s is not a group of this file' % quoted(item.text()))
     return Group(
         addresses=_parse_set(record, 'addresses', _parse_members) or frozenset(),
         vms=_parse_set(record, 'vms', _parse_uuid),
@@ -145,7 +145,7 @@ def _parse_host(text: str) -> Prefix:
 
 def _parse_uuid(text: str) -> str:
     if not UUID.fullmatch(text.lower()):
-        raise PolicyError('%s is no VM uuid' % quoted(text))
+        raise PolicyError('%s is not a VM uuid' % quoted(text))
     return text.lower()
 
 

@@ -88,7 +88,7 @@ class Entry(NamedTuple):
         kind, text = self._scalar_kind(), self.node.value
         if kind != 'int' or not PLAIN_NUMBER.fullmatch(text) or not (
                 low <= int(text) <= high):
-            raise self.error('%s is no whole number from %d to %d, without quotes'
+            raise self.error('%s is not a whole number from %d to %d, without quotes'
                              % (quoted(text), low, high))
         return int(text)
 

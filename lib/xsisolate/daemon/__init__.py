@@ -6,6 +6,6 @@
                                         └── a child of its own that follows XAPI (pool/)
                                             writes files, and a line when it has
 
-One thread, one loop: nothing is reconciled that nobody asked for, and what is asked for too
-often has to wait (schedule.py). What is known of bridges and VIFs is in known.py.
+One thread, one loop. An event asks for each task, and a task that is asked for too often has
+to wait (schedule.py). What is known of bridges and VIFs is in known.py.
 """

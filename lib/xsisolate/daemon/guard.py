@@ -1,4 +1,4 @@
-"""Shut what stands without its flows, before anybody asks why.
+"""Shut bridges and ports that have lost their flows, before anything else is read.
 
 The switch itself says where it has flows of which VIF: their headers. A bridge that loses them all
 (ovs-vswitchd crashed, a fail mode was set back) is shut, and so is a VIF's port that comes up on
@@ -22,8 +22,8 @@ from xsisolate.planner.vif import Vif
 
 WITNESS = BASE.cookie | HEADER
 NUMBER = 0xffffffff         # a key's part of a cookie
-SHUT_S = 10                 # so long a bridge without flows is shut at most, and again
-SHUT_TRIES_S = 30.0         # ... while it cannot be programmed, for so long
+SHUT_S = 10                 # how long one shutting flow lasts at most; it is written again ...
+SHUT_TRIES_S = 30.0         # ... for so long, while the bridge cannot be programmed
 
 
 class Guard:
@@ -61,7 +61,8 @@ class Guard:
     def shut(self, bridge: KnownBridge) -> bool:
         """Let nothing pass on a bridge that has lost its flows, until it is programmed.
 
-        It goes by itself, and is not tried for long: not to be reached is no state for a host.
+        The shutting flow expires by itself and is not renewed for long, so that Dom0 stays
+        reachable.
         """
         if bridge.lost_at is None or not bridge.managed:
             return False
@@ -96,8 +97,8 @@ class Guard:
         for name in strays:
             self._homes[port_key(name).number] = bridge.name
         self._log.warning('moved', bridge=bridge.name, vifs=','.join(sorted(strays)),
-                          reason='no hook has brought their flows along: closed until they have '
-                          'them here')
+                          reason='no hook has programmed their flows on this bridge: the daemon '
+                          'closes them until it has programmed them')
         return True
 
     def release(self, vif: Vif) -> None:

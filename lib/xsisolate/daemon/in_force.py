@@ -5,12 +5,12 @@ from xsisolate.config.host_config import (Configuration, read_configuration,
                                           read_last_configuration)
 from xsisolate.dom0.linux.syslog import Log
 
-REMEMBERED = 'what it was before stays in force'
-UNKNOWN = 'what it was before is not known: VIFs keep what they have'
+REMEMBERED = 'the last valid configuration stays in force'
+UNKNOWN = 'the last valid configuration is not known: VIFs keep their flows'
 
 
 class ConfigurationInForce:
-    """A broken file takes nothing from VIFs that run, and gives nothing to those that are shut."""
+    """A broken file takes nothing from running VIFs and opens no VIF that is closed."""
 
     def __init__(self, log: Log) -> None:
         self._log = log

@@ -69,7 +69,7 @@ class KnownBridge:
         return frozenset(map(parse_netdev, self.state.vifs))
 
     def see_dead(self, ports: Iterable[str], now: float, seconds: float) -> FrozenSet[str]:
-        """Note which ports have no netdev; return those that have had none for so long."""
+        """Note which ports have no netdev; return the ports that have had none for `seconds`."""
         self.dead = {port: self.dead.get(port, now) for port in ports}
         return frozenset(port for port, since in self.dead.items() if now - since >= seconds)
 

@@ -1,4 +1,4 @@
-"""The loop: take in events, schedule tasks, work on those that are due."""
+"""The loop: take in events, schedule tasks, run the tasks that are due."""
 import signal
 import sys
 from time import monotonic
@@ -19,7 +19,7 @@ from xsisolate.dom0.ovs.idl import BridgeState, Database
 from xsisolate.dom0.xen.xenstore_watch import XenstoreWatches
 
 SWITCH_S = 0.001            # how long the thread that listens to xenstore waits for its turn
-STORE_S = 0.05              # so long xenstore's events are collected: guests write without end
+STORE_S = 0.05              # how long xenstore's events are collected: guests write without end
 FILES_S = 1.0               # how often files are looked at although nothing was heard of them
 CHECK_S = 300.0             # ... and every bridge is compared
 

@@ -1,8 +1,8 @@
 """What the daemon has to do, and when: a pure timetable.
 
-Times are seconds of a monotonic clock that the caller reads. Whoever asks often
-(a guest that rewrites its vm-data all day) waits longer each time, and so does a bridge
-that is changed back each time. What takes long rests as long as it took.
+Times are seconds of a monotonic clock that the caller reads. A task that is
+asked for often (a guest rewrites its vm-data all day) waits longer each time. So does the
+task of a bridge that is changed back each time. A long task then rests as long as it took.
 """
 from typing import Dict, NamedTuple, Optional
 
@@ -58,8 +58,8 @@ class Schedule:
     def take(self, now: float) -> Optional[Task]:
         """Return a task that is due, which then is no longer scheduled; None if there is none.
 
-        Bridges come first, then whoever has been due longest. One at a time: while many
-        guests ask, a bridge's repair waits for one of them only.
+        Bridges come first, then the task that has been due longest. Tasks are returned one at a
+        time, so a bridge's repair waits for one guest's task at most.
         """
         due = [(not task.bridge, at, task) for task, at in self._due.items() if at <= now]
         if not due:
@@ -71,8 +71,9 @@ class Schedule:
     def end(self, task: Task, now: float, changed: bool = False, lasted: float = 0.0) -> None:
         """Note that a task has run: it waits before it runs again, longer if it runs often.
 
-        A run that finds nothing after one that changed something was its echo, and does not
-        count. Nor does a look at a bridge that finds nothing: no guest can ask for it.
+        A task's own change triggers an event. The run that follows and finds nothing to do is an
+        echo, and does not count. A bridge check that finds nothing does not count either, because
+        no guest can trigger one.
         """
         before, pause = self._paces.get(task), PACE_FIRST_S
         if before and now - before.ended < 2 * max(before.pause, before.rest) + QUIET_S:

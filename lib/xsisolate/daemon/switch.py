@@ -35,7 +35,7 @@ class Switch:
             self._host.bridges[name].away_since = now
 
     def listen(self, now: float) -> None:
-        """Take in what bridges have said, and connect to those that are away."""
+        """Take in what bridges have said, and reconnect to bridges that hung up."""
         for name, monitor in self._monitors.items():
             bridge = self._host.bridges[name]
             if monitor.fileno() >= 0:

@@ -162,7 +162,7 @@ class Work:
             self._guard.release(vif)
         return known
 
-    # --- who keeps what he has ---------------------------------------------------------------
+    # --- VIFs that keep their flows ----------------------------------------------------------
 
     def _spare_known(self, host: HostContext, registry: Registry, vif: Vif) -> bool:
         """Spare a VIF that has just become unknown, too: its hooks see to it."""
@@ -189,7 +189,7 @@ class Work:
         if known.doubt_until is None:
             known.doubt_until = monotonic() + config.grace
             self._log.warning('in doubt', vif=vif.id.vif, vm=vif.vm_uuid, seconds=config.grace,
-                              reason='keeps its last policy so long: ' + vif.policy.reason)
+                              reason='keeps its last policy meanwhile: ' + vif.policy.reason)
         in_grace = monotonic() < known.doubt_until
         self._wake.pop(Task('', vif.id), None)
         if in_grace:    # each time: a run for another reason takes the place of one that waits

@@ -49,7 +49,7 @@ def settle(host: HostContext, bridge: Bridge, managed: bool) -> str:
 
 
 def set_in_band(host: HostContext, bridge: Bridge, managed: bool) -> str:
-    """Have no remote open a managed bridge; return those that something was set for."""
+    """Have no remote open a managed bridge; return the remotes that something was set for."""
     operations = [operation for change in find_changes(host.ovsdb, bridge, managed)
                   for operation in change.operations]
     if operations:
@@ -76,8 +76,9 @@ def why_open(host: HostContext, bridge: Bridge) -> str:
     """Return why a bridge may forward what our flows forbid, empty if it cannot."""
     remotes = open_remotes(bridge)
     if remotes:
-        return ('Open vSwitch lets TCP and ARP in the name of its %s pass, by flows of its own '
-                'above all others: xsisolate sync has it stop that' % name_all(remotes))
+        return ('in-band control lets TCP and ARP with the address of its %s pass, by flows of '
+                'ovs-vswitchd above all others: run xsisolate sync, which switches it off'
+                % name_all(remotes))
     if bridge.fail_mode == SECURE:
         return ''
     address = own_address(bridge)

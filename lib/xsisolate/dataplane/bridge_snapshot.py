@@ -94,7 +94,7 @@ def find_vifs(snapshot: BridgeSnapshot) -> List[VifId]:
 
 
 def make_vif(host: HostContext, snapshot: BridgeSnapshot, vif_id: VifId) -> Vif:
-    """Return a VIF of which only the numbers are known; one that nobody knows is closed."""
+    """Return a VIF of which only the numbers are known; an unknown VIF is closed."""
     vif = Vif(vif_id, ports=_vif_ports(snapshot, vif_id))
     if not vif.ports:
         return vif
@@ -118,7 +118,7 @@ def read_facts(host: HostContext, vif_id: VifId) -> VifFacts:
 
 
 def read_again(host: HostContext, vif_id: VifId, known: VifFacts) -> VifFacts:
-    """Return the facts of a VIF that is being plugged, now that nobody else changes its bridge."""
+    """Return the facts of a VIF that is being plugged, under its bridge's lock."""
     again = read_vif(host.store, vif_id, known.metadata.vm_uuid, host.configuration)
     if again.metadata.bridge != known.metadata.bridge:
         raise HostError('the VIF moves to bridge %s at this moment' % again.metadata.bridge)

@@ -33,7 +33,7 @@ def wait_for_proof(host: HostContext, vif_id: VifId, device: str, facts: VifFact
     if not grace or not has_grace(host, vif_id, facts):
         return facts
     log.warning('in doubt', vif=device, vm=facts.vm_uuid, seconds=grace,
-                reason='keeps its last policy so long: ' + facts.policy.reason)
+                reason='keeps its last policy meanwhile: ' + facts.policy.reason)
     end = monotonic() + grace
     while monotonic() < end and has_grace(host, vif_id, facts):
         sleep(min(POLL_S, max(end - monotonic(), 0)))
@@ -45,7 +45,7 @@ def wait_for_proof(host: HostContext, vif_id: VifId, device: str, facts: VifFact
 
 
 def has_grace(host: HostContext, vif_id: VifId, facts: VifFacts) -> bool:
-    """Tell whether a VIF in doubt runs on a policy that nobody in Dom0 forbids by now."""
+    """Tell whether a VIF in doubt runs on a policy that nothing in Dom0 forbids by now."""
     if not facts.policy.unproven:
         return False
     network = find_bridge(host.ovsdb.read_bridges(), facts.metadata.bridge)
@@ -56,7 +56,7 @@ def has_grace(host: HostContext, vif_id: VifId, facts: VifFacts) -> bool:
 
 
 def wait_for_bridges(host: HostContext, names: Sequence[str]) -> FrozenSet[VifId]:
-    """Wait until no VIF of these bridges has grace; return those whose grace ended in doubt."""
+    """Wait until no VIF of these bridges has grace; return VIFs still in doubt at its end."""
     end = monotonic() + host.configuration.config.grace
     while True:
         found = frozenset(vif for name in names for vif in find_in_grace(host, name))

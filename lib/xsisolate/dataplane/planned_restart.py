@@ -1,8 +1,8 @@
 """A planned restart of Open vSwitch: nothing is forwarded before the VIFs' flows are there.
 
-A bridge that cannot be programmed has its VIFs closed instead, and then everything
-else is let go: nobody's network stays away because of one bridge's, or one VIF's,
-trouble. Whatever happens, it is over within RELEASE_S + CLOSE_S.
+If a bridge cannot be programmed, its VIFs are closed instead, and Open vSwitch then forwards
+everything else. So one bridge's or one VIF's failure does not stop the network of the others.
+Whatever happens, it is over within RELEASE_S + CLOSE_S.
 """
 import signal
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from xsisolate.dom0.xen.xenstore import NoXenstore, Xenstore
 from xsisolate.errors import HostError, XsisolateError
 
 RELEASE_S = 20.0        # to program all bridges; 250 VIFs take two seconds
-CLOSE_S = 5.0           # to close the VIFs of those that could not be programmed
+CLOSE_S = 5.0           # to close the VIFs of bridges that could not be programmed
 LOCK_S = 5.0            # a hook that was surprised by the restart may hold a bridge's lock
 REPEAT_S = 0.5          # a first alarm may have been taken for something else's failure
 START_S = 10.0          # for ovsdb-server to answer

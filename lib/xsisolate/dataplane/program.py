@@ -1,4 +1,4 @@
-"""Make a bridge carry what one of its VIFs needs, and those that its event concerns.
+"""Make a bridge carry what one of its VIFs needs, and what other VIFs of its event need.
 
 The caller holds the bridge's lock. What must not be flooded to is hidden from
 floods before its flows come, and shown after.
@@ -38,8 +38,8 @@ def reconcile_vif(host: HostContext, vif_id: VifId, lock: bridge_lock,
                   spare: Spare = nobody) -> VifResult:
     """Make a bridge carry what one of its VIFs needs, one that has left it included.
 
-    The VIF's facts are read here, under the bridge's lock, and nowhere before: whoever held the
-    lock meanwhile may have programmed newer and stricter ones.
+    The VIF's facts are read here, under the bridge's lock, and nowhere before: the lock's last
+    holder may have programmed newer and stricter ones.
     """
     with flow_table.SwitchQuestion(lock.bridge) as question:
         snapshot = read_snapshot_for(host, lock.bridge, vif_id)
@@ -58,7 +58,7 @@ def reconcile_vif(host: HostContext, vif_id: VifId, lock: bridge_lock,
 
 def program_vif(host: HostContext, snapshot: BridgeSnapshot, switch: SwitchState, vif: Vif,
                 new: bool = False) -> VifResult:
-    """Program a VIF and those that its event concerns, so that no frame slips through.
+    """Program a VIF and the VIFs that its event concerns, so that no frame slips through.
 
     All that is handed in has been read under the bridge's lock. A VIF that is `new` had no port
     before, so the switch still floods to it: that stays so until its plug is through.

@@ -106,7 +106,7 @@ def compare_all(plan: Plan, read: AbstractSet[Flow]) -> FlowDiff:
 def close_ports(bridge: str, ofports: Mapping[str, int]) -> None:
     """Drop what these VIF netdevs send, without lock, policy or record.
 
-    Whoever programs the bridge next removes it.
+    The next process that programs the bridge removes it.
     """
     flow_table.apply_diff(bridge, FlowDiff(tuple(
         closed_port_flow(ofport)._replace(cookie=port_key(name).cookie)
@@ -116,7 +116,7 @@ def close_ports(bridge: str, ofports: Mapping[str, int]) -> None:
 def shut_bridge(bridge: str, seconds: int) -> None:
     """Let nothing pass on a bridge, for so many seconds at most.
 
-    Whoever programs the bridge next removes it in the same bundle.
+    The next process that programs the bridge removes it in the same bundle.
     """
     flow_table.add_for(bridge, shut_flow()._replace(cookie=BASE.cookie), seconds)
 
@@ -139,8 +139,8 @@ def _widest(registry: Registry, items: Items) -> FrozenSet[Key]:
 
 def _view(items: Items, scope: FrozenSet[Key], ofports: Mapping[str, int],
           everything: bool) -> View:
-    # The port of a VIF whose header somebody has deleted is nobody's, but as
-    # long as its netdev is there only its flows keep it closed.
+    # If another program has deleted a VIF's header, its port belongs to no item. But
+    # as long as its netdev is there, only its flows keep it closed.
     spared = (items.keys() | {port_key(name) for name in ofports} if everything
               else {BASE}) - scope
     return View(scope, frozenset(key.cookie for key in spared), learned_flows(items, scope))

@@ -14,7 +14,7 @@ IN_BAND_NOTE = 'xsisolate-disable-in-band'  # external_ids of a bridge: what tha
 OFF, OUT = 'true', 'out-of-band'
 ACTIVE = ('tcp:', 'ssl:', 'unix:')          # Open vSwitch connects, instead of listening
 LOOPBACK = '127.0.0.1'                      # in-band control passes a manager there over
-SILENCED = ('switched off what Open vSwitch does for %s: it would let TCP and ARP in their names '
+SILENCED = ('switched off in-band control for %s: its flows let TCP and ARP with these addresses '
             'pass from any port to any other')
 PLACE = re.compile(r'(?:tcp|ssl):([0-9.]+)(?::([0-9]+))?')
 DEFAULT_PORTS = {'Controller': 6653, 'Manager': 6640}

@@ -9,7 +9,7 @@ from xsisolate.typing_compat import NamedTuple, Tuple
 
 
 class VifResult(NamedTuple):
-    """What a bridge carries now for a VIF, and for those that its event concerned."""
+    """What a bridge carries now for a VIF, and for the VIFs that its event concerned."""
 
     vif: Vif
     plan: Plan

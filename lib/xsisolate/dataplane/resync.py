@@ -1,8 +1,8 @@
 """Reconcile every bridge of this host with what its VIFs need.
 
-From xenstore, xenopsd's metadata, the configuration and the group files alone:
-what is missing on a bridge is added, what is ours and nobody needs is removed,
-and ports whose netdev is gone are taken off.
+It reads xenstore, xenopsd's metadata, the configuration and the group files alone. It adds
+what is missing on a bridge, removes flows of ours that no VIF needs, and takes ports off
+whose netdev is gone.
 """
 from time import sleep
 
@@ -35,7 +35,7 @@ from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, Iterator, List, 
 from xsisolate.vif_id import VIF_NETDEV, VifId
 
 LOCK_DEADLINE_S = 60.0
-# A plug makes the port before the kernel has told everybody of the netdev, and
+# A plug makes the port before the kernel has announced the netdev everywhere, and
 # an unplug the other way round: what is gone must be seen twice.
 DEAD_PAUSE_S = 0.5
 
@@ -164,13 +164,13 @@ def _sync_patiently(host: HostContext, names: Iterable[str], dead: FrozenSet[str
                     released: bool) -> Iterator[BridgeResult]:
     """Reconcile bridges; those with VIFs in grace a second time, when that is over.
 
-    For VIFs in doubt an admin's next write has begun. Nobody else waits for them.
+    For a VIF in doubt, an admin's next write has begun. Other VIFs do not wait for it.
     """
     doubtful: Set[VifId] = set()
     overdue: Set[VifId] = set()
 
     def spare(registry: Registry, vif: Vif) -> bool:
-        """Leave VIFs alone that nobody knows any more, and those in doubt while they have grace."""
+        """Leave VIFs alone that xenstore no longer knows, and VIFs in doubt during their grace."""
         in_grace = vif.id not in overdue and keeps_policy(registry, vif,
                                                           host.configuration.config)
         if in_grace:

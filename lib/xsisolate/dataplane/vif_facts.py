@@ -1,4 +1,4 @@
-"""Who a VIF is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
+"""Which VIF it is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
 from xsisolate.config.host_config import Configuration
 from xsisolate.dom0.xen.vif_metadata import VifMetadata, read_metadata
 from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
@@ -11,7 +11,7 @@ from xsisolate.typing_compat import Mapping, NamedTuple, Optional, Tuple
 from xsisolate.vif_id import VifId
 
 # Children of vm-data/xsisolate that are still read: all numbered keys of all
-# lists, and room for mistakes. Beyond that it is no policy but an attack.
+# lists, and room for mistakes. Beyond that it is not a policy but an attack.
 POLICY_KEYS_MAX = 512
 
 
@@ -85,7 +85,7 @@ def _resolve(store: Xenstore, domid: int, metadata: VifMetadata, identity: Ident
 
 
 def read_policy(store: Xenstore, domid: int, vif: Identity) -> Optional[VifPolicy]:
-    """Return what vm-data says of a VIF, None if nothing; raise UnprovenPolicy if it is no policy.
+    """Return what vm-data says of a VIF, None if nothing; raise UnprovenPolicy if it is malformed.
 
     The guest may have written it.
     """

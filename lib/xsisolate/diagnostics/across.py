@@ -27,7 +27,7 @@ HERE = ''               # in the place of a host
 
 
 class Resident(NamedTuple):
-    """An end of a question, and whom to ask about it."""
+    """An end of a question, and the host to ask about it."""
 
     text: str                       # as its host is asked
     host: Optional[str]             # HERE, another host's reference; None: no host has it
@@ -120,7 +120,8 @@ class Across:
             answer: Answer = json.loads(reply)
             assert answer['verdict'] in KNOWN
         except (ValueError, KeyError, TypeError, AssertionError) as error:
-            raise HostError('host %s: its plugin answers nonsense: %s' % (host, error)) from error
+            raise HostError('host %s: the answer of its plugin cannot be read: %s'
+                            % (host, error)) from error
         # by its name in the pool, which is not the hostname on every host
         return dict(answer, host=str(self._hosts[host]['name_label']), asked=True)
 

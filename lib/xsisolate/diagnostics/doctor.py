@@ -39,8 +39,8 @@ def examine(step: Step = lambda name: None) -> Iterator[Finding]:
         with Ovsdb() as ovsdb, Xenstore() as store:
             yield from _examine_vifs(HostContext(ovsdb, store, read_configuration()), step)
     except HostError as error:
-        yield problem('this host', str(error), 'an answer', 'mend that first: VIFs and flows could '
-                      'not be looked at')
+        yield problem('this host', str(error), 'an answer', 'correct that first: without it '
+                      'doctor cannot examine VIFs and flows')
 
 
 def _examine_vifs(dom0: HostContext, step: Step) -> Iterator[Finding]:
@@ -119,7 +119,7 @@ def _examine_owner(path: str) -> Iterator[Finding]:
     status = os.stat(path)
     if status.st_uid or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         yield problem('configuration\'s owner', '%s belongs to user %d, mode %o' % (
-            path, status.st_uid, stat.S_IMODE(status.st_mode)), 'root, writable by nobody else',
+            path, status.st_uid, stat.S_IMODE(status.st_mode)), 'owner root, writable by root only',
             'chown root: %s; chmod go-w %s' % (path, path))
 
 
@@ -158,14 +158,14 @@ def examine_pool() -> Iterator[Finding]:
     """Yield how old what this host knows of the pool's groups is."""
     state = read_state()
     if state is None:
-        yield ok('pool', 'nobody follows XAPI here: groups end at this host')
+        yield ok('pool', 'no daemon follows XAPI on this host: groups end at this host')
         return
     age = state.age()
     text = 'groups of the pool as of %s' % ('never' if age is None else '%.0f s ago' % age)
     if age is None or age > OLD_S or state.error:
         yield warning('pool', text + (': ' + state.error if state.error else ''),
                       'confirmed by XAPI', '%s; groups stay as they were' % (
-                          'mend that' if state.connected else 'see why XAPI is away'))
+                          'mend that' if state.connected else 'see why XAPI does not answer'))
     else:
         yield ok('pool', text)
 

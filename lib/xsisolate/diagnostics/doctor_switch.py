@@ -30,8 +30,8 @@ def examine_version() -> Iterator[Finding]:
         return
     numbers = tuple(int(word) for word in version.split('.')[:2] if word.isdigit())
     if numbers < OLDEST:
-        yield warning('ovs-vswitchd', version, '%d.%d or later' % OLDEST, 'nobody has tried '
-                      'xsisolate with this one')
+        yield warning('ovs-vswitchd', version, '%d.%d or later' % OLDEST, 'xsisolate '
+                      'has not been tested with this version: update Open vSwitch')
     else:
         yield ok('ovs-vswitchd', version)
 

@@ -44,7 +44,7 @@ def examine_xenopsd() -> Iterator[Finding]:
 def _examine_process(config: XenopsdConfig, rules_are_ours: bool) -> Finding:
     """Return whether the xenopsd that runs has read what it would read now."""
     ours = ['%s/%s' % (folder, DROP_IN) for folder in DROP_IN_FOLDERS]
-    # Of our own file `activate` notes who has not read it; it may be written anew to no effect.
+    # `activate` notes which xenopsd has not read our own file, so its time does not matter.
     changed = [path for path in config.changed if path not in ours]
     if config.pid is None:
         return warning('xenopsd', 'it does not run', PROCESS, 'start the toolstack '

@@ -51,7 +51,7 @@ class VifView(NamedTuple):
     seal: str                   # sealed, none, accepted, or what is wrong
     error: str                  # why it is in quarantine, mute, or was not plugged
     flows: int = 0
-    drops: Optional[Drops] = None       # None: nobody counts for it
+    drops: Optional[Drops] = None       # None: it has no counters
     doubt: bool = False         # it keeps what it ran on, for a moment
     carried: bool = True        # its bridge has the flows that it needs, or that it keeps
     certain: bool = True        # all of the policy that it keeps is known
@@ -75,15 +75,15 @@ class BridgeView(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """A configuration that is no configuration, while VIFs keep what they had before."""
+    """A configuration file with an error, while VIFs keep their last policies."""
 
     error: str
     since: str                  # local time
     known: bool                 # what it was before is
 
     def __str__(self) -> str:
-        return ('%s. Since %s what is plugged or refreshed is quarantined; other VIFs keep what '
-                'they had, which is what is shown%s' % (self.error, self.since, '' if self.known
+        return ('%s. VIFs plugged or refreshed since %s are quarantined; other VIFs keep the '
+                'policy that they had, which is shown%s' % (self.error, self.since, '' if self.known
                 else ', as far as the switch tells it'))
 
 
@@ -116,14 +116,15 @@ class Inventory(NamedTuple):
                      for name, view in later.bridges.items()})
 
     def check_known(self) -> None:
-        """Raise ConfigError if nobody can tell what VIFs may say to each other."""
+        """Raise ConfigError if it is not known what VIFs may say to each other."""
         if self.broken and not self.broken.known:
-            raise ConfigError('%s. What it was before is not known, so nor is what VIFs may say to '
-                              'each other: mend it' % self.broken.error)
+            raise ConfigError('%s. The last valid configuration is not known, so this command '
+                              'cannot say what VIFs may reach: correct the file'
+                              % self.broken.error)
 
 
 def read_inventory(dom0: HostContext, step: Step = lambda name: None) -> Inventory:
-    """Return this host's VIFs: those on Open vSwitch's bridges, and those that should be."""
+    """Return this host's VIFs: VIFs on Open vSwitch's bridges, and VIFs that should be there."""
     broken = None
     if dom0.configuration.error:
         last = read_last_configuration()

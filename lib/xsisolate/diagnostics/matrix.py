@@ -87,7 +87,7 @@ def title(network: NetworkMatrix, alike: Alike) -> str:
         if alike.groups:
             return ' + '.join(sorted(alike.groups))
         allow = sorted(map(format_peer, view.vif.policy.allow))
-        return 'no group, allow ' + (allow[0] + ' ...' * (len(allow) > 1) if allow else 'nobody')
+        return 'no group, allow ' + (allow[0] + ' ...' * (len(allow) > 1) if allow else 'nothing')
     return {Mode.UNLOCKED: 'unmanaged'}.get(alike.mode, alike.mode.word)
 
 

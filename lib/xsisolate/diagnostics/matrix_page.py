@@ -137,7 +137,7 @@ def _peers(network: NetworkMatrix, number: int, at: int, alike: Alike) -> str:
         else:
             by_services.append((services, [link]))
     return '<br>'.join('%s: %s' % (_fold(links), _said(services))
-                       for services, links in by_services) or 'nobody'
+                       for services, links in by_services) or 'none'
 
 
 def _said(services: Services) -> str:

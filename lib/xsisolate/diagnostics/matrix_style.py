@@ -1,4 +1,4 @@
-"""The page's style sheet. Blue and orange can be told apart by almost everybody."""
+"""The page's style sheet. Blue and orange can be told apart by almost all readers."""
 
 STYLE = '''
 :root{--paper:#fff;--ink:#1a1a1a;--dim:#595959;--line:#c9c9c9;--all:#0072b2;--some:#d55e00;

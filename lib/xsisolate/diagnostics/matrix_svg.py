@@ -19,7 +19,7 @@ LINE_EVERY = 5                  # smaller sets have no lines around them
 NAMES_SHOWN = 3
 NAME_CHARS, CHAR = 26, 7         # of a label; and how wide a character is at most, about
 
-Escape = Callable[[str], str]   # of a text for HTML; names are anybody's
+Escape = Callable[[str], str]   # of a text for HTML; a guest or user may choose a name
 
 
 def shorten(text: str, limit: int) -> str:
@@ -33,7 +33,7 @@ def anchor(number: int, at: int) -> str:
 
 
 def set_title(network: NetworkMatrix, at: int) -> str:
-    """Return a set's line: its number, what it is, and who is in it."""
+    """Return a set's line: its number, what it is, and the VIFs in it."""
     alike = network.sets[at]
     names = [network.views[member].vm_name or network.views[member].name
              for member in alike.members[:NAMES_SHOWN]]

@@ -17,7 +17,7 @@ SENDS, EGRESS, RECEIVES, INGRESS = 'sends', 'egress', 'receives', 'ingress'
 
 
 class Place(NamedTuple):
-    """A network on a bridge of this host, and who is on it."""
+    """A network on a bridge of this host, and the VIFs on it."""
 
     bridge: str                 # the real one
     name: str                   # the network's
@@ -34,17 +34,17 @@ class End(NamedTuple):
 
     name: str
     address: Prefix             # a single one
-    mac: str = ''               # '': nobody knows
+    mac: str = ''               # '': not known
     vif: Optional[Vif] = None   # of this host
     gateway: bool = False       # its MAC address is a gateway's
     beyond: str = ''            # where beyond the uplink it is, and by whose word
-    lost: str = ''              # why nothing gets to it, whoever admits it
+    lost: str = ''              # why nothing gets to it, whatever policies say
 
 
 class Step(NamedTuple):
     """One question on the way, and its answer."""
 
-    side: str           # who is asked about what: sends, egress, receives, ingress
+    side: str           # the question: sends, egress, receives, ingress
     who: str            # whose policy it is
     how: How
     because: str
@@ -84,8 +84,8 @@ def _steps(place: Place, source: End, target: End, talk: Talk) -> Iterator[Step]
         yield _step(RECEIVES, target, _closed(target.vif) if closed else target.vif.mute,
                     'forwards what is for addresses outside' if forwards(target) else {
             Mode.ISOLATED: 'hears peers only',
-            Mode.LOCKED: 'is locked, not isolated: anybody may send to it'}.get(
-                _mode(target.vif), 'is unmanaged: anybody may send to it'))
+            Mode.LOCKED: 'is locked, not isolated: it admits every sender'}.get(
+                _mode(target.vif), 'is unmanaged: it admits every sender'))
     if _mode(source.vif) is Mode.ISOLATED and not forwards(source):
         yield _asked(EGRESS, place, source, target, talk)
     if _mode(target.vif) is Mode.ISOLATED and not forwards(target):
@@ -136,7 +136,7 @@ def _closed(vif: Vif) -> str:
 
 
 def _may_not_send(place: Place, source: End, talk: Talk) -> str:
-    """Return why a sender's packet goes nowhere, whoever it is for."""
+    """Return why a sender's packet goes nowhere, whatever its target is."""
     vif = source.vif
     if vif and _mode(vif) > Mode.ISOLATED:
         return _closed(vif)

@@ -1,4 +1,4 @@
-"""Who the two ends of a question are, and which networks lie between them."""
+"""What the two ends of a question are, and which networks lie between them."""
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.diagnostics.inventory import Inventory, VifView
@@ -16,7 +16,7 @@ from xsisolate.policy.service import (PINGS, TFTP, TFTP_PORT, VERSIONS, WITH_POR
                                       parse_service)
 
 CLIENT_PORT = 40000
-# Stands for a machine whose MAC address nobody has told us; and for an address likewise.
+# Stand for a machine whose MAC address is not known, and for an unknown address.
 UNKNOWN_MAC = '02:00:00:00:ff:fe'
 STAND_INS = {4: Prefix(4, 0xc0000201, 32), 6: Prefix(6, 0x20010db8 << 96 | 1, 128)}
 
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
 
 
 class Hop(NamedTuple):
-    """A network that a packet passes, and who sends and who receives it there."""
+    """A network that a packet passes, with the sender and the receiver there."""
 
     place: Place
     source: End
@@ -100,8 +100,8 @@ class RouteFinder:
                others: Sequence[VifView]) -> Optional[VifView]:
         """Return a VIF of an end that shares no network with the other.
 
-        Addresses may be in use once per network: one inside the other end's network is
-        nobody's on another, and one of several networks must be said more clearly.
+        An address may be in use once per network. An address inside the other end's network does
+        not mean a VIF of another network. One that is on several networks is ambiguous.
         """
         if not views or not is_address(text):
             return views[0] if views else None
@@ -160,13 +160,14 @@ class RouteFinder:
                              'has: name it (--source-address, --target-address)'
                              % (label(view), version))
         if view.vif.policy.mode is Mode.UNLOCKED:
-            self._notes.append('%s has address %s, as its guest says; nobody checks that'
+            self._notes.append('%s has address %s, as its guest reports; xsisolate does not '
+                               'check that'
                                % (label(view), format_prefix(found[0])))
         return found[0] if found else STAND_INS[version]
 
     def _hops(self, source: Optional[VifView], target: Optional[VifView],
               addresses: Tuple[Prefix, Prefix]) -> List[Hop]:
-        """Return the networks that a packet passes, with who sends and who receives there."""
+        """Return the networks that a packet passes, with the sender and the receiver on each."""
         here, there = self._place_of(source, target), self._place_of(target, source)
         if here is None and there is None:
             raise UsageError('neither %s nor %s is a VIF of this host' % tuple(
@@ -220,7 +221,7 @@ class RouteFinder:
                    beyond=beyond)
 
     def _addresses_of(self, vif: Vif) -> List[Prefix]:
-        """Return a VIF's own addresses, of an unmanaged one those that its guest tells."""
+        """Return a VIF's own addresses, of an unmanaged one what its guest reports."""
         if is_managed(vif):
             return sorted(vif.policy.addresses)
         return said_addresses(self._views[vif.id], self._store)
@@ -234,7 +235,7 @@ class RouteFinder:
         group, member = found[0]
         macs = sorted({member.mac for _, member in found})
         where = 'the host of %s' % macs[0] if len(macs) == 1 else (
-            'the host of one of %s, who share it: which one has it now is not known here'
+            'the host of one of %s, which share it: which one has it now is not known here'
             % ' '.join(macs))
         return End('%s (group %s, on another host)' % (name, group), address, member.mac,
                    beyond='%s, as XAPI told of group %s; what that host admits is '
@@ -245,13 +246,13 @@ class RouteFinder:
         for _, vif in place.vifs:
             view = self._views[vif.id]
             if vif.policy.mode is Mode.UNLOCKED and address in said_addresses(view, self._store):
-                self._notes.append('%s is %s, as its guest says; nobody checks that'
+                self._notes.append('%s is %s, as its guest reports; xsisolate does not check that'
                                    % (name, label(view)))
                 return End(label(view), address, vif.mac, vif,
                            lost=why_no_gateway(place, vif, address))
         if any(contains(net, address) for net in place.facts.subnets):
             return End(name, address, UNKNOWN_MAC,
-                       beyond='whoever has it: no VIF of this host is known to')
+                       beyond='the machine that has it, which is not a known VIF of this host')
         routers = [gateway for gateway in place.facts.gateways
                    if (gateway.ipv4 if address.version == 4 else gateway.ipv6)]
         for holder, vif in place.vifs if not routers else ():

@@ -20,7 +20,7 @@ class Status(NamedTuple):
 
     vifs: Tuple[VifView, ...]
     warnings: Tuple[str, ...]       # what concerns more than one VIF
-    pool: Optional[PoolState] = None    # None: nobody follows XAPI here
+    pool: Optional[PoolState] = None    # None: no daemon follows XAPI here
     code: int = EXIT_DONE           # what is wrong with what is shown
 
 

@@ -122,7 +122,7 @@ def own_address(view: VifView, version: int, store: Xenstore) -> Tuple[Prefix, .
 
 
 def said_addresses(view: VifView, store: Xenstore) -> List[Prefix]:
-    """Return the addresses that a guest says its VIF has: nobody checks that."""
+    """Return the addresses that a guest says its VIF has, unchecked."""
     home = '/local/domain/%d/attr/vif/%d' % view.vif.id
     found: List[Prefix] = []
     for family in ('ipv4', 'ipv6'):

@@ -42,12 +42,12 @@ def parse_trunks(private: Mapping[str, str]) -> Optional[List[int]]:
         return None
     words = text.replace(',', ' ').split()
     if not all(word.isdigit() and int(word) < 4096 for word in words):
-        raise HostError('trunks: %.80r is no list of VLANs' % text)
+        raise HostError('trunks: %.80r is not a list of VLANs' % text)
     return sorted(int(word) for word in words)
 
 
 def run_script(script: str, event: Event) -> None:
-    """Run somebody else's setup-vif-rules with the arguments that it expects."""
+    """Run another package's setup-vif-rules with the arguments that it expects."""
     run((script, event.backend, event.device, event.vm_uuid, str(event.vif.devid), event.action),
         timeout=TIMEOUT_S)
 

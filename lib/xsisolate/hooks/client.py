@@ -22,9 +22,9 @@ ANSWER_MAX = 16         # bytes
 def ask_server(argv: Sequence[str]) -> Optional[int]:
     """Return the exit code of a call that the server has run; None: it is still to be run.
 
-    The server says when it is ready and waits for our word: what we have not given that word
-    for we run ourselves, and nothing is run twice. If the connection ends after that without
-    an answer, who worked for us has died; to begin again is what hooks are made for.
+    The server says that it is ready and waits for our GO. A call without GO is run by this process
+    instead, so nothing runs twice. If the connection ends after GO without an answer, the server's
+    child has died. Then this process runs the call again, which hooks are made for.
     """
     server = socket(AF_UNIX, SOCK_SEQPACKET)
     try:
@@ -43,7 +43,7 @@ def ask_server(argv: Sequence[str]) -> Optional[int]:
 
 
 def flush_streams() -> None:
-    """Write what is left to be said; whoever listened may have gone, which changes nothing."""
+    """Write what is left to be said; it changes nothing if the reader has gone."""
     for output in (sys.stdout, sys.stderr):
         try:
             output.flush()

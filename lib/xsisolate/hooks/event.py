@@ -86,7 +86,7 @@ def _parse_rules(args: Sequence[str]) -> Optional[Event]:
 def _numbers(domid: str, devid: str) -> VifId:
     if not (NUMBER.fullmatch(domid) and NUMBER.fullmatch(devid)
             and int(domid) < DOMID_LIMIT and int(devid) < DEVID_LIMIT):
-        raise UsageError('no VIF: domain %.20r, device %.20r' % (domid, devid))
+        raise UsageError('not a VIF: domain %.20r, device %.20r' % (domid, devid))
     return VifId(int(domid), int(devid))
 
 

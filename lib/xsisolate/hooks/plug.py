@@ -102,7 +102,7 @@ def _find_down(event: Event, target: NetworkBridge, before: Places) -> Sequence[
     netdev moves along with it: a guest on its emulated NIC must not stay behind.
     """
     if not netdev.exists(event.device):
-        raise HostError('there is no netdev ' + event.device)
+        raise HostError('the kernel has no netdev ' + event.device)
     names = [event.device] + [name for name in before
                               if name != event.device and netdev.exists(name)]
     return [name for name in names
@@ -119,8 +119,8 @@ def _settle(host: HostContext, facts: VifFacts, target: NetworkBridge, before: P
             question: SwitchQuestion) -> Tuple[NetworkBridge, SwitchState, str]:
     """Set up a VIF's bridge; return it, what its switch says, and whose flows it had to drop.
 
-    That is asked before the port is made: with hundreds of ports ovs-vswitchd answers nobody for
-    some time after it has taken up one more, and there is enough to do until then.
+    The switch is asked before the port is made. With hundreds of ports, ovs-vswitchd answers no
+    question for some time after it has taken up one more port.
     """
     managed = facts.policy.mode is not Mode.UNLOCKED or is_noted(target.bridge)
     if not deviating(host, target.bridge, managed):
@@ -141,16 +141,15 @@ def _let_pass(host: HostContext, event: Event, bridge: str, plan: Plan,
               ofports: Mapping[str, int]) -> None:
     """Set the links up, now that the switch judges no frame by what was there before.
 
-    A port that has just come may have the number of one that has gone. The bridge was others'
-    meanwhile, who may have taken the port off again, or the flows; and a guest may have left its
-    emulated NIC.
+    A new port may have the number of a port that has gone. While this hook did not hold the lock,
+    another program may have removed the port or its flows. A guest may have left its emulated NIC.
     """
     with bridge_lock(bridge, LOCK_DEADLINE_S):
         names = [name for name in ofports if name == event.device or netdev.exists(name)]
         there = host.ovsdb.ofports_on(bridge, names)
         for name in names:
             if there.get(name) != ofports[name]:
-                raise HostError('somebody took %s off bridge %s while it was being plugged'
+                raise HostError('another program took %s off bridge %s while it was being plugged'
                                 % (name, bridge))
         check_recorded(bridge, plan, names)
         for name in names:

@@ -4,8 +4,8 @@
                                 └── no server: call, in the hook's own process
 
 A child is what the hook's process would have been: with its arguments, environment and
-streams, it does one call and ends. So nothing is remembered from call to call, and one that
-fails takes nobody along.
+streams, it does one call and ends. So nothing is remembered from call to call, and a call
+that fails does not harm another.
 """
 import os
 import signal
@@ -28,7 +28,7 @@ from xsisolate.policy import network_labels  # noqa: F401
 
 OTHER = b'other'            # it is of another release
 BACKLOG = 256               # calls that wait to be taken
-REQUEST_MAX = 1 << 16       # bytes; who has more to say does it alone
+REQUEST_MAX = 1 << 16       # bytes; a hook with a larger call runs it itself
 STREAMS = (0, 1, 2)
 BEAT_S = 20.0               # systemd hears from us at least so often, and at most twice as often
 PAUSE_S = 0.1               # when there are no more descriptors
@@ -47,7 +47,7 @@ def main() -> int:
     """Serve until a signal ends us; calls that are under way are not ours any more."""
     log = Log('xsisolate-hooks')
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)       # nobody waits for the children
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)       # the server does not wait for its children
     _import_the_rest(log)
     try:
         listener = _listen(rooted(SOCKET))
@@ -67,13 +67,13 @@ def main() -> int:
 def _import_the_rest(log: Log) -> None:
     """Import what a call imports only when it needs it, as `subprocess` above.
 
-    Each child would do so again; and after an upgrade it would not be found any more. PyYAML may
-    be where others' modules are, which nobody else should look at.
+    Otherwise each child would import it again, and after an upgrade it may be gone. PyYAML may be
+    in a folder with modules of other packages, which only this import may see.
     """
     paths = list(sys.path)
     try:
         parse_config('version: 1', '')
-    except Exception as error:      # of others' modules too; whoever needs PyYAML says so himself
+    except Exception as error:      # of other modules too; a call that needs PyYAML reports it
         log.warning('without PyYAML', error=error)
     sys.path[:] = paths
 
@@ -149,7 +149,7 @@ def _answer(connection: socket.socket) -> None:
 
 
 def _receive(connection: socket.socket) -> Call:
-    """Return the call; see client.py. One that is too long is nobody's."""
+    """Return the call; see client.py. One that is too long is refused."""
     streams = array('i')
     data, extra, flags, _ = connection.recvmsg(REQUEST_MAX, socket.CMSG_SPACE(
         len(STREAMS) * streams.itemsize))

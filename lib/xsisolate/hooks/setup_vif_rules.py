@@ -166,7 +166,7 @@ def connect_xenstore(event: Event, log: Log) -> Optional[Xenstore]:
 
 
 def try_to_name_vm(store: Xenstore, event: Event) -> Event:
-    """Return the event with its VM's uuid, as it is if nobody knows that any more."""
+    """Return the event with its VM's uuid, unchanged if xenstore has no uuid for it."""
     try:
         return name_vm(store, event)
     except HostError:
@@ -174,7 +174,7 @@ def try_to_name_vm(store: Xenstore, event: Event) -> Event:
 
 
 def close_netdev(event: Event) -> None:
-    """Let nothing pass, whatever state the rest is in; a VIF's tap shares its fate."""
+    """Close a VIF's netdev and its tap, whatever state the host is in."""
     for device in sorted({event.device, event._replace(kind='tap').device}):
         close_device(device)
 

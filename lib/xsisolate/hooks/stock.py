@@ -21,7 +21,7 @@ def run_stock(argv: Sequence[str]) -> NoReturn:
 
 
 def correct_key(argv: Sequence[str]) -> None:
-    """Let the VIF's key name the stock script: whoever unplugs it may not find ours any more."""
+    """Let the VIF's key name the stock script: ours may be gone when it is unplugged."""
     try:
         event = parse_rules_call(argv[1:])
         key = '/xapi/%s/private/vif/%d/%s' % (event.vm_uuid, event.vif.devid, RULES)

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 class Undo:
     """A stack of steps that are run, last one first, when its block fails.
 
-    One that fails does not keep the others from being run, nor hide what led here: it is told
-    after that.
+    A step that fails does not stop the other steps. Its error is reported after the error that
+    made the block fail.
     """
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ ETHTOOL_KEY = 'ethtool-'
 
 
 def run_vif(argv: Sequence[str], log: Log) -> int:
-    """Run the vif script; events that concern nobody here are none of our business."""
+    """Run the vif script; events that are not about a VIF of ours are ignored."""
     if len(argv) > 1 and argv[1] not in ('online', 'add', 'remove', 'move'):
         return EXIT_DONE
     event = parse_vif_call(argv[1:], os.environ)
@@ -66,7 +66,7 @@ def prepare(event: Event, private: Mapping[str, str], paths: Paths, log: Log) ->
         if not private.get(key):
             raise HostError('%s: xenstore has no %s/%s' % (event.device, paths.private, key))
     if not private['MTU'].isdigit():
-        raise HostError('%s: %s/MTU is no number: %.40r'
+        raise HostError('%s: %s/MTU is not a number: %.40r'
                         % (event.device, paths.private, private['MTU']))
     if event.action == 'online':
         set_offloads(event, private, log)
@@ -140,7 +140,7 @@ def remove(event: Event, argv: Sequence[str], log: Log) -> None:
                                  backend=private.get('xenopsd-backend', 'classic'))
         try:
             call_rules(leaving, private, store, argv, log)
-        except CommandFailed as error:      # somebody else's script, which may be gone
+        except CommandFailed as error:      # another package's script, which may be gone
             log.warning('setup-vif-rules', vif=event.device, error=error)
             clear(leaving, log)
         store.remove('%s/%s-ifindex' % (paths.hotplug, event.kind))
@@ -153,7 +153,7 @@ def remove(event: Event, argv: Sequence[str], log: Log) -> None:
 def write_hotplug_error(event: Event, error: Exception, log: Log) -> None:
     """Tell xenopsd, which waits for either success or this; also on behalf of a tap.
 
-    A VIF that has gone meanwhile has nobody waiting: its backend is not made anew.
+    If the VIF has gone meanwhile, xenopsd does not wait: its backend is not made anew.
     """
     backend = find_paths(event).backend
     try:

@@ -2,7 +2,7 @@
 
 At each PIF's plug networkd sets fail mode and in-band control of the bridge to what XAPI's records
 say, or else to its defaults. Of pool, network and PIF the PIF has the last word, and it is one
-host's own: a network's record would also set bridges of hosts where nobody programs flows.
+host's own: a network's record would also set bridges of hosts without xsisolate.
 What a bridge was set to by us stands in its external_ids, and exactly that is told; what the
 record said before stands beside it, in one note.
 """
@@ -53,7 +53,7 @@ def wanted_keys(external_ids: Mapping[str, str]) -> List[str]:
 
 
 def missing_keys(external_ids: Mapping[str, str], other_config: Mapping[str, str]) -> List[str]:
-    """Return those that a PIF's record does not say as it should."""
+    """Return the settings that a PIF's record says wrongly, or not at all."""
     return [one.key for one in TOLD
             if one.note in external_ids and other_config.get(one.key) != one.value]
 

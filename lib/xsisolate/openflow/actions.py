@@ -68,7 +68,7 @@ class ActionCodec:
         return known
 
     def decode(self, data: bytes) -> str:
-        """Return the text of actions; those that we do not know keep their bytes."""
+        """Return the text of actions; unknown actions keep their bytes."""
         known = self._read.get(data)
         if known is None:
             known = self._read[data] = ','.join(self._decode_each(data)) or 'drop'

@@ -139,7 +139,7 @@ def _format_address(value: int, mask: int, length: int) -> str:
     width = 8 * length
     ones = bin(mask).count('1')
     if mask != ((1 << ones) - 1) << (width - ones):
-        raise ValueError('a mask that is no prefix')
+        raise ValueError('a mask that is not a prefix')
     return format_prefix(Prefix(4 if length == 4 else 6, value, ones))
 
 

@@ -50,6 +50,6 @@ def sort_match(match: str) -> str:
 def diff_flows(desired: AbstractSet[Flow], actual: AbstractSet[Flow]) -> FlowDiff:
     """Return the least change that turns `actual` into `desired`.
 
-    An orphan needs no case of its own: it is an actual flow nobody desires.
+    An orphan needs no case of its own: it is an actual flow that is not desired.
     """
     return FlowDiff(tuple(sorted(desired - actual)), tuple(sorted(actual - desired)))

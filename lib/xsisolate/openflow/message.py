@@ -35,7 +35,7 @@ class FlowCodec:
         self._instructions: Dict[bytes, str] = {}
 
     def add(self, flow: Flow, seconds: int = 0) -> bytes:
-        """Return the body of the message that adds or replaces a flow, for so long or for good."""
+        """Return the body of the message that adds or replaces a flow, for a time or for good."""
         return FLOW_MOD.pack(flow.cookie, 0, flow.table, ADD, 0, seconds, flow.priority, NO_BUFFER,
                              ANY, ANY, 0, 0) + self._match(flow.match) + self._apply(flow.actions)
 

@@ -217,7 +217,7 @@ def isolation_count_flows(network: int, mac: str) -> Iterator[Flow]:
 
 
 def network_decision_flows(network: int, facts: Network, named: AbstractSet[str]) -> Iterator[Flow]:
-    """Yield who may answer as DHCP server or router on a network that says so."""
+    """Yield which machines may answer as DHCP server or router on a network that lists them."""
     where = network_match(network)
     yield from _dhcp_query_flows(where, facts, named)
     for answer in answers_of(named):
@@ -227,7 +227,7 @@ def network_decision_flows(network: int, facts: Network, named: AbstractSet[str]
                                        source_match(server), flags(TO_ISOLATED, UPLINK)],
                         goto(ACCEPT))
     for mac, roles in roles_by_mac(facts):
-        # Nobody on this host poses as one that holds a role elsewhere.
+        # No VIF of this host may pose as a holder elsewhere.
         yield make_flow(SOURCE, 45, [where, 'dl_src=%s' % mac, flags(off=[UPLINK])])
         yield make_flow(DESTINATION, 45, [where, 'dl_dst=%s' % mac], raised(TO_REMOTE),
                         goto(EGRESS))

@@ -84,7 +84,7 @@ def bridge_flows(topology: Topology) -> Iterator[Flow]:
 
 
 def _serving_flows(served: Iterable[Tuple[str, int]]) -> Iterator[Flow]:
-    """Yield what Dom0 needs to reach those who have not told the switch yet to forward anything.
+    """Yield what Dom0 needs to reach machines that have not told the switch to forward anything.
 
     Open vSwitch would let the same pass without any question: here it has been judged.
     """

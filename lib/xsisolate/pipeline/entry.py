@@ -1,4 +1,4 @@
-"""Table 0, ENTRY and SOURCE: who sent this, and into which network?"""
+"""Table 0, ENTRY and SOURCE: which port sent this, and into which network?"""
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.tables import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, NETWORK,
                                        OFPORT_LOCAL, OWN_DELIVERY, PRIORITY_DELIVER, PRIORITY_ENTRY,

@@ -1,4 +1,4 @@
-"""GUARD: what no managed VIF may send, whoever it says it is.
+"""GUARD: what no managed VIF may send, whatever its addresses.
 
 Forgeries of routers, DHCP servers, multicast queriers, other VLANs and switch
 protocols end here; so does what cannot be judged, such as ICMPv6 in fragments
@@ -49,7 +49,7 @@ REFUSED = (
     # Router advertisement, redirect, MLD query and what is yet to be invented.
     (150, 'icmp6'),
     # The switch cannot tell an IGMP report from a query, and a querier is
-    # sent everybody's multicast.
+    # sent all multicast.
     (150, 'ip,nw_proto=2'),
     (0, ''),
 )

@@ -42,7 +42,7 @@ def multicast_flows() -> Iterator[Flow]:
     for match, role in ROLE_ANSWERS:
         yield make_flow(MULTICAST, 196, [match, flags(role)], *COPY)
     for match, target in REQUESTS:
-        # Whoever asks for its own address announces itself.
+        # A sender that asks for its own address announces itself.
         yield make_flow(MULTICAST, 155, [match, flags(ISOLATED)], FROM_ETH_SOURCE, target,
                         raised(CLAIMING), goto(RESOLVE), goto(CLASSIFY), goto(SEEK))
         yield make_flow(MULTICAST, 150, [match], FROM_ETH_DESTINATION, target,
@@ -78,7 +78,7 @@ def _seek_flows() -> Iterator[Flow]:
 
 def _sought_flows() -> Iterator[Flow]:
     yield make_flow(SOUGHT, 100, [flags(MISMATCH)], goto(ISOLATED_DROP))
-    # Every owner of an address is asked; who holds it now will answer.
+    # Every owner of an address is asked; the one that holds it now will answer.
     ask = ','.join((RESOLVED_TO_ETH, cleared(*ANSWERS), goto(DESTINATION)))
     for owner in range(OWNERS_MAX):
         yield make_flow(SOUGHT, 50, [flags(FOUND), owner_match(owner)], 'clone(%s)' % ask,

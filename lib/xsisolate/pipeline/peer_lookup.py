@@ -1,4 +1,4 @@
-"""PARTY..PEERS: who is at the other end, and does the asker admit it?
+"""PARTY..PEERS: what is at the other end, and does the asker admit it?
 
 One question serves both directions and the claims of port_security.py. The caller
 puts the other end's address and MAC address into registers; the answer is in
@@ -21,15 +21,15 @@ from xsisolate.typing_compat import AbstractSet, Iterable, Iterator, Mapping, Tu
 
 OWNERS_MAX = 4
 PRIORITY_RESOLVE = 100      # plus the prefix length
-PRIORITY_GATEWAY = 400      # nobody else speaks for a gateway's address
+PRIORITY_GATEWAY = 400      # no other machine speaks for a gateway's address
 
 
 def party_flows() -> Iterator[Flow]:
-    """Yield the fixed flows that find out who the other end is."""
+    """Yield the fixed flows that find out what the other end is."""
     yield make_flow(PARTY, 0, [''], goto(RESOLVE), goto(CLASSIFY))
     # Behind a gateway an address stands for its own MAC address.
-    # It forwards for a neighbour, but does not answer for one. Nobody forwards
-    # link-local addresses; a router advertises itself by one that nobody configures.
+    # It forwards for a neighbour, but does not answer for one. No router forwards
+    # link-local addresses; a router advertises itself by one that is not configured.
     yield make_flow(CLASSIFY, 67, [*address_match(LINK_LOCAL),
                                    flags(VIA_GATEWAY, RESOLVING, off=[FOUND])], raised(PLAIN))
     yield make_flow(CLASSIFY, 65, [*address_match(LINK_LOCAL), flags(VIA_GATEWAY)],
@@ -134,7 +134,7 @@ def network_party_flows(network: int, facts: Network, named: AbstractSet[str],
 def _resolving_flows(network: int, address: Prefix) -> Iterator[Flow]:
     """Yield how somebody beyond the uplink, of unknown MAC address, resolves and is resolved.
 
-    Whoever may answer DHCP must find its clients, and be found; nothing else follows from it.
+    It may ask for its clients' addresses and be asked for its own; it may do nothing else by this.
     """
     where = (network_match(network), *address_match(address))
     yield make_flow(CLASSIFY, 33, [*where, flags(RESOLVING, INGRESS_SIDE, UPLINK)],
@@ -144,7 +144,7 @@ def _resolving_flows(network: int, address: Prefix) -> Iterator[Flow]:
 
 
 def _gateway_flows(network: int, mac: str, roles: AbstractSet[str]) -> Iterator[Flow]:
-    # Nobody on this host speaks for it.
+    # No VIF of this host speaks for it.
     yield make_flow(PARTY, 60, [network_match(network), *mac_match(10, mac),
                                 flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
     if GATEWAY in roles:

@@ -71,7 +71,7 @@ def rule_flows(peers: int, rules: Optional[Iterable[Service]]) -> Iterator[Flow]
 
 
 def allow_flows(peers: int, allow: Iterable[Peer]) -> Iterator[Flow]:
-    """Yield the entries of an allow list; neighbours of whom the same is said are one network."""
+    """Yield the entries of an allow list; adjacent addresses with one service are one network."""
     said: Dict[Optional[Service], List[Peer]] = {}
     for peer in allow:
         said.setdefault(peer.service, []).append(peer)

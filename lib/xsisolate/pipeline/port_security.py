@@ -1,4 +1,4 @@
-"""BIND..SETTLE: a managed VIF is who it says it is, in every field that says so.
+"""BIND..SETTLE: every field of a managed VIF's frame that names its sender must be true.
 
 The MAC addresses in Ethernet, ARP and ND headers are compared with the VIF's
 own here, per port. Each address that the frame claims is then put to the same

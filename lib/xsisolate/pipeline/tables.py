@@ -17,7 +17,7 @@ delivered by our own flow of the lowest priority.
 
 # Our band in table 0. Above everything a controller usually sends, so that a
 # foreign "allow" cannot skip the check; our own delivery below all of it.
-PRIORITY_SHUT = 65535       # nobody, for a moment
+PRIORITY_SHUT = 65535       # nothing passes, for a moment
 PRIORITY_PORT = 65500       # a managed VIF's port
 PRIORITY_ENTRY = 65490      # every other port
 PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL
@@ -38,9 +38,9 @@ OFPORT_LOCAL = 65534        # a bridge's own port, by which Dom0 itself is on it
 CHECKED = 0         # judged: let table 0 switch it
 UPLINK = 1          # came in from outside this host
 MANAGED = 2         # came from a VIF with a policy, and is what it claims to be
-ISOLATED = 3        # ... whose policy names who it may talk to
+ISOLATED = 3        # ... whose policy names the peers it may talk to
 TO_LOCAL = 4        # goes to a managed VIF of this host
-TO_ISOLATED = 5     # ... whose policy names who may talk to it
+TO_ISOLATED = 5     # ... whose policy names the peers that may talk to it
 TO_REMOTE = 6       # goes to a MAC address known to live beyond the uplink
 TO_UPLINK = 7       # broadcast that only the uplink may see
 OWN_DELIVERY = 8    # not for NORMAL: DELIVER knows where it goes

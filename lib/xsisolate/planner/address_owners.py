@@ -1,9 +1,9 @@
-"""Who owns an address that several VIFs of a network list?
+"""Which VIF owns an address that several VIFs of a network list?
 
 Members of one isolation group may share an address and take it over from each
 other, as VRRP and CARP do, if the policies of all say so: each is its nth owner.
-Anybody else must not, a clone with its parent's address for one, and the newcomer
-is refused. The reason names who has it.
+Other VIFs must not, such as a clone with its parent's address: the newcomer is
+refused. The reason names the VIF that has the address.
 """
 from xsisolate.errors import PolicyError
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX

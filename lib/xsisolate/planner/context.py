@@ -4,7 +4,7 @@ from xsisolate.policy.model import Config, Network, RemoteMember
 from xsisolate.policy.resolve import find_network
 from xsisolate.typing_compat import Mapping, NamedTuple, Optional, Tuple
 
-Claims = Mapping[str, Tuple[RemoteMember, ...]]     # by group: who has an address that a VIF wants
+Claims = Mapping[str, Tuple[RemoteMember, ...]]     # by group, for the addresses of a VIF
 
 
 class GroupInput(NamedTuple):

@@ -1,4 +1,4 @@
-"""Whose flow is this: the 64 bits of the cookie.
+"""Which item a flow belongs to: the 64 bits of the cookie.
 
     0x5849534f | kind (4 bit) | id (28 bit)
 
@@ -53,7 +53,7 @@ def parse_key(number: int) -> Key:
     try:
         return Key(KINDS[number >> 28 & 0x7], number & 0xfffffff)
     except IndexError:
-        raise ValueError('no kind of items: %#x' % number) from None
+        raise ValueError('not a kind of items: %#x' % number) from None
 
 
 def network_key(network: int) -> Key:

@@ -48,8 +48,8 @@ def parse_counts(text: str) -> Iterator[Counted]:
 def count_drops(counted: Iterable[Counted]) -> Dict[VifId, Drops]:
     """Return by VIF what was dropped of each VIF whose port has a header.
 
-    Who shares an endpoint, as the two domains of a live migration onto the same
-    host do, shares its count.
+    VIFs that share an endpoint share its count, such as the two domains of a live
+    migration onto the same host.
     """
     counted = list(counted)
     spoofed, isolated = _sum(counted, SPOOFED), _sum(counted, ISOLATED_DROP)

@@ -4,7 +4,7 @@
                    └────► network ──► base, bridge
 
 An item owns its flows by its cookie. What no port leads to is garbage, so
-clean-up is no feature of its own. Each item has a header, a flow that no
+clean-up is not a feature of its own. Each item has a header, a flow that no
 packet meets: it carries the item's name, its references and a digest of its
 flows. So the switch itself is the only record of what is programmed: there is
 no file that a crash could leave behind, and a hook reads a line per item
@@ -138,7 +138,7 @@ def _parse_text(number: int, note: bytes, known: Dict[str, Key]) -> Optional[Ite
             if ref not in known:
                 known[ref] = parse_key(int(ref, 16))
     except ValueError:
-        return None         # nobody desires it, so it goes
+        return None         # no plan desires it, so it goes
     if key.kind in FORMS and not FORMS[key.kind].fullmatch(name + '|' + facts):
         return None
     return Item(key, name, tuple([known[ref] for ref in refs]), facts, digest)

@@ -98,7 +98,7 @@ def _group_flows(peers: int, group: Group, networks: Mapping[str, int],
         if network is None:
             continue
         free = [address for address in sorted(member.addresses)
-                if (network, address) not in taken]     # the first who names an address has it
+                if (network, address) not in taken]     # the first VIF that names an address has it
         taken.update((network, address) for address in free)
         yield from remote_member_flows(peers, network, member.mac, free)
 

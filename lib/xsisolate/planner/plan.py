@@ -21,7 +21,7 @@ from xsisolate.vif_id import VifId, parse_netdev
 
 
 class Draft(NamedTuple):
-    """The items a bridge should carry, those that VIFs share still without their flows."""
+    """The items a bridge should carry; the items that VIFs share have no flows yet."""
 
     items: Items
     vifs: Tuple[Vif, ...]
@@ -61,7 +61,7 @@ def draft_plan(registry: Registry, vifs: Iterable[Vif], context: PlanContext) ->
         items.setdefault(key, Item(key, 'bridge'))
     planned = {vif.id: vif for vif in vifs}
     for vif in sorted(vifs, key=lambda vif: (not _has_items(registry, vif), vif.id)):
-        if vif.ports:       # those that are on the bridge already keep what they have
+        if vif.ports:       # VIFs that are on the bridge already come first
             planned[vif.id] = add_vif(items, vif, registry, context)
     items = _sweep(items, roots)
     touched = set(items) if context.thorough else reachable(
@@ -112,7 +112,7 @@ def disturbed(registry: Registry, vif: Vif, ofports: Mapping[str, int]) -> List[
 
     They share its MAC address (live migration onto the same host), take turns
     in owning an address, their port has another number than their flows were
-    made for, or somebody has deleted the header of an item that they refer to.
+    made for, or another program has deleted the header of an item that they refer to.
     """
     names = {endpoint_name(attached.network, vif.mac) for attached in vif.networks}
     own = set(port_keys(vif.id))

@@ -13,7 +13,7 @@ from xsisolate.typing_compat import AbstractSet, Dict, Set
 
 
 def keeps_policy(registry: Registry, vif: Vif, config: Config) -> bool:
-    """Tell whether a VIF in doubt runs on a policy that nobody in Dom0 forbids by now.
+    """Tell whether a VIF in doubt runs on a policy that nothing in Dom0 forbids by now.
 
     What the registry records was proven when it was programmed; XAPI's locking mode
     or a roster may forbid it since.
@@ -23,10 +23,10 @@ def keeps_policy(registry: Registry, vif: Vif, config: Config) -> bool:
 
 
 def keeps_flows(registry: Registry, vif: Vif) -> bool:
-    """Tell whether the switch carries a VIF of whose domain xenstore knows nothing any more.
+    """Tell whether the switch carries a VIF whose domain is no longer in xenstore.
 
-    A xenstored that was restarted has an empty store, and a domain may be half gone: no
-    reason to cut off who was proven when it was programmed.
+    A restarted xenstored has an empty store, and a domain may be half gone. Neither is a reason
+    to cut off a VIF that was proven when it was programmed.
     """
     items = [registry.get(port_key(port.name)) for port in vif.ports]
     return vif.lost and bool(items) and all(
@@ -56,7 +56,7 @@ def is_whole(registry: Registry, flows: AbstractSet[Flow]) -> bool:
 def is_intact(registry: Registry, vif: Vif, flows: AbstractSet[Flow]) -> bool:
     """Tell whether the switch still has the very flows that a VIF's headers are about.
 
-    Somebody may have deleted them, or ovs-vswitchd restarted while we looked.
+    Another program may have deleted them, or ovs-vswitchd may have restarted while we read.
     """
     ports = {port_key(port.name) for port in vif.ports} & registry.keys()
     endpoints = {ref for key in ports for ref in registry[key].refs if ref.kind is Kind.ENDPOINT}

@@ -51,7 +51,7 @@ def refresh_with_members(items: Items, key: Key, given: GroupInput, context: Pla
                                                         context), facts=facts)
     else:
         fresh = make_group(item, networks_of(items), context.config, given.members, facts)
-    # A stamp that is merely old is no difference to a sync; the next hook renews it.
+    # A stamp that is merely old is not a difference to a sync; the next hook renews it.
     same = context.thorough and is_merely_restamped(item, fresh)
     items[key] = fresh._replace(facts=item.facts) if same else fresh
 

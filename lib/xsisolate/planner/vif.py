@@ -4,7 +4,7 @@ from xsisolate.policy.resolve import quarantine
 from xsisolate.typing_compat import Mapping, NamedTuple, Tuple
 from xsisolate.vif_id import VifId
 
-UNNAMED = '-'           # a network whose name or uuid nobody has told us
+UNNAMED = '-'           # a network whose name or uuid is not known
 
 
 class VifPort(NamedTuple):

@@ -78,7 +78,7 @@ def parse_prefix(text: str) -> Prefix:
     if slash:
         prefix = _shorten(prefix, length, text)
     if contains(COMPATIBLE, prefix) and prefix.value > 1:
-        raise _wrong(text, 'is an IPv4-compatible address, which nobody uses: write the IPv4 '
+        raise _wrong(text, 'is an IPv4-compatible address, a form out of use: write the IPv4 '
                            'address')
     if contains(MAPPED, prefix):
         raise _wrong(text, 'is an IPv4-mapped address: write the IPv4 address')
@@ -109,8 +109,8 @@ def parse_own(text: str, version: int) -> Prefix:
         raise _wrong(text, 'is an IPv%d address: it belongs into ipv%d'
                      % (prefix.version, prefix.version))
     if not prefix.length:
-        raise _wrong(text, 'is every address there is: write the VIF\'s own addresses, or the word '
-                           '%s if it may send in the name of all, as a router does' % ANY)
+        raise _wrong(text, 'covers every address: write the VIF\'s own addresses, or the word %s '
+                           'if it may send from any address, as a router does' % ANY)
     return check_own(prefix)
 
 
@@ -183,7 +183,7 @@ def parse_mac(text: str) -> str:
     """Return a machine's MAC address in lower case, or raise PolicyError."""
     mac = text.lower()
     if not MAC.fullmatch(mac):
-        raise _wrong(text, 'is no MAC address such as 00:16:3e:01:02:03')
+        raise _wrong(text, 'is not a MAC address such as 00:16:3e:01:02:03')
     if int(mac[:2], 16) & MULTICAST_MAC_BIT:
         raise _wrong(text, 'is a multicast MAC address: the first byte must be even')
     if not int(mac.replace(':', ''), 16):
@@ -219,10 +219,10 @@ def _parse_ipv4(address: str, text: str) -> int:
 def _why_no_ipv4(address: str, text: str) -> PolicyError:
     octets = address.split('.')
     if len(octets) != 4 or not all(OCTET.fullmatch(octet) for octet in octets):
-        return _wrong(text, 'is no IPv4 or IPv6 address or network')
+        return _wrong(text, 'is not an IPv4 or IPv6 address or network')
     if any(len(octet) > 1 and octet[0] == '0' for octet in octets):
         return _wrong(text, 'has leading zeros, which some programs read as octal')
-    return _wrong(text, 'is no IPv4 address: %d is more than 255' % max(map(int, octets)))
+    return _wrong(text, 'is not an IPv4 address: %d is more than 255' % max(map(int, octets)))
 
 
 def _parse_ipv6(address: str, text: str) -> int:
@@ -238,7 +238,7 @@ def _parse_ipv6(address: str, text: str) -> int:
         groups += ['0'] * missing
     groups += after
     if (gap and missing < 1) or not EIGHT_HEXTETS.fullmatch(':'.join(groups)):
-        raise _wrong(text, 'is no IPv6 address')
+        raise _wrong(text, 'is not an IPv6 address')
     return int(''.join(group.zfill(4) for group in groups), 16)
 
 

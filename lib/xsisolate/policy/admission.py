@@ -53,10 +53,10 @@ class Party(NamedTuple):
 
     name: str
     address: Prefix                             # a single one
-    groups: FrozenSet[str] = frozenset()        # those that it is a known member of
+    groups: FrozenSet[str] = frozenset()        # groups of which it is a known member
     external: bool = False                      # the word `external` means it
     inside: str = ''                            # why it does not
-    refusal: str = ''                           # why it can be nobody's peer
+    refusal: str = ''                           # why it cannot be a peer at all
 
 
 class Answer(NamedTuple):

@@ -48,7 +48,7 @@ class Service(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """An entry of an allow list: who, and what may be said with them."""
+    """An entry of an allow list: a peer, and the service that it may use."""
 
     prefix: Optional[Prefix]            # None: the word `external`
     service: Optional[Service] = None   # None: everything

@@ -1,7 +1,7 @@
 """Network name-labels as keys of the configuration: uuids take their place, which all others read.
 
-A label is not unique, and changes with a word in XAPI. One that is nobody's, or several
-networks', must not be passed over: its network would have the settings of all others.
+A label is not unique, and an administrator may change it in XAPI. A label of no network or of
+several is an error: if it were ignored, its network would have the settings of all others.
 """
 from xsisolate.errors import ConfigError
 from xsisolate.policy.address import quoted
@@ -34,12 +34,13 @@ def resolve_labels(config: Config, keys: Iterable[str], pool: Optional[Sequence[
 def find_labelled(label: str, pool: Optional[Sequence[PoolNetwork]]) -> PoolNetwork:
     """Return the one network that has a name-label, or raise ConfigError."""
     if pool is None:
-        raise _wrong(label, 'is no bridge of this host, and name-labels are not known before XAPI '
-                     'has answered: is xsisolate-watch running? Or write the network\'s uuid')
+        raise _wrong(label, 'is not a bridge of this host, and XAPI has not told the daemon the '
+                     'name-labels yet: see that xsisolate-watch runs, or write the network\'s uuid')
     found = [network for network in pool if network.label == label]
     if not found:
-        raise _wrong(label, 'is no bridge and no name-label of the pool, which has %s: write one '
-                     'of these, or a uuid' % _list(sorted({one.label for one in pool})))
+        raise _wrong(label, 'is neither a bridge of this host nor a name-label of the pool, which '
+                     'has %s: write one of these, or a network\'s uuid'
+                     % _list(sorted({one.label for one in pool})))
     if len(found) > 1:
         raise _wrong(label, 'is the name-label of %d networks (%s): write the uuid of the one that '
                      'is meant' % (len(found), ', '.join(sorted(one.uuid for one in found))))

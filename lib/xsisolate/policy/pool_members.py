@@ -34,7 +34,7 @@ def find_members(places: Iterable[PoolVif], config: Config, here: str,
     A VIF is a member where the hooks of its own host would make it one: it is isolated, and its
     policy is the one that its seal is made for. A VM on its way counts as long as it is, or is
     about to be, on another host: it is admitted with its first frame and until its last. An address
-    that is not shared has one owner: who was known `before`, then a VIF of this host.
+    that is not shared has one owner: a member known `before`, else a VIF of this host.
     """
     claims = list(_find_claims(places, config, here))
     lost = _find_lost(claims, before or {})
@@ -70,7 +70,7 @@ def _list_groups(policy: EffectivePolicy) -> List[str]:
 
 def _find_lost(claims: Iterable[Claim],
                before: Members) -> FrozenSet[Tuple[str, Prefix, str]]:
-    """Return (network, address, MAC address) of those who came too late for an address."""
+    """Return (network, address, MAC address) of the members that came too late for an address."""
     known = {(member.network, address, member.mac) for members in before.values()
              for member in members for address in member.addresses}
     owners: Dict[Address, List[Claim]] = {}

@@ -1,4 +1,4 @@
-"""Who may say what to whom on a network: every pair of its VIFs, and sets of VIFs that are alike.
+"""Which VIF may reach which on a network: every pair of its VIFs, and sets of VIFs that are alike.
 
 Two VIFs may talk when each one's policy admits the other, and services name the
 server's port on whichever end it is: so what a may say to b is what b may say to a.
@@ -21,7 +21,7 @@ class Node(NamedTuple):
     name: str
     policy: EffectivePolicy
     addresses: Tuple[Prefix, ...]       # own ones, of an unmanaged VIF what its guest says
-    external: FrozenSet[Prefix] = frozenset()   # those that the word `external` means
+    external: FrozenSet[Prefix] = frozenset()   # addresses that the word `external` means
 
     @property
     def closed(self) -> bool:
@@ -90,7 +90,7 @@ def between(one: Node, other: Node, groups: Mapping[str, Group]) -> Services:
 
 
 def outside(node: Node, groups: Mapping[str, Group]) -> Services:
-    """Return what a VIF may say to everybody outside its network."""
+    """Return what a VIF may say to every address outside its network."""
     if node.closed:
         return NOTHING
     if node.policy.mode is not Mode.ISOLATED:
@@ -134,7 +134,7 @@ def find_alike(nodes: Sequence[Node],
     """Return the nodes in sets that may say the same to the same, most open policies last."""
     sets: Dict[Tuple[EffectivePolicy, FrozenSet[Tuple[int, Services]]], List[int]] = {}
     for at, node in enumerate(nodes):
-        # what each may say to who is not on this host is in its allow list
+        # what each may say to machines outside this host is in its allow list
         policy = node.policy._replace(addresses=frozenset(), reason='')
         sets.setdefault((policy, frozenset(links[at].items())), []).append(at)
     ordered = sorted(sets.items(), key=lambda item: _rank(

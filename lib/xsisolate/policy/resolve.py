@@ -1,7 +1,7 @@
 """XAPI's locking, the sealed policy and the network's default -> one effective policy.
 
 Nothing here loosens: XAPI's locking mode is a floor, its address list a fence, and a
-list that is empty means nobody.
+list that is empty admits none.
 """
 from xsisolate.errors import PolicyError, UnprovenPolicy
 from xsisolate.policy.address import contains, eui64_link_local, format_prefix, quoted
@@ -184,7 +184,7 @@ def _format_some(prefixes: Iterable[Prefix]) -> str:
 
 
 def asked_groups(groups: Iterable[str], facts: Mapping[str, Group]) -> FrozenSet[str]:
-    """Return the VIF's groups and those that they reach and that reach them."""
+    """Return the VIF's groups and the groups that they reach and that reach them."""
     nobody = Group()
     return frozenset(groups) | frozenset(
         other for group in groups for other in facts.get(group, nobody).reach

@@ -73,7 +73,7 @@ def undo_migration(values: Mapping[str, bytes], vm_uuid: str) -> Mapping[str, by
     """Return vm-data as it was before a migration.
 
     At the destination xenopsd writes the VM's temporary uuid over its own wherever
-    that stands, in a group's name too, and nobody takes it back.
+    that stands, in a group's name too, and does not restore it.
     """
     temporary = vm_uuid[:-len(TEMPORARY_TAIL)] + TEMPORARY_TAIL
     return {key: value.replace(temporary.encode('utf-8'), vm_uuid.encode('utf-8'))
@@ -89,14 +89,14 @@ def check_keys(common: Iterable[str], own: Iterable[str], devid: str) -> None:
 def parse_mode(text: str) -> Mode:
     """Return the mode of this name."""
     if text not in MODES:
-        raise PolicyError('%s is no mode (%s)' % (quoted(text), ', '.join(MODES)))
+        raise PolicyError('%s is not a mode (%s)' % (quoted(text), ', '.join(MODES)))
     return MODES[text]
 
 
 def parse_group(text: str) -> str:
     """Return the name of an isolation group."""
     if not GROUP_NAME.fullmatch(text):
-        raise PolicyError('%s is no group name (1 to 63 of a-z 0-9 _ . -, the first '
+        raise PolicyError('%s is not a group name (1 to 63 of a-z 0-9 _ . -, the first '
                           'a letter or a digit)' % quoted(text))
     return text
 
@@ -119,7 +119,7 @@ def parse_peer(text: str) -> Peer:
 
 def _parse_peer_prefix(text: str) -> Prefix:
     if not text[:1].isdigit() and ':' not in text:
-        raise PolicyError('%s is no peer: write an address, a network or %s, with a service in '
+        raise PolicyError('%s is not a peer: write an address, a network or %s, with a service in '
                           'front if wanted, as in tcp/443@%s' % (quoted(text), EXTERNAL, EXTERNAL))
     return parse_prefix(text)
 

@@ -102,7 +102,7 @@ def identify(vm: XapiVm, vif: XapiVif) -> Identity:
 
 
 def read_policy(vm: XapiVm, vif: XapiVif) -> Optional[VifPolicy]:
-    """Return what vm-data says of a VIF, None if nothing; raise PolicyError if it is no policy."""
+    """Return what vm-data says of a VIF, None if nothing; raise PolicyError if it is malformed."""
     common: Dict[str, bytes] = {}
     own: Dict[str, bytes] = {}
     for key, value in vm.data.items():

@@ -30,7 +30,7 @@ from xsisolate.policy.model import HOLDERS
 from xsisolate.policy.pool_members import Members, find_members
 from xsisolate.pool.view import CLASSES, PoolView
 
-EVENTS_S = 5.0              # so long XAPI waits for an event; then the configuration is looked at
+EVENTS_S = 5.0              # how long XAPI waits for an event; then the configuration is read
 COALESCE_S = 0.2            # events come in bursts
 RETRY_FIRST_S = 0.5         # after a failure, doubled each time ...
 RETRY_MOST_S = 5.0          # ... up to this
@@ -75,7 +75,7 @@ class Follower:
             except (XsisolateError, OSError) as error:
                 self._complain(str(error))
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                self._complain('XAPI\'s events make no sense: %r' % error)
+                self._complain('XAPI\'s answer to event.from cannot be read: %r' % error)
             sleep(self._pause)
             self._pause = min(self._pause * 2, RETRY_MOST_S)
 
@@ -91,7 +91,7 @@ class Follower:
                 ring('networks')    # before the configuration is read, whose keys may be labels
             configuration = read_configuration()
             if configuration.error:
-                raise ConfigError(configuration.error)      # whom rosters admit is not known
+                raise ConfigError(configuration.error)      # the rosters are not known
             if changed or configuration.config != previous:
                 self._write(view, uuid, configuration.config)
                 previous = configuration.config
@@ -124,7 +124,7 @@ class Follower:
                            reason='XAPI\'s PIF records say what these bridges are set to')
         if told.error and told.error != self._state.refused:
             self._log.warning('networkd', bridges=','.join(told.missing), error=told.error,
-                              reason='it sets these bridges back at each plug of a PIF')
+                              reason='xcp-networkd sets these bridges back at each plug of a PIF')
         if told.renoted:
             os.kill(os.getppid(), signal.SIGHUP)    # the daemon, which compares all bridges
         self._state = self._state._replace(untold=told.missing, refused=told.error)

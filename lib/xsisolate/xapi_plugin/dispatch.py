@@ -76,7 +76,7 @@ def refresh(arguments: Arguments) -> Dict[str, Any]:
         wait = min(float(arguments.get('wait') or 0), WAIT_MOST_S)
         if not isinstance(seals, dict) or not all(
                 isinstance(seal, (str, type(None))) for seal in seals.values()) or not wait >= 0:
-            raise ValueError('seals is no object of strings, or wait is no number')
+            raise ValueError('seals is not an object of strings, or wait is not a number')
     except ValueError as error:
         raise UsageError('refresh: %s' % error) from None
     with _open_dom0() as dom0:
@@ -146,7 +146,7 @@ def _open_dom0() -> Iterator[HostContext]:
 
 
 def _check(arguments: Arguments, needed: Collection[str], allowed: Collection[str]) -> None:
-    """Raise UsageError unless the arguments are those that a function knows."""
+    """Raise UsageError unless the function knows all the arguments."""
     missing = [name for name in needed if not arguments.get(name)]
     unknown = sorted(set(arguments) - {*needed, *allowed})
     if missing or unknown:

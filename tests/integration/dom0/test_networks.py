@@ -53,7 +53,7 @@ def configure(root):
 
 
 def test_the_configuration_has_uuids(root, configure):
-    for networks, words in ((None, 'not known before XAPI'), ([OTHER], 'no name-label')):
+    for networks, words in ((None, 'XAPI has not told the daemon'), ([OTHER], 'nor a name-label')):
         if networks:
             write_networks(networks)
         found = read_configuration()

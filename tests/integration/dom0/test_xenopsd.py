@@ -118,8 +118,8 @@ def test_what_makes_no_sense(write, key, value, complaint):
     (b'', 'Expecting value'),
     (json.dumps(VIF).encode()[:200], 'line 1'),
     (os.urandom(16) + b'\xff', 'decode'),
-    (b'[]', 'no JSON object'),
-    (b'null', 'no JSON object'),
+    (b'[]', 'not a JSON object'),
+    (b'null', 'not a JSON object'),
     (b'[' * 100000, 'recursion'),
     (b' ' * (10 << 20) + b'{}', 'larger than'),
 ])

@@ -61,7 +61,7 @@ def test_a_refusal_names_the_flow_and_leaves_all_as_it_was(bridge):
     good, *others = sorted(flows_of(SCENARIOS['allow'].plan()))[:9]
     flow_table.apply_diff(bridge, FlowDiff(add=(good,)))
     bad = others[3]._replace(match='ipv6,nw_src=10.0.0.1', actions='output:7')
-    with pytest.raises(HostError, match=r'bridge %s: Open vSwitch refuses: BAD_MATCH, code \d+, '
+    with pytest.raises(HostError, match=r'bridge %s: ovs-vswitchd refuses: BAD_MATCH, code \d+, '
                                         r'for table=\d+,ipv6,nw_src=10.0.0.1 actions=output:7'
                                         % bridge):
         flow_table.apply_diff(bridge, FlowDiff(add=(*others[:3], bad, *others[4:]), delete=(good,)))
@@ -73,7 +73,8 @@ def test_no_question_has_no_answer(bridge):
 
 
 def test_no_bridge_and_no_version(switch, bridge):
-    with pytest.raises(HostError, match='bridge nosuch: no Open vSwitch at .*nosuch.mgmt'):
+    with pytest.raises(HostError, match='bridge nosuch: ovs-vswitchd cannot be reached at .*'
+                                         'nosuch.mgmt'):
         flow_table.read_flows('nosuch')
     switch.vsctl('set', 'Bridge', bridge, 'protocols=OpenFlow10')
     with pytest.raises(HostError, match='does not speak OpenFlow14'):

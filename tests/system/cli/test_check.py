@@ -37,7 +37,7 @@ groups:
     assert [error.split(':')[0] for error in errors] == ['1', '2', '5', '6', '6', '7', '8', '11',
                                                          '11', '12', '12', '13']
     assert errors[0] == '1: has no version: write version: 1'
-    assert errors[2].startswith("5: networks.xapi3.default: 'lockd' is no mode")
+    assert errors[2].startswith("5: networks.xapi3.default: 'lockd' is not a mode")
     assert errors[6] == '8: networks.xapi3.subnets: is written twice, first in line 6'
     # What is left is looked at, too.
     assert warnings[0].startswith('1: unsealed: accept')
@@ -107,7 +107,7 @@ def test_name_labels() -> None:
                        '  tenant: {}\n  xapi9: {}\n', 'x.yaml', pool)
     assert [error.line for error in found.errors] == [5, 6] and not found.warnings
     assert 'is the name-label of 2 networks' in found.errors[0].text
-    assert 'is no bridge and no name-label' in found.errors[1].text
+    assert 'is neither a bridge of this host nor a name-label' in found.errors[1].text
 
 
 def test_nothing_to_say() -> None:
@@ -147,4 +147,4 @@ def test_the_hosts_own_file(root) -> None:
     (root / 'etc/xsisolate').mkdir(parents=True)
     (root / 'etc/xsisolate/xsisolate.yaml').write_text('version: 1\nunsealed: maybe\n')
     said = xsisolate('check', code=BROKEN)
-    assert "xsisolate.yaml:2: error: unsealed: 'maybe' is no answer to unsealed" in said.out
+    assert "xsisolate.yaml:2: error: unsealed: 'maybe' is not a value of unsealed" in said.out

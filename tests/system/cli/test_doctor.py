@@ -74,6 +74,7 @@ class Patient:
 
     def heal(self) -> None:
         """Put everything back as it was."""
+        write_state(PoolState(True, time.monotonic(), 'host'))       # XAPI's records say it all
         for path, text in FILES.items():
             self.write(path, text)
         for path in ('/etc/xenopsd.conf', DROP_IN):
@@ -136,13 +137,14 @@ def test_a_host_that_is_well(patient: Patient) -> None:
     found = xsisolate('doctor', '--json').json
     assert {'library ovs', 'library yaml', 'configuration', 'hook setup-vif-rules', 'hook vif',
             'udev rule', 'xenopsd', 'HA', 'daemon', 'hook server', 'ovs-vswitchd', 'pool',
-            'bridge xenbr0', 'plugged VIFs', 'VIFs', 'flows of xenbr0', 'seals'} == {
+            'bridge xenbr0', 'networkd, xenbr0', 'plugged VIFs', 'VIFs', 'flows of xenbr0',
+            'seals'} == {
                 one['what'] for one in found['findings']}
     assert (found['problems'], found['warnings']) == (0, 1)
     said = xsisolate('doctor')
     assert 'ok      hook setup-vif-rules   %s/setup-vif-rules (%s:1)' % (
         OURS, DROP_IN) in said.lines
-    assert said.lines[-1] == '16 well, 1 warning, 0 problems'
+    assert said.lines[-1] == '17 well, 1 warning, 0 problems'
     said = xsisolate('doctor', '--quiet')
     assert said.lines[0].startswith('warning seals') and len(said.lines) == 4
 
@@ -233,7 +235,7 @@ SICK: Dict[str, Tuple[Spoil, str, str, int, str]] = {
     'controller': (spoil_controller, 'bridge xenbr0', 'warning', DONE,
                    'when its controller tcp:127.0.0.1:1 does not answer'),
     'manager': (spoil_manager, 'bridge xenbr0', 'problem', DIFFERENT,
-                'in the name of its manager tcp:10.9.0.200:6640 pass'),
+                'with the address of its manager tcp:10.9.0.200:6640 pass'),
     'old pool': (spoil_pool, 'pool', 'warning', DONE, 'as of '),
 }
 

@@ -142,5 +142,5 @@ def test_without_a_host(root) -> None:
         done = subprocess.run([sys.executable, '-m', 'xsisolate', *words], env=env,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='ascii')
         assert done.returncode == 1 and not done.stdout, done
-        assert done.stderr.startswith('xsisolate: no Open vSwitch at '), done
+        assert done.stderr.startswith('xsisolate: ovsdb-server cannot be reached at '), done
         assert done.stderr.count('\n') == 1

@@ -107,8 +107,8 @@ def test_with_a_broken_file_commands_tell_what_vifs_keep(town: Town, mended: Non
     assert town.ping('red1', 'red2') and not town.ping('red1', 'blue1')
     assert shown(BROKEN) == before and links(BROKEN) == reach
     warning = xsisolate('status', code=BROKEN).lines[0]
-    assert warning.startswith('! %s:' % FILE) and 'plugged or refreshed is quarantined' in warning
-    assert '. Since 20' in warning and xsisolate('matrix', code=BROKEN).lines[0] == warning
+    assert warning.startswith('! %s:' % FILE) and 'VIFs plugged or refreshed since 20' in warning
+    assert xsisolate('matrix', code=BROKEN).lines[0] == warning
     for words, verdict in ((('red1', 'red2'), 'reaches'), (('red1', 'blue1'), 'stopped'),
                            (('web1', 'web2', 'tcp/443'), 'reaches'),
                            (('web1', 'web2', 'tcp/80'), 'stopped'),
@@ -163,7 +163,7 @@ def test_what_was_valid_last_is_not_known(town: Town, mended: None, mistake: str
     assert 'as far as the switch tells it' in xsisolate('status', code=BROKEN).lines[0]
     for words in (('matrix',), ('explain', 'red1', 'red2')):
         said = xsisolate(*words, code=BROKEN)
-        assert not said.out and 'nor is what VIFs may say to each other: mend it' in said.err
+        assert not said.out and 'cannot say what VIFs may reach: correct the file' in said.err
 
 
 def test_an_allow_list_that_is_not_known_is_not_made_up(town: Town, mended: None) -> None:
@@ -258,7 +258,7 @@ def test_a_way_out_is_no_arrival(town: Town) -> None:
     assert headline('red1', '10.9.0.254') == (
         'LEAVES THIS HOST towards the gateway 10.9.0.254, as xsisolate.yaml says')
     assert headline('free', '10.9.0.99', '--source-address', '10.9.0.51').startswith(
-        'LEAVES THIS HOST towards whoever has it: no VIF of this host is known to')
+        'LEAVES THIS HOST towards the machine that has it, which is not a known VIF of this host')
     assert headline('10.9.0.99', 'locked') == 'REACHES, if it arrives at the uplink'
     assert headline('red1', 'red2') == 'REACHES'
     found = explained('red1', '192.0.2.1')
@@ -312,9 +312,9 @@ def test_an_address_that_others_share_on_another_host(town: Town, mended: None) 
             'LEAVES THIS HOST towards the host of 02:00:00:00:0a:01, as XAPI told of group red; '
             'what that host admits is up to its own rules')
         assert headline('red1', '10.9.0.200') == (
-            'LEAVES THIS HOST towards the host of one of 02:00:00:00:0a:01 02:00:00:00:0a:02, who '
-            'share it: which one has it now is not known here, as XAPI told of group red; what '
-            'that host admits is up to its own rules')
+            'LEAVES THIS HOST towards the host of one of 02:00:00:00:0a:01 02:00:00:00:0a:02, '
+            'which share it: which one has it now is not known here, as XAPI told of group red; '
+            'what that host admits is up to its own rules')
     finally:
         os.unlink(MEMBERS)
 

@@ -132,8 +132,8 @@ def test_the_table(town: Town) -> None:
                                      'FLOWS', 'SPOOFED', 'ISOLATED']
     row = next(line for line in said.lines if ' red1 ' in line).split()
     assert row[0] == town.vms['red1'].netdev() and row[2:5] == ['xenbr0', 'isolated', 'red']
-    assert any(line.startswith('  %s: ' % town.vms['bad'].netdev()) and "'bogus' is no mode" in line
-               for line in said.lines)
+    assert any(line.startswith('  %s: ' % town.vms['bad'].netdev())
+               and "'bogus' is not a mode" in line for line in said.lines)
     assert len(said.lines) == 1 + len(town.vms) + 1, said.out
 
 
@@ -331,7 +331,7 @@ def reasons(found: Dict[str, Any]) -> List[str]:
      'external does not mean it: it is a VIF of this network; no allow entry covers 10.9.0.41'),
     (('locked', '10.9.0.31'), None, 'sends yes: sends as itself'),
     (('red1', 'bad'), False, 'receives no: is in quarantine: vm-data/xsisolate/mode: \'bogus\' is '
-     'no mode (unlocked, locked, isolated, disabled)'),
+     'not a mode (unlocked, locked, isolated, disabled)'),
     (('red1', 'red2', 'udp/68'), False, 'sends no: udp from port 67 or to port 68 is a DHCP '
      'server\'s, and it does not hold the role dhcp'),
     (('vlan1', 'vlan2', 'tcp/22'), True, 'ingress yes: both are in group red'),
@@ -416,8 +416,8 @@ def test_what_an_unmanaged_guest_says_of_itself(town: Town) -> None:
     try:
         found = explained('blue1', 'un')
         assert found['reaches'] and not found['differs']
-        assert found['notes'] == ['un (vif4.0) has address 10.9.0.31, as its guest says; nobody '
-                                  'checks that']
+        assert found['notes'] == ['un (vif4.0) has address 10.9.0.31, as its guest reports; '
+                                  'xsisolate does not check that']
         found = explained('blue1', '10.9.0.31')
         assert found['target'] == 'un (vif4.0)' and found['reaches']
         networks = xsisolate('matrix', '--json').json['networks']

@@ -20,7 +20,8 @@ from support.guarded_host import LONG_S
 pytestmark = GUARDED
 BROKEN = 'version: 7\n'
 COMPILED = '/run/xsisolate/config.json'
-KNOWN, UNKNOWN = 'what it was before stays in force', 'what it was before is not known'
+KNOWN = 'the last valid configuration stays in force'
+UNKNOWN = 'the last valid configuration is not known'
 
 
 @pytest.fixture(params=[True, False], ids=['known', 'unknown'])

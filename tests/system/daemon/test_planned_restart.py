@@ -222,7 +222,7 @@ HUNG = IMPATIENT % (0.5, 'restart.resync = hang')
 TROUBLE = {'full': (full, 'its VIFs are closed until it is programmed'),
            'locked': (Locked, 'still locked'),
            'configuration': (Broken, 'version'),
-           'xenstored': (without_xenstored, 'there is no xenstored')}
+           'xenstored': (without_xenstored, 'xenstored does not run on this host')}
 
 
 @pytest.mark.parametrize('what', TROUBLE)

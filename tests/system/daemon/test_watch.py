@@ -227,7 +227,7 @@ def test_a_broken_configuration_changes_nothing(host: Sandbox, around: Around, s
     settled()
     before = policy_flows(host)
     configure('version: 7\n')
-    watch.wait_for('configuration', 'what it was before stays in force', 'version')
+    watch.wait_for('configuration', 'the last valid configuration stays in force', 'version')
     host.ovs.kill_vswitchd()
     host.ovs.start_vswitchd()
     comes_back(host, before)

@@ -67,7 +67,7 @@ def test_setup_vif_rules_refuses_what_it_does_not_know(host: Sandbox, args: Any)
     result, = host.hooks.run(Call('setup-vif-rules', args, {}))
     assert result.code == 2
     line = the_line(result, ' failed ')
-    assert ('usage: setup-vif-rules ' in line or 'no VIF: ' in line) and line.isprintable()
+    assert ('usage: setup-vif-rules ' in line or 'not a VIF: ' in line) and line.isprintable()
 
 
 @pytest.mark.parametrize('args, environment', [
@@ -128,9 +128,9 @@ def with_key(key: str, value: str) -> Callable[[Vm], None]:
 HALF = '{"ipv6_configuration":"Unspecified6","mac":"02:00:00:0'
 BROKEN: List[Any] = [
     (no_metadata, 'No such file'), (write_metadata(HALF), 'vif.0'),
-    (write_metadata('[]'), 'no JSON object'), (write_metadata('\0\0\0'), 'vif.0'),
+    (write_metadata('[]'), 'not a JSON object'), (write_metadata('\0\0\0'), 'vif.0'),
     (write_metadata('"' + 'x' * 3000000 + '"'), 'larger than'),
-    (write_metadata('[' * 100000), 'vif.0'), (change_metadata(mac='junk\n\x1b'), 'no MAC address'),
+    (write_metadata('[' * 100000), 'vif.0'), (change_metadata(mac='junk\n\x1b'), 'a MAC address'),
     (change_metadata(mac='01:00:00:00:00:01'), '01:00:00'),
     (change_metadata(backend=['Local', '../../etc']), 'not a bridge name'),
     (change_metadata(backend=['Remote', ['x', 'y']]), 'only Local networks'),
@@ -138,7 +138,7 @@ BROKEN: List[Any] = [
     (change_metadata(locking_mode='Lokced'), 'Lokced'),
     (no_netdev, 'No such device'), (no_bridge, 'xenbr77 is not in Open vSwitch'),
     (without('MTU'), 'MTU'), (without('bridge-MAC'), 'bridge-MAC'),
-    (with_key('MTU', '1500; reboot'), 'MTU is no number'), (with_key('MTU', '99999999'), 'MTU'),
+    (with_key('MTU', '1500; reboot'), 'MTU is not a number'), (with_key('MTU', '99999999'), 'MTU'),
     (with_key('bridge-MAC', 'fe:ff'), 'not a MAC address')]
 
 
@@ -201,7 +201,8 @@ def no_inodes(host: Sandbox) -> Iterator[None]:
         yield
 
 
-HOST: List[Any] = [(no_xenstored, 'no xenstored at'), (no_ovsdb, 'no Open vSwitch at'),
+HOST: List[Any] = [(no_xenstored, 'xenstored cannot be reached at'),
+                   (no_ovsdb, 'ovsdb-server cannot be reached at'),
                    (no_lock_folder, 'Read-only file system'),
                    (no_inodes, 'No space left on device')]
 

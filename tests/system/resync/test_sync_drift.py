@@ -262,7 +262,7 @@ def test_flooding_changed(town: Town, name: str, flag: str, shown: str) -> None:
 @pytest.mark.parametrize('name, text, shown', [
     ('red1', '"old reason"', '-vif1.0 xsisolate-error=old reason'),
     ('free', 'x', '+vif9.0 xsisolate-error='), ('odd', 'x', '-vif8.0 xsisolate-error=x'),
-    ('odd', '', "+vif8.0 xsisolate-error=vm-data/xsisolate/mode: 'nonsense' is no mode")])
+    ('odd', '', "+vif8.0 xsisolate-error=vm-data/xsisolate/mode: 'nonsense' is not a mode")])
 def test_error_is_stale(town: Town, name: str, text: str, shown: str) -> None:
     netdev = town[name].netdev()
     town.host.ovs.vsctl('remove', 'Interface', netdev, 'external_ids', 'xsisolate-error')

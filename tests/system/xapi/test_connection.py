@@ -73,7 +73,7 @@ def test_sent_round_and_round(pool: Pool, admin: Admin) -> None:
         ran = admin.over_tls(*CHECK, '--insecure')
     finally:
         del pool._remote        # type: ignore[method-assign]
-    assert ran.code == 1 and 'from one host to the next' in ran.err
+    assert ran.code == 1 and 'each host names another as the master' in ran.err
 
 
 def test_a_wrong_password(pool: Pool, admin: Admin) -> None:

@@ -300,8 +300,8 @@ def test_a_network_goes_by_its_name_label(pool: Pool, daemons: Any) -> None:
         until(lambda: silent(pool, one, two), 'the default of the network')
         assert host.run('check').returncode == 0
         pool.db.set('network', pool.network, name_label='Renamed')
-        until(says("networks.'Tenants': is no bridge and no name-label of the pool, which has "
-                   "'Renamed'"), 'the new name')
+        until(says("networks.'Tenants': is neither a bridge of this host nor a name-label of the "
+                   "pool, which has 'Renamed'"), 'the new name')
         assert host.run('check').returncode == 3
         three = pool.start_vm('free33', host, 33)
         time.sleep(1.5)

@@ -107,7 +107,7 @@ def test_what_is_shown_is_sealed(pool: Pool, admin: Admin) -> None:
             pool.db.set('VM', web.ref, xenstore_data=dict(POLICY, **data(groups='blue')))
     pool.fault = meddle
     ran = admin('seal', 'web', '--yes')
-    assert ran.code == 1 and 'somebody else writes' in ran.err
+    assert ran.code == 1 and 'another program or administrator writes' in ran.err
     assert pool.vif(web)['other_config'][SEAL] == expected(pool, web, WORDS)
 
 

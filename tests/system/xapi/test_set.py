@@ -295,7 +295,8 @@ def test_a_vm_without_vifs(pool: Pool, admin: Admin) -> None:
 
 
 @pytest.mark.parametrize('words, said', [
-    (['--mode', 'open'], "'open' is no mode"), (['--groups', 'Red'], "'Red' is no group name"),
+    (['--mode', 'open'], "'open' is not a mode"),
+    (['--groups', 'Red'], "'Red' is not a group name"),
     (['--ipv4', '10.0.0.300'], 'more than 255'), (['--ipv4', 'fd00::1'], 'ipv6'),
     (['--allow', '10.0.0.1/8'], 'host bits'), (['--allow', 'tcp/0@external'], 'ports'),
     (['--groups', 'a\nb', '--mode', 'lo\ncked'], 'mode'), (['--ipv6', '\u0661'], 'ipv6')])

@@ -44,14 +44,14 @@ def test_the_network_has_its_settings():
 
 
 @pytest.mark.parametrize('keys, pool, words', [
-    (['tenants'], POOL, ["networks.'tenants': is no bridge and no name-label", "'Tenants'",
-                         "'Twins'", 'or a uuid']),
-    (['Tenants '], POOL, ["networks.'Tenants ': is no bridge"]),
+    (['tenants'], POOL, ["networks.'tenants': is neither a bridge of this host nor a name-label",
+                         "'Tenants'", "'Twins'", "or a network's uuid"]),
+    (['Tenants '], POOL, ["networks.'Tenants ': is neither a bridge"]),
     (['Twins'], POOL, ['the name-label of 2 networks', TWO, THREE, 'write the uuid']),
     (['Tenants'], (), ['which has none']),
-    (['Tenants'], None, ['name-labels are not known before XAPI has answered',
+    (['Tenants'], None, ['XAPI has not told the daemon the name-labels yet',
                          'xsisolate-watch']),
-    (['br-lab'], None, ['is no bridge of this host']),
+    (['br-lab'], None, ['is not a bridge of this host']),
     (['Tenants', ONE], POOL, ['is the network of ' + ONE]),
     (['Tenants', 'xapi1'], POOL, ['is the network of xapi1']),
     (['bad\nname'], POOL, [r"networks.'bad\nname'"]),

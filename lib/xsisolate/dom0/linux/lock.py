@@ -1,8 +1,8 @@
 """One lock per bridge, and one per VIF.
 
 udev, xenopsd and the daemon may all want to change a bridge's flows at once. Two hooks of the same
-VIF must not meet at all: neither may set up a link that the other has just set down. Whoever needs
-both takes the VIF's first.
+VIF must not run at once: neither may set up a link that the other has just set down. A process
+that needs both locks takes the VIF's first.
 """
 import fcntl
 import os
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 FOLDER = '/run/xsisolate/lock'
 BRIDGE = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,63}')
-# Seconds between two tries; a hook holds the lock for some tens of milliseconds. Sixty that ask all
-# the time hinder the one that works, and if all asked seldom the lock would lie idle: so one of
-# those who wait asks often, who has a second lock. If it hangs the others still ask, if seldom.
+# Seconds between two tries; a hook holds the lock for some tens of milliseconds. Sixty waiters that
+# poll all the time slow down the holder. If all of them polled rarely, the lock would sit idle. So
+# only the waiter that holds the `+line` lock polls every ASK_S. The others poll more slowly, and
+# still make progress if that waiter hangs.
 LINE = '+line'                      # of the second file's name; no bridge's has a plus
 VIFS = ('all', '+vifs')             # the VIFs' file
 DEVID_BITS = 8
@@ -36,7 +37,7 @@ class _Lock:
     """What every lock does: its file is open as long as it is held.
 
     The kernel gives it back when its holder dies, however it dies. The file
-    stays: whoever removed it would let two in.
+    stays: if it were removed, two processes could hold the lock at once.
     """
 
     def __init__(self, what: str, place: Tuple[str, str], deadline: float) -> None:
@@ -129,7 +130,7 @@ def _open(bridge: str, suffix: str = '') -> int:
 
 
 def _is_granted(what: str, ask: Callable[..., object], file: int, *place: int) -> bool:
-    """Lock a file, or a place in it, unless somebody else has; tell whether we have."""
+    """Lock a file, or a place in it, unless another process has; tell whether we have."""
     try:
         ask(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *place)
     except BlockingIOError:     # Linux says so of either kind
@@ -140,7 +141,7 @@ def _is_granted(what: str, ask: Callable[..., object], file: int, *place: int) -
 
 
 def _write_holder(lock: int) -> None:
-    """Leave our pid for the message of whoever waits in vain; a full disk must not stop us."""
+    """Leave our pid for the message of a waiter that gives up; a full disk must not stop us."""
     try:
         os.pwrite(lock, b'%-10d\n' % os.getpid(), 0)
     except OSError:

@@ -87,7 +87,7 @@ def prepare(dev: str, address: str, mtu: int) -> None:
 
 
 def ethtool(dev: str, settings: Mapping[str, str]) -> None:
-    """Switch offloads on or off; HostError names those that would not, the others are set."""
+    """Switch offloads on or off; HostError names those that failed, the others are set."""
     _check_name(dev)
     wrong = {key: value for key, value in settings.items()
              if key not in ETHTOOL_OPTIONS or value not in ('on', 'off')}
@@ -182,7 +182,7 @@ def _ioctl(dev: str, request: int, shape: Struct, *values: object) -> int:
 
 
 def _check_name(dev: str) -> None:
-    """Refuse what is no VIF's device before it becomes an argument or a path."""
+    """Refuse a name that is not a VIF's device before it becomes an argument or a path."""
     if not NAME.fullmatch(dev) or len(dev) > IFNAMSIZ - 1:
         raise HostError('not a VIF device: %.40r' % dev)
 

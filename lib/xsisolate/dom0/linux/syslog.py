@@ -34,7 +34,7 @@ class Log:
             try:
                 print('%s: %s' % (self._program, line), file=sys.stderr, flush=True)
             except (OSError, ValueError):
-                pass    # whoever listened has gone; syslog has it
+                pass    # the reader has gone; syslog has the line
 
 
 def format_line(event: str, **fields: object) -> str:

@@ -52,7 +52,7 @@ def _says_yes(question: str, unit: str) -> bool:
 
 
 def notify(state: str) -> bool:
-    """Tell systemd `READY=1`, `WATCHDOG=1`, `STATUS=...`; False if nobody listens."""
+    """Tell systemd `READY=1`, `WATCHDOG=1`, `STATUS=...`; False if systemd does not listen."""
     path = os.environ.get('NOTIFY_SOCKET')
     if not path:
         return False

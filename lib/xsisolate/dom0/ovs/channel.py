@@ -41,7 +41,7 @@ class Refused(HostError):
 
     def __init__(self, bridge: str, kind: int, code: int, index: int) -> None:
         why = 'TABLE_FULL' if (kind, code) == TABLE_FULL else 'code %d' % code
-        super().__init__('bridge %s: Open vSwitch refuses: %s, %s'
+        super().__init__('bridge %s: ovs-vswitchd refuses: %s, %s'
                          % (bridge, ERRORS.get(kind, 'error %d' % kind), why))
         self.index = index      # of the change that it refuses, if that is one of a bundle's
 
@@ -72,7 +72,7 @@ class Channel:
             connect(self._socket, path, timeout)
         except (OSError, ValueError) as error:
             self._socket.close()
-            raise HostError('bridge %s: no Open vSwitch at %s: %s'
+            raise HostError('bridge %s: ovs-vswitchd cannot be reached at %s: %s'
                             % (bridge, path, _reason(error))) from error
         # It goes out with what is said next: each time that ovs-vswitchd is spoken to it looks at
         # all its ports.

@@ -45,9 +45,9 @@ class News(NamedTuple):
 
     alive: bool                 # the connection
     flows: bool                 # some were deleted or modified
-    ports: Mapping[str, bool]   # those that were taken out of floods, False, or put into them
+    ports: Mapping[str, bool]   # ports taken out of floods (False) or put into them
     come: FrozenSet[int] = frozenset()      # cookies of headers that are there now
-    gone: FrozenSet[int] = frozenset()      # ... and of those that are not any more
+    gone: FrozenSet[int] = frozenset()      # ... and of ports that have gone
 
 
 class FlowMonitor:

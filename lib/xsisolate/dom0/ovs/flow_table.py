@@ -205,10 +205,11 @@ def wait_for_verdicts(bridge: str, flow: Flow) -> None:
     port is hidden or a flow in place: on a busy host 0.1 s later. A cached flood may name a
     port that was not hidden yet, or that has the number of one that is gone.
 
-    It tells when it has gone through them once more, which may be the end of a pass that was
-    under way: so we ask twice. To write again a flow that is there makes it begin a pass, and
-    wakes it: it may have overslept the end of the last (udpif_run and run in ofproto-dpif).
-    A flow that is not there any more must not come back: nobody else's are with it.
+    `revalidator/wait` returns when a pass over the cache ends. That may be a pass that began
+    before this call, so we call it twice. Rewriting a flow that is there begins a new pass and
+    wakes ovs-vswitchd, which may otherwise sleep past the end of the last pass (udpif_run and
+    run in ofproto-dpif.c). It is a strict modify, not an add: a flow that was deleted meanwhile
+    must not come back alone.
     """
     again = FlowCodec().touch(flow)
     try:

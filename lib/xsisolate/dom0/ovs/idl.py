@@ -103,7 +103,7 @@ def _fetch_schema(remote: str) -> Any:
     """Return the schema, as this very server has it."""
     error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(remote))
     if error:
-        raise HostError('no ovsdb-server at %s: %s' % (remote, os.strerror(error)))
+        raise HostError('ovsdb-server cannot be reached at %s: %s' % (remote, os.strerror(error)))
     connection = ovs.jsonrpc.Connection(stream)
     try:
         error, reply = connection.transact_block(

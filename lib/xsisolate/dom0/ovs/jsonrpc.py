@@ -42,7 +42,8 @@ class JsonRpc:
             connect(self._socket, path, timeout)
         except (OSError, ValueError) as error:
             self._socket.close()
-            raise HostError('no Open vSwitch at %s: %s' % (path, _reason(error))) from error
+            raise HostError('%s cannot be reached at %s: %s'
+                            % (peer, path, _reason(error))) from error
 
     def __enter__(self: AnyConnection) -> AnyConnection:
         return self
@@ -110,7 +111,8 @@ class JsonRpc:
             if message is not None:
                 return message
             if len(self._received) > REPLY_MAX:
-                raise HostError('%s says more than %d bytes' % (self._peer, REPLY_MAX))
+                raise HostError('%s sent a message of more than %d bytes'
+                                % (self._peer, REPLY_MAX))
             self._set_timeout(deadline)
             piece = self._socket.recv(PIECE)
             if not piece:
@@ -156,12 +158,12 @@ class Connection(JsonRpc):
 def _results(message: Dict[str, Any]) -> List[Result]:
     """Return a reply's results; raise what ovsdb-server complains of."""
     if message.get('error'):
-        raise HostError('Open vSwitch refuses: ' + _line(message['error']))
+        raise HostError('ovsdb-server refuses: ' + _line(message['error']))
     results: List[Result] = message['result']
     for result in results:      # after the one that failed they are null
         if 'error' in result:
             kind = Conflict if result['error'] in CONFLICTS else HostError
-            raise kind('Open vSwitch refuses: ' + _line(result))
+            raise kind('ovsdb-server refuses: ' + _line(result))
     return results
 
 

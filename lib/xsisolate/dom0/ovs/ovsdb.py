@@ -3,7 +3,7 @@
 JSON over a socket, because importing OVS's own `ovs` package costs 40 ms on
 Python 3.6, in a script that each VM's boot waits for, and it is not on Dom0's
 path. Every change is one transaction that states what it was based on (`wait`
-operations): if somebody else was faster nothing happens and we look again.
+operations). If another program was faster, nothing is changed and we read again.
 """
 from time import monotonic
 
@@ -98,10 +98,10 @@ class Ovsdb(Connection):
                     trunks: Optional[Sequence[int]] = None, *, deadline: float = 10.0) -> int:
         """Have a port on a network's bridge, real or fake, and return its OpenFlow number.
 
-        What is as it should be is not touched, nor are foreign external_ids; with `trunks`
-        None they stay as they are.
-        A port that we made and that does not work is taken away again: later, with
-        nobody watching, ovs-vswitchd might make it work without a single flow.
+        Columns that are right are not touched. Foreign external_ids stay. With `trunks` None the
+        port's trunks stay.
+        A port that we made and that does not work is taken away again. Otherwise ovs-vswitchd might
+        make it work later, when no hook watches, without a single flow.
         """
         end = monotonic() + deadline
         plan, results = self._change_port(bridge_name, port, external_ids, trunks)
@@ -177,7 +177,7 @@ class Ovsdb(Connection):
             self._wait_for_vswitchd(rows[0]['next_cfg'], monotonic() + self.timeout)
 
     def set_external_ids(self, interface: str, values: Mapping[str, Optional[str]]) -> None:
-        """Set an Interface's external_ids, and remove those that are None; others stay."""
+        """Set an Interface's external_ids, and remove the keys that are None; others stay."""
         done = self.transact([wire.merge([['name', '==', interface]], values)])
         if not done[0].get('count'):
             raise HostError('Open vSwitch has no interface %s' % interface)
@@ -226,7 +226,7 @@ class Ovsdb(Connection):
 
     def _change_port(self, bridge_name: str, port: str, external_ids: Mapping[str, str],
                      trunks: Optional[Sequence[int]]) -> Tuple[PortPlan, List[Row]]:
-        """Look and change until nobody comes between; return the plan and its results."""
+        """Read and change until no other writer comes between; return the plan and its results."""
         for attempt in range(ATTEMPTS):
             found = self._select(*look_for_port(bridge_name, port))
             plan = plan_port(bridge_name, port, external_ids, trunks, found)
@@ -243,7 +243,7 @@ class Ovsdb(Connection):
         rows, = self._select(wire.select('Interface', INTERFACE_COLUMNS, ['name', '==', port]))
         interface = make_interface(rows[0]) if rows else None
         if not interface:
-            raise HostError('port %s: somebody removed it from Open vSwitch' % port)
+            raise HostError('port %s: another program removed it from Open vSwitch' % port)
         if interface.error or not interface.ofport or interface.ofport < 0:
             raise HostError('port %s: Open vSwitch has no number for it: %s'
                             % (port, interface.error or 'no reason given'))

@@ -33,4 +33,4 @@ def _socket_path() -> str:
         with open(path) as file:
             return find_file('ovs-vswitchd.%d.ctl' % int(file.read()))
     except (OSError, ValueError) as error:
-        raise HostError('no Open vSwitch: %s: %s' % (path, error)) from error
+        raise HostError('ovs-vswitchd does not run: %s: %s' % (path, error)) from error

@@ -22,7 +22,7 @@ GROUP_NAME = re.compile(r'[a-z0-9][a-z0-9_.-]{0,62}')
 
 
 def read_members(group: str) -> Tuple[RemoteMember, ...]:
-    """Return the group's members on other hosts; none when nobody wrote the file.
+    """Return the group's members on other hosts; none if there is no file.
 
     The file is {"version": 1, "members": [{"network": uuid, "mac": MAC,
     "addresses": ["10.9.0.40"]}]}; anything else is a ConfigError.
@@ -54,7 +54,7 @@ def stamp_members(group: str) -> str:
 
     Which file it is and when it was last changed, not what it says: reading and digesting the
     members takes a hook 4 ms for 8,000 of them. A file that was changed in this very tick may
-    change again and look the same, so its stamp is like no other: who finds it reads once more.
+    change again and look the same, so its stamp is unique, and the next reader reads it again.
     """
     path = _path(group)
     now = time()
@@ -97,7 +97,7 @@ def _folder() -> str:
 def _parse(content: object) -> Tuple[RemoteMember, ...]:
     """Return the members in a file's content; raise ValueError or PolicyError."""
     if not isinstance(content, dict) or content.get('version') != VERSION:
-        raise ValueError('no group file of version %d' % VERSION)
+        raise ValueError('not a group file of version %d' % VERSION)
     members = content.get('members')
     if not isinstance(members, list):
         raise ValueError('members: not a list')
@@ -107,7 +107,7 @@ def _parse(content: object) -> Tuple[RemoteMember, ...]:
 def _parse_member(member: object) -> RemoteMember:
     """Return one member."""
     if not isinstance(member, dict):
-        raise ValueError('a member is no object: %.80r' % (member,))
+        raise ValueError('a member is not an object: %.80r' % (member,))
     return RemoteMember(network=_parse_network(member.get('network')),
                         mac=parse_mac(str(member.get('mac'))),
                         addresses=_parse_addresses('addresses', member.get('addresses')),
@@ -139,7 +139,7 @@ def _parse_network(network: object) -> str:
 def write_members(members: Mapping[str, Iterable[RemoteMember]]) -> Tuple[str, ...]:
     """Keep the files as these groups are, and no others; return the groups that have changed.
 
-    A file that says what it said is not touched: who follows it would look at every bridge.
+    An unchanged file is not touched, because the daemon would check every bridge.
     """
     from xsisolate.dom0.linux.atomic_file import (put_file)
     changed = [group for group, found in sorted(members.items())

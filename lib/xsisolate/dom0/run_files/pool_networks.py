@@ -1,4 +1,4 @@
-"""The pool's networks: a file that the daemon's child leaves for those who must not ask XAPI."""
+"""The pool's networks: a file by the daemon's child for hooks, which must not ask XAPI."""
 import json
 import os
 
@@ -24,7 +24,7 @@ def read_networks() -> Optional[Tuple[PoolNetwork, ...]]:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
         if content['version'] != VERSION:
-            raise ValueError('no file of version %d' % VERSION)
+            raise ValueError('not a file of version %d' % VERSION)
         return tuple(_network(*fields) for fields in content['networks'])
     except FileNotFoundError:
         return None
@@ -43,7 +43,7 @@ def write_networks(networks: Iterable[PoolNetwork]) -> bool:
 
 
 def may_be_bridge(name: str) -> bool:
-    """Tell whether this host has a device of that name that is no hardware."""
+    """Tell whether this host has a device of that name that is not hardware."""
     device = NETDEV % name
     return '/' not in name and os.path.exists(device) and not os.path.exists(device + OF_HARDWARE)
 

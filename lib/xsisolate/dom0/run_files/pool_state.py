@@ -61,7 +61,7 @@ def write_state(state: PoolState) -> None:
 
 
 def read_state() -> Optional[PoolState]:
-    """Return the state, None if nobody follows XAPI here, or the file makes no sense."""
+    """Return the state; None if no daemon follows XAPI here, or the file cannot be read."""
     try:
         with open(path(), encoding='utf-8') as file:
             content = json.load(file)

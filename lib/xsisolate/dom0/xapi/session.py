@@ -2,7 +2,7 @@
 
 Only commands, the plugin and the daemon's child import this; hooks never do. Every call ends
 within a deadline, and every failure is one kind of error with XAPI's own code in it. A session that
-XAPI has forgotten is an error, too: whoever follows events must begin anew then.
+XAPI has forgotten is an error, too: the follower of events must then begin again.
 """
 import http.client
 import os
@@ -27,9 +27,9 @@ HTTPS_PORT = 443
 ADVICE = {
     'SESSION_AUTHENTICATION_FAILED': 'user name or password is wrong',
     'RBAC_PERMISSION_DENIED': 'the user\'s role does not allow it',
-    'HOST_IS_SLAVE': 'the host is no master',
-    'UUID_INVALID': 'there is no such object any more',
-    'HANDLE_INVALID': 'there is no such object any more',
+    'HOST_IS_SLAVE': 'the host is not the pool\'s master',
+    'UUID_INVALID': 'XAPI no longer has this object',
+    'HANDLE_INVALID': 'XAPI no longer has this object',
     'SESSION_INVALID': 'XAPI has forgotten the session: it was restarted, or the session is old',
     'XENAPI_MISSING_PLUGIN': 'xsisolate is not installed on that host',
 }
@@ -55,7 +55,7 @@ class ConnectionLost(XapiError):
 
 
 class Remote(NamedTuple):
-    """Whom to connect to over TLS, and how it proves that it is the one."""
+    """The host to connect to over TLS, and how it proves its identity."""
 
     host: str
     user: str = 'root'
@@ -117,7 +117,8 @@ def connect(remote: Optional[Remote] = None) -> Xapi:
                 raise
             _, port = _split_port(remote.host)      # a pool's hosts have one port in common
             remote = remote._replace(host='%s:%d' % (_bracketed(error.params[0]), port))
-    raise HostError('XAPI on %s: sends us from one host to the next (HOST_IS_SLAVE)' % remote.host)
+    raise HostError('XAPI on %s: each host names another as the master (HOST_IS_SLAVE)'
+                    % remote.host)
 
 
 def check_fingerprint(text: str) -> str:
@@ -153,7 +154,7 @@ def _parse(method: str, reply: Any) -> Any:
     if isinstance(reply, dict) and reply.get('Status') == 'Success':
         return reply.get('Value')
     details = reply.get('ErrorDescription') if isinstance(reply, dict) else None
-    raise XapiError(method, details or ['an answer that makes no sense'])
+    raise XapiError(method, details or ['the reply has neither a value nor an error'])
 
 
 def _transport(method: str, function: Any, *args: Any) -> Any:
@@ -203,14 +204,14 @@ def _local() -> Any:
 
 
 def _over_tls(remote: Remote) -> Any:
-    """Return a session, not logged in, with a server that has proven who it is."""
+    """Return a session, not logged in, with a server that has proven its identity."""
     host, context = _split_port(remote.host)[0], make_context(remote)
     return _module().Session('https://%s/' % _bracketed(host),
                              transport=Transport(lambda: secure_connection(remote, context)))
 
 
 def secure_connection(remote: Remote, context: ssl.SSLContext) -> PinnedConnection:
-    """Return a connection, not made yet, to a host that has to prove who it is."""
+    """Return a connection, not made yet, to a host that has to prove its identity."""
     host, port = _split_port(remote.host)
     connection = PinnedConnection(host, port, timeout=TIMEOUT_S, context=context)
     connection.fingerprints = remote.fingerprints
@@ -222,7 +223,7 @@ def make_context(remote: Remote) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=remote.ca)
     except (OSError, ValueError) as error:
-        raise UsageError('--ca %s: no file of certificates: %s' % (remote.ca, error)) from error
+        raise UsageError('--ca %s: not a file of certificates: %s' % (remote.ca, error)) from error
     if remote.insecure or remote.fingerprints:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -40,8 +40,8 @@ class PinnedConnection(http.client.HTTPSConnection):
 class Transport(xmlrpc.client.Transport):
     """Carries each call over a connection of its own.
 
-    One that is kept may be closed at the other end while nobody looks, and then nobody could tell
-    whether a call was lost or done.
+    The other end may close a kept connection unnoticed. Then it would be unknown whether a call
+    was lost or done.
     """
 
     def __init__(self, make: Any) -> None:

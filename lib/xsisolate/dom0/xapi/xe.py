@@ -1,6 +1,6 @@
 """The questions to XAPI that decide whether the toolstack may be restarted now.
 
-By `xe`, not by our own session: so whoever activates needs no XenAPI module in the host's Python.
+It uses `xe`, so that `activate` does not need the XenAPI module in the host's Python.
 """
 import re
 from typing import List
@@ -20,7 +20,7 @@ def read_ended_tasks(host_uuid: str) -> List[str]:
     """Return the names of the pending tasks that a restart of this host's toolstack would end.
 
     XAPI keeps tasks in its master's memory: when the master's xapi starts, it destroys all tasks of
-    the pool; when a member's xapi does, the master destroys those that are resident on that member.
+    the pool; when a member's xapi does, the master destroys the tasks that are resident on it.
     A task that is forwarded to a member is resident there. (cancel_tasks.ml, message_forwarding.ml)
     """
     master = _ask('pool-list', 'params=master')

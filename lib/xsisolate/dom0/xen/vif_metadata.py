@@ -60,7 +60,7 @@ def _refuse(vm_uuid: str, devid: str, path: str, why: str, error: Exception) -> 
 def _parse(vm_uuid: str, devid: str, vif: object) -> VifMetadata:
     """Return the metadata in a file's content; raise ValueError or PolicyError."""
     if not isinstance(vif, dict):
-        raise ValueError('no JSON object')
+        raise ValueError('not a JSON object')
     extra_keys = _strings(vif, 'extra_private_keys')
     return VifMetadata(vm_uuid=vm_uuid, devid=devid,
                        mac=_parse_mac(vif.get('mac')),

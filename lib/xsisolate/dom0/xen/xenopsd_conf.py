@@ -146,7 +146,7 @@ def _read_argv(pid: int) -> List[str]:
 
 
 def _start_time(pid: int) -> Optional[float]:
-    """Return it as files' times are; that of /proc/PID itself is when somebody first looked."""
+    """Return it as files' times are; that of /proc/PID itself is the time of the first look."""
     ticks = read_start(pid)
     boot = time() - clock_gettime(CLOCK_BOOTTIME)
     return None if ticks is None else boot + ticks / os.sysconf('SC_CLK_TCK')

@@ -126,7 +126,7 @@ class Xenstore:
         while len(replies) < len(paths):
             reply_kind, request_id, _, length = HEADER.unpack(self._receive(HEADER.size, deadline))
             if not first <= request_id <= self._last_id:
-                raise HostError('xenstored answers what was not asked')
+                raise HostError('xenstored sent an answer that belongs to no request')
             if length > REPLY_MAX:
                 self._renew()
                 raise TooLarge('xenstore %.80s: a reply of %d bytes, more than %d'
@@ -160,7 +160,7 @@ class Xenstore:
 
 
 class NoXenstore(Xenstore):
-    """What stands for a xenstored that is not there: whoever asks it for something is told so."""
+    """Stands for a xenstored that does not run: every question to it raises UnknownVif."""
 
     def __init__(self) -> None:
         """Connect to nothing."""
@@ -170,7 +170,7 @@ class NoXenstore(Xenstore):
 
     def _ask(self, kind: int, paths: Sequence[str],
              value: Optional[bytes] = None) -> List[Optional[bytes]]:
-        raise UnknownVif('there is no xenstored')
+        raise UnknownVif('xenstored does not run on this host')
 
 
 def _split(path: str, names: bytes, limit: int) -> List[str]:
@@ -208,7 +208,7 @@ def _connect(timeout: float) -> socket:
         connect(connection, path, timeout)
     except (OSError, ValueError) as error:
         connection.close()
-        raise HostError('no xenstored at %s: %s' % (path, _reason(error))) from error
+        raise HostError('xenstored cannot be reached at %s: %s' % (path, _reason(error))) from error
     return connection
 
 

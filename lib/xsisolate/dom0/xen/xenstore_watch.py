@@ -1,10 +1,10 @@
 """Watches on xenstore nodes: a connection that tells what was written below a path.
 
-Its guests write what they like as often as they like, so events are only
-collected as tokens here: what changed is read by whoever reconciles. A thread
-listens, whatever the rest is at: oxenstored stops listening to whoever writes to a
-watched path, xenopsd too, when the watcher leaves a few hundred events untaken, and
-4.17 never again listens to a socket that it has stopped for that.
+Guests write what they like as often as they like, so events are only collected as tokens
+here. The reconciling code reads what changed. A thread takes events at once, because
+oxenstored punishes a slow watcher: when a few hundred events are untaken, it stops reading
+from every client that writes to a watched path, xenopsd included. oxenstored 4.17 never
+reads from such a socket again.
 """
 import os
 from socket import AF_UNIX, SHUT_RDWR, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET, socket
@@ -132,7 +132,7 @@ class Ear:
             self._heard({token for kind, token, _ in messages if kind == WATCH_EVENT})
         with self._lock:
             self._alive = False
-        self._heard({''})       # nobody's token: it only wakes
+        self._heard({''})       # not a token of any watch: it only wakes
 
     def _heard(self, tokens: Set[str]) -> None:
         with self._lock:
