@@ -288,8 +288,7 @@ def _parse_service(text: str) -> Tuple[Talk, int]:
     if service.protocol not in WITH_PORTS:
         return Talk(service.protocol), version
     if service.first != service.last:
-        raise UsageError('%s: one port is expected here, such as %s/443'
-                         % (quoted(text), service.protocol))
+        raise UsageError('%s: expected one port, such as %s/443' % (quoted(text), service.protocol))
     return Talk(service.protocol, CLIENT_PORT, service.first), 0
 
 
