@@ -11,9 +11,9 @@ OPTIONS = (
     ('groups', 'G', 'isolation groups, as in "red, backup"; "" means none'),
     ('ipv4', 'A', 'the VIF\'s own IPv4 addresses or CIDRs; any: all of them, for a router'),
     ('ipv6', 'A', 'the VIF\'s own IPv6 addresses or CIDRs, or any'),
-    ('shared', 'A', 'own addresses that other members of its groups list as shared, too (VRRP, '
-                    'CARP)'),
-    ('roles', 'R', 'what the VIF is for its network: gateway, dhcp, router; nobody else may be'),
+    ('shared', 'A', 'own addresses that other members of its groups list as shared, too, as '
+                    'VRRP does without a virtual MAC address'),
+    ('roles', 'R', 'what the VIF is for its network: gateway, dhcp, router'),
     ('allow', 'P', 'peers: addresses, CIDRs, external; each may carry a service: '
                    'tcp/5432@10.0.0.7'))
 

@@ -1,7 +1,7 @@
 """Which VIF owns an address that several VIFs of a network list?
 
 Members of one isolation group may share an address and take it over from each
-other, as VRRP and CARP do, if the policies of all say so: each is its nth owner.
+other, as VRRP does, if the policies of all say so: each is its nth owner.
 Other VIFs must not, such as a clone with its parent's address: the newcomer is
 refused. The reason names the VIF that has the address.
 """
