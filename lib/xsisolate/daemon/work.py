@@ -146,7 +146,7 @@ class Work:
                 pass        # its domain has gone
 
     def _note(self, vif: Vif) -> None:
-        """Remember what a VIF was programmed to; say it if it is in quarantine, or mute."""
+        """Remember what a VIF was programmed to; say it if it is in quarantine, mute, or waits."""
         self._doubts.pop(vif.id, None)
         self.programmed[vif.id] = vif._replace(mute='')     # as its facts say
         if vif.policy.mode is Mode.UNLOCKED:
@@ -155,8 +155,9 @@ class Work:
         else:
             self._unlocked.pop(vif.id, None)
         if vif.error and vif.error != self._reasons.get(vif.id):
-            self._log.warning('mute' if vif.mute else 'quarantined', vif=vif.id.vif,
-                              vm=vif.vm_uuid, reason=vif.error)
+            self._log.warning(
+                'mute' if vif.mute else 'waiting' if vif.waiting else 'quarantined',
+                vif=vif.id.vif, vm=vif.vm_uuid, reason=vif.error)
         self._reasons[vif.id] = vif.error
 
     def _watch_dead(self, dom0: HostContext, name: str) -> Tuple[FrozenSet[str], Optional[float]]:

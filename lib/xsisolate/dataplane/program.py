@@ -27,7 +27,7 @@ from xsisolate.typing_compat import (Callable, Iterable, Iterator, List, NamedTu
                                      Tuple)
 from xsisolate.vif_id import VifId, parse_netdev
 
-ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined, or mute
+ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined, mute, or waits
 
 Spare = Callable[[Registry, Vif], bool]
 

@@ -29,7 +29,7 @@ PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL
 
 # Registers. 0 to 3 stay free for foreign flows (PVS proxy uses 0 to 2).
 # reg4..7   the party's address (IPv4 in reg7), reg14 its family: 4 or 6;
-#           while it is resolved, reg14[8..11] holds which owner is asked for
+#           while it is resolved, reg14[8..12] holds which owner is asked for
 # reg8, 9   the MAC address that the party's address belongs to
 # reg10, 11 the party's MAC address
 # reg12     the set of peers that is asked
@@ -188,7 +188,7 @@ def _word_match(reg: int, value: int, mask: int) -> str:
 
 
 # The party's address and MAC address, taken from where the packet has them.
-NEXT_OWNER = 'NXM_NX_REG14[8..11]'
+NEXT_OWNER = 'NXM_NX_REG14[8..12]'
 IPV4 = 'load:0x4->NXM_NX_REG14[]'
 IPV6 = 'load:0x6->NXM_NX_REG14[]'
 FROM_IPV4_SOURCE = IPV4 + ',move:NXM_OF_IP_SRC[]->NXM_NX_REG7[]'

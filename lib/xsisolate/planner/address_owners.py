@@ -2,6 +2,7 @@
 
 Members of one isolation group may share an address and take it over from each
 other, as VRRP and CARP do, if the policies of all say so: each is its nth owner.
+Beyond OWNERS_MAX a member waits for the address, and keeps all others.
 Anybody else must not, a clone with its parent's address for one, and the newcomer
 is refused. The reason names who has it.
 """
@@ -14,7 +15,7 @@ from xsisolate.planner.items import Item
 from xsisolate.planner.vif import Attached, Surroundings, Vif
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import EffectivePolicy, Prefix
-from xsisolate.typing_compat import Dict, List, Mapping, Tuple
+from xsisolate.typing_compat import Dict, FrozenSet, Iterable, List, Mapping, Tuple
 
 
 class Conflict(PolicyError):
@@ -49,15 +50,35 @@ def _turn(items: Mapping[Key, Item], address: Prefix, groups: Tuple[int, ...],
           others: List[Tuple[Item, EndpointFacts]]) -> int:
     """Return the first place among an address's owners that is free."""
     taken = {facts.owners[address] for _, facts in others}
-    turn = min(set(range(OWNERS_MAX + 1)) - taken)
+    turn = min(set(range(OWNERS_MAX)) - taken, default=OWNERS_MAX)
     strangers = [item for item, facts in others if not set(groups) & set(facts.groups)
                  or address not in facts.shared]
-    if strangers or turn >= OWNERS_MAX:
-        other = (strangers or [item for item, _ in others])[0]
+    if strangers:
+        other = strangers[0]
         users = ports_of(items.values(), other.key)
         raise _refuse(address, '%s of VM %s on this network' % (
             users[0].name if users else other.name, parse_facts(other).vm_uuid))
     return turn
+
+
+def waits_for(owners: Mapping[Prefix, int]) -> FrozenSet[Prefix]:
+    """Return the addresses that have all the owners they can have."""
+    return frozenset([address for address, turn in owners.items() if turn >= OWNERS_MAX])
+
+
+def leave_waiting(vif: Vif, facts: Iterable[EndpointFacts]) -> Vif:
+    """Return a VIF without the shared addresses that it has to wait for on some network."""
+    missing = frozenset([address for fact in facts for address in waits_for(fact.owners)])
+    if not missing:
+        return vif
+    return vif._replace(waiting=_explain_waiting(missing), policy=vif.policy._replace(
+        addresses=vif.policy.addresses - missing, shared=vif.policy.shared - missing))
+
+
+def _explain_waiting(addresses: Iterable[Prefix]) -> str:
+    return ('it waits for shared %s: %d VIFs of this host have it already, and no more can. All '
+            'else of its policy counts. It gets the address when one of them leaves'
+            % (' '.join(map(format_prefix, sorted(addresses))), OWNERS_MAX))
 
 
 def check_claims(items: Mapping[Key, Item], endpoint: Key, vif: Vif, attached: Attached,
@@ -70,7 +91,7 @@ def check_claims(items: Mapping[Key, Item], endpoint: Key, vif: Vif, attached: A
     item = items[endpoint]
     known = parse_facts(item) if item.facts else None
     held = known.owners if known and known.vm_uuid == vif.vm_uuid else {}
-    fresh = vif.policy.addresses.difference(held)
+    fresh = vif.policy.addresses.difference(held.keys() - waits_for(held))
     uuids = {attached.network_uuid, *(
         item.name.split(' ')[1] for key, item in items.items()
         if key.kind is Kind.NETWORK and key.id == attached.network & 0xfff)}
@@ -85,5 +106,4 @@ def check_claims(items: Mapping[Key, Item], endpoint: Key, vif: Vif, attached: A
 def _refuse(address: Prefix, owner: str) -> Conflict:
     return Conflict('address %s is already that of %s: give the VIFs different addresses, or list '
                     'it under vif/<devid>/shared of both: members of one isolation group may '
-                    'share an address then, %d at most on a host'
-                    % (format_prefix(address), owner, OWNERS_MAX))
+                    'share an address then' % (format_prefix(address), owner))

@@ -18,7 +18,8 @@ from xsisolate.pipeline.peer_sets import member_flows, membership_flow
 from xsisolate.pipeline.port_security import (identity_flows, port_identity_flows, settle_flow,
                                               settled_flows, spoof_count_flow)
 from xsisolate.pipeline.stages import NETWORK
-from xsisolate.planner.address_owners import Conflict, assign_owners, check_claims, check_mac
+from xsisolate.planner.address_owners import (Conflict, assign_owners, check_claims, check_mac,
+                                              leave_waiting)
 from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind, port_id
 from xsisolate.planner.item_facts import (EndpointFacts, IsolatedLinks, endpoint_name, endpoints,
                                           format_facts, format_port_facts, isolated_links,
@@ -144,7 +145,7 @@ def _add_vif(items: Items, vif: Vif, around: Surroundings) -> Vif:
     if vif.policy.mode is Mode.UNLOCKED:
         return vif
     try:
-        _add_endpoints(items, vif, around)
+        return leave_waiting(vif, _add_endpoints(items, vif, around))
     except Conflict as conflict:
         vif = vif.closed(str(conflict))
         for port in vif.ports:
@@ -152,7 +153,7 @@ def _add_vif(items: Items, vif: Vif, around: Surroundings) -> Vif:
     return vif
 
 
-def _add_endpoints(items: Items, vif: Vif, around: Surroundings) -> None:
+def _add_endpoints(items: Items, vif: Vif, around: Surroundings) -> List[EndpointFacts]:
     """Add a VIF's ports, an endpoint per network, and the peers that these ask about."""
     keys = [_find_endpoint(items, vif, attached.network) for attached in vif.networks]
     asked = add_peers(items, vif.policy, around) if vif.policy.mode is Mode.ISOLATED else {}
@@ -163,6 +164,7 @@ def _add_endpoints(items: Items, vif: Vif, around: Surroundings) -> None:
     for key, attached, fact in zip(keys, vif.networks, facts):
         _name_network(items, attached)
         items[key] = _make_endpoint(items, key, vif, attached.network, asked, fact)
+    return facts
 
 
 def _find_endpoint(items: Items, vif: Vif, network: int) -> Key:

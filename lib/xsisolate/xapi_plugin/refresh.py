@@ -38,14 +38,14 @@ class Refreshed(NamedTuple):
     applied: bool               # False: it keeps what it had, see `policy.reason`
     added: int = 0              # flows
     deleted: int = 0
-    mute: str = ''              # why nothing passes although the VIF is unmanaged
+    lacking: str = ''           # why the VIF is mute, or does not have all its addresses
 
     def describe(self) -> Dict[str, Any]:
         """Return it as JSON has it."""
         return {'device': self.device, 'vif': self.vif, 'bridge': self.bridge,
                 'seal': self.state, 'mode': self.policy.mode.word,
                 'groups': sorted(self.policy.groups),
-                'error': self.policy.reason or self.mute or None,
+                'error': self.policy.reason or self.lacking or None,
                 'applied': self.applied, 'added': self.added, 'deleted': self.deleted}
 
 
@@ -134,7 +134,7 @@ def _refresh(dom0: HostContext, vif_id: VifId) -> Refreshed:
     if not done.vif.is_known:
         raise HostError(unknown % (name, done.vif.policy.reason))
     return outcome._replace(
-        policy=done.vif.policy, mute=done.vif.mute,
+        policy=done.vif.policy, lacking=done.vif.mute or done.vif.waiting,
         added=len(done.diff.add), deleted=len(done.diff.delete),
         applied=not done.spared and done.vif.policy.mode is not Mode.QUARANTINED)
 
