@@ -144,7 +144,8 @@ class ActionCodec:
             return 'clone(%s)' % self.decode(body[6:])
         if subtype == CT:
             marking = ',exec(%s)' % self.decode(body[CT_BODY.size:])
-            return 'ct(%s%s)' % (_decode_ct(body), marking if body[CT_BODY.size:] else '')
+            return 'ct(%s%s%s)' % (_decode_ct(body), marking if body[CT_BODY.size:] else '',
+                                   _decode_helper(body))
         return DECODERS[subtype](body)
 
 
@@ -250,13 +251,17 @@ def _decode_bundle(body: bytes) -> str:
 
 
 def _decode_ct(body: bytes) -> str:
-    flags, head, packed, table, helper = CT_BODY.unpack_from(body)
+    flags, head, packed, table, _ = CT_BODY.unpack_from(body)
     if flags & ~CT_COMMIT or not head:
         raise ValueError('conntrack with more than we use')
     words = ['commit'] * bool(flags) + ['table=%d' % table] * (table != NO_TABLE)
     words.append('zone=' + decode_subfield(head, packed >> 6, (packed & 0x3f) + 1))
-    names = {number: name for name, number in HELPERS.items()}
-    return ','.join(words + ['alg=' + names[helper]] * bool(helper))
+    return ','.join(words)
+
+
+def _decode_helper(body: bytes) -> str:
+    names = {number: ',alg=' + name if name else '' for name, number in HELPERS.items()}
+    return names[CT_BODY.unpack_from(body)[-1]]
 
 
 def _encode_fixed(action: bytes) -> Callable[[str], bytes]:

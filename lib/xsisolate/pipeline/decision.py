@@ -119,7 +119,7 @@ def answer_flows(label: int) -> Iterator[Flow]:
     asked_here = 'ct_label=0x%x/0x%x' % (label, label)
     for family, udp in (('ip', 'udp'), ('ipv6', 'udp6')):
         yield make_flow(ACCEPT, 12, [flags(COMMIT, TRACK_TFTP), udp],
-                        'ct(commit,%s,alg=tftp,exec(%s))' % (ZONE, bits), goto(PASS))
+                        'ct(commit,%s,exec(%s),alg=tftp)' % (ZONE, bits), goto(PASS))
         yield make_flow(ACCEPT, 10, [flags(COMMIT), family],
                         'ct(commit,%s,exec(%s))' % (ZONE, bits), goto(PASS))
         # The first of TFTP's data: a connection of its own, with the label of the one that asked
