@@ -634,9 +634,6 @@ def gateway(w: Parties) -> Iterator[Case]:
     yield row('another service of the metadata address', 'far', udp(far, gw, dst='169.254.169.254'),
               eth(far, gw) / IP(src=far.ip, dst='169.254.169.253') / tcp(
                   far, gw, 4000, 80)[IP].payload)
-    yield row('the metadata address by a neighbour', 'un', eth(un, far) / IP(
-        src='169.254.169.254', dst=far.ip) / tcp(un, far, 4000, 80)[IP].payload, is_at(
-            un, far, '169.254.169.254'))
     yield row('IPv6 addresses that are never outside', 'red1', *(udp6(red1, gw, dst=ip) for ip in (
         '::', '::1', 'ff02::1', 'ff0e::1', 'fe80::1', '::ffff:10.9.0.21', 'fd00:9::200')))
     yield row('never outside, inbound', 'gw', *(udp(gw, red1, src=ip) for ip in (
