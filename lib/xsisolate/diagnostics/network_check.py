@@ -28,7 +28,7 @@ def find_machines(inventory: Inventory, config: Config) -> Tuple[Machine, ...]:
     here = [machine for view in inventory.vifs if view.bridge in inventory.bridges
             for machine in _machines(view, inventory)]
     groups = {*config.groups, *(name for view in inventory.vifs for name in view.vif.policy.groups)}
-    around = next((view.around for view in inventory.bridges.values()), None)
+    around = next((view.context for view in inventory.bridges.values()), None)
     bridges = {machine.network_uuid: machine.bridge for machine in here}
     there = [Machine('a member of group %s on another host' % group,
                      bridges.get(member.network, ''), member.network, member.mac,
@@ -45,7 +45,7 @@ def _machines(view: VifView, inventory: Inventory) -> Iterator[Machine]:
                       tuple(sorted(policy.addresses)),
                       policy.mode is Mode.ISOLATED and any(
                           peer.prefix is None for peer in policy.allow),
-                      bool(inventory.bridges[view.bridge].around.topology.uplinks))
+                      bool(inventory.bridges[view.bridge].context.topology.uplinks))
 
 
 def check_networks(config: Config, machines: Tuple[Machine, ...]) -> Iterator[Remark]:
