@@ -3,6 +3,7 @@ from typing import Iterator, List, NamedTuple, Tuple
 
 from xsisolate.diagnostics.inventory import Inventory, VifView
 from xsisolate.diagnostics.vm_lookup import label
+from xsisolate.dom0.run_files.group_members import read_members
 from xsisolate.policy.address import contains, format_prefix
 from xsisolate.policy.model import Config, Mode, Network, Prefix
 from xsisolate.policy.resolve import find_network
@@ -28,13 +29,11 @@ def find_machines(inventory: Inventory, config: Config) -> Tuple[Machine, ...]:
     here = [machine for view in inventory.vifs if view.bridge in inventory.bridges
             for machine in _machines(view, inventory)]
     groups = {*config.groups, *(name for view in inventory.vifs for name in view.vif.policy.groups)}
-    around = next((view.context for view in inventory.bridges.values()), None)
     bridges = {machine.network_uuid: machine.bridge for machine in here}
     there = [Machine('a member of group %s on another host' % group,
                      bridges.get(member.network, ''), member.network, member.mac,
                      tuple(sorted(member.addresses)))
-             for group in sorted(groups) for member in (around.read_members(group) if around
-                                                        else ())]
+             for group in sorted(groups) for member in read_members(group)]
     return tuple(here + there)
 
 
