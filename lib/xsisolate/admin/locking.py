@@ -19,9 +19,9 @@ def relocated_policy(vm: XapiVm, vif: XapiVif, before: Optional[VifPolicy]) -> V
     effective = resolve_policy(identify(vm, vif), None, locking, before,
                                Config(accept_unsealed=True), Network())
     lists = (locking.ipv4, locking.ipv6) if locking.mode is Mode.LOCKED else (None, None)
-    return VifPolicy(effective.mode, written.groups, written.allow,
-                     lists[0] if written.ipv4 is None else written.ipv4,
-                     lists[1] if written.ipv6 is None else written.ipv6)
+    return written._replace(mode=effective.mode,
+                            ipv4=lists[0] if written.ipv4 is None else written.ipv4,
+                            ipv6=lists[1] if written.ipv6 is None else written.ipv6)
 
 
 def is_relocatable(vif: XapiVif) -> bool:

@@ -131,6 +131,10 @@ LOCKED: Dict[str, Any] = {'locking_mode': 'locked', 'ipv4_allowed': ('10.0.0.1',
      {'mode': 'isolated', 'groups': 'red', 'vif/0/ipv4': '10.0.0.1', 'vif/0/ipv6': 'fd00::1'}),
     (LOCKED, VifPolicy(mode=Mode.UNLOCKED), {'mode': 'locked', 'vif/0/ipv4': '10.0.0.1 10.1.0.0/16',
                                              'vif/0/ipv6': 'fd00::1'}),
+    (LOCKED, VifPolicy(groups=frozenset({'red'}), ipv4=OWN, shared=frozenset({
+        Prefix(4, 0x0a010009, 32)})),
+     {'mode': 'isolated', 'groups': 'red', 'vif/0/ipv4': '10.0.0.1', 'vif/0/ipv6': 'fd00::1',
+      'vif/0/shared': '10.1.0.9'}),
     ({'locking_mode': 'locked'}, None, {'mode': 'locked', 'vif/0/ipv4': ',', 'vif/0/ipv6': ','}),
     ({'locking_mode': 'disabled', 'ipv4_allowed': ('10.0.0.1',)}, RED,
      {'mode': 'disabled', 'groups': 'red'})])
