@@ -105,7 +105,7 @@ def explain(error: Exception) -> str:
 
 def _connect(remote: Optional[Remote]) -> Any:
     """Return a connected socket, to this host's XAPI or to one that has proven who it is."""
-    connection = (LocalConnection('localhost') if remote is None
+    connection = (LocalConnection() if remote is None
                   else secure_connection(remote, make_context(remote)))
     try:
         connection.connect()

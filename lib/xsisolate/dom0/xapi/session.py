@@ -199,7 +199,7 @@ def _local() -> Any:
     if not os.path.exists(SOCKET):
         raise HostError('no XAPI on this machine (%s is missing): run it on a host of the pool, or '
                         'name one with --host' % SOCKET)
-    transport = Transport(lambda: LocalConnection('localhost', timeout=TIMEOUT_S))
+    transport = Transport(LocalConnection)
     return _module().Session('http://localhost/', transport=transport)
 
 
