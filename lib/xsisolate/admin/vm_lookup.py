@@ -1,14 +1,14 @@
 """The VMs and VIFs that an admin's words mean, as XAPI has them now."""
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from xsisolate.dom0.xapi.session import Xapi, XapiError
+from xsisolate.dom0.xapi.session import Xapi
+from xsisolate.dom0.xapi.vms import find_vms, is_vm
 from xsisolate.errors import PolicyError, UsageError
 from xsisolate.policy.address import quoted
 from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import Sealing, explain
 from xsisolate.policy.xapi_records import (XapiVif, XapiVm, identify, judge_vif, make_vif,
                                            make_vm)
-from xsisolate.vif_id import UUID
 
 SHOWN_VMS = 8
 
@@ -36,23 +36,6 @@ def find_target(xapi: Xapi, text: str) -> Selection:
         raise UsageError('VM %s has no VIF %s: it has %s' % (
             quoted(name), devid, ', '.join(vif.devid for vif in target.vm.vifs) or 'none'))
     return target
-
-
-def find_vms(xapi: Xapi, text: str) -> List[str]:
-    """Return the VMs of this uuid or name; neither templates nor snapshots."""
-    if UUID.fullmatch(text.lower()):
-        try:
-            return [str(xapi.call('VM.get_by_uuid', text.lower()))]
-        except XapiError as error:
-            if error.code != 'UUID_INVALID':
-                raise
-    return [ref for ref in xapi.call('VM.get_by_name_label', text)
-            if is_vm(xapi.call('VM.get_record', ref))]
-
-
-def is_vm(record: Mapping[str, Any]) -> bool:
-    """Tell whether a record of class VM is what people call a VM."""
-    return not any(record[key] for key in ('is_a_template', 'is_a_snapshot', 'is_control_domain'))
 
 
 def _only(xapi: Xapi, found: Sequence[str], text: str) -> str:

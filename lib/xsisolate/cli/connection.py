@@ -2,19 +2,18 @@
 import argparse
 import getpass
 import os
-import stat
 import sys
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Optional
 
 from xsisolate.cli.command import text_of
+from xsisolate.dom0.xapi.password_file import read_password_file
 from xsisolate.errors import UsageError
 
 if TYPE_CHECKING:       # TLS and XML cost 60 ms, which commands without XAPI do not pay
     from xsisolate.dom0.xapi.session import Remote, Xapi
 
 PASSWORD_VARIABLE = 'XSISOLATE_PASSWORD'
-PASSWORD_MAX = 4096
 
 NOTE = '''
 On a host of the pool no option is needed: root's local session serves, on members too. From
@@ -70,24 +69,12 @@ class Opener:
 def read_password(arguments: argparse.Namespace) -> str:
     """Return the password from file, environment or terminal."""
     if arguments.password_file:
-        return _read_file(arguments.password_file)
+        return read_password_file(arguments.password_file, '--password-file')
     if PASSWORD_VARIABLE in os.environ:
         return text_of(os.environ[PASSWORD_VARIABLE])
     if not sys.stdin.isatty():
         raise UsageError('no password: set %s, or name a --password-file' % PASSWORD_VARIABLE)
     return getpass.getpass('Password of %s on %s: ' % (arguments.user, arguments.host))
-
-
-def _read_file(path: str) -> str:
-    try:
-        with open(path, 'rb') as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(PASSWORD_MAX)
-    except OSError as error:
-        raise UsageError('--password-file %s: %s' % (path, error.strerror)) from error
-    if stat.S_ISREG(mode) and mode & 0o077:
-        raise UsageError('--password-file %s: others may read it: chmod 600' % path)
-    return text.decode('utf-8', 'surrogateescape').split('\n')[0].rstrip('\r')
 
 
 def now() -> str:

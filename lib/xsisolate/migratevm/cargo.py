@@ -1,16 +1,15 @@
 """What is moved, and where to: records of XAPI's, read once on each side."""
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.policy.xapi_records import NOBODY, XapiVm, make_vif, make_vm
-from xsisolate.dom0.xapi.session import Xapi, XapiError, one_line
+from xsisolate.dom0.xapi.session import Xapi, one_line
+from xsisolate.dom0.xapi.vms import find_vms
 from xsisolate.errors import HostError, UsageError
 
-UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 SHOWN = 8
 # Storage that gives a disk all of its size at once; all others give what is written.
 THICK = ('lvm', 'lvmoiscsi', 'lvmohba', 'lvmofcoe')
-NO_VM = ('is_a_template', 'is_a_snapshot', 'is_control_domain')
 
 
 class Disk(NamedTuple):
@@ -96,24 +95,14 @@ def find_cargo(xapi: Xapi, text: str) -> Cargo:
 
 def find_vm(xapi: Xapi, text: str) -> str:
     """Return the only VM of this uuid or name."""
-    if UUID.fullmatch(text.lower()):
-        try:
-            return str(xapi.call('VM.get_by_uuid', text.lower()))
-        except XapiError as error:
-            if error.code != 'UUID_INVALID':
-                raise
-    found: Dict[str, str] = {}
-    for ref in xapi.call('VM.get_by_name_label', text):
-        record = xapi.call('VM.get_record', ref)
-        if not any(record[key] for key in NO_VM):
-            found[str(ref)] = str(record['uuid'])
+    found = find_vms(xapi, text)
     if not found:
         raise UsageError('source: no VM has the uuid or name %s' % one_line(text))
     if len(found) > 1:
         raise UsageError('source: %d VMs have the name %s: say the uuid of the one that is meant: '
-                         '%s' % (len(found), one_line(text),
-                                 ', '.join(sorted(found.values())[:SHOWN])))
-    return next(iter(found))
+                         '%s' % (len(found), one_line(text), ', '.join(sorted(
+                             str(xapi.call('VM.get_uuid', ref)) for ref in found)[:SHOWN])))
+    return found[0]
 
 
 def read_cargo(xapi: Xapi, ref: str) -> Cargo:

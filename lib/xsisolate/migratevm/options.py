@@ -2,11 +2,11 @@
 import argparse
 import getpass
 import os
-import stat
 import sys
 from typing import NamedTuple, Optional, Sequence
 
 from xsisolate import __version__
+from xsisolate.dom0.xapi.password_file import read_password_file
 from xsisolate.dom0.xapi.session import Remote, check_fingerprint
 from xsisolate.dom0.xapi.transport import SOCKET
 from xsisolate.errors import UsageError
@@ -15,7 +15,6 @@ from xsisolate.migratevm.stream import COMPRESSIONS
 LOCALHOST, ROOT = 'localhost', 'root'
 METHODS = ('auto', 'stream', 'live')
 STALL_S = 900
-PASSWORD_MAX = 4096
 VARIABLE = 'MIGRATEVM_%s_PASSWORD'
 
 DESCRIPTION = '''Move a VM between XCP-ng or XenServer hosts that share neither pool nor storage.
@@ -197,21 +196,8 @@ def find_password(word: str, given: Optional[str], path: Optional[str]) -> Optio
               % (word, VARIABLE % word.upper(), word), file=sys.stderr)
         return text_of(given)
     if path:
-        return read_file(path)
+        return read_password_file(path, 'password file')
     return text_of(os.environ.get(VARIABLE % word.upper()))
-
-
-def read_file(path: str) -> str:
-    """Return the password in a file; raise UsageError where others may read it."""
-    try:
-        with open(path, 'rb') as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(PASSWORD_MAX)
-    except OSError as error:
-        raise UsageError('password file %s: %s' % (path, error.strerror)) from error
-    if stat.S_ISREG(mode) and mode & 0o077:
-        raise UsageError('password file %s: others may read it: chmod 600' % path)
-    return text.decode('utf-8', 'surrogateescape').split('\n')[0].rstrip('\r')
 
 
 def ask_password(word: str, user: str, host: str) -> str:

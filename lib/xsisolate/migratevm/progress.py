@@ -5,11 +5,10 @@ import sys
 import time
 from typing import Any, Dict, Optional, TextIO
 
-from xsisolate.migratevm.measure import lasting, sized
+from xsisolate.migratevm.measure import KIB, lasting, sized
 
 BAR_BEAT_S, LINE_BEAT_S, JSON_BEAT_S = 0.2, 10.0, 1.0
 NARROWEST = 10
-KIB = 1024
 
 
 class Progress:
