@@ -1,6 +1,6 @@
 """Have XAPI's records of this host's PIFs say what its bridges are set to: see desired.py."""
 import os
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple
 
 from xsisolate.dom0.ovs.ovsdb import Bridge, Ovsdb
 from xsisolate.dom0.ovs.ovsdb_rows import IN_BAND_KEY
@@ -12,8 +12,7 @@ from xsisolate.networkd.desired import (TOLD, Pif, find_pifs, missing_keys, plan
                                         read_note)
 
 
-
-class Told(NamedTuple):
+class Outcome(NamedTuple):
     """What networkd was told."""
 
     changed: List[str]                  # bridges whose record was changed
@@ -32,7 +31,7 @@ def read_pifs(xapi: Xapi) -> List[Pif]:
     return find_pifs(xapi.call('PIF.get_all_records'), xapi.call('network.get_all_records'), here)
 
 
-def tell(xapi: Xapi, pifs: List[Pif], ovsdb: Ovsdb) -> Told:
+def tell(xapi: Xapi, pifs: List[Pif], ovsdb: Ovsdb) -> Outcome:
     """Bring the records up to date; a record that cannot be written does not stop the rest."""
     changed: List[str] = []
     renoted: List[str] = []
@@ -51,13 +50,13 @@ def tell(xapi: Xapi, pifs: List[Pif], ovsdb: Ovsdb) -> Told:
         except (HostError, PolicyError) as error:
             reason = str(error)
             missing[bridge.name] = missing_keys(bridge.external_ids, pif.other_config)
-    return Told(changed, renoted, missing, reason)
+    return Outcome(changed, renoted, missing, reason)
 
 
-def tell_now(ovsdb: Ovsdb) -> Told:
+def tell_now(ovsdb: Ovsdb) -> Outcome:
     """Bring the records up to date in a session of our own; nothing on a host without XAPI."""
     if not os.path.exists(SOCKET):
-        return Told([], [], {})
+        return Outcome([], [], {})
     with connect() as xapi:
         told = tell(xapi, read_pifs(xapi), ovsdb)
         # Notes are corrected first, and what they lead to is written after that.
@@ -102,7 +101,7 @@ def _actual(bridge: Bridge) -> Iterator[Any]:
             yield told.key, value
 
 
-def _write(xapi: Xapi, pif: Pif, external_ids: Optional[Mapping[str, str]]) -> bool:
+def _write(xapi: Xapi, pif: Pif, external_ids: Mapping[str, str]) -> bool:
     calls = plan_record(pif, external_ids)
     for call in calls:
         xapi.call(call.method, *call.args)
