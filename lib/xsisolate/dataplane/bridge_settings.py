@@ -28,9 +28,9 @@ def deviating(host: HostContext, bridge: Bridge, managed: bool) -> Tuple[Deviati
     found = [] if speaks_ours(bridge) else [Deviation(
         'protocols', ','.join(bridge.protocols),
         ','.join(sorted({*bridge.protocols, *flow_table.PROTOCOLS})))]
-    desired = _desired_fail_mode(host, bridge)
-    if (bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)) != desired:
-        found.append(Deviation('fail_mode', bridge.fail_mode or NO_FAIL_MODE, desired[0]))
+    actual, desired = _fail_mode(bridge), _desired_fail_mode(host, bridge)
+    if actual != desired:
+        found.append(Deviation('fail_mode', actual[0], desired[0]))
     return (*found, *[change.setting for change in find_changes(host.ovsdb, bridge, managed)])
 
 
@@ -43,7 +43,7 @@ def settle(host: HostContext, bridge: Bridge, managed: bool) -> str:
     if not speaks_ours(bridge):
         host.ovsdb.add_protocols(bridge.name, flow_table.PROTOCOLS)
     mode, before = _desired_fail_mode(host, bridge)
-    if (bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)) != (mode, before):
+    if _fail_mode(bridge) != (mode, before):
         host.ovsdb.set_fail_mode(bridge.name, None if mode == NO_FAIL_MODE else mode, before)
     return silenced
 
@@ -62,9 +62,14 @@ def speaks_ours(bridge: Bridge) -> bool:
     return not bridge.protocols or set(flow_table.PROTOCOLS) <= set(bridge.protocols)
 
 
+def _fail_mode(bridge: Bridge) -> Tuple[str, Optional[str]]:
+    """Return the fail mode, and what external_ids say that it was before us."""
+    return bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)
+
+
 def _desired_fail_mode(host: HostContext, bridge: Bridge) -> Tuple[str, Optional[str]]:
-    """Return the fail mode, and what external_ids must say that it was before us."""
-    mode, before = bridge.fail_mode or NO_FAIL_MODE, bridge.external_ids.get(FAIL_MODE_KEY)
+    """Return both as they must be."""
+    mode, before = _fail_mode(bridge)
     if host.configuration.error:
         return mode, before         # what the configuration wants is not known
     if is_wanted(host, bridge) and not own_address(bridge):

@@ -31,15 +31,16 @@ class BridgeSnapshot(NamedTuple):
 
 def read_snapshot(host: HostContext, name: str) -> BridgeSnapshot:
     """Return a bridge as of now."""
-    for bridge in host.ovsdb.read_bridges():
-        if bridge.name == name:
-            return make_snapshot(bridge)
-    raise HostError('bridge %s vanished from Open vSwitch' % name)
+    return _pick(host.ovsdb.read_bridges(), name)
 
 
 def read_snapshot_for(host: HostContext, name: str, vif_id: VifId) -> BridgeSnapshot:
     """Return a bridge as of now, but of other VIFs' ports only what concerns this one."""
-    for bridge in host.ovsdb.read_bridges_for(vif_id.netdevs):
+    return _pick(host.ovsdb.read_bridges_for(vif_id.netdevs), name)
+
+
+def _pick(bridges: Iterable[Bridge], name: str) -> BridgeSnapshot:
+    for bridge in bridges:
         if bridge.name == name:
             return make_snapshot(bridge)
     raise HostError('bridge %s vanished from Open vSwitch' % name)

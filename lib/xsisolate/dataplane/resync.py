@@ -60,7 +60,7 @@ def resync(host: HostContext, name: str, write: bool, spare: Spare = nobody,
     VIF had a policy.
     """
     if not write:
-        return _compare(host, read_snapshot(host, name), spare, dead, released).result
+        return compare(host, read_snapshot(host, name), spare, dead, released)
     host.ovsdb.wait_for_vswitchd()
     snapshot = read_snapshot(host, name)
     taken_off = tuple(sorted(dead & find_gone([snapshot.bridge])))
@@ -81,9 +81,10 @@ def resync(host: HostContext, name: str, write: bool, spare: Spare = nobody,
 
 
 def compare(host: HostContext, snapshot: BridgeSnapshot, spare: Spare = nobody,
-            dead: FrozenSet[str] = frozenset()) -> BridgeResult:
+            dead: FrozenSet[str] = frozenset(), released: bool = False) -> BridgeResult:
     """Return what `resync` would change on a bridge, and change nothing."""
-    return _compare(host, snapshot, spare, dead, False).result
+    found = _compare(host, snapshot, spare, dead, released)
+    return found.result._replace(exposed=_why_exposed(host, snapshot.bridge, found.plan.vifs))
 
 
 def _compare(host: HostContext, snapshot: BridgeSnapshot, spare: Spare,
@@ -97,7 +98,7 @@ def _compare(host: HostContext, snapshot: BridgeSnapshot, spare: Spare,
         plan = plan_bridge({}, vifs, plan_context(host, snapshot))
         return _Difference(snapshot, plan, result._replace(
             vifs=plan.vifs, settings=deviating(host, bridge, is_managed(plan)),
-            exposed=_why_exposed(host, bridge, plan.vifs), managed=is_managed(plan)))
+            managed=is_managed(plan)))
     flows = flow_table.read_flows(bridge.name)
     registry, no_flood = record_of(flows), flow_table.read_no_flood(bridge.name)
     plan = plan_bridge(registry, [vif for vif in vifs if not (
@@ -107,8 +108,7 @@ def _compare(host: HostContext, snapshot: BridgeSnapshot, spare: Spare,
         vifs=plan.vifs, diff=compare_all(plan, flows),
         settings=(*deviating(host, bridge, is_managed(plan)),
                   *_port_deviations(snapshot, plan, no_flood)),
-        exposed=_why_exposed(host, bridge, plan.vifs), managed=is_managed(plan)),
-        registry, no_flood)
+        managed=is_managed(plan)), registry, no_flood)
 
 
 def _make_so(host: HostContext, found: _Difference, silenced: bool) -> None:
