@@ -127,6 +127,8 @@ def test_the_switch_hangs_while_a_move_is_cut_short(calm: FloodedHost) -> None:
     names = list_calls(calm.host.hooks, call)
     sends = [number for number, name in enumerate(names, 1)
              if name.startswith('socket.sendall jsonrpc')]
+    assert sends, names
+    calm.nothing_forbidden()
     calm.town.done('subject', RED._replace(bridge='xenbr1'))
     assert calm.host.ovs.vswitchd
     pid = calm.host.ovs.vswitchd.pid

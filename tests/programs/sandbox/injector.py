@@ -20,7 +20,7 @@ from typing import Any
 
 LIB = os.path.join(os.path.abspath(__file__).rsplit('/tests/', 1)[0], 'lib')
 MODULES = ('fcntl', '_posixsubprocess', 'select', 'io', '_io')
-TYPES = ('_socket', '_io')              # of whose methods each is a call to the world
+TYPES = ('_socket', 'socket', '_io')    # of whose methods each is a call to the world
 # posix functions that only compute
 PURE = ('fspath', 'getpid', 'WIFSIGNALED', 'WIFEXITED', 'WIFSTOPPED', 'WEXITSTATUS', 'WTERMSIG',
         'WSTOPSIG', 'waitstatus_to_exitcode', 'register_at_fork', 'cpu_count', '_path_normpath',
