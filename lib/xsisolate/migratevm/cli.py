@@ -10,6 +10,8 @@ from xsisolate.migratevm.options import ask_storage, ask_vm, read_options, read_
 from xsisolate.migratevm.progress import say_event
 from xsisolate.migratevm.stream import Interrupted
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Move a VM; the exit code is the contract's (errors.py)."""
@@ -26,6 +28,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return complain('interrupted. Nothing was sent', Interrupted.exit_code, as_json)
     except Exception as error:      # a mistake of ours: still one line
         return complain('internal: %r' % error, EXIT_HOST, as_json)
+    finally:
+        ignore_signals()
 
 
 def run(argv: Optional[Sequence[str]]) -> int:
@@ -50,8 +54,14 @@ def catch_signals() -> None:
             caught.append(number)
             raise KeyboardInterrupt
         print('migratevm: cleaning up, a moment', file=sys.stderr)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, interrupt)
+
+
+def ignore_signals() -> None:
+    """Keep the exit code: an interpreter that ends takes its handlers back and would be killed."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def complain(text: str, code: int, as_json: bool) -> int:

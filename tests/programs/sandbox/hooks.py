@@ -167,10 +167,10 @@ class Running:
             self._process.send_signal(number)
 
     def has_open(self, path: str) -> bool:
-        """Tell whether the hook has a file open, or who works for it: a lock that it waits for."""
+        """Tell whether the hook, or a process that works for it, has a file open: its lock, say."""
         later = [pid for pid in os.listdir('/proc') if pid.isdigit()
                  and int(pid) >= self._process.pid]
-        return any(path in open_files(pid) for pid in later)
+        return any(path in open_files(pid) and is_in_this_sandbox(pid) for pid in later)
 
     def said_so_far(self) -> str:
         """Return what the hook has written to stderr by now."""
@@ -190,6 +190,14 @@ class Running:
                 texts.append(file.read().decode('utf-8', 'replace'))
         return HookRun(self.name, self._process.returncode, texts[0], texts[1],
                        self._seconds)
+
+
+def is_in_this_sandbox(pid: str) -> bool:
+    """Tell whether a process sees our files; another sandbox has others under the same names."""
+    try:
+        return os.readlink('/proc/%s/ns/mnt' % pid) == os.readlink('/proc/self/ns/mnt')
+    except OSError:
+        return False        # it has ended
 
 
 def open_files(pid: str) -> Set[str]:

@@ -1,5 +1,4 @@
 """What the daemon does with a VIF: facts read under the lock, and copies that are told."""
-import os
 import time
 from typing import Any
 
@@ -13,6 +12,7 @@ from support.reachability import arrives, is_cut_off, is_lost, speech
 from support.guarded_host import GUARDED, RED, Around, is_fine, own, shown_error
 
 from sandbox.daemon import Watch
+from sandbox.hooks import open_files
 
 pytestmark = GUARDED
 
@@ -27,9 +27,7 @@ def served() -> bool:
 
 def waits(watch: Watch, bridge: str = 'xenbr0') -> bool:
     """Tell whether the daemon waits for a bridge's lock."""
-    folder = '/proc/%d/fd' % watch.pid
-    return any(os.readlink(os.path.join(folder, name)).endswith('/%s+line' % bridge)
-               for name in os.listdir(folder))
+    return any(path.endswith('/%s+line' % bridge) for path in open_files(str(watch.pid)))
 
 
 def test_a_policy_older_than_a_hooks_does_not_win(
