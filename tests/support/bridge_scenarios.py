@@ -4,7 +4,6 @@ A scenario is a bridge, what the configuration says, and the VIFs on it.
 """
 from typing import FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
-from support.ofctl_text import format_add
 from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.delivery import Topology
 from xsisolate.pipeline.tables import NETWORK
@@ -14,10 +13,13 @@ from xsisolate.planner.items import Items, Registry, header_flow, parse_registry
 from xsisolate.planner.plan import Plan, draft_plan, finish_plan
 from xsisolate.planner.vif import Attached, Vif, VifPort
 from xsisolate.policy.address import eui64_link_local, parse_prefix
-from xsisolate.policy.model import (Config, EffectivePolicy, Gateway, Group, Mode, Network, Prefix,
-                                    RemoteMember)
-from xsisolate.policy.vmdata_parser import parse_peer, parse_service
+from xsisolate.policy.model import (HOLDERS, Config, EffectivePolicy, Gateway, Group, Mode, Network,
+                                    Prefix, RemoteMember)
+from xsisolate.policy.service import parse_service
+from xsisolate.policy.vmdata_parser import parse_peer
 from xsisolate.vif_id import VifId
+
+from support.ofctl_text import format_add
 
 BRIDGE = 'xenbr0'
 UPLINK, BOND = ((1,),), ((1, 2),)
@@ -154,6 +156,11 @@ def rules(text: str) -> Group:
     return Group(rules=frozenset(map(parse_service, text.split())))
 
 
+def holding(vif: Vif, *roles: str) -> Vif:
+    """Return a VIF that holds roles."""
+    return vif._replace(policy=vif.policy._replace(roles=frozenset(roles)))
+
+
 RED = [make_vif(11, own='10.9.0.11 fd00:9::11', groups='red'),
        make_vif(12, own='10.9.0.12 fd00:9::12', groups='red')]
 BLUE = [make_vif(13, own='10.9.0.13 fd00:9::13', groups='blue'),
@@ -201,6 +208,16 @@ SCENARIOS = {
     'arriving': make_scenario([RED[0]._replace(arriving=True), RED[1]]),
     'bond': make_scenario(RED[:1], uplinks=BOND),
     'two-uplinks': make_scenario(RED[:1], uplinks=((1,), (2, 3))),
+    'roles-here': make_scenario([
+        RED[0], holding(make_vif(12, LOCKED, '10.9.0.12 fd00:9::12'), 'gateway', 'router'),
+        holding(make_vif(13, own='10.9.0.13 fd00:9::13'), 'gateway', 'dhcp', 'router')],
+        networks={BRIDGE: subnets()}),
+    'roles-arriving': make_scenario([
+        RED[0], holding(make_vif(12, own='10.9.0.12'), 'dhcp')._replace(arriving=True)]),
+    'roles-elsewhere': make_scenario(RED[:1], networks={BRIDGE: subnets()}, members={HOLDERS: [
+        member(1, '10.9.0.101')._replace(roles=frozenset(['gateway', 'router'])),
+        member(2, '10.9.0.102')._replace(roles=frozenset(['dhcp'])),
+        member(3, '10.9.0.103', tag=99)._replace(roles=frozenset(['dhcp']))]}),
     'no-uplink': make_scenario(RED[:1], uplinks=(), snooping=True),
 }
 

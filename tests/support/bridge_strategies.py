@@ -5,8 +5,9 @@ from support.bridge_scenarios import (BOND, BRIDGE, GATEWAY_MAC, TAPS_FROM, UPLI
                                       attached, mac_of, make_scenario, member)
 from xsisolate.planner.vif import Vif, VifPort
 from xsisolate.policy.address import BITS, eui64_link_local
-from xsisolate.policy.model import (EffectivePolicy, Gateway, Group, Mode, Network, Peer, Prefix,
-                                    Service)
+from xsisolate.policy.model import (HOLDERS, ROLES, EffectivePolicy, Gateway, Group, Mode, Network,
+                                    Peer, Prefix, Service)
+from xsisolate.policy.service import VERSIONS
 from xsisolate.vif_id import VifId
 
 GROUPS = ('red', 'blue', 'a.b-c_d', 'x' * 63)
@@ -17,9 +18,12 @@ MODES = st.sampled_from([mode for mode in Mode if mode is not Mode.UNLOCKED])
 GROUP_SETS = st.frozensets(st.sampled_from(GROUPS), max_size=3)
 PORTS = st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(sorted)
 SERVICES = st.one_of(
-    st.sampled_from([Service('icmp'), Service('icmp6'), Service('tcp', 0, 65535)]),
+    st.sampled_from([Service(protocol) for protocol in (
+        'icmp', 'icmp6', 'tcp', 'sctp', 'gre', 'esp', 'ah', 'tftp', 'ip/4', 'ip/89')]),
+    st.builds(lambda protocol, kind: Service(protocol, kind, kind),
+              st.sampled_from(['icmp', 'icmp6']), st.sampled_from([0, 8, 13, 30, 128, 129])),
     st.builds(lambda protocol, ports: Service(protocol, *ports),
-              st.sampled_from(['tcp', 'udp']), PORTS))
+              st.sampled_from(['tcp', 'udp', 'sctp']), PORTS))
 
 
 def prefix_of(version, value, length):
@@ -39,7 +43,7 @@ ANY_PREFIXES = st.one_of(
 def peers(draw):
     """Draw an entry of an allow list that vm-data could have written."""
     prefix, service = draw(st.none() | ANY_PREFIXES), draw(st.none() | SERVICES)
-    if prefix and service and service.protocol.startswith('icmp'):
+    if prefix and service and VERSIONS.get(service.protocol, prefix.version) != prefix.version:
         service = Service('icmp' if prefix.version == 4 else 'icmp6')
     return Peer(prefix, service)
 
@@ -57,6 +61,10 @@ def own_addresses(draw, number):
     return frozenset(own)
 
 
+# Most VIFs hold no role.
+ROLE_SETS = st.sampled_from([frozenset()] * 2) | st.frozensets(st.sampled_from(ROLES))
+
+
 @st.composite
 def vifs(draw, number):
     """Draw a VIF; its number is in its name, MAC address, ofport and addresses."""
@@ -67,7 +75,7 @@ def vifs(draw, number):
     policy = EffectivePolicy(mode)
     if mode in (Mode.LOCKED, Mode.ISOLATED):
         policy = EffectivePolicy(mode, draw(own_addresses(number)), draw(GROUP_SETS),
-                                 draw(st.frozensets(peers(), max_size=4)))
+                                 draw(st.frozensets(peers(), max_size=4)), roles=draw(ROLE_SETS))
     ports = [VifPort('vif%d.0' % number, number)]
     if draw(st.booleans()):
         ports.append(VifPort('tap%d.0' % number, TAPS_FROM + number))
@@ -115,5 +123,6 @@ def scenarios(draw, most=4) -> Scenario:
         uplinks=draw(st.sampled_from([(), UPLINK, BOND, ((1,), (2, 3))])),
         networks=draw(st.dictionaries(st.sampled_from(names), networks())),
         groups=draw(st.dictionaries(st.sampled_from(GROUPS), GROUP_FACTS)),
-        members=draw(st.dictionaries(st.sampled_from(GROUPS), MEMBERS, max_size=2)),
+        members={**draw(st.dictionaries(st.sampled_from(GROUPS), MEMBERS, max_size=2)),
+                 HOLDERS: [member._replace(roles=draw(ROLE_SETS)) for member in draw(MEMBERS)]},
         snooping=draw(st.booleans()))

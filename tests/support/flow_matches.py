@@ -4,7 +4,7 @@ from itertools import combinations
 PROTOCOLS = {       # dl_type, nw_proto
     'ip': (0x0800,), 'ipv6': (0x86dd,), 'arp': (0x0806,), 'icmp': (0x0800, 1),
     'icmp6': (0x86dd, 58), 'tcp': (0x0800, 6), 'tcp6': (0x86dd, 6), 'udp': (0x0800, 17),
-    'udp6': (0x86dd, 17)}
+    'udp6': (0x86dd, 17), 'sctp': (0x0800, 132), 'sctp6': (0x86dd, 132)}
 FLAGS = {'ct_state': ('new', 'est', 'rel', 'rpl', 'inv', 'trk'),
          'tcp_flags': ('fin', 'syn', 'rst', 'psh', 'ack')}
 

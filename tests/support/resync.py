@@ -17,9 +17,9 @@ from support.packets.built_network import CONFIG, Net
 
 # Whatever a test has left a bridge to speak.
 ANY_VERSION = 'OpenFlow10,OpenFlow11,OpenFlow13,OpenFlow14'
-# In a group's header: note:`group NAME||STAMP|DIGEST`, in hexadecimal.
+# In a group's header: note:`group NAME||STAMP REST|DIGEST`, in hexadecimal.
 STAMP = re.compile(r'(note:67\.72\.6f\.75\.70\.20\.(?:[0-9a-f]{2}\.)*?7c\.7c\.)'
-                   r'(?:[0-9a-f]{2}\.){32}(7c\.)')
+                   r'(?:[0-9a-f]{2}\.){32}(20\.)')
 LEARNED = re.compile(r'cookie=0x5849534f5\w+, table=(222, priority=100|207, priority=96),')
 PAIR_CONFIG = ('version: 1\nunsealed: accept\ngrace: 1\n'
                'networks: {xenbr0: {subnets: [10.9.0.0/24]}}\n')

@@ -10,7 +10,7 @@ from support.dummy_switch import load
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.policy.address import contains, parse_prefix
 from xsisolate.policy.model import Gateway, Group, Mode, Network
-from xsisolate.policy.vmdata_parser import parse_service
+from xsisolate.policy.service import parse_service
 
 ETH0, ETH1, UNMANAGED, STRANGER = 1, 2, 19, 99      # STRANGER: a port without a hook
 LOCAL = 65534

@@ -2,14 +2,17 @@
 import argparse
 import os
 import sys
-from typing import Any
+from typing import Any, Iterable, Tuple
 
-from xsisolate.cli.command import add_command
+from xsisolate.cli.command import add_command, open_dom0
 from xsisolate.cli.output import counted, paint, printable, say, say_json
 from xsisolate.config.check import check_text, describe
 from xsisolate.config.load import config_file, read_config_text
 from xsisolate.dom0.run_files.pool_networks import read_networks
-from xsisolate.errors import EXIT_DONE, EXIT_POLICY
+from xsisolate.diagnostics.inventory import read_inventory
+from xsisolate.diagnostics.network_check import check_networks, find_machines
+from xsisolate.errors import EXIT_DONE, EXIT_POLICY, HostError
+from xsisolate.policy.model import Config
 
 EXAMPLES = '''
 examples:
@@ -18,7 +21,8 @@ examples:
   ssh host cat x.yaml | xsisolate check -
 
 All mistakes are shown, each with its line (but of mistakes in YAML itself the first only), and
-then what is legal but probably not meant. Exit code 3 if there is a mistake.
+then what is legal but probably not meant, on a host also by the VIFs that are there. Exit code 3
+if there is a mistake.
 '''
 
 
@@ -39,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.file and not os.path.exists(path):
         return tell_missing(arguments.json, name)
     checked = check_text(sys.stdin.read() if path == '-' else read_config_text(path), name,
-                         read_networks())
+                         read_networks(), look_at_host)
     if arguments.json:
         say_json(describe(name, checked))
     else:
@@ -53,6 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
                         else paint('valid', 'good'))
             + (', ' + counted(len(checked.warnings), 'warning') if checked.warnings else ''))
     return EXIT_POLICY if checked.errors else EXIT_DONE
+
+
+def look_at_host(config: Config) -> Iterable[Tuple[str, str, str]]:
+    """Return what a configuration says of this host's VIFs; elsewhere there is nothing to say."""
+    try:
+        with open_dom0() as dom0:
+            return tuple(check_networks(config, find_machines(read_inventory(dom0), config)))
+    except HostError:
+        return ()
 
 
 def tell_missing(as_json: bool, name: str) -> int:

@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument('target', metavar='DST', type=text_of,
                         help='the receiver, written likewise')
     parser.add_argument('service', metavar='SERVICE', nargs='?', default='',
-                        help='tcp/443, udp/53, icmp or icmp6; without it a ping')
+                        help='tcp/443, udp/53, icmp/8, esp, ip/89, tftp, ...; without it a ping')
     version = parser.add_mutually_exclusive_group()
     version.add_argument('-4', '--ipv4', dest='version', action='store_const', const=4, default=0,
                          help='speak IPv4 (the default where both ends have it)')

@@ -13,6 +13,7 @@ OPTIONS = (
     ('ipv6', 'A', 'the VIF\'s own IPv6 addresses or CIDRs, or any'),
     ('shared', 'A', 'own addresses that other members of its groups list as shared, too, as '
                     'VRRP does without a virtual MAC address'),
+    ('roles', 'R', 'what the VIF is for its network: gateway, dhcp, router'),
     ('allow', 'P', 'peers: addresses, CIDRs, external; each may carry a service: '
                    'tcp/5432@10.0.0.7'))
 
@@ -77,7 +78,7 @@ def run_set(arguments: argparse.Namespace) -> int:
              if getattr(arguments, name) is not None}
     if not words:
         raise UsageError('set: nothing to set: name --mode, --groups, --ipv4, --ipv6, '
-                         '--shared or --allow')
+                         '--shared, --roles or --allow')
     return _run(arguments, words, [], arguments.replace)
 
 
@@ -145,8 +146,9 @@ def decide(target: Any, words: Dict[str, str], removed: List[str], anew: bool) -
     from xsisolate.policy.model import VifPolicy
     from xsisolate.policy.vmdata_writer import parse_words
     need_vifs(target)
-    if len(target.vifs) > 1 and {'ipv4', 'ipv6', 'shared'} & words.keys():
-        raise UsageError('VM %s has %d VIFs, and addresses belong to one: say which, as in %s/%s'
+    if len(target.vifs) > 1 and {'ipv4', 'ipv6', 'shared', 'roles'} & words.keys():
+        raise UsageError('VM %s has %d VIFs, and addresses and roles belong to one: say which, as '
+                         'in %s/%s'
                          % (target.vm.uuid, len(target.vifs), target.vm.uuid,
                             target.vifs[0].devid))
     policies = proven_policies(target.vm, target.vifs if anew else ())

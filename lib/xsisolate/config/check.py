@@ -1,6 +1,7 @@
 """xsisolate.yaml, offline: every mistake in it, and what is legal but probably not meant."""
 import re
-from typing import AbstractSet, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, NamedTuple,
+                    Optional, Sequence, Tuple)
 
 from xsisolate.errors import ConfigError
 from xsisolate.policy.address import contains, format_prefix, quoted
@@ -28,11 +29,20 @@ class Checked(NamedTuple):
     warnings: Tuple[Remark, ...]
 
 
-def check_text(text: str, name: str,
-               pool: Optional[Sequence[PoolNetwork]] = None) -> Checked:
+Seen = Callable[[Config], Iterable[Tuple[str, str, str]]]
+
+
+def see_nothing(config: Config) -> Iterable[Tuple[str, str, str]]:
+    """Return no remark: nothing is known of the VIFs that a configuration is for."""
+    return ()
+
+
+def check_text(text: str, name: str, pool: Optional[Sequence[PoolNetwork]] = None,
+               seen: Seen = see_nothing) -> Checked:
     """Return all that is wrong with a configuration, and all that looks wrong.
 
     `pool` are the networks that have name-labels; None: they are not known here.
+    `seen` remarks upon networks by what is on them: network's key, key in it, text.
     """
     try:
         import yaml  # noqa: F401
@@ -57,7 +67,7 @@ def check_text(text: str, name: str,
         lines = _find_lines(tree)
         errors += _label_errors(config, lines, pool)
         return Checked(tuple(sorted(errors)), tuple(sorted(_warnings(
-            _without(config, damaged), lines, pool is None))))
+            _without(config, damaged), lines, pool is None, seen))))
     return Checked(tuple(sorted(errors)), ())
 
 
@@ -163,7 +173,8 @@ def _label_errors(config: Config, lines: Dict[str, int],
 # --- what is legal but probably wrong --------------------------------------------------------
 
 
-def _warnings(config: Config, lines: Dict[str, int], labels: bool) -> Iterator[Remark]:
+def _warnings(config: Config, lines: Dict[str, int], labels: bool,
+              seen: Seen) -> Iterator[Remark]:
     def at(*path: str) -> int:
         """Return a path's line, or that of what it is in."""
         while path and '\0'.join(path) not in lines:
@@ -180,6 +191,9 @@ def _warnings(config: Config, lines: Dict[str, int], labels: bool) -> Iterator[R
         for key, text in _network_warnings(name, network, labels):
             yield Remark(at('networks', _written(name, lines), key), 'networks.%s: %s' % (
                 name if BRIDGE.fullmatch(name) else quoted(name), text))
+    for name, key, text in seen(config):
+        yield Remark(at('networks', _written(name, lines), key), 'networks.%s: %s' % (
+            name if BRIDGE.fullmatch(name) else quoted(name), text))
     for name, group in config.groups.items():
         for key, text in _group_warnings(name, group, config):
             yield Remark(at('groups', name, key), 'groups.%s: %s' % (name, text))

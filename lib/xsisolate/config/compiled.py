@@ -8,7 +8,7 @@ import os
 
 from xsisolate import __version__
 from xsisolate.paths import rooted
-from xsisolate.policy.model import Config, Gateway, Group, Mode, Network, Prefix, Service
+from xsisolate.policy.model import Config, Gateway, Group, Holder, Mode, Network, Prefix, Service
 from xsisolate.typing_compat import Any, Callable, Dict, List, Optional, Union
 
 COMPILED_FILE = '/run/xsisolate/config.json'
@@ -16,7 +16,7 @@ COMPILED_FILE = '/run/xsisolate/config.json'
 # JSON has lists and mappings only: all else is {kind: content}. A kind is a class of the model,
 # whose content is its fields by name, or one of these.
 RECORDS: Dict[str, Any] = {kind.__name__: kind for kind in (
-    Config, Gateway, Group, Network, Prefix, Service)}
+    Config, Gateway, Group, Holder, Network, Prefix, Service)}
 OTHERS: Dict[str, Callable[[Any], Any]] = {
     'Mode': Mode, 'set': lambda items: frozenset(map(decode, items)),
     'dict': lambda items: {key: decode(item) for key, item in items.items()}}

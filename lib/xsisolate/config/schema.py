@@ -2,13 +2,15 @@
 
 `config` imports this only when its compiled copy is stale.
 """
-from typing import Callable, Dict, FrozenSet, List, Mapping, Optional, TypeVar
+from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, TypeVar
 
 from xsisolate.config.yaml_document import Entry
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import check_own, parse_address, parse_mac, parse_prefix, quoted
-from xsisolate.policy.model import Config, Gateway, Group, Network, Prefix
-from xsisolate.policy.vmdata_parser import parse_group, parse_mode, parse_service
+from xsisolate.policy.model import (DHCP, GATEWAY, ROUTER, Config, Gateway, Group, Holder, Network,
+                                    Prefix)
+from xsisolate.policy.service import parse_service
+from xsisolate.policy.vmdata_parser import parse_group, parse_mode
 from xsisolate.vif_id import UUID
 
 CONFIG_VERSION = 1      # what `version:` in the file must say
@@ -17,6 +19,8 @@ MAX_GRACE = 120         # seconds; udev kills a hook that takes 180
 TOP_KEYS = frozenset(['version', 'unsealed', 'grace', 'networks', 'groups'])
 NETWORK_KEYS = frozenset(['default', 'subnets', 'gateways', 'dhcp_servers', 'fail_closed'])
 GATEWAY_KEYS = frozenset(['ipv4', 'ipv6', 'mac'])
+HOLDER_KEYS = frozenset(['vm', 'devid', 'ipv4', 'ipv6'])
+MAX_DEVID = 255         # more than XAPI gives
 GROUP_KEYS = frozenset(['addresses', 'vms', 'rules', 'reach'])
 
 UNSEALED = {'quarantine': False, 'accept': True}
@@ -68,15 +72,33 @@ def _parse_networks(entry: Entry) -> Dict[str, Network]:
 
 def _parse_network(entry: Entry) -> Network:
     record = entry.record(NETWORK_KEYS)
+    gateways, servers = _items(record, 'gateways'), _items(record, 'dhcp_servers')
     network = Network(
         subnets=_parse_set(record, 'subnets', parse_prefix) or frozenset(),
-        gateways=tuple(_parse_gateway(item) for item in _items(record, 'gateways')),
-        dhcp_servers=_parse_set(record, 'dhcp_servers', _parse_host) or frozenset())
+        gateways=tuple(_parse_gateway(item) for item in gateways if not _is_vm(item)),
+        dhcp_servers=frozenset(item.parse(_parse_host) for item in servers if not _is_vm(item)),
+        holders=tuple([_parse_holder(item, roles) for items, roles in (
+            (gateways, (GATEWAY, ROUTER)), (servers, (DHCP,))) for item in items if _is_vm(item)]))
     if 'default' in record:
         network = network._replace(default=record['default'].parse(parse_mode))
     if 'fail_closed' in record:
         network = network._replace(fail_closed=record['fail_closed'].boolean())
     return network
+
+
+def _is_vm(entry: Entry) -> bool:
+    """Tell whether an entry names a VIF of the pool, not an address."""
+    return entry.is_mapping() and 'vm' in entry.mapping()
+
+
+def _parse_holder(entry: Entry, roles: Iterable[str]) -> Holder:
+    record = entry.record(HOLDER_KEYS)
+    if 'devid' not in record:
+        raise entry.error('needs devid: which of the VM\'s VIFs, from 0')
+    return Holder(record['vm'].parse(_parse_uuid), str(record['devid'].number(0, MAX_DEVID)),
+                  frozenset(roles), frozenset(filter(None, (
+                      _parse_one(record, 'ipv4', lambda text: parse_address(text, 4)),
+                      _parse_one(record, 'ipv6', lambda text: parse_address(text, 6))))))
 
 
 def _parse_gateway(entry: Entry) -> Gateway:

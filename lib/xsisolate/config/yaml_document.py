@@ -57,6 +57,10 @@ class Entry(NamedTuple):
             entries[key] = child
         return entries
 
+    def is_mapping(self) -> bool:
+        """Tell whether the entry has keys."""
+        return isinstance(self.node, yaml.MappingNode)
+
     def record(self, known: AbstractSet[str]) -> Dict[str, 'Entry']:
         """Return the entries of a mapping that may only have the known keys."""
         entries = self.mapping()

@@ -6,7 +6,7 @@ from typing import AbstractSet, Dict, FrozenSet, Iterable, List, Mapping, NamedT
 
 from xsisolate.dom0.ovs.idl import BridgeState
 from xsisolate.planner.vif import Vif
-from xsisolate.policy.model import Group, Mode
+from xsisolate.policy.model import HOLDERS, Group, Mode
 from xsisolate.policy.resolve import asked_groups
 from xsisolate.vif_id import VifId, parse_netdev
 
@@ -42,8 +42,10 @@ class KnownVif:
         self.programmed = vif._replace(mute='')     # as its facts say
         self.reason, self.doubt_until = vif.error, None
         self.unlocked_for = vif.vm_uuid if vif.policy.mode is Mode.UNLOCKED else ''
+        # Each of a managed VIF's networks names those that hold roles on it.
+        holders = frozenset([HOLDERS] if vif.policy.mode is not Mode.UNLOCKED else [])
         self.groups = (None if vif.policy.mode is Mode.QUARANTINED
-                       else asked_groups(vif.policy.groups, groups))
+                       else asked_groups(vif.policy.groups, groups) | holders)
         return new
 
 

@@ -10,7 +10,7 @@ from xsisolate.admin.plugin_protocol import EXPLAIN, PLUGIN
 from xsisolate.admin.vm_lookup import find_target
 from xsisolate.diagnostics.explain import KNOWN, LEAVES, REACHES, STOPPED
 from xsisolate.diagnostics.inventory import Inventory
-from xsisolate.diagnostics.route import VERSIONS, Asked
+from xsisolate.diagnostics.route import Asked
 from xsisolate.diagnostics.vm_lookup import (NotOnHost, find_vm, is_address, own_address,
                                              parse_single)
 from xsisolate.dom0.xapi.host_uuid import read_host_uuid
@@ -19,6 +19,7 @@ from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import HostError, PolicyError, UsageError
 from xsisolate.policy.address import format_prefix, quoted
 from xsisolate.policy.model import Prefix
+from xsisolate.policy.service import VERSIONS
 from xsisolate.policy.xapi_records import XapiVif, XapiVm, judge_vif
 
 Answer = Dict[str, Any]
@@ -47,7 +48,7 @@ class Across:
         """Return what the hosts of both ends say."""
         ends = self._find(asked.source, asked.source_address), self._find(
             asked.target, asked.target_address)
-        version = asked.version or VERSIONS.get(asked.service, 0) or next((
+        version = asked.version or VERSIONS.get(asked.service.partition('/')[0], 0) or next((
             number for number in (4, 6) if all(_of(end, number) for end in ends)), 4)
         source, target = (self._speak(end, version) for end in ends)
         asked = asked._replace(version=version, source_address=source, target_address=target)

@@ -30,7 +30,8 @@ def recorded_policy(registry: Registry, vif: Vif, reason: str) -> Tuple[Effectiv
     if facts is None or facts.mode not in MODES:
         return quarantine(reason or CLOSED), True
     policy = EffectivePolicy(MODES[facts.mode], frozenset(facts.owners),
-                             frozenset(find_groups(registry, facts.groups)), shared=facts.shared)
+                             frozenset(find_groups(registry, facts.groups)), shared=facts.shared,
+                             roles=facts.roles)
     allow = _allow_lists(registry, found[0])
     if allow == ([allow_name(vif.policy.allow)] if vif.policy.allow else []):
         return policy._replace(allow=vif.policy.allow), True

@@ -6,11 +6,14 @@ from xsisolate.diagnostics.inventory import Inventory
 from xsisolate.diagnostics.passage import End, Place, Step, judge
 from xsisolate.diagnostics.route import Asked, Hop, Route, find_route
 from xsisolate.diagnostics.trace import Traced, find_ct, format_packet, parse_ports, parse_trace
+from xsisolate.dom0.linux.kernel_modules import has_module
 from xsisolate.dom0.ovs import appctl
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.policy.admission import How, Talk
 
 REACHES, LEAVES, STOPPED = 'reaches', 'leaves', 'stopped'
+DATA_PORT = 50000       # stands for the port from which a TFTP server sends
+TFTP_HELPER = 'nf_conntrack_tftp'
 KNOWN = {REACHES: True, LEAVES: None, STOPPED: False}
 
 
@@ -109,11 +112,21 @@ def walk(asker: 'Asker', route: Route) -> Explanation:
     request = asker.walk(route.hops, route.talk, False)
     done = all(passage.admitted for passage in request)
     asked = any(step.how is How.REQUEST for passage in request for step in passage.steps)
-    talk = Talk(route.talk.protocol, route.talk.destination, route.talk.source, True)
+    talk = route.talk._replace(source=DATA_PORT if route.talk.related else route.talk.destination,
+                               destination=route.talk.source, answer=True)
     back = [Hop(place, target, source) for place, source, target in reversed(route.hops)]
     return Explanation(route.hops[0].source.name, route.hops[-1].target.name, str(route.talk),
                        request, asker.walk(back, talk, asked) if done else (),
-                       route.notes + asker.find_exposed(route.hops))
+                       route.notes + _note_helper(route.talk) + asker.find_exposed(route.hops))
+
+
+def _note_helper(talk: Talk) -> Tuple[str, ...]:
+    """Return what is to be said of a service that needs a helper of the kernel."""
+    if not talk.related:
+        return ()
+    return ('TFTP sends its data from a port of its own: they pass by the kernel module %s%s' % (
+        TFTP_HELPER, ', WHICH DOM0 DOES NOT HAVE: no data will pass'
+        if has_module(TFTP_HELPER) is False else ''),)
 
 
 class Asker:

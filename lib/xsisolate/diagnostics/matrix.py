@@ -6,9 +6,10 @@ from xsisolate.diagnostics.passage import End, Place, find_owners, why_inside
 from xsisolate.diagnostics.vm_lookup import label, read_places, said_addresses
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.policy.admission import EVERYTHING
-from xsisolate.policy.model import Group, Mode
+from xsisolate.policy.model import GATEWAY, Group, Mode
 from xsisolate.policy.reachability import Alike, Node, Services, find_alike, find_links, outside
-from xsisolate.policy.seal import format_peer, format_service
+from xsisolate.policy.seal import format_peer
+from xsisolate.policy.service import format_service
 
 EVERYTHING_WORD = 'everything'
 Step = Callable[[str], None]
@@ -66,7 +67,8 @@ def make_network(place: Place, views: Sequence[VifView], store: Xenstore) -> Net
 def _node(place: Place, view: VifView, store: Xenstore) -> Node:
     name, policy = label(view), view.vif.policy
     if policy.mode is not Mode.UNLOCKED:
-        return Node(name, policy, tuple(sorted(policy.addresses)))
+        return Node(name, policy, tuple(sorted(policy.addresses)),
+                    policy.addresses if GATEWAY in policy.roles else frozenset())
     # An unmanaged VIF is known by its addresses alone, and not by those of others.
     own = [address for address in said_addresses(view, store) if not find_owners(place, address)]
     return Node(name, policy, tuple(own), frozenset(

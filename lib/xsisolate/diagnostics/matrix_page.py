@@ -12,7 +12,8 @@ from xsisolate.diagnostics.matrix_svg import (ARCS_MAX, anchor, count_kinds, dra
 from xsisolate.policy.address import LINK_LOCAL, contains, format_prefix
 from xsisolate.policy.model import Group
 from xsisolate.policy.reachability import Alike, Services
-from xsisolate.policy.seal import format_peer, format_service
+from xsisolate.policy.seal import format_peer
+from xsisolate.policy.service import format_service
 
 HARMFUL = ('Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp')
 LISTED = 12                 # of a set's members and peers, so many without a click

@@ -8,10 +8,10 @@ from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import LINK_LOCAL, NEVER_EXTERNAL, contains, format_prefix
 from xsisolate.policy.admission import Answer, How, Party, Talk, admit
-from xsisolate.policy.model import Group, Mode, Network, Prefix, RemoteMember
+from xsisolate.policy.model import DHCP, GATEWAY, Group, Mode, Network, Prefix, RemoteMember
 
 # What goes to a client's port, or comes from a server's, is a DHCP server's word.
-DHCP = {4: (67, 68), 6: (547, 546)}
+DHCP_PORTS = {4: (67, 68), 6: (547, 546)}
 FILE = 'xsisolate.yaml'
 SENDS, EGRESS, RECEIVES, INGRESS = 'sends', 'egress', 'receives', 'ingress'
 
@@ -74,22 +74,24 @@ def judge(place: Place, source: End, target: End, talk: Talk,
 def _steps(place: Place, source: End, target: End, talk: Talk) -> Iterator[Step]:
     why = _may_not_send(place, source, talk)
     if why or source.vif:           # what comes from beyond the uplink has been asked there
-        yield _step(SENDS, source, why, 'sends as itself' if is_managed(source.vif)
+        yield _step(SENDS, source, why, 'forwards as the gateway that it is' if forwards(source)
+                    else 'sends as itself' if is_managed(source.vif)
                     else 'is unmanaged: it may send what it likes')
     if target.lost:
         yield _step(RECEIVES, target, target.lost, '')
     if target.vif:
         closed = _mode(target.vif) > Mode.ISOLATED
-        yield _step(RECEIVES, target, _closed(target.vif) if closed else target.vif.mute, {
+        yield _step(RECEIVES, target, _closed(target.vif) if closed else target.vif.mute,
+                    'forwards what is for addresses outside' if forwards(target) else {
             Mode.ISOLATED: 'hears peers only',
             Mode.LOCKED: 'is locked, not isolated: it admits every sender'}.get(
                 _mode(target.vif), 'is unmanaged: it admits every sender'))
-    if _mode(source.vif) is Mode.ISOLATED:
+    if _mode(source.vif) is Mode.ISOLATED and not forwards(source):
         yield _asked(EGRESS, place, source, target, talk)
-    if _mode(target.vif) is Mode.ISOLATED:
-        server, client = DHCP[target.address.version]
+    if _mode(target.vif) is Mode.ISOLATED and not forwards(target):
+        server, client = DHCP_PORTS[target.address.version]
         if talk.protocol == 'udp' and talk.destination == client and not (
-                source.vif is None and talk.source == server):
+                (source.vif is None or holds(source.vif, DHCP)) and talk.source == server):
             yield _step(INGRESS, target, 'to port %d only DHCP servers beyond the uplink may '
                         'answer' % client, '')
         else:
@@ -112,6 +114,17 @@ def is_managed(vif: Optional[Vif]) -> bool:
     return _mode(vif) in (Mode.LOCKED, Mode.ISOLATED)
 
 
+def holds(vif: Optional[Vif], role: str) -> bool:
+    """Tell whether a VIF holds a role on its networks."""
+    return vif is not None and role in vif.policy.roles
+
+
+def forwards(end: End) -> bool:
+    """Tell whether an end is a VIF that speaks, or is spoken to, for an address beyond it."""
+    return end.gateway and end.vif is not None and holds(end.vif, GATEWAY) and not _owns(
+        end.vif, end.address)
+
+
 def _mode(vif: Optional[Vif]) -> Mode:
     return vif.policy.mode if vif else Mode.UNLOCKED
 
@@ -128,12 +141,16 @@ def _may_not_send(place: Place, source: End, talk: Talk) -> str:
     if vif and _mode(vif) > Mode.ISOLATED:
         return _closed(vif)
     if vif and is_managed(vif):
-        if not _owns(vif, source.address):
+        inside = why_inside(place, source) if forwards(source) else ''
+        if inside:
+            return 'a gateway that is a VIF forwards for addresses outside: ' + inside
+        if not _owns(vif, source.address) and not forwards(source):
             return '%s is not one of its own addresses' % format_prefix(source.address)
-        server, client = DHCP[source.address.version]
-        if talk.protocol == 'udp' and (talk.source == server or talk.destination == client):
-            return 'udp from port %d or to port %d is a DHCP server\'s, and no VIF with a policy ' \
-                'may be one' % (server, client)
+        server, client = DHCP_PORTS[source.address.version]
+        if not holds(vif, DHCP) and talk.protocol == 'udp' and (
+                talk.source == server or talk.destination == client):
+            return 'udp from port %d or to port %d is a DHCP server\'s, and it does not hold the ' \
+                'role dhcp' % (server, client)
         return ''
     thief = next((name for name, other in place.vifs if other.mac == source.mac
                   and other.id != (vif.id if vif else None)
@@ -163,10 +180,12 @@ def party(place: Place, asker: End, other: End, ingress: bool) -> Party:
     gateways = place.facts.gateways
     own = [gateway for gateway in gateways
            if other.address in (gateway.ipv4, gateway.ipv6)]
-    if other.vif and is_managed(other.vif):
+    if other.vif and is_managed(other.vif) and not forwards(other):
         groups = other.vif.policy.groups if _mode(other.vif) is Mode.ISOLATED else frozenset()
         refusal = '' if _owns(other.vif, other.address) else '%s is not an address of %s' % (
             format_prefix(other.address), other.name)
+        if holds(other.vif, GATEWAY):       # its own addresses count as outside
+            return Party(other.name, other.address, groups, external=True, refusal=refusal)
         return Party(other.name, other.address, groups, inside='it is a VIF of this network',
                      refusal=refusal)
     if own:
@@ -204,13 +223,17 @@ def _party_by_address(place: Place, asker: End, other: End, ingress: bool) -> Pa
 
 def why_inside(place: Place, other: End) -> str:
     """Return why the word `external` does not mean an address, empty if it does."""
-    if any(contains(net, other.address) for net in NEVER_EXTERNAL):
-        return '%s is never outside' % format_prefix(other.address)
+    for never, name in NEVER_EXTERNAL:
+        if contains(never, other.address):
+            return ('%s is never outside, as all of %s (%s): an entry for the address itself would '
+                    'admit it' % (format_prefix(other.address), format_prefix(never), name))
     nets = [net for net in place.facts.subnets if contains(net, other.address)]
     if nets:
         return '%s is in the subnet %s of this network' % (format_prefix(other.address),
                                                            format_prefix(nets[0]))
-    if any(gateway.mac for gateway in place.facts.gateways) and not other.gateway:
+    if not other.gateway and (
+            any(gateway.mac for gateway in place.facts.gateways)
+            or any(holds(vif, GATEWAY) for _, vif in place.vifs)):
         return 'it is not behind a gateway of this network'
     return ''
 
@@ -223,7 +246,8 @@ def why_no_gateway(place: Place, vif: Vif, *addresses: Prefix) -> str:
         if gateway.mac == vif.mac:
             taken.insert(0, vif.mac)
         if taken:
-            return ('%s is a gateway\'s in %s, and what is for a gateway goes out of the uplink. A '
-                    'router that is a VM of this host is an ordinary peer: take it out of '
-                    'networks.%s.gateways' % (taken[0], FILE, place.name))
+            return ('%s is a gateway\'s in %s, and what is for a gateway leaves by the uplink. '
+                    'If the gateway is this VIF, name it by vm and devid in networks.%s.gateways, '
+                    'or give it the role: xsisolate set --roles gateway,router'
+                    % (taken[0], FILE, place.name))
     return ''

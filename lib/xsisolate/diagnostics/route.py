@@ -2,7 +2,8 @@
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.diagnostics.inventory import Inventory, VifView
-from xsisolate.diagnostics.passage import FILE, End, Place, find_owners, is_managed, why_no_gateway
+from xsisolate.diagnostics.passage import (FILE, End, Place, find_owners, holds, is_managed,
+                                           why_no_gateway)
 from xsisolate.diagnostics.vm_lookup import (find_vm, is_address, label, own_address, parse_single,
                                              read_places, said_addresses)
 from xsisolate.dom0.xen.xenstore import Xenstore
@@ -10,14 +11,14 @@ from xsisolate.errors import HostError, PolicyError, UsageError
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import contains, format_prefix, quoted
 from xsisolate.policy.admission import Talk
-from xsisolate.policy.model import Gateway, Mode, Prefix
-from xsisolate.policy.vmdata_parser import parse_service
+from xsisolate.policy.model import GATEWAY, Gateway, Mode, Prefix
+from xsisolate.policy.service import (PINGS, TFTP, TFTP_PORT, VERSIONS, WITH_PORTS, is_whole,
+                                      parse_service)
 
 CLIENT_PORT = 40000
 # Stand for a machine whose MAC address is not known, and for an unknown address.
 UNKNOWN_MAC = '02:00:00:00:ff:fe'
 STAND_INS = {4: Prefix(4, 0xc0000201, 32), 6: Prefix(6, 0x20010db8 << 96 | 1, 128)}
-VERSIONS = {'icmp': 4, 'icmp6': 6}
 
 
 class Asked(NamedTuple):
@@ -25,7 +26,7 @@ class Asked(NamedTuple):
 
     source: str
     target: str
-    service: str = ''           # tcp/443, udp/53, icmp, icmp6; '': a ping
+    service: str = ''           # tcp/443, udp/53, icmp, esp, ...; '': a ping
     version: int = 0            # 4 or 6; 0: what both ends have
     source_address: str = ''    # where a VM has several, or its policy names none
     target_address: str = ''
@@ -254,6 +255,9 @@ class RouteFinder:
                        beyond='the machine that has it, which is not a known VIF of this host')
         routers = [gateway for gateway in place.facts.gateways
                    if (gateway.ipv4 if address.version == 4 else gateway.ipv6)]
+        for holder, vif in place.vifs if not routers else ():
+            if holds(vif, GATEWAY) and address.version in {a.version for a in vif.policy.addresses}:
+                return End('%s (through %s)' % (name, holder), address, vif.mac, vif, gateway=True)
         if not routers:
             return End(name, address, UNKNOWN_MAC, beyond='whichever router its guest uses: %s '
                        'names none' % FILE)
@@ -273,11 +277,18 @@ def _parse_service(text: str) -> Tuple[Talk, int]:
         service = parse_service(text)
     except PolicyError as error:
         raise UsageError(str(error)) from None
-    if service.protocol in VERSIONS:
-        return Talk(service.protocol), VERSIONS[service.protocol]
+    version = VERSIONS.get(service.protocol, 0)
+    if service.protocol == TFTP:
+        return Talk('udp', CLIENT_PORT, TFTP_PORT, related=True), 0
+    if service.protocol in PINGS and not is_whole(service):
+        if not service.first:
+            raise UsageError('%s: that type is an answer: ask for %s/%d' % (
+                quoted(text), service.protocol, PINGS[service.protocol]))
+        return Talk(service.protocol, 0, service.first), version
+    if service.protocol not in WITH_PORTS:
+        return Talk(service.protocol), version
     if service.first != service.last:
-        raise UsageError('%s: one port is expected here, such as %s/443'
-                         % (quoted(text), service.protocol))
+        raise UsageError('%s: expected one port, such as %s/443' % (quoted(text), service.protocol))
     return Talk(service.protocol, CLIENT_PORT, service.first), 0
 
 

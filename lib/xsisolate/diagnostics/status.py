@@ -90,7 +90,8 @@ def describe_vif(view: VifView) -> Dict[str, Any]:
         'groups': sorted(policy.groups), 'allow': sorted(map(format_peer, policy.allow)),
         'addresses': [format_prefix(prefix) for prefix in sorted(policy.addresses)],
         'shared': [format_prefix(prefix) for prefix in sorted(policy.shared)],
-        'seal': view.seal, 'in_doubt': view.doubt, 'arriving': vif.arriving,
-        'error': view.error or None, 'flows': view.flows, 'carried': view.carried,
+        'roles': sorted(policy.roles), 'seal': view.seal, 'in_doubt': view.doubt,
+        'arriving': vif.arriving, 'error': view.error or None, 'flows': view.flows,
+        'carried': view.carried,
         'spoofed': drops.spoofed if drops else None,
         'isolated': drops.isolated if drops else None}

@@ -4,19 +4,19 @@ The packet is described, not made: so the trace has no side effects, and the
 switch learns nothing from it.
 """
 import re
-from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
+from typing import Dict, FrozenSet, List, NamedTuple, Tuple
 
 from xsisolate.openflow.ownership import OWNER, OWNER_MASK
 from xsisolate.pipeline.tables import ISOLATED_DROP, SPOOFED
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.admission import Talk
 from xsisolate.policy.model import Prefix
+from xsisolate.policy.service import PINGS, WITH_PORTS, protocol_number
 
 TTL = 64
 SYN, SYN_ACK = 0x2, 0x12
-ICMP_TYPES = {'icmp': (8, 0), 'icmp6': (128, 129)}      # request, answer
-PROTOCOL_NAMES = {('tcp', 6): 'tcp6', ('udp', 6): 'udp6'}
-CT_NEW, CT_ANSWER = 'trk,new', 'trk,est,rpl'
+CT_NEW, CT_ANSWER = ('trk,new',), ('trk,est,rpl',)
+CT_RELATED = ('trk,new,rel',) * 2      # looked up, and again once it is remembered
 TABLE = re.compile(r'^ *(\d+)\. (.*)$', re.MULTILINE)
 COOKIE = re.compile(r'cookie 0x([0-9a-f]+)')
 ACTIONS = re.compile(r'^Datapath actions: (.*)$', re.MULTILINE)
@@ -42,19 +42,27 @@ def format_packet(in_port: int, vlan: int, macs: Tuple[str, str], addresses: Tup
     fields = ['in_port=%d' % in_port]
     fields += ['vlan_tci=0x%x' % (0x1000 | vlan)] if vlan else []
     fields += ['dl_src=' + macs[0], 'dl_dst=' + macs[1],
-               PROTOCOL_NAMES.get((talk.protocol, source.version), talk.protocol),
+               _protocol(talk.protocol, source.version),
                '%s=%s' % (names[0], format_prefix(source)),
                '%s=%s' % (names[1], format_prefix(target)), 'nw_ttl=%d' % TTL]
-    if talk.protocol in ICMP_TYPES:
+    if talk.protocol in PINGS:
         kind = 'icmp' if source.version == 4 else 'icmpv6'
-        fields += ['%s_type=%d' % (kind, ICMP_TYPES[talk.protocol][talk.answer]),
-                   kind + '_code=0']
-    else:
+        fields += ['%s_type=%d' % (kind, talk.icmp_type), kind + '_code=0']
+    elif talk.protocol in WITH_PORTS:
         fields += ['%s_src=%d' % (talk.protocol, talk.source),
                    '%s_dst=%d' % (talk.protocol, talk.destination)]
     if talk.protocol == 'tcp':
         fields.append('tcp_flags=0x%x' % (SYN_ACK if talk.answer else SYN))
     return ','.join(fields)
+
+
+def _protocol(protocol: str, version: int) -> str:
+    """Return the words for a protocol in an IP version."""
+    if protocol in PINGS:
+        return protocol
+    if protocol in WITH_PORTS:
+        return protocol + ('6' if version == 6 else '')
+    return '%s,nw_proto=%d' % ('ip' if version == 4 else 'ipv6', protocol_number(protocol))
 
 
 def parse_trace(text: str) -> Traced:
@@ -92,8 +100,10 @@ def parse_ports(text: str) -> Dict[str, int]:
     return {name: int(number) for name, _, number in PORT.findall(text)}
 
 
-def find_ct(talk: Talk, asked: bool) -> Optional[str]:
-    """Return what connection tracking would say of a packet."""
-    if talk.protocol != 'udp':
-        return None
+def find_ct(talk: Talk, asked: bool) -> Tuple[str, ...]:
+    """Return what connection tracking would say of a packet, each time that it is asked."""
+    if talk.protocol not in ('udp', 'sctp'):
+        return ()
+    if talk.related and talk.answer and asked:
+        return CT_RELATED
     return CT_ANSWER if talk.answer and asked else CT_NEW

@@ -6,10 +6,10 @@ from xsisolate.diagnostics.passage import Place
 from xsisolate.dom0.run_files.group_members import read_members
 from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
 from xsisolate.errors import PolicyError, UsageError
+from xsisolate.planner.roles import with_holders_elsewhere
 from xsisolate.planner.vif import UNNAMED, Attached
-from xsisolate.policy.address import BITS, parse_prefix, quoted
-from xsisolate.policy.address import LINK_LOCAL, contains
-from xsisolate.policy.model import Mode, Prefix, RemoteMember
+from xsisolate.policy.address import BITS, LINK_LOCAL, contains, parse_prefix, quoted
+from xsisolate.policy.model import HOLDERS, Mode, Prefix, RemoteMember
 
 PLAIN_NAME = frozenset('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._+@:-')
 NAME_SHOWN = 48
@@ -100,9 +100,11 @@ def _place(inventory: Inventory, bridge: str, attached: Attached) -> Place:
     members: Dict[str, Tuple[RemoteMember, ...]] = {
         name: tuple(member for member in read_members(name)
                     if member.network == attached.network_uuid) for name in sorted(names)}
-    return Place(bridge, attached.bridge, attached.network_uuid, attached.network,
-                 context.find_network(attached.bridge, attached.network_uuid), groups, on_it,
-                 {name: found for name, found in members.items() if found})
+    facts = with_holders_elsewhere(
+        context.find_network(attached.bridge, attached.network_uuid), attached.network_uuid,
+        {vif.mac for _, vif in on_it if vif.policy.roles}, read_members(HOLDERS))
+    return Place(bridge, attached.bridge, attached.network_uuid, attached.network, facts, groups,
+                 on_it, {name: found for name, found in members.items() if found})
 
 
 def own_address(view: VifView, version: int, store: Xenstore) -> Tuple[Prefix, ...]:

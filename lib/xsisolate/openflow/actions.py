@@ -6,6 +6,7 @@ written down.
 from struct import Struct
 from struct import error as StructError
 
+from xsisolate.openflow.fields import LOCAL
 from xsisolate.openflow.learn import decode_learn, encode_learn
 from xsisolate.openflow.subfield import decode_subfield, encode_subfield, number, offset_and_bits
 from xsisolate.typing_compat import Callable, Dict, Iterator
@@ -27,6 +28,7 @@ STACK_BODY = Struct('!HIH6x')           # offset, field, bits
 CT_BODY = Struct('!HIHB3xH')            # flags, zone's field and its bits, table, helper
 BUNDLE_BODY = Struct('!HHHIHHI4x')      # algorithm, hashed, basis, kind, count, bits, field
 CT_COMMIT, NO_TABLE = 1, 255
+HELPERS = {'tftp': 69, '': 0}          # by the port that a helper's protocol has
 ALGORITHMS = {'active_backup': 0, 'hrw': 1}
 HASHED = {'eth_src': 0}
 PORT_KIND = 0x00000002                  # NXM_OF_IN_PORT: members are OpenFlow ports
@@ -90,7 +92,7 @@ class ActionCodec:
 
     def _encode_ct(self, text: str) -> bytes:
         """Return conntrack; only what we use of it."""
-        flags, table, zone, marking = 0, NO_TABLE, 'NXM_NX_REG13[]', b''
+        flags, table, zone, helper, marking = 0, NO_TABLE, 'NXM_NX_REG13[]', '', b''
         for word in split(text):
             name, _, value = word.partition('=')
             if name == 'commit':
@@ -99,12 +101,15 @@ class ActionCodec:
                 table = int(value)
             elif name == 'zone':
                 zone = value
+            elif name == 'alg':
+                helper = value
             elif name.startswith('exec('):
                 marking = self.encode(word[len('exec('):-1])
             else:
                 raise ValueError('conntrack with what we do not know: %.80s' % text)
         head, offset, bits = encode_subfield(zone)
-        return nicira(CT, CT_BODY.pack(flags, head, offset_and_bits(offset, bits), table, 0)
+        return nicira(CT, CT_BODY.pack(flags, head, offset_and_bits(offset, bits), table,
+                                      HELPERS[helper])
                       + marking)
 
     def _decode_each(self, data: bytes) -> Iterator[str]:
@@ -139,8 +144,7 @@ class ActionCodec:
         if subtype == CLONE:
             return 'clone(%s)' % self.decode(body[6:])
         if subtype == CT:
-            marking = ',exec(%s)' % self.decode(body[CT_BODY.size:])
-            return 'ct(%s%s)' % (_decode_ct(body), marking if body[CT_BODY.size:] else '')
+            return 'ct(%s)' % _decode_ct(body, self.decode(body[CT_BODY.size:]))
         return DECODERS[subtype](body)
 
 
@@ -161,6 +165,8 @@ def _decode_output(action: bytes) -> str:
     port, _ = OUTPUT_BODY.unpack_from(action, 4)
     if port == NORMAL:
         return 'NORMAL'
+    if port == LOCAL:
+        return 'LOCAL'
     if port >= 0xffffff00:
         raise ValueError('a port with a name')
     return 'output:%d' % port
@@ -168,6 +174,10 @@ def _decode_output(action: bytes) -> str:
 
 def _encode_normal(_: str) -> bytes:
     return HEAD.pack(OUTPUT, 16) + OUTPUT_BODY.pack(NORMAL, 0)
+
+
+def _encode_local(_: str) -> bytes:
+    return HEAD.pack(OUTPUT, 16) + OUTPUT_BODY.pack(LOCAL, 0)
 
 
 def _encode_resubmit(text: str) -> bytes:
@@ -245,13 +255,15 @@ def _decode_bundle(body: bytes) -> str:
                                                    ','.join(map(str, ports)))
 
 
-def _decode_ct(body: bytes) -> str:
+def _decode_ct(body: bytes, marking: str) -> str:
     flags, head, packed, table, helper = CT_BODY.unpack_from(body)
-    if flags & ~CT_COMMIT or helper or not head:
+    if flags & ~CT_COMMIT or not head:
         raise ValueError('conntrack with more than we use')
     words = ['commit'] * bool(flags) + ['table=%d' % table] * (table != NO_TABLE)
     words.append('zone=' + decode_subfield(head, packed >> 6, (packed & 0x3f) + 1))
-    return ','.join(words)
+    names = {number: name for name, number in HELPERS.items()}
+    words += ['exec(%s)' % marking] * bool(body[CT_BODY.size:])
+    return ','.join(words + ['alg=' + names[helper]] * bool(helper))
 
 
 def _encode_fixed(action: bytes) -> Callable[[str], bytes]:
@@ -260,7 +272,8 @@ def _encode_fixed(action: bytes) -> Callable[[str], bytes]:
 
 ENCODERS: Dict[str, Callable[[str], bytes]] = {
     'resubmit(,': _encode_resubmit, 'load:': _encode_load, 'move:': _encode_move,
-    'output:': _encode_output, 'NORMAL': _encode_normal, 'note:': _encode_note,
+    'output:': _encode_output, 'NORMAL': _encode_normal, 'LOCAL': _encode_local,
+    'note:': _encode_note,
     'push:': _stack_encoder(STACK_PUSH), 'pop:': _stack_encoder(STACK_POP),
     'push_vlan:': lambda text: HEAD.pack(PUSH_VLAN, 8) + PUSH_BODY.pack(int(text, 0)),
     'pop_vlan': _encode_fixed(HEAD.pack(POP_VLAN, 8) + bytes(4)),

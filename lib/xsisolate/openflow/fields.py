@@ -43,6 +43,7 @@ MATCHED = tuple(Field(name, length, header(kind, number, length), form, under)
     ('tp_src', 2, OXM, 13, 'decimal', 'tcp'), ('tp_dst', 2, OXM, 14, 'decimal', 'tcp'),
     ('tcp_flags', 2, NXM1, 34, 'tcp_flags', 'tcp'),
     ('tp_src', 2, OXM, 15, 'decimal', 'udp'), ('tp_dst', 2, OXM, 16, 'decimal', 'udp'),
+    ('tp_src', 2, OXM, 17, 'decimal', 'sctp'), ('tp_dst', 2, OXM, 18, 'decimal', 'sctp'),
     ('icmp_type', 1, OXM, 19, 'decimal', 'icmp'), ('icmp_code', 1, OXM, 20, 'decimal', 'icmp'),
     ('icmp_type', 1, OXM, 29, 'decimal', 'icmp6'), ('icmp_code', 1, OXM, 30, 'decimal', 'icmp6'),
     ('nd_target', 16, OXM, 31, 'ipv6', ''), ('nd_sll', 6, OXM, 32, 'mac', ''),
@@ -58,7 +59,8 @@ MATCHED = tuple(Field(name, length, header(kind, number, length), form, under)
 PROTOCOLS: Dict[str, Tuple[int, int, str]] = {
     'arp': (0x806, 0, ''), 'ip': (0x800, 0, ''), 'ipv6': (0x86dd, 0, ''),
     'icmp': (0x800, 1, 'icmp'), 'icmp6': (0x86dd, 58, 'icmp6'), 'tcp': (0x800, 6, 'tcp'),
-    'tcp6': (0x86dd, 6, 'tcp'), 'udp': (0x800, 17, 'udp'), 'udp6': (0x86dd, 17, 'udp')}
+    'tcp6': (0x86dd, 6, 'tcp'), 'udp': (0x800, 17, 'udp'), 'udp6': (0x86dd, 17, 'udp'),
+    'sctp': (0x800, 132, 'sctp'), 'sctp6': (0x86dd, 132, 'sctp')}
 
 # What actions name: NXM's numbers, and the width in bits.
 SUBFIELDS: Dict[str, Tuple[int, int]] = {

@@ -4,22 +4,24 @@ An isolated sender's policy is asked about the receiver (EGRESS), an isolated
 receiver's about the sender (INGRESS). Both must admit the frame.
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.tables import (ACCEPT, ANSWERS, CHECKED, COMMIT, CONTROL, DESTINATION,
-                                       EGRESS, EGRESS_ANSWER, ESTABLISHED, INGRESS, INGRESS_ANSWER,
-                                       INGRESS_SIDE, INGRESS_TARGET, ISOLATED, ISOLATED_DROP,
-                                       MISMATCH, MULTICAST, OWN_DELIVERY, PARTY, PASS, PLAIN, REPLY,
-                                       REPLY_ONLY, REQUEST, RESOLVING, SOURCE, TO_ISOLATED,
-                                       TO_LOCAL, TO_REMOTE, TO_UPLINK, UNKNOWN_NETWORK, UPLINK)
+from xsisolate.pipeline.tables import (ACCEPT, ADVERTISER, ANSWERS, CHECKED, COMMIT, CONTROL,
+                                       DESTINATION, DHCP_SERVER, EGRESS, EGRESS_ANSWER, ESTABLISHED,
+                                       FORWARDER, INGRESS, INGRESS_ANSWER, INGRESS_SIDE,
+                                       INGRESS_TARGET, ISOLATED, ISOLATED_DROP, MISMATCH, MULTICAST,
+                                       OWN_DELIVERY, PARTY, PASS, PLAIN, REPLY, REPLY_ONLY, REQUEST,
+                                       RESOLVING, ROLE_FLAGS, SOURCE, TO_ISOLATED, TO_LOCAL,
+                                       TO_REMOTE, TO_UPLINK, TRACK_TFTP, UNKNOWN_NETWORK, UPLINK)
 from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
                                       FROM_ARP_SOURCE, FROM_ARP_TARGET, FROM_ETH_DESTINATION,
                                       FROM_ETH_SOURCE, FROM_IPV4_DESTINATION, FROM_IPV4_SOURCE,
                                       FROM_IPV6_DESTINATION, FROM_IPV6_SOURCE, FROM_ND_TARGET,
                                       MULTICAST_MAC, NEIGHBOUR, SOLICITED_NODE, cleared,
-                                      destination_match, flags, goto, icmp6, network_match, raised,
-                                      source_match, unknown_priority)
-from xsisolate.policy.model import Mode, Network
-from xsisolate.typing_compat import Iterator, Tuple
+                                      destination_match, flags, goto, icmp6, lowered, network_match,
+                                      raised, source_match, unknown_priority)
+from xsisolate.policy.model import DHCP, GATEWAY, ROUTER, Mode, Network, Prefix
+from xsisolate.typing_compat import AbstractSet, Dict, FrozenSet, Iterable, Iterator, List, Tuple
 
+ROLE_ANSWERS = ((DHCP_ANSWER, DHCP_SERVER), (DHCP6_ANSWER, DHCP_SERVER), (icmp6(134), ADVERTISER))
 ZONE = 'zone=NXM_NX_REG13[0..15]'
 # What helps a conversation along and is part of every admitted one.
 ICMP_ERRORS = tuple('icmp,icmp_type=%d' % kind for kind in (3, 11, 12)) + tuple(
@@ -42,8 +44,21 @@ def decision_flows() -> Iterator[Flow]:
         (icmp6(136), FROM_IPV6_DESTINATION)), FROM_IPV4_DESTINATION, FROM_IPV6_DESTINATION)
     yield from _answers(EGRESS_ANSWER, INGRESS)
     yield from _ingress_flows()
+    yield from _role_flows()
     yield from _accept_flows()
     yield make_flow(ISOLATED_DROP, 0, [''])
+
+
+def _role_flows() -> Iterator[Flow]:
+    """Yield what a VIF of this host that holds a role may say to all, whatever its policy."""
+    for answer, role in ROLE_ANSWERS:
+        yield make_flow(EGRESS, 196, [answer, flags(role)], goto(INGRESS))
+        yield make_flow(INGRESS, 196, [answer, flags(role)], goto(ACCEPT))
+    for match in ('arp', icmp6(135), icmp6(136)):
+        for role in ROLE_FLAGS:
+            yield make_flow(EGRESS, 196, [match, flags(role)], goto(INGRESS))
+    for match in ICMP_ERRORS:
+        yield make_flow(EGRESS, 196, [match, flags(FORWARDER)], goto(INGRESS))
 
 
 def _questions(table: int, party: str, answer: int, resolving: Tuple[Tuple[str, str], ...],
@@ -115,10 +130,20 @@ def answer_flows(label: int) -> Iterator[Flow]:
     """
     bits = ','.join('load:0x1->NXM_NX_CT_LABEL[%d]' % bit for bit in range(128)
                     if label >> bit & 1)
-    remember = 'ct(commit,%s,exec(%s))' % (ZONE, bits)
-    for family in ('ip', 'ipv6'):
-        yield make_flow(ACCEPT, 10, [flags(COMMIT), family], remember, goto(PASS))
     asked_here = 'ct_label=0x%x/0x%x' % (label, label)
+    for family, udp in (('ip', 'udp'), ('ipv6', 'udp6')):
+        yield make_flow(ACCEPT, 12, [flags(COMMIT, TRACK_TFTP), udp],
+                        'ct(commit,%s,exec(%s),alg=tftp)' % (ZONE, bits), goto(PASS))
+        yield make_flow(ACCEPT, 10, [flags(COMMIT), family],
+                        'ct(commit,%s,exec(%s))' % (ZONE, bits), goto(PASS))
+        # The first of TFTP's data: a connection of its own, with the label of the one that asked
+        # for it, which shows only once it is remembered. The flag says that it has been.
+        yield make_flow(REPLY, 20, ['ct_state=+new+rel+trk', flags(TRACK_TFTP), udp],
+                        lowered(TRACK_TFTP), 'ct(commit,table=%d,%s)' % (REPLY, ZONE))
+        yield make_flow(REPLY, 15, ['ct_state=+new+rel+trk', asked_here, udp], 'ct_clear',
+                        goto(PASS))
+        yield make_flow(REPLY, 10, ['ct_state=+est+rel-rpl+trk', asked_here, flags(TRACK_TFTP),
+                                    udp], 'ct_clear', goto(PASS))
     yield make_flow(REPLY, 10, ['ct_state=+est+rpl+trk', asked_here], 'ct_clear', goto(PASS))
 
 
@@ -137,6 +162,53 @@ def endpoint_destination_flows(network: int, mac: str, mode: Mode) -> Iterator[F
         yield make_flow(DESTINATION, 50, here, goto(ISOLATED_DROP))
 
 
+def holder_destination_flows(network: int, mac: str, roles: AbstractSet[str],
+                             inside: Iterable[Prefix]) -> Iterator[Flow]:
+    """Yield what comes to an isolated VIF for the roles that it holds: its policy is not asked.
+
+    What a gateway forwards is for none of the addresses inside, its own among them.
+    """
+    here = (network_match(network), 'dl_dst=%s' % mac)
+    for match in ('arp', icmp6(135), icmp6(136), *_asked_of(roles)):
+        yield make_flow(DESTINATION, 54, [*here, match], raised(TO_LOCAL), goto(EGRESS))
+    if GATEWAY in roles:
+        for prefix in inside:
+            yield make_flow(DESTINATION, 53, [*here, 'ip' if prefix.version == 4 else 'ipv6',
+                                              destination_match(prefix)],
+                            raised(TO_LOCAL, TO_ISOLATED), goto(EGRESS))
+        for family in ('ip', 'ipv6'):
+            yield make_flow(DESTINATION, 52, [*here, family], raised(TO_LOCAL), goto(EGRESS))
+
+
+def _asked_of(roles: AbstractSet[str]) -> Iterator[str]:
+    """Yield the kinds of requests that are meant for the holders of roles."""
+    if DHCP in roles:
+        yield DHCP_QUERY
+        yield DHCP6_QUERY
+    if ROUTER in roles:
+        yield icmp6(133)
+
+
+def holder_decision_flows(network: int, mac: str, roles: AbstractSet[str],
+                          arriving: bool) -> Iterator[Flow]:
+    """Yield who may ask a DHCP server of this host, and what comes from it while it arrives."""
+    where = network_match(network)
+    for query in (DHCP_QUERY, DHCP6_QUERY) if DHCP in roles else ():
+        yield make_flow(EGRESS, 196, [where, query, 'dl_dst=%s' % mac], goto(INGRESS))
+    for answer in answers_of(roles) if arriving else ():
+        yield make_flow(INGRESS, 195, [where, answer, 'dl_src=%s' % mac,
+                                       flags(TO_ISOLATED, UPLINK)], goto(ACCEPT))
+
+
+def answers_of(roles: AbstractSet[str]) -> Iterator[str]:
+    """Yield what only the holders of roles may say."""
+    if DHCP in roles:
+        yield DHCP_ANSWER
+        yield DHCP6_ANSWER
+    if ROUTER in roles:
+        yield icmp6(134)
+
+
 def isolation_count_flows(network: int, mac: str) -> Iterator[Flow]:
     """Yield the flows whose packet counts are a VIF's frames dropped as isolated."""
     yield make_flow(ISOLATED_DROP, 20, [network_match(network), 'dl_src=%s' % mac,
@@ -144,41 +216,49 @@ def isolation_count_flows(network: int, mac: str) -> Iterator[Flow]:
     yield make_flow(ISOLATED_DROP, 10, [network_match(network), 'dl_dst=%s' % mac])
 
 
-def network_decision_flows(network: int, facts: Network) -> Iterator[Flow]:
+def network_decision_flows(network: int, facts: Network, named: AbstractSet[str]) -> Iterator[Flow]:
     """Yield which machines may answer as DHCP server or router on a network that lists them."""
     where = network_match(network)
-    yield from _dhcp_query_flows(where, facts)
-    if facts.dhcp_servers:
-        for family, answer in ((4, DHCP_ANSWER), (6, DHCP6_ANSWER)):
-            yield make_flow(INGRESS, 192, [where, answer, flags(TO_ISOLATED)],
-                            goto(ISOLATED_DROP))
-            for server in facts.dhcp_servers:
-                if server.version == family:
-                    yield make_flow(INGRESS, 195, [where, answer, source_match(server),
-                                                   flags(TO_ISOLATED, UPLINK)], goto(ACCEPT))
-    macs = sorted({gateway.mac for gateway in facts.gateways if gateway.mac})
-    for mac in macs:
-        # No VIF of this host may pose as a gateway.
+    yield from _dhcp_query_flows(where, facts, named)
+    for answer in answers_of(named):
+        yield make_flow(INGRESS, 192, [where, answer, flags(TO_ISOLATED)], goto(ISOLATED_DROP))
+    for server in sorted(facts.dhcp_servers):
+        yield make_flow(INGRESS, 195, [where, DHCP_ANSWER if server.version == 4 else DHCP6_ANSWER,
+                                       source_match(server), flags(TO_ISOLATED, UPLINK)],
+                        goto(ACCEPT))
+    for mac, roles in roles_by_mac(facts):
+        # No VIF of this host may pose as a holder elsewhere.
         yield make_flow(SOURCE, 45, [where, 'dl_src=%s' % mac, flags(off=[UPLINK])])
         yield make_flow(DESTINATION, 45, [where, 'dl_dst=%s' % mac], raised(TO_REMOTE),
                         goto(EGRESS))
-        yield make_flow(INGRESS, 195, [where, icmp6(134), 'dl_src=%s' % mac,
-                                       flags(TO_ISOLATED, UPLINK)], goto(ACCEPT))
-    if macs:
-        yield make_flow(INGRESS, 192, [where, icmp6(134), flags(TO_ISOLATED)],
-                        goto(ISOLATED_DROP))
+        for answer in answers_of(roles):
+            yield make_flow(INGRESS, 195, [where, answer, 'dl_src=%s' % mac,
+                                           flags(TO_ISOLATED, UPLINK)], goto(ACCEPT))
 
 
-def _dhcp_query_flows(where: str, facts: Network) -> Iterator[Flow]:
+def roles_by_mac(facts: Network) -> List[Tuple[str, FrozenSet[str]]]:
+    """Return the MAC addresses beyond the uplink that are known to hold roles."""
+    found: Dict[str, FrozenSet[str]] = {}
+    for gateway in facts.gateways:
+        if gateway.mac:
+            found[gateway.mac] = found.get(gateway.mac, frozenset()) | gateway.roles
+    return sorted(found.items())
+
+
+def _dhcp_query_flows(where: str, facts: Network, named: AbstractSet[str]) -> Iterator[Flow]:
     """Yield which DHCP servers may be asked by unicast; without, any outside would be one."""
-    servers = facts.dhcp_servers or facts.subnets
-    if not servers:
+    servers = facts.dhcp_servers or (frozenset() if DHCP in named else facts.subnets)
+    macs = [mac for mac, roles in roles_by_mac(facts) if DHCP in roles]
+    if not servers and DHCP not in named:
         return
     elsewhere = flags(off=[TO_LOCAL])
     for query, address in ((DHCP_QUERY, FROM_IPV4_DESTINATION),
                            (DHCP6_QUERY, FROM_IPV6_DESTINATION)):
         yield make_flow(EGRESS, 192, [where, query, elsewhere], FROM_ETH_DESTINATION, address,
                         goto(PARTY), goto(EGRESS_ANSWER))
+        for mac in macs:
+            yield make_flow(EGRESS, 195, [where, query, 'dl_dst=%s' % mac, elsewhere],
+                            raised(TO_UPLINK), goto(PASS))
     for server in servers:
         query = DHCP_QUERY if server.version == 4 else DHCP6_QUERY
         yield make_flow(EGRESS, 195, [where, query, destination_match(server), elsewhere],

@@ -12,9 +12,9 @@ from xsisolate.pipeline.decision import answer_flows
 from xsisolate.pipeline.entry import other_port_flow, uplink_flow
 from xsisolate.pipeline.guard import IGMP_REPORTS
 from xsisolate.pipeline.tables import (ANNOUNCE, BIND, CHECKED, DELIVER, FANOUT, GUARD, ISOLATED,
-                                       LOCAL, MANAGED, NETWORK, OWN_DELIVERY, PRIORITY_DELIVER,
-                                       REMOTELY, TO_ISOLATED, TO_LOCAL, TO_REMOTE, TO_UPLINK,
-                                       UPLINK)
+                                       LOCAL, MANAGED, NETWORK, OFPORT_LOCAL, OWN_DELIVERY,
+                                       PRIORITY_DELIVER, REMOTELY, TO_ISOLATED, TO_LOCAL, TO_REMOTE,
+                                       TO_UPLINK, UPLINK)
 from xsisolate.pipeline.terms import (TAG, UNTAG, Attachment, flags, goto, icmp6, network_match,
                                       outputs)
 from xsisolate.typing_compat import FrozenSet, Iterable, Iterator, NamedTuple, Optional, Tuple
@@ -110,6 +110,8 @@ def _uplink_output_flows(topology: Topology) -> Iterator[Flow]:
 
 def _output(members: Tuple[int, ...], balanced: bool) -> str:
     """Return the action that sends to an uplink: of a bond's members to one that is up."""
+    if members == (OFPORT_LOCAL,):
+        return 'LOCAL'
     if len(members) == 1:
         return 'output:%d' % members[0]
     return 'bundle(eth_src,0,%s,ofport,members:%s)' % (

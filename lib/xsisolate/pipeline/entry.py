@@ -1,9 +1,9 @@
 """Table 0, ENTRY and SOURCE: which port sent this, and into which network?"""
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.tables import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, ISOLATED,
-                                       MANAGED, NETWORK, OWN_DELIVERY, PRIORITY_DELIVER,
-                                       PRIORITY_ENTRY, PRIORITY_PORT, PRIORITY_SHUT, SOURCE,
-                                       SPOOFED, TAG_ALLOWED, UNKNOWN_NETWORK, UPLINK)
+from xsisolate.pipeline.tables import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, NETWORK,
+                                       OFPORT_LOCAL, OWN_DELIVERY, PRIORITY_DELIVER, PRIORITY_ENTRY,
+                                       PRIORITY_PORT, PRIORITY_SHUT, SOURCE, SPOOFED, TAG_ALLOWED,
+                                       UNKNOWN_NETWORK, UPLINK)
 from xsisolate.pipeline.terms import flags, goto, network_match, raised, unknown_priority
 from xsisolate.typing_compat import Iterable, Iterator, Optional, Tuple
 
@@ -23,9 +23,8 @@ def load_network(network: int) -> str:
     return 'load:0x%x->NXM_NX_REG13[]' % network
 
 
-def managed_port_flow(ofport: int, network: int, isolated: bool) -> Flow:
-    """Return the hook for what a locked or isolated VIF sends."""
-    bits = (MANAGED, ISOLATED) if isolated else (MANAGED,)
+def managed_port_flow(ofport: int, network: int, bits: Iterable[int]) -> Flow:
+    """Return the hook for what a VIF sends whose flags are these: it is managed, and more."""
     return make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0'],
                      load_network(network), raised(*bits), goto(GUARD))
 
@@ -34,9 +33,9 @@ def managed_port_flow(ofport: int, network: int, isolated: bool) -> Flow:
 RETAG = ('push:NXM_OF_VLAN_TCI[]', 'pop_vlan', 'push_vlan:0x8100', 'pop:NXM_OF_VLAN_TCI[]')
 
 
-def trunk_port_flows(ofport: int, networks: Iterable[int], isolated: bool) -> Iterator[Flow]:
+def trunk_port_flows(ofport: int, networks: Iterable[int], bits: Iterable[int]) -> Iterator[Flow]:
     """Yield the hooks for what a trunk VIF sends: its own VLANs' tags and no others."""
-    bits = (MANAGED, ISOLATED) if isolated else (MANAGED,)
+    bits = tuple(bits)
     for network in networks:
         vlan = network & 0xfff
         tag = 'dl_vlan=%d' % vlan if vlan else 'vlan_tci=0x0000/0x1000'
@@ -58,7 +57,8 @@ def closed_port_flow(ofport: int) -> Flow:
 
 def uplink_flow(ofport: int) -> Flow:
     """Return the flow for what comes in from outside; the frame's tag names its network."""
-    return make_flow(ENTRY, 100, ['in_port=%d' % ofport], *FROM_TAG, raised(UPLINK), goto(SOURCE))
+    port = 'LOCAL' if ofport == OFPORT_LOCAL else '%d' % ofport
+    return make_flow(ENTRY, 100, ['in_port=' + port], *FROM_TAG, raised(UPLINK), goto(SOURCE))
 
 
 def other_port_flow(port: str, tag: Optional[int]) -> Flow:

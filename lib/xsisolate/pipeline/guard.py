@@ -5,10 +5,11 @@ protocols end here; so does what cannot be judged, such as ICMPv6 in fragments
 (RFC 6980: receivers should ignore it, not all do).
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.tables import BIND, GUARD, SPOOFED, TAG_ALLOWED
+from xsisolate.pipeline.tables import ADVERTISER, BIND, DHCP_SERVER, GUARD, SPOOFED, TAG_ALLOWED
 from xsisolate.pipeline.terms import MULTICAST_MAC, TAGGED, flags, goto, icmp6
 from xsisolate.typing_compat import Iterator
 
+DHCP_FROM_SERVER, DHCP6_FROM_SERVER = 'udp,tp_src=67', 'udp6,tp_src=547'
 # 802.1D's reserved group addresses: STP, LACP, 802.1X, LLDP.
 SWITCH_PROTOCOLS = 'dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0'
 # Destination unreachable, too big, time exceeded, parameter problem, echo
@@ -39,9 +40,9 @@ REFUSED = (
     # A DHCP server answers from 67, a relay too; whatever goes to a client's
     # port is an answer.
     (170, 'udp,tp_dst=68'),
-    (170, 'udp,tp_src=67'),
+    (170, DHCP_FROM_SERVER),
     (170, 'udp6,tp_dst=546'),
-    (170, 'udp6,tp_src=547'),
+    (170, DHCP6_FROM_SERVER),
     # Redirects and router advertisements (RFC 1256) of IPv4.
     (170, 'icmp,icmp_type=5'),
     (170, 'icmp,icmp_type=9'),
@@ -53,6 +54,10 @@ REFUSED = (
     (0, ''),
 )
 
+# What those may say who hold the role.
+GRANTED = ((175, DHCP_FROM_SERVER, DHCP_SERVER), (175, DHCP6_FROM_SERVER, DHCP_SERVER),
+           (175, 'icmp6,icmp_type=134,icmp_code=0,nw_ttl=255', ADVERTISER))
+
 ACCEPTED = tuple([(160, icmp6(kind)) for kind in ICMP6_ALLOWED]
                  + [(160, match + ',nw_ttl=255') for match in ND_ALLOWED]
                  + [(100, 'ip'), (100, 'ipv6'), (100, 'arp,arp_op=1'), (100, 'arp,arp_op=2')])
@@ -62,5 +67,7 @@ def guard_flows() -> Iterator[Flow]:
     """Yield the fixed flows of GUARD."""
     for priority, match in REFUSED:
         yield make_flow(GUARD, priority, [match], goto(SPOOFED))
+    for priority, match, role in GRANTED:
+        yield make_flow(GUARD, priority, [match, flags(role)], goto(BIND))
     for priority, match in ACCEPTED:
         yield make_flow(GUARD, priority, [match], goto(BIND))

@@ -7,19 +7,22 @@ groups, too. Other multicast stays among the local members of its groups. The
 rest an isolated VIF neither sends nor receives.
 """
 from xsisolate.openflow.flow import Flow, make_flow
+from xsisolate.pipeline.decision import ROLE_ANSWERS, answers_of, roles_by_mac
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX, next_owner, owner_match
 from xsisolate.pipeline.tables import (ANSWERS, CLAIMING, CLASSIFY, CONTROL, DESTINATION, FANOUT,
                                        FOUND, FOUND_ISOLATED, ISOLATED, ISOLATED_DROP, MEMBER,
                                        MISMATCH, MULTICAST, PAIR, PARTY, PASS, PEERS, PLAIN,
-                                       REPLY_ONLY, REQUEST, RESOLVE, RESOLVING, RULES, SEEK,
-                                       SEEKING, SOUGHT, SPREAD, SPREADING, TO_UPLINK, TRIED, UPLINK)
+                                       REPLY_ONLY, REQUEST, RESOLVE, RESOLVING, ROLE_FLAGS, RULES,
+                                       SEEK, SEEKING, SOUGHT, SPREAD, SPREADING, TO_UPLINK, TRIED,
+                                       UPLINK)
 from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
                                       FROM_ARP_TARGET, FROM_ETH_DESTINATION, FROM_ETH_SOURCE,
                                       FROM_ND_TARGET, RESOLVED_TO_ETH, SOLICITED_NODE, Attachment,
                                       address_match, cleared, flags, goto, icmp6, network_match,
                                       outputs, raised, source_match)
-from xsisolate.policy.model import Network, Prefix
-from xsisolate.typing_compat import Iterable, Iterator, Mapping, Optional, Tuple
+from xsisolate.policy.model import DHCP, ROUTER, Network, Prefix
+from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping,
+                                     NamedTuple, Optional, Tuple)
 
 TO_THE_UPLINK = (raised(TO_UPLINK), goto(PASS))
 TO_THE_GROUPS = (raised(SPREADING), 'load:0->NXM_NX_REG14[]', goto(PEERS))
@@ -36,6 +39,8 @@ def multicast_flows() -> Iterator[Flow]:
     yield make_flow(MULTICAST, 190, [icmp6(136), flags(ISOLATED)], *_announce())
     for match in (DHCP_ANSWER, DHCP6_ANSWER, icmp6(134)):
         yield make_flow(MULTICAST, 180, [match, flags(UPLINK)], *COPY)
+    for match, role in ROLE_ANSWERS:
+        yield make_flow(MULTICAST, 196, [match, flags(role)], *COPY)
     for match, target in REQUESTS:
         # A sender that asks for its own address announces itself.
         yield make_flow(MULTICAST, 155, [match, flags(ISOLATED)], FROM_ETH_SOURCE, target,
@@ -79,6 +84,9 @@ def _sought_flows() -> Iterator[Flow]:
         yield make_flow(SOUGHT, 50, [flags(FOUND), owner_match(owner)], 'clone(%s)' % ask,
                         *next_owner(owner), goto(RESOLVE), goto(SOUGHT))
     yield make_flow(SOUGHT, 48, [flags(TRIED)])
+    # Who serves strangers asks for them aloud.
+    for role in ROLE_FLAGS:
+        yield make_flow(SOUGHT, 44, [flags(role)], cleared(*ANSWERS), goto(PASS))
     # A peer known by its address alone can only be asked for aloud.
     yield make_flow(SOUGHT, 40, [flags(PLAIN)], cleared(*ANSWERS), goto(PASS))
     yield make_flow(SOUGHT, 0, [''], goto(ISOLATED_DROP))
@@ -107,8 +115,17 @@ def fanout_flow(network: int, links: Iterable[Attachment]) -> Flow:
     return make_flow(FANOUT, 10, [network_match(network)], *outputs(network, links))
 
 
-def network_multicast_flows(network: int, facts: Network) -> Iterator[Flow]:
-    """Yield how a network's gateways are asked for, and which sender may answer aloud."""
+class LocalHolder(NamedTuple):
+    """A VIF of this host that holds roles on a network."""
+
+    roles: FrozenSet[str]
+    isolated: bool          # floods leave it out
+    link: Attachment
+
+
+def network_multicast_flows(network: int, facts: Network, named: AbstractSet[str],
+                            holders: Iterable[LocalHolder]) -> Iterator[Flow]:
+    """Yield how those are asked aloud that hold roles on a network, and who may answer aloud."""
     where = network_match(network)
     for gateway in facts.gateways:
         if gateway.mac is None:
@@ -117,10 +134,39 @@ def network_multicast_flows(network: int, facts: Network) -> Iterator[Flow]:
         # A router's link-local address is in no configuration: ask the uplink.
         yield make_flow(SOUGHT, 30, [where, icmp6(135, SOLICITED_NODE), 'nd_target=fe80::/10',
                                      flags(ISOLATED)], cleared(*ANSWERS), *TO_THE_UPLINK)
-    for match, answerers in _answerers(facts):
-        yield make_flow(MULTICAST, 183, [where, match, flags(UPLINK)], goto(PASS))
-        for answerer in answerers:
-            yield make_flow(MULTICAST, 185, [where, match, answerer, flags(UPLINK)], *COPY)
+    for answer in answers_of(named):
+        yield make_flow(MULTICAST, 183, [where, answer, flags(UPLINK)], goto(PASS))
+    for server in sorted(facts.dhcp_servers):
+        yield make_flow(MULTICAST, 185, [where, DHCP_ANSWER if server.version == 4 else
+                                         DHCP6_ANSWER, source_match(server), flags(UPLINK)], *COPY)
+    for mac, roles in roles_by_mac(facts):
+        yield from heard_from_flows(network, mac, roles)
+    yield from _to_holders(network, list(holders))
+
+
+def heard_from_flows(network: int, mac: str, roles: AbstractSet[str]) -> Iterator[Flow]:
+    """Yield what a holder of roles beyond the uplink may say to all isolated VIFs."""
+    for answer in answers_of(roles):
+        yield make_flow(MULTICAST, 185, [network_match(network), answer, 'dl_src=%s' % mac,
+                                         flags(UPLINK)], *COPY)
+
+
+def _to_holders(network: int, holders: List[LocalHolder]) -> Iterator[Flow]:
+    """Yield what goes to VIFs of this host, too, because they hold roles."""
+    where = network_match(network)
+    for role, requests in ((DHCP, (DHCP_QUERY, DHCP6_QUERY)), (ROUTER, (icmp6(133),))):
+        asked = [holder for holder in holders if role in holder.roles]
+        hidden = [holder.link for holder in asked if holder.isolated]
+        for request in requests if asked else ():
+            yield make_flow(MULTICAST, 195, [where, request, flags(ISOLATED)], *TO_THE_UPLINK,
+                            *outputs(network, [holder.link for holder in asked]))
+        for request in requests if hidden else ():
+            yield make_flow(MULTICAST, 185, [where, request, flags(off=[ISOLATED])], goto(PASS),
+                            *outputs(network, hidden))
+    if holders:     # an address has moved
+        told = tuple(outputs(network, [holder.link for holder in holders]))
+        yield make_flow(MULTICAST, 195, [where, icmp6(136), flags(ISOLATED)], *_announce(), *told)
+        yield make_flow(SEEK, 112, [where, flags(CLAIMING, PAIR)], *_announce(), *told)
 
 
 def _gateway_request_flows(where: str, *addresses: Optional[Prefix]) -> Iterator[Flow]:
@@ -128,14 +174,3 @@ def _gateway_request_flows(where: str, *addresses: Optional[Prefix]) -> Iterator
         if address is not None:
             yield make_flow(SOUGHT, 45, [where, *address_match(address), flags(ISOLATED)],
                             cleared(*ANSWERS), *TO_THE_UPLINK)
-
-
-def _answerers(facts: Network) -> Iterator[Tuple[str, Tuple[str, ...]]]:
-    """Yield the kinds of answers that only some outsiders may give, and which ones may."""
-    macs = tuple(sorted('dl_src=%s' % gateway.mac for gateway in facts.gateways if gateway.mac))
-    if macs:
-        yield icmp6(134), macs
-    for version, match in ((4, DHCP_ANSWER), (6, DHCP6_ANSWER)):
-        if facts.dhcp_servers:
-            yield match, tuple(source_match(server) for server in sorted(facts.dhcp_servers)
-                               if server.version == version)

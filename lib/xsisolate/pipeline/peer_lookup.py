@@ -9,15 +9,15 @@ own addresses and for those outside the network; what it forwards between two
 addresses of the network is judged by those addresses.
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.tables import (CLAIMING, CLASSIFY, CONTROL, EXTERNAL, FOUND, FOUND_ISOLATED,
-                                       INGRESS_SIDE, MEMBER, MISMATCH, PAIR, PARTY, PEERS, PLAIN,
-                                       RESOLVE, RESOLVING, TO_LOCAL, TO_UPLINK, TRIED, UPLINK,
-                                       VIA_GATEWAY)
+from xsisolate.pipeline.tables import (CLAIMING, CLASSIFY, CONTROL, EXTERNAL, FORWARDER, FOUND,
+                                       FOUND_ISOLATED, INGRESS_SIDE, MEMBER, MISMATCH, PAIR, PARTY,
+                                       PEERS, PLAIN, RESOLVE, RESOLVING, TO_LOCAL, TO_UPLINK, TRIED,
+                                       UPLINK, VIA_GATEWAY)
 from xsisolate.pipeline.terms import (NEXT_OWNER, RESOLVED_TO_PARTY, address_match, cleared, flags,
                                       goto, load_mac, mac_match, network_match, number, raised)
 from xsisolate.policy.address import LINK_LOCAL, NEVER_EXTERNAL
-from xsisolate.policy.model import Gateway, Network, Prefix
-from xsisolate.typing_compat import Iterable, Iterator, Mapping, Optional
+from xsisolate.policy.model import GATEWAY, Gateway, Network, Prefix
+from xsisolate.typing_compat import AbstractSet, Iterable, Iterator, Mapping, Tuple
 
 OWNERS_MAX = 4
 PRIORITY_RESOLVE = 100      # plus the prefix length
@@ -41,8 +41,10 @@ def party_flows() -> Iterator[Flow]:
         yield make_flow(CLASSIFY, 40, [flags(FOUND), owner_match(owner)], *next_owner(owner),
                         goto(RESOLVE), goto(CLASSIFY))
     yield make_flow(CLASSIFY, 35, [flags(TRIED)], raised(MISMATCH))
-    for prefix in NEVER_EXTERNAL:
+    for prefix, _ in NEVER_EXTERNAL:
         yield make_flow(CLASSIFY, 30, address_match(prefix), goto(PEERS))
+    # A gateway that is a VIF of this host speaks for what is outside.
+    yield make_flow(CLASSIFY, 12, [flags(CLAIMING, FORWARDER)], raised(EXTERNAL), goto(PEERS))
     yield make_flow(CLASSIFY, 0, [''], raised(EXTERNAL), goto(PEERS))
     yield make_flow(PEERS, 100, [flags(CLAIMING)])
 
@@ -60,7 +62,7 @@ def next_owner(owner: int) -> Iterator[str]:
 
 
 def endpoint_party_flows(network: int, mac: str, addresses: Mapping[Prefix, int],
-                         isolated: bool) -> Iterator[Flow]:
+                         isolated: bool, roles: AbstractSet[str] = frozenset()) -> Iterator[Flow]:
     """Yield what makes a local VIF known by its addresses and its MAC address.
 
     `addresses` says for each whether the VIF is its first owner (0) or a later
@@ -74,8 +76,25 @@ def endpoint_party_flows(network: int, mac: str, addresses: Mapping[Prefix, int]
     party = (network_match(network), *mac_match(10, mac))
     yield make_flow(CLASSIFY, 50, [*party, *mac_match(8, mac), flags(FOUND)], raised(PAIR),
                     'load:0->' + NEXT_OWNER, goto(PEERS))
-    # A known MAC address with an address that no member has.
-    yield make_flow(CLASSIFY, 45, [*party, flags(off=[FOUND])], raised(MISMATCH))
+    if GATEWAY in roles:
+        yield make_flow(PARTY, 40, party, raised(VIA_GATEWAY), goto(RESOLVE), goto(CLASSIFY))
+    else:       # a known MAC address with an address that is nobody's
+        yield make_flow(CLASSIFY, 45, [*party, flags(off=[FOUND])], raised(MISMATCH))
+    for address in sorted(addresses) if roles else ():
+        yield from _holder_address_flows((network_match(network), *address_match(address),
+                                          *mac_match(10, mac)), roles, PAIR)
+
+
+def _holder_address_flows(party: Tuple[str, ...], roles: AbstractSet[str],
+                          *known: int) -> Iterator[Flow]:
+    """Yield what all others may always say to a holder of roles about its own address."""
+    if GATEWAY not in roles:
+        yield make_flow(PARTY, 50, [*party, flags(RESOLVING)], raised(*known, PLAIN))
+        return
+    # Its ICMP errors concern those, too, who may talk to single addresses outside.
+    yield make_flow(PARTY, 50, [*party, flags(CONTROL)], raised(*known, PLAIN))
+    # Its own addresses count as outside: a VM that may leave may ping it.
+    yield make_flow(PARTY, 49, party, raised(*known, EXTERNAL), goto(PEERS))
 
 
 def asker_flows(network: int, mac: str, peer_sets: Iterable[int]) -> Iterator[Flow]:
@@ -85,52 +104,66 @@ def asker_flows(network: int, mac: str, peer_sets: Iterable[int]) -> Iterator[Fl
         yield make_flow(PEERS, 10, [network_match(network), '%s=%s' % (field, mac), side], asked)
 
 
-def network_party_flows(network: int, facts: Network) -> Iterator[Flow]:
-    """Yield the network's inside and its gateways."""
+def network_party_flows(network: int, facts: Network, named: AbstractSet[str],
+                        owners: Mapping[Prefix, int]) -> Iterator[Flow]:
+    """Yield the network's inside and those that hold roles elsewhere; `named`: which are known.
+
+    `owners` says of which of their addresses VIFs of this host are owners, too, and how many.
+    """
     for subnet in facts.subnets:
         yield make_flow(CLASSIFY, 20, [network_match(network), *address_match(subnet)],
                         goto(PEERS))
-    if any(gateway.mac for gateway in facts.gateways):
+    if GATEWAY in named:
         # `external` leaves only towards a gateway.
         yield make_flow(CLASSIFY, 10, [network_match(network), flags(off=[VIA_GATEWAY])],
                         goto(PEERS))
-    if any(not gateway.mac for gateway in facts.gateways):
-        yield from _unknown_router_flows(network)
+    # A router of unknown MAC address advertises itself by a link-local one.
+    routers = [LINK_LOCAL] if any(not gateway.mac for gateway in facts.gateways) else []
+    for address in [*routers, *sorted(facts.dhcp_servers)]:
+        yield from _resolving_flows(network, address)
+    turns = dict(owners)
     for gateway in facts.gateways:
-        yield from _gateway_flows(network, gateway)
+        for address in filter(None, (gateway.ipv4, gateway.ipv6)):
+            yield from _gateway_address_flows(network, address, gateway, turns.get(address, 0),
+                                              address in owners)
+            turns[address] = turns.get(address, 0) + bool(gateway.mac)
+        if gateway.mac:
+            yield from _gateway_flows(network, gateway.mac, gateway.roles)
 
 
-def _unknown_router_flows(network: int) -> Iterator[Flow]:
-    """Yield how a router of unknown MAC address resolves and is resolved.
+def _resolving_flows(network: int, address: Prefix) -> Iterator[Flow]:
+    """Yield how somebody beyond the uplink, of unknown MAC address, resolves and is resolved.
 
-    It advertises itself by a link-local address that is not configured.
+    It may ask for its clients' addresses and be asked for its own; it may do nothing else by this.
     """
-    where = (network_match(network), *address_match(LINK_LOCAL))
+    where = (network_match(network), *address_match(address))
     yield make_flow(CLASSIFY, 33, [*where, flags(RESOLVING, INGRESS_SIDE, UPLINK)],
                     raised(PLAIN), goto(PEERS))
     yield make_flow(CLASSIFY, 33, [*where, flags(RESOLVING, off=[INGRESS_SIDE, TO_LOCAL])],
                     raised(PLAIN, TO_UPLINK), goto(PEERS))
 
 
-def _gateway_flows(network: int, gateway: Gateway) -> Iterator[Flow]:
-    for address in filter(None, (gateway.ipv4, gateway.ipv6)):
-        yield from _gateway_address_flows(network, address, gateway.mac)
-    if gateway.mac:
-        # No VIF of this host speaks for it.
-        yield make_flow(PARTY, 60, [network_match(network), *mac_match(10, gateway.mac),
-                                    flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
-        yield make_flow(PARTY, 40, [network_match(network), *mac_match(10, gateway.mac)],
+def _gateway_flows(network: int, mac: str, roles: AbstractSet[str]) -> Iterator[Flow]:
+    # No VIF of this host speaks for it.
+    yield make_flow(PARTY, 60, [network_match(network), *mac_match(10, mac),
+                                flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
+    if GATEWAY in roles:
+        yield make_flow(PARTY, 40, [network_match(network), *mac_match(10, mac)],
                         raised(VIA_GATEWAY), goto(RESOLVE), goto(CLASSIFY))
 
 
-def _gateway_address_flows(network: int, address: Prefix, mac: Optional[str]) -> Iterator[Flow]:
+def _gateway_address_flows(network: int, address: Prefix, gateway: Gateway, turn: int,
+                           ours: bool) -> Iterator[Flow]:
+    """Yield whose address it is; several may take turns, VIFs of this host before them (`ours`)."""
     known = (network_match(network), *address_match(address))
-    party = (*known, *(mac_match(10, mac) if mac else ()))
-    yield make_flow(PARTY, 60, [*known, flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
-    # Its ICMP errors also concern VIFs that may talk to single addresses outside.
-    yield make_flow(PARTY, 50, [*party, flags(CONTROL)], raised(PLAIN))
-    # Its own addresses count as outside: a VM that may leave may ping it.
-    yield make_flow(PARTY, 49, party, raised(EXTERNAL), goto(PEERS))
-    if mac:
+    party = (*known, *(mac_match(10, gateway.mac) if gateway.mac else ()))
+    if not ours:
+        yield make_flow(PARTY, 60, [*known, flags(INGRESS_SIDE, off=[UPLINK])], raised(MISMATCH))
+    yield from _holder_address_flows(party, gateway.roles)
+    if GATEWAY not in gateway.roles:        # beside its roles it is a peer like others elsewhere
+        yield make_flow(PARTY, 49, party, goto(PEERS))
+    if gateway.mac and not ours:
         yield make_flow(PARTY, 45, known, raised(MISMATCH))
-        yield make_flow(RESOLVE, PRIORITY_GATEWAY, known, load_mac(8, mac), raised(FOUND))
+    if gateway.mac and turn < OWNERS_MAX:
+        yield make_flow(RESOLVE, PRIORITY_GATEWAY, [network_match(network), *address_match(
+            address, turn)], load_mac(8, gateway.mac), raised(FOUND))

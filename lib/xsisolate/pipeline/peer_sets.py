@@ -3,21 +3,25 @@
 A set is an isolation group or an allow list. Equal allow lists are one set, so
 a set costs what is in it, however many VIFs ask it. A UDP service needs the
 switch's connection tracking to tell a reply from an attack out of the server's
-port; TCP says so itself, and needs none.
+port, and so does SCTP; TCP says so itself, and needs none. TFTP's data come from a port
+that nothing has been sent to: what belongs to a request, conntrack's helper knows.
 """
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.tables import (CONTROL, EXTERNAL, FOUND, INGRESS_SIDE, MEMBER, MISMATCH,
                                        PAIR, PLAIN, REMOTE, REPLY_ONLY, REQUEST, RESOLVING, RULES,
-                                       SEEKING, TO_REMOTE, UPLINK, VIA_GATEWAY)
+                                       SEEKING, TO_REMOTE, TRACK_TFTP, UPLINK, VIA_GATEWAY)
 from xsisolate.pipeline.terms import (address_match, flags, goto, load_mac, mac_match,
                                       network_match, raised)
 from xsisolate.policy.address import fold
 from xsisolate.policy.model import Peer, Prefix, Service
+from xsisolate.policy.service import (TFTP, TFTP_PORT, VERSIONS, WITH_PORTS, WITH_TYPES,
+                                      icmp_answer, is_whole, protocol_number)
 from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Optional, Tuple
 
 # A bit of a flow's priority says how good its answer is: a peer that may say
 # everything must not be found by the flow of its narrowest service.
-PRIORITY_PLAIN, PRIORITY_REQUEST, PRIORITY_REPLY = 30, 20, 10
+PRIORITY_PLAIN, PRIORITY_REQUEST, PRIORITY_REPLY, PRIORITY_RELATED = 30, 20, 10, 5
+BY_NAME = WITH_PORTS + WITH_TYPES       # which the switch matches by their names
 NOT_A_PAIR = flags(off=[PAIR])
 TO_THE_RULES = '%s,%s' % (raised(TO_REMOTE), goto(RULES))
 PRIORITY_REMOTE = 100       # plus the prefix length: the narrowest network counts
@@ -96,36 +100,52 @@ def _with_flag(who: Tuple[str, ...], bit: int) -> Tuple[str, ...]:
 
 
 def _service_flows(table: int, who: Tuple[str, ...], service: Service) -> Iterator[Flow]:
-    if service.protocol in ('icmp', 'icmp6'):
-        yield make_flow(table, PRIORITY_PLAIN, [*who, service.protocol], raised(PLAIN))
-        return
-    protocols = _protocols(service.protocol, who)
-    for protocol in protocols:
-        for port in port_matches(service.first, service.last):
-            yield from _port_flows(table, who, protocol, port)
+    for protocol in _protocols(service.protocol, who):
+        here = (*who, protocol)
+        if service.protocol == TFTP:
+            yield from _tftp_flows(table, here)
+        elif is_whole(service):
+            yield make_flow(table, PRIORITY_PLAIN, here, raised(PLAIN))
+        elif service.protocol in WITH_TYPES:
+            for kind in sorted({service.first, icmp_answer(service.protocol, service.first)}):
+                yield make_flow(table, PRIORITY_PLAIN, [*here, 'icmp_type=%d' % kind],
+                                raised(PLAIN))
+        else:
+            for port in port_matches(service.first, service.last):
+                yield from _port_flows(table, here, service.protocol, port)
 
 
-def _protocols(protocol: str, who: Tuple[str, ...]) -> Tuple[str, ...]:
-    """Return the protocol's names in the families that the peer's address leaves."""
-    if 'reg14=0x4' in who:
-        return (protocol,)
-    if 'reg14=0x6' in who:
-        return (protocol + '6',)
-    return (protocol, protocol + '6')
+def _protocols(protocol: str, who: Tuple[str, ...]) -> Iterator[str]:
+    """Yield the protocol's matches in the families that it and the peer's address leave."""
+    for version, other, family, suffix in ((4, 6, 'ip', ''), (6, 4, 'ipv6', '6')):
+        if 'reg14=0x%x' % other in who or VERSIONS.get(protocol, version) != version:
+            continue
+        if protocol in WITH_TYPES:
+            yield protocol
+        elif protocol in BY_NAME or protocol == TFTP:
+            yield (protocol if protocol in BY_NAME else 'udp') + suffix
+        else:
+            yield '%s,nw_proto=%d' % (family, protocol_number(protocol))
 
 
-def _port_flows(table: int, who: Tuple[str, ...], protocol: str, port: str) -> Iterator[Flow]:
+def _port_flows(table: int, here: Tuple[str, ...], protocol: str, port: str) -> Iterator[Flow]:
     if not port:
-        yield make_flow(table, PRIORITY_PLAIN, [*who, protocol], raised(PLAIN))
+        yield make_flow(table, PRIORITY_PLAIN, here, raised(PLAIN))
         return
-    ask, answer = [*who, protocol, 'tp_dst=' + port], [*who, protocol, 'tp_src=' + port]
-    if protocol.startswith('tcp'):
+    ask, answer = [*here, 'tp_dst=' + port], [*here, 'tp_src=' + port]
+    if protocol == 'tcp':
         yield make_flow(table, PRIORITY_PLAIN, ask, raised(PLAIN))
         # Without ACK a segment opens a connection.
         yield make_flow(table, PRIORITY_PLAIN, [*answer, 'tcp_flags=+ack'], raised(PLAIN))
     else:
         yield make_flow(table, PRIORITY_REQUEST, ask, raised(REQUEST))
         yield make_flow(table, PRIORITY_REPLY, answer, raised(REPLY_ONLY))
+
+
+def _tftp_flows(table: int, here: Tuple[str, ...]) -> Iterator[Flow]:
+    yield make_flow(table, PRIORITY_REQUEST, [*here, 'tp_dst=%d' % TFTP_PORT],
+                    raised(TRACK_TFTP, REQUEST))
+    yield make_flow(table, PRIORITY_RELATED, here, raised(TRACK_TFTP, REPLY_ONLY))
 
 
 def port_matches(first: int, last: int) -> Iterator[str]:

@@ -7,11 +7,12 @@ sender's own MAC address. So a VIF costs a constant and one flow per address.
 """
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.tables import (ANSWERS, BIND, CLAIM, CLAIM_TARGET, CLAIMED, CLAIMING,
-                                       CLASSIFY, DESTINATION, LOCAL, PAIR, RESOLVE, SETTLE, SOURCE,
-                                       SPOOFED, UPLINK)
+                                       CLASSIFY, DESTINATION, EXTERNAL, FORWARDER, ISOLATED, LOCAL,
+                                       PAIR, RESOLVE, SETTLE, SOURCE, SPOOFED, UPLINK)
 from xsisolate.pipeline.terms import (FROM_ARP_SOURCE, FROM_ARP_TARGET, FROM_ETH_SOURCE,
-                                      FROM_IPV4_SOURCE, FROM_IPV6_SOURCE, FROM_ND_TARGET, cleared,
-                                      fixed_tag, flags, goto, icmp6, network_match, raised)
+                                      FROM_IPV4_SOURCE, FROM_IPV6_SOURCE, FROM_ND_TARGET,
+                                      UNICAST_MAC, cleared, fixed_tag, flags, goto, icmp6, lowered,
+                                      network_match, raised)
 from xsisolate.typing_compat import Iterator
 
 UNSPECIFIED6 = 'ipv6_src=::'
@@ -33,6 +34,11 @@ def identity_flows() -> Iterator[Flow]:
                     goto(CLAIMED))
     yield make_flow(CLAIM_TARGET, 0, [''], goto(SPOOFED))
     yield make_flow(CLAIMED, 10, [flags(PAIR)], cleared(*ANSWERS), goto(SETTLE))
+    # A gateway forwards what is not its own: it is asked about that no more than one elsewhere.
+    yield make_flow(CLAIMED, 9, [icmp6(135)], goto(SPOOFED))
+    for family in ('ip', 'ipv6'):
+        yield make_flow(CLAIMED, 8, [family, UNICAST_MAC, flags(FORWARDER, EXTERNAL)],
+                        cleared(*ANSWERS), lowered(ISOLATED), goto(SETTLE))
     yield make_flow(CLAIMED, 0, [''], goto(SPOOFED))
     yield make_flow(SPOOFED, 0, [''])
 

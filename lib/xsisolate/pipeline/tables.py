@@ -32,6 +32,7 @@ PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL
 # reg15     flags
 NETWORK = 0xa000            # keeps our conntrack zones apart from zone 0
 UNKNOWN_NETWORK = 0xafff    # a port that appeared without a hook
+OFPORT_LOCAL = 65534        # a bridge's own port, by which Dom0 itself is on it
 
 # Flags: the bits of reg15.
 CHECKED = 0         # judged: let table 0 switch it
@@ -47,6 +48,10 @@ COMMIT = 9          # remember the connection: its replies may come back
 ESTABLISHED = 10    # may pass only as the reply of a remembered connection
 INGRESS_SIDE = 11   # the party asked about is the sender, the asker the receiver
 TAG_ALLOWED = 12    # came from a trunk VIF, with a tag that it may use
+FORWARDER = 13      # came from a VIF that is a gateway: it speaks for addresses outside
+DHCP_SERVER = 14    # ... that answers DHCP
+ADVERTISER = 15     # ... that sends router advertisements
+ROLE_FLAGS = (FORWARDER, DHCP_SERVER, ADVERTISER)
 # Answers of the questions that PARTY, RESOLVE and PEERS ask; cleared as one range.
 FOUND = 16          # the party's address is known; reg8, 9 hold its MAC address
 FOUND_ISOLATED = 17     # ... and belongs to an isolated VIF of this host
@@ -64,3 +69,4 @@ RESOLVING = 28      # ARP and ND
 SPREADING = 29      # a multicast for the members of the sender's groups
 TRIED = 30          # the address has an owner, but not this one
 ANSWERS = (FOUND, TRIED)
+TRACK_TFTP = 31     # a request is remembered with its data to come, or these may pass

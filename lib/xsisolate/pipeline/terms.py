@@ -28,6 +28,11 @@ def raised(*bits: int) -> str:
     return ','.join('load:0x1->NXM_NX_REG15[%d]' % bit for bit in bits)
 
 
+def lowered(bit: int) -> str:
+    """Return the action that takes a flag away."""
+    return 'load:0->NXM_NX_REG15[%d]' % bit
+
+
 def cleared(first: int, last: int) -> str:
     """Return the action that clears a range of flags."""
     return 'load:0->NXM_NX_REG15[%d..%d]' % (first, last)
@@ -144,6 +149,7 @@ DHCP6_ANSWER = 'udp6,tp_src=547,tp_dst=546'
 
 # Neighbour solicitation and advertisement.
 NEIGHBOUR = (135, 136)
+UNICAST_MAC = 'dl_dst=00:00:00:00:00:00/01:00:00:00:00:00'
 
 
 def icmp6(kind: int, *more: str) -> str:

@@ -18,11 +18,11 @@ class Kind(IntEnum):
 
     BASE = 0        # the stages' fixed flows
     BRIDGE = 1      # uplinks and access ports of the bridge
-    NETWORK = 2     # one network's gateways and servers; id: VLAN tag
+    NETWORK = 2     # one network's gateways and servers, and who holds roles; id: VLAN tag
     PEERS = 3       # a set of peers: an isolation group or an allow list
     ENDPOINT = 4    # a MAC address with a policy on a network; id: as its first port's
     PORT = 5        # one netdev of a VIF; id: see port_id
-    SPREAD = 6      # the receivers of an isolation group's multicast; id: the group's
+    SPREAD = 6      # who hears multicast: a group's, id: the group's; a network's: see fanout_key
 
 
 class Key(NamedTuple):
@@ -45,6 +45,7 @@ class Key(NamedTuple):
 KINDS = tuple(Kind)      # Kind(3) takes ten times as long as KINDS[3], and hooks read hundreds
 BASE = Key(Kind.BASE, 0)
 BRIDGE = Key(Kind.BRIDGE, 0)
+FANOUT = 1 << 27     # no group has such an id
 
 
 def parse_key(number: int) -> Key:
@@ -53,6 +54,16 @@ def parse_key(number: int) -> Key:
         return Key(KINDS[number >> 28 & 0x7], number & 0xfffffff)
     except IndexError:
         raise ValueError('not a kind of items: %#x' % number) from None
+
+
+def network_key(network: int) -> Key:
+    """Return the key of a network's item."""
+    return Key(Kind.NETWORK, network & 0xfff)
+
+
+def fanout_key(network: int) -> Key:
+    """Return the key of the item that says who hears a network's infrastructure."""
+    return Key(Kind.SPREAD, FANOUT | network & 0xfff)
 
 
 def port_id(vif: VifId, tap: bool) -> int:

@@ -12,6 +12,7 @@ from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, Iterator, List, 
 
 TRUNK = 'trunk'
 SHARED = 's'            # behind an address
+ROLE = '+'              # in front of each role, behind the mode
 
 
 class NetworkName(NamedTuple):
@@ -29,7 +30,8 @@ class EndpointFacts(NamedTuple):
     links: Tuple[Attachment, ...]
     groups: Tuple[int, ...]             # ids of the groups that it is a member of
     owners: Mapping[Prefix, int]        # its addresses: of each it is the nth owner
-    shared: FrozenSet[Prefix] = frozenset()     # addresses that others may have, too
+    shared: FrozenSet[Prefix] = frozenset()     # those that it lets others have, too
+    roles: FrozenSet[str] = frozenset()
 
 
 def format_facts(facts: EndpointFacts) -> str:
@@ -37,18 +39,20 @@ def format_facts(facts: EndpointFacts) -> str:
     links = ','.join('%d%s' % (link.ofport, 't' * link.tagged) for link in facts.links)
     owners = ','.join('%x.%x.%x.%x%s' % (*address, owner, SHARED * (address in facts.shared))
                       for address, owner in sorted(facts.owners.items()))
-    return ' '.join((facts.mode, facts.vm_uuid, links, ','.join(map(str, facts.groups)), owners))
+    mode = ROLE.join([facts.mode, *sorted(facts.roles)])
+    return ' '.join((mode, facts.vm_uuid, links, ','.join(map(str, facts.groups)), owners))
 
 
 def parse_facts(endpoint: Item) -> EndpointFacts:
     """Return the facts in an endpoint's header."""
-    mode, vm_uuid, links, groups, owners = endpoint.facts.split(' ')
+    words, vm_uuid, links, groups, owners = endpoint.facts.split(' ')
+    mode, *roles = words.split(ROLE)
     return EndpointFacts(
         mode, vm_uuid,
         _parse_links(links),
         tuple(int(group) for group in _words(groups)), dict(_parse_owners(owners)),
         frozenset([address for word in _words(owners) if word.endswith(SHARED)
-                   for address, _ in _parse_owners(word)]))
+                   for address, _ in _parse_owners(word)]), frozenset(roles))
 
 
 def _parse_links(text: str) -> Tuple[Attachment, ...]:
@@ -121,7 +125,7 @@ def isolated_links(items: Iterable[Item]) -> IsolatedLinks:
     found: IsolatedLinks = {}
     for item in endpoints(items):
         mode, _, links, groups, _ = item.facts.split(' ')
-        if mode == Mode.ISOLATED.word:
+        if mode.split(ROLE)[0] == Mode.ISOLATED.word:
             network, _ = split_endpoint(item)
             numbers = tuple([int(group) for group in _words(groups)])
             found.setdefault(network, []).extend(
@@ -133,6 +137,13 @@ def possible_owners(items: Iterable[Item], addresses: Iterable[Prefix]) -> List[
     """Return the endpoints whose facts mention one of the addresses; parsing all takes longer."""
     marks = ['%x.%x.%x.' % address for address in addresses]
     return endpoints([item for item in items if any([mark in item.facts for mark in marks])])
+
+
+def format_owners(items: Iterable[Item], network: int) -> List[str]:
+    """Return who owns which addresses on a network, as the headers say it."""
+    where = '%x ' % network
+    return sorted([item.name + item.facts.rpartition(' ')[2] for item in items
+                   if item.key.kind is Kind.ENDPOINT and item.name.startswith(where)])
 
 
 def takes_turns(endpoint: Item) -> bool:

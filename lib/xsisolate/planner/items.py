@@ -26,7 +26,7 @@ FORMS = {
     Kind.PORT: re.compile(r'(vif|tap)[0-9]+\.[0-9]+\|[0-9]+ (trunk)?'),
     Kind.ENDPOINT: re.compile(r'[0-9a-f]+ [0-9a-f:]{17}\|[^ ]+ [^ ]* ([0-9]+t?,?)* ([0-9]+,?)* '
                               r'([0-9a-f]+(\.[0-9a-f]+){3}s?,?)*'),
-    Kind.NETWORK: re.compile(r'[^ ]+ [^ ]+\|')}
+    Kind.NETWORK: re.compile(r'[^ ]+ [^ ]+\|([0-9a-f]{32} [0-9a-f]{32})?')}
 
 
 class Item(NamedTuple):
@@ -58,6 +58,20 @@ def make_item(key: Key, name: str, flows: Iterable[Flow], refs: Iterable[Key] = 
     # Of tens of thousands: that takes half the time of Flow(...).
     owned = frozenset([tuple.__new__(Flow, flow[:4] + (cookie,)) for flow in flows])
     return Item(key, name, tuple(sorted(refs)), facts, digest_flows(owned), owned)
+
+
+def format_stamp(stamp: str, rest: object) -> str:
+    """Return the facts of an item that is made of a file's content, by its stamp, and of the rest.
+
+    So a hook need not read the file, and compile thousands of members on other hosts, to find that
+    they are still the same.
+    """
+    return ' '.join([sha256(repr(part).encode()).hexdigest()[:32] for part in (stamp, rest)])
+
+
+def is_merely_restamped(old: Item, new: Item) -> bool:
+    """Tell whether two items differ in nothing but the stamp of the file of which they are made."""
+    return (old.digest, old.facts.rpartition(' ')[2]) == (new.digest, new.facts.rpartition(' ')[2])
 
 
 def digest_flows(flows: Iterable[Flow]) -> str:

@@ -9,7 +9,7 @@ from xsisolate.pipeline.peer_sets import (allow_flows, outside_member_flows, rem
 from xsisolate.pipeline.terms import Attachment
 from xsisolate.planner.cookie import Key, Kind
 from xsisolate.planner.item_facts import IsolatedLinks
-from xsisolate.planner.items import Item, Items, find_or_add, make_item
+from xsisolate.planner.items import Item, Items, find_or_add, format_stamp, make_item
 from xsisolate.policy.model import Config, EffectivePolicy, Group, Peer, Prefix, RemoteMember
 from xsisolate.policy.resolve import asked_groups
 from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
@@ -72,16 +72,11 @@ def group_of(item: Item) -> str:
     return item.name[len(GROUP):] if item.name.startswith(GROUP) else ''
 
 
-def stamp_of(group: str, stamp: str, config: Config) -> str:
-    """Return a group's facts: a digest of everything that its flows depend on except the networks.
-
-    If it has not changed, a hook can keep the item without compiling flows for thousands of
-    remote members.
-    """
+def group_stamp(group: str, stamp: str, config: Config) -> str:
+    """Return a group's facts: what stands for all that its item is made of, but the networks."""
     facts = config.groups.get(group, Group())
     rules = facts.rules if facts.rules is None else sorted(facts.rules)
-    text = repr((stamp, sorted(facts.addresses), rules))
-    return sha256(text.encode()).hexdigest()[:32]
+    return format_stamp(stamp, (sorted(facts.addresses), rules))
 
 
 def make_group(item: Item, networks: Mapping[str, int], config: Config,

@@ -9,11 +9,14 @@ from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind, port_key, port_key
 from xsisolate.planner.item_facts import endpoint_name, endpoints, parse_port_facts, takes_turns
 from xsisolate.planner.items import Item, Items, Registry, reachable
 from xsisolate.planner.mute_vifs import explain_mutes
-from xsisolate.planner.peer_items import group_of, stamp_of
-from xsisolate.planner.shared_items import networks_of, refresh_group, refresh_shared
+from xsisolate.planner.peer_items import group_of
+from xsisolate.planner.shared_items import (networks_of, refresh_shared, refresh_with_members,
+                                            stamp_of)
 from xsisolate.planner.vif import Vif
 from xsisolate.planner.vif_items import add_vif
-from xsisolate.typing_compat import FrozenSet, Iterable, List, Mapping, NamedTuple, Tuple
+from xsisolate.policy.model import HOLDERS
+from xsisolate.typing_compat import (AbstractSet, Dict, FrozenSet, Iterable, List, Mapping,
+                                     NamedTuple, Sequence, Tuple)
 from xsisolate.vif_id import VifId, parse_netdev
 
 
@@ -25,17 +28,17 @@ class Draft(NamedTuple):
     context: PlanContext
     touched: FrozenSet[Key]     # the items that this event concerns
     moved: bool                 # networks have come or gone, and with them members elsewhere
-
-    @property
-    def groups(self) -> Mapping[str, Key]:
-        """The groups that this event concerns."""
-        found = {group_of(self.items[key]): key for key in self.touched if key.kind is Kind.PEERS}
-        return {group: key for group, key in found.items() if group}
+    groups: Mapping[str, Sequence[Key]]     # of which members elsewhere concern these items
 
     def needs_members(self, group: str, stamp: str) -> bool:
-        """Tell whether a group's item must be compiled; else its header says it is up to date."""
-        return (self.moved or self.context.thorough or self.items[self.groups[group]].facts
-                != stamp_of(group, stamp, self.context.config))
+        """Tell whether an item must be compiled of what a group's members elsewhere are in."""
+        return any([self.is_stale(key, stamp) for key in self.groups[group]])
+
+    def is_stale(self, key: Key, stamp: str) -> bool:
+        """Tell whether an item must be compiled; else its header says it is up to date."""
+        if self.context.thorough or self.moved and key.kind is Kind.PEERS:
+            return True
+        return self.items[key].facts != stamp_of(self.items, key, stamp, self.context)
 
 
 class Plan(NamedTuple):
@@ -67,7 +70,19 @@ def draft_plan(registry: Registry, vifs: Iterable[Vif], context: PlanContext) ->
     if moved:
         touched = touched | {key for key in items if key.kind is Kind.PEERS}
     return Draft(items, tuple(explain_mutes(items, [planned[vif.id] for vif in vifs], context)),
-                 context, frozenset(touched & items.keys()), moved)
+                 context, frozenset(touched & items.keys()), moved,
+                 _find_groups(items, touched & items.keys()))
+
+
+def _find_groups(items: Items, touched: AbstractSet[Key]) -> Mapping[str, Sequence[Key]]:
+    """Return the items of each group; those that hold roles are one, and have all networks'."""
+    found: Dict[str, List[Key]] = {}
+    for key in touched:
+        group = (HOLDERS if key.kind is Kind.NETWORK else
+                 group_of(items[key]) if key.kind is Kind.PEERS else '')
+        if group:
+            found.setdefault(group, []).append(key)
+    return found
 
 
 def finish_plan(draft: Draft, groups: Mapping[str, GroupInput]) -> Plan:
@@ -75,9 +90,10 @@ def finish_plan(draft: Draft, groups: Mapping[str, GroupInput]) -> Plan:
     items = dict(draft.items)
     if items:
         refresh_shared(items, draft.touched, draft.context)
-    for group, key in draft.groups.items():
-        if draft.needs_members(group, groups[group].stamp):
-            refresh_group(items, key, groups[group], draft.context)
+    for group, keys in draft.groups.items():
+        for key in keys:
+            if draft.is_stale(key, groups[group].stamp):
+                refresh_with_members(items, key, groups[group], draft.context)
     return Plan(items, draft.vifs)
 
 

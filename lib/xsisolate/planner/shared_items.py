@@ -1,22 +1,21 @@
 """What VIFs share: the stages' fixed flows, the bridge, its networks, and groups."""
 from xsisolate.openflow.flow import Flow
-from xsisolate.pipeline.decision import decision_flows, network_decision_flows
-from xsisolate.pipeline.delivery import (Topology, bridge_flows, delivery_flows,
-                                         gateway_delivery_flow)
+from xsisolate.pipeline.decision import decision_flows
+from xsisolate.pipeline.delivery import Topology, bridge_flows, delivery_flows
 from xsisolate.pipeline.entry import entry_flows
 from xsisolate.pipeline.guard import guard_flows
-from xsisolate.pipeline.multicast import fanout_flow, multicast_flows, network_multicast_flows
-from xsisolate.pipeline.peer_lookup import network_party_flows, party_flows
+from xsisolate.pipeline.multicast import fanout_flow, multicast_flows
+from xsisolate.pipeline.peer_lookup import party_flows
 from xsisolate.pipeline.peer_sets import member_flows
 from xsisolate.pipeline.port_security import identity_flows
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import GroupInput, PlanContext
-from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind
+from xsisolate.planner.cookie import BASE, BRIDGE, FANOUT, Key, Kind
 from xsisolate.planner.item_facts import (IsolatedLinks, isolated_links, parse_network_name,
                                           parse_port_facts)
-from xsisolate.planner.items import Item, Items, make_item
-from xsisolate.planner.peer_items import group_of, group_spread_flows, make_group, stamp_of
-from xsisolate.policy.model import Network
+from xsisolate.planner.items import Item, Items, make_item, is_merely_restamped
+from xsisolate.planner.peer_items import group_of, group_spread_flows, group_stamp, make_group
+from xsisolate.planner.roles import network_flows, network_stamp
 from xsisolate.typing_compat import AbstractSet, Iterator, Mapping
 
 
@@ -26,28 +25,34 @@ def networks_of(items: Mapping[Key, Item]) -> Mapping[str, int]:
             if key.kind is Kind.NETWORK}
 
 
+def stamp_of(items: Mapping[Key, Item], key: Key, stamp: str, context: PlanContext) -> str:
+    """Return the facts of a group's or a network's item; `stamp`: of the members elsewhere."""
+    if key.kind is Kind.NETWORK:
+        return network_stamp(items, NETWORK | key.id, stamp, context)
+    return group_stamp(group_of(items[key]), stamp, context.config)
+
+
 def refresh_shared(items: Items, touched: AbstractSet[Key], context: PlanContext) -> None:
-    """Compile what depends on the bridge, the configuration or several VIFs, except groups."""
+    """Compile what depends on the bridge or several VIFs, and not on members elsewhere."""
     items[BASE] = make_item(BASE, 'base', base_flows())
     items[BRIDGE] = make_item(BRIDGE, 'bridge', bridge_flows(_without_managed(items, context)))
     isolated = isolated_links(items.values())
     for key in touched:
-        name = items[key].name
-        if key.kind is Kind.NETWORK:
-            facts = context.find_network(*parse_network_name(items[key]))
-            items[key] = make_item(key, name, _network_flows(isolated, NETWORK | key.id, facts))
-        elif key.kind is Kind.SPREAD:
-            items[key] = make_item(key, name, group_spread_flows(isolated, key.id))
+        if key.kind is Kind.SPREAD:
+            items[key] = make_item(key, items[key].name, _spread_flows(isolated, key.id))
 
 
-def refresh_group(items: Items, key: Key, given: GroupInput, context: PlanContext) -> None:
-    """Compile a group's item."""
+def refresh_with_members(items: Items, key: Key, given: GroupInput, context: PlanContext) -> None:
+    """Compile a group's or a network's item."""
     assert given.members is not None
-    item, config = items[key], context.config
-    fresh = make_group(item, networks_of(items), config, given.members,
-                       stamp_of(group_of(item), given.stamp, config))
+    item, facts = items[key], stamp_of(items, key, given.stamp, context)
+    if key.kind is Kind.NETWORK:
+        fresh = make_item(key, item.name, network_flows(items, NETWORK | key.id, given.members,
+                                                        context), facts=facts)
+    else:
+        fresh = make_group(item, networks_of(items), context.config, given.members, facts)
     # A stamp that is merely old is not a difference to a sync; the next hook renews it.
-    same = context.thorough and fresh.digest == item.digest
+    same = context.thorough and is_merely_restamped(item, fresh)
     items[key] = fresh._replace(facts=item.facts) if same else fresh
 
 
@@ -67,12 +72,12 @@ def _without_managed(items: Items, context: PlanContext) -> Topology:
                                            if port[0] not in managed]))
 
 
-def _network_flows(isolated: IsolatedLinks, network: int, facts: Network) -> Iterator[Flow]:
-    yield from network_party_flows(network, facts)
-    yield from network_decision_flows(network, facts)
-    yield from network_multicast_flows(network, facts)
-    for mac in sorted({gateway.mac for gateway in facts.gateways if gateway.mac}):
-        yield gateway_delivery_flow(network, mac)
+def _spread_flows(isolated: IsolatedLinks, spread: int) -> Iterator[Flow]:
+    """Yield the flows that carry multicast: a network's to isolated VIFs, a group's to members."""
+    if not spread & FANOUT:
+        yield from group_spread_flows(isolated, spread)
+        return
+    network = NETWORK | spread & 0xfff
     links = [link for _, link in isolated.get(network, [])]
     if links:
         yield fanout_flow(network, links)

@@ -7,6 +7,8 @@ from xsisolate.typing_compat import Iterable, Iterator, List, Mapping, NamedTupl
 from xsisolate.vif_id import VIF_NETDEV
 
 LOCAL = 'LOCAL'
+# XAPI's internal management network: what is elsewhere beyond the uplink, Dom0 itself is here.
+DOM0_NETWORK = 'xenapi'
 LABEL_BITS = 12         # at most: some of them may be the same
 TRIES = 64              # of labels for a bridge; one is mostly enough, two nearly always
 FEW = 8                 # bridges, among which each label can have a bit of its own
@@ -31,10 +33,12 @@ def make_topology(bridge: str, links: Iterable[Link], snooping: bool, secure: bo
     """Return the uplinks and the other ports of a bridge; `bridges` are all of the host.
 
     What is neither a VIF's netdev nor Dom0's own leads out of the host:
-    physical NICs, bonds, tunnels, patches to other bridges.
+    physical NICs, bonds, tunnels, patches to other bridges. On XAPI's internal
+    management network Dom0 serves DHCP, and is in the place of an uplink.
     """
     links = sorted(links, key=lambda link: (link.port, not link.active, link.ofport))
-    leading_out = [link for link in links if _is_uplink(link)]
+    leading_out = [link for link in links if _is_uplink(link)] or [
+        link for link in links if link.interface == bridge == DOM0_NETWORK]
     uplinks = {link.port: tuple(other.ofport for other in links if other.port == link.port)
                for link in leading_out}
     inside = [link for link in links if link not in leading_out]

@@ -10,12 +10,14 @@ from xsisolate.pipeline.port_security import (port_identity_flows, settle_flow, 
                                               spoof_count_flow)
 from xsisolate.planner.address_owners import AlreadyTaken, assign_owners, check_claims, check_mac
 from xsisolate.planner.context import PlanContext
-from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind, port_id, port_key
-from xsisolate.planner.item_facts import (EndpointFacts, NetworkName, endpoint_name,
-                                          format_facts, format_network_name, format_port_facts,
-                                          parse_port_facts, ports_of, split_endpoint)
+from xsisolate.planner.cookie import (BASE, BRIDGE, Key, Kind, fanout_key, network_key, port_id,
+                                      port_key)
+from xsisolate.planner.item_facts import (EndpointFacts, NetworkName, endpoint_name, format_facts,
+                                          format_network_name, format_port_facts, parse_port_facts,
+                                          ports_of, split_endpoint)
 from xsisolate.planner.items import Item, Items, Registry, find_or_add, make_item
 from xsisolate.planner.peer_items import add_peers, group_name, spread_keys
+from xsisolate.planner.roles import holder_flows, sender_flags
 from xsisolate.planner.vif import UNNAMED, Attached, Vif, VifPort
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterator, Mapping, Optional, Tuple
@@ -51,7 +53,7 @@ def _add_endpoints(items: Items, vif: Vif, registry: Registry,
         _add_port(items, vif, port, tuple(keys))
     for key, attached, fact in zip(keys, vif.networks, facts):
         _name_network(items, attached)
-        items[key] = _make_endpoint(items, key, vif, attached.network, asked, fact)
+        items[key] = _make_endpoint(items, key, vif, attached, asked, fact, context)
 
 
 def _find_endpoint(items: Items, vif: Vif, network: int) -> Key:
@@ -69,19 +71,16 @@ def _find_facts(items: Items, key: Key, vif: Vif, attached: Attached, asked: Map
                           if group_name(group) in asked))
     owners = assign_owners(items, key, attached.network, vif.policy, groups)
     check_claims(registry, items, key, vif, attached, context.claims)
-    return EndpointFacts(vif.policy.mode.word, vif.vm_uuid, (), groups, owners, vif.policy.shared)
+    return EndpointFacts(vif.policy.mode.word, vif.vm_uuid, (), groups, owners, vif.policy.shared,
+                         vif.policy.roles)
 
 
 def _name_network(items: Items, attached: Attached) -> None:
     """Add a network's item; a trunk VIF knows its VLANs' names only by hearsay."""
-    key = _network_key(attached.network)
-    if key not in items or attached.network_uuid != UNNAMED:
-        items[key] = Item(key, format_network_name(NetworkName(attached.bridge,
-                                                               attached.network_uuid)))
-
-
-def _network_key(network: int) -> Key:
-    return Key(Kind.NETWORK, network & 0xfff)
+    key = network_key(attached.network)
+    name = format_network_name(NetworkName(attached.bridge, attached.network_uuid))
+    if key not in items or items[key].name != name and attached.network_uuid != UNNAMED:
+        items[key] = Item(key, name)
 
 
 def _add_port(items: Items, vif: Vif, port: VifPort, refs: Tuple[Key, ...]) -> None:
@@ -95,23 +94,35 @@ def _port_flows(vif: Vif, ofport: int, key: Key) -> Iterator[Flow]:
     if vif.policy.mode > Mode.ISOLATED:
         yield closed_port_flow(ofport)
         return
-    networks, isolated = [net.network for net in vif.networks], vif.policy.mode is Mode.ISOLATED
+    networks, bits = [net.network for net in vif.networks], sender_flags(vif.policy)
     if vif.trunk:
-        yield from trunk_port_flows(ofport, networks, isolated)
+        yield from trunk_port_flows(ofport, networks, bits)
     else:
-        yield managed_port_flow(ofport, networks[0], isolated)
+        yield managed_port_flow(ofport, networks[0], bits)
     yield from port_identity_flows(ofport, vif.mac)
     for network in networks:
         yield settle_flow(ofport, network, vif.trunk, key.cookie)
 
 
-def _make_endpoint(items: Items, key: Key, vif: Vif, network: int, asked: Mapping[str, Key],
-                   facts: EndpointFacts) -> Item:
+def _make_endpoint(items: Items, key: Key, vif: Vif, attached: Attached, asked: Mapping[str, Key],
+                   facts: EndpointFacts, context: PlanContext) -> Item:
+    network = attached.network
     links = tuple(sorted(parse_port_facts(port) for port in ports_of(items.values(), key)))
     facts = facts._replace(links=links)
-    refs = [BASE, BRIDGE, _network_key(network), *asked.values(), *spread_keys(asked)]
-    return make_item(key, endpoint_name(network, vif.mac),
-                     _endpoint_flows(vif, network, facts, asked), refs, format_facts(facts))
+    refs = [BASE, BRIDGE, network_key(network), *asked.values(), *spread_keys(asked)]
+    flows = list(_endpoint_flows(vif, network, facts, asked))
+    if vif.policy.mode is Mode.ISOLATED:
+        refs.append(_add_fanout(items, network))
+    if facts.roles:
+        flows += holder_flows(vif, network, context.find_network(
+            attached.bridge, attached.network_uuid).subnets)
+    return make_item(key, endpoint_name(network, vif.mac), flows, refs, format_facts(facts))
+
+
+def _add_fanout(items: Items, network: int) -> Key:
+    key = fanout_key(network)
+    items.setdefault(key, Item(key, 'fanout'))
+    return key
 
 
 def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
@@ -122,7 +133,7 @@ def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
     yield from isolation_count_flows(*where)    # in every mode: see drop_counts.py
     if mode > Mode.ISOLATED:
         return
-    yield from endpoint_party_flows(*where, facts.owners, mode is Mode.ISOLATED)
+    yield from endpoint_party_flows(*where, facts.owners, mode is Mode.ISOLATED, facts.roles)
     yield unsettled_flow(*where, facts.links, vif.arriving)
     if mode is Mode.ISOLATED:
         yield from asker_flows(*where, sorted(peers.id for peers in asked.values()))

@@ -33,11 +33,17 @@ MULTICAST_MAC_BIT = 0x01
 MAPPED = Prefix(6, 0xffff << 32, 96)
 COMPATIBLE = Prefix(6, 0, 96)       # the switch prints these in a form of its own
 
-# Addresses that are never outside: this network, loopback, link-local,
-# multicast and reserved (IANA's special-purpose registries).
+# Addresses that are never outside (IANA's special-purpose registries). An entry for such an address
+# itself admits it, as one for the metadata service that a gateway has behind it may want.
 NEVER_EXTERNAL = (
-    Prefix(4, 0, 8), Prefix(4, 127 << 24, 8), Prefix(4, 0xa9fe0000, 16), Prefix(4, 0xe0000000, 3),
-    Prefix(6, 0, 8), LINK_LOCAL, Prefix(6, 0xff00 << 112, 8))
+    (Prefix(4, 0, 8), 'this network'),
+    (Prefix(4, 127 << 24, 8), 'loopback'),
+    (Prefix(4, 0xa9fe0000, 16), 'link-local'),
+    (Prefix(4, 0xe0000000, 3), 'multicast and reserved'),
+    (Prefix(6, 0, 8), 'unspecified, loopback and reserved'),
+    (LINK_LOCAL, 'link-local'),
+    (Prefix(6, 0xff00 << 112, 8), 'multicast'),
+)
 
 # No VM can own these, so in an own address they are a slip. A wider network that
 # merely covers one of them, 126.0.0.0/7 for a router, is legal.

@@ -10,7 +10,9 @@ from typing import FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Tup
 from xsisolate.policy.address import contains, format_prefix
 from xsisolate.policy.model import EffectivePolicy, Group, Peer, Prefix, Service
 from xsisolate.policy.resolve import asked_groups
-from xsisolate.policy.seal import PORTS_ALL, format_peer, format_service
+from xsisolate.policy.seal import format_peer
+from xsisolate.policy.service import (TFTP, TFTP_PORT, PINGS, format_service, icmp_answer,
+                                      is_whole)
 
 SHOWN = 6               # of a long list, this many go into an answer
 NO_GROUP = Group()
@@ -28,13 +30,22 @@ class How(IntEnum):
 class Talk(NamedTuple):
     """What services see of a packet."""
 
-    protocol: str               # tcp, udp, icmp or icmp6
+    protocol: str               # as services have it
     source: int = 0             # ports
-    destination: int = 0
+    destination: int = 0        # of ICMP the type asked, in an answer `source` is; 0: ping
     answer: bool = False        # the second packet of a conversation
+    related: bool = False       # TFTP: its answer comes from a port that nothing has been sent to
 
     def __str__(self) -> str:
+        if self.related:
+            return TFTP
         return '%s/%d' % (self.protocol, self.destination) if self.destination else self.protocol
+
+    @property
+    def icmp_type(self) -> int:
+        """The ICMP type of the packet."""
+        asked = (self.source if self.answer else self.destination) or PINGS[self.protocol]
+        return icmp_answer(self.protocol, asked) if self.answer else asked
 
 
 class Party(NamedTuple):
@@ -143,15 +154,20 @@ def _means(peer: Peer, party: Party) -> bool:
 
 def serve(service: Service, talk: Talk) -> How:
     """Return how a service admits a packet, on whichever end the server is."""
+    if service.protocol == TFTP and talk.protocol == 'udp':
+        return How.REQUEST if talk.destination == TFTP_PORT else How.REPLY
     if service.protocol != talk.protocol:
         return How.NOT
-    if service.protocol in ('icmp', 'icmp6') or service[1:] == PORTS_ALL:
+    if is_whole(service):
         return How.PLAIN
+    if service.protocol in PINGS:
+        return How.PLAIN if talk.icmp_type in (
+            service.first, icmp_answer(service.protocol, service.first)) else How.NOT
     if service.first <= talk.destination <= service.last:
         return How.PLAIN if service.protocol == 'tcp' else How.REQUEST
     if service.first <= talk.source <= service.last:
-        if service.protocol == 'udp':
-            return How.REPLY
+        if service.protocol != 'tcp':
+            return How.NOT if talk.related else How.REPLY
         return How.PLAIN if talk.answer else How.NOT        # without ACK it opens a connection
     return How.NOT
 

@@ -19,6 +19,15 @@ class Mode(IntEnum):
         return self.name.lower()
 
 
+# What a network needs from one of its machines, and no other VIF may do.
+GATEWAY = 'gateway'     # forwards for addresses outside the network
+DHCP = 'dhcp'           # answers DHCP clients, or relays for who does
+ROUTER = 'router'       # sends router advertisements
+ROLES = (GATEWAY, DHCP, ROUTER)
+# Those on other hosts are kept as a group's members; no group has such a name.
+HOLDERS = '_roles'
+
+
 class Prefix(NamedTuple):
     """An IPv4 or IPv6 network; a single address is its /32 or /128."""
 
@@ -27,12 +36,15 @@ class Prefix(NamedTuple):
     length: int         # 0..32 or 0..128
 
 
-class Service(NamedTuple):
-    """What may be said: a protocol and, for tcp and udp, the server's ports."""
+MAX_PORT = 65535
 
-    protocol: str       # 'tcp', 'udp', 'icmp' or 'icmp6'
-    first: int = 0      # first and last port, inclusive; 0, 0 for icmp and icmp6
-    last: int = 0
+
+class Service(NamedTuple):
+    """What may be said: a protocol and the server's ports, or a type of ICMP."""
+
+    protocol: str           # 'tcp', 'icmp6', 'esp', 'ip/89', ...: policy/service.py knows them
+    first: int = 0          # first and last port, inclusive; of ICMP twice the type
+    last: int = MAX_PORT    # 0 to 65535: the protocol as a whole
 
 
 class Peer(NamedTuple):
@@ -59,6 +71,7 @@ class VifPolicy(NamedTuple):
     ipv4: Optional[FrozenSet[Prefix]] = None
     ipv6: Optional[FrozenSet[Prefix]] = None
     shared: Optional[FrozenSet[Prefix]] = None      # single own addresses that others may have, too
+    roles: Optional[FrozenSet[str]] = None          # ROLES that the VIF holds on its networks
 
 
 class Locking(NamedTuple):
@@ -75,6 +88,16 @@ class Gateway(NamedTuple):
     ipv4: Optional[Prefix] = None
     ipv6: Optional[Prefix] = None
     mac: Optional[str] = None           # lower case, colons
+    roles: FrozenSet[str] = frozenset((GATEWAY, ROUTER))
+
+
+class Holder(NamedTuple):
+    """A VIF of the pool that the configuration gives roles on a network."""
+
+    vm_uuid: str                        # lower case
+    devid: str
+    roles: FrozenSet[str]
+    addresses: FrozenSet[Prefix] = frozenset()      # its own, if its policy names none
 
 
 class Network(NamedTuple):
@@ -85,6 +108,7 @@ class Network(NamedTuple):
     gateways: Tuple[Gateway, ...] = ()
     dhcp_servers: FrozenSet[Prefix] = frozenset()
     fail_closed: bool = False           # its bridge passes nothing while it has no flows
+    holders: Tuple[Holder, ...] = ()
 
 
 class Group(NamedTuple):
@@ -103,6 +127,7 @@ class RemoteMember(NamedTuple):
     mac: str                            # lower case, colons
     addresses: FrozenSet[Prefix]
     shared: FrozenSet[Prefix] = frozenset()     # those of them that others may have, too
+    roles: FrozenSet[str] = frozenset()
 
 
 class PoolNetwork(NamedTuple):
@@ -132,3 +157,4 @@ class EffectivePolicy(NamedTuple):
     reason: str = ''                                # why it is quarantined
     shared: FrozenSet[Prefix] = frozenset()     # own ones that members of its groups may have, too
     unproven: bool = False          # vm-data and seal do not fit; perhaps they will in a moment
+    roles: FrozenSet[str] = frozenset()

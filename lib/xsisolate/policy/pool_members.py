@@ -3,7 +3,7 @@ from typing import (Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTup
                     Tuple)
 
 from xsisolate.errors import PolicyError
-from xsisolate.policy.model import Config, EffectivePolicy, Mode, Prefix, RemoteMember
+from xsisolate.policy.model import HOLDERS, Config, EffectivePolicy, Mode, Prefix, RemoteMember
 from xsisolate.policy.resolve import find_network, resolve_policy
 from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, read_policy
 
@@ -55,10 +55,17 @@ def _find_claims(places: Iterable[PoolVif], config: Config, here: str) -> Iterat
         if not hosts or (place.vm.is_live and not place.vif.attached):
             continue
         policy = _read_effective(place, config)
-        if policy and policy.groups:
+        groups = _list_groups(policy) if policy else []
+        if policy and groups:
             yield Claim(RemoteMember(place.vif.network, place.vif.mac, policy.addresses,
-                                     policy.shared), tuple(sorted(policy.groups)),
+                                     policy.shared, policy.roles), tuple(groups),
                         bool(hosts - {here}))
+
+
+def _list_groups(policy: EffectivePolicy) -> List[str]:
+    """Return what a VIF is a member of for other hosts; those that hold roles are a group, too."""
+    groups = sorted(policy.groups) if policy.mode is Mode.ISOLATED else []
+    return groups + [HOLDERS] * bool(policy.roles)
 
 
 def _find_lost(claims: Iterable[Claim],
@@ -81,14 +88,14 @@ def _find_lost(claims: Iterable[Claim],
 
 
 def _read_effective(place: PoolVif, config: Config) -> Optional[EffectivePolicy]:
-    """Return the policy of an isolated VIF, None of others."""
+    """Return the policy of an isolated VIF, or of one that holds a role; None of others."""
     vm, vif = place.vm, place.vif
     try:
         policy = resolve_policy(identify(vm, vif), vif.seal, vif.locking, read_policy(vm, vif),
                                 config, find_network(config, place.bridge, vif.network))
     except PolicyError:
         return None     # its own host quarantines it, and says why
-    return policy if policy.mode is Mode.ISOLATED else None
+    return policy if policy.mode is Mode.ISOLATED or policy.roles else None
 
 
 def _order(member: RemoteMember) -> Tuple[str, str, List[Prefix]]:

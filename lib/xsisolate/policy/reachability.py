@@ -8,11 +8,11 @@ from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequenc
 from xsisolate.policy.address import LINK_LOCAL, contains
 from xsisolate.policy.admission import EVERYTHING, Party, admitted_services
 from xsisolate.policy.model import EffectivePolicy, Group, Mode, Prefix, Service
+from xsisolate.policy.service import VERSIONS
 
 Services = FrozenSet[Service]
 NOTHING: Services = frozenset()
 ALL: Services = frozenset((EVERYTHING,))
-ICMP_VERSION = {'icmp': 4, 'icmp6': 6}
 
 
 class Node(NamedTuple):
@@ -114,7 +114,7 @@ def _admitted(asker: Node, other: Node, groups: Mapping[str, Group], version: in
 
 def _of_version(services: Services, version: int) -> Services:
     return frozenset(service for service in services
-                     if ICMP_VERSION.get(service.protocol, version) == version)
+                     if VERSIONS.get(service.protocol, version) == version)
 
 
 def common(one: Services, other: Services) -> Services:

@@ -29,10 +29,10 @@ def resolve_policy(vif: Identity, seal: Optional[str], locking: Locking,
     if not config.accept_unsealed:
         _check_seal(vif, seal, None if written == NOBODY_SAID_ANYTHING else written)
     if written == NOBODY_SAID_ANYTHING:
-        return _effective(max(network.default, locking.mode), vif.mac, locking, written)
+        return _effective(vif, max(network.default, locking.mode), locking, written, network)
     _check_rosters(vif.vm_uuid, written.groups or frozenset(), config)
     _check_fence(vif.mac, locking, written)
-    return _effective(max(_written_mode(written), locking.mode), vif.mac, locking, written)
+    return _effective(vif, max(_written_mode(written), locking.mode), locking, written, network)
 
 
 def quarantine(reason: str, unproven: bool = False) -> EffectivePolicy:
@@ -84,16 +84,35 @@ def is_on_roster(vm_uuid: str, group: str, config: Config) -> bool:
     return roster is None or vm_uuid.lower() in roster
 
 
-def _effective(mode: Mode, mac: str, locking: Locking,
-               written: VifPolicy) -> EffectivePolicy:
+def _effective(vif: Identity, mode: Mode, locking: Locking, written: VifPolicy,
+               network: Network) -> EffectivePolicy:
+    named = [holder for holder in network.holders
+             if (holder.vm_uuid, holder.devid) == (vif.vm_uuid.lower(), vif.devid)]
+    roles = (written.roles or frozenset()).union(*[holder.roles for holder in named])
+    if roles:       # whom all others must believe is what it says it is
+        mode = max(mode, Mode.LOCKED)
     if mode not in (Mode.LOCKED, Mode.ISOLATED):
         return EffectivePolicy(mode)
+    roles = roles.union(*[gateway.roles for gateway in network.gateways if gateway.mac == vif.mac])
+    own = _own_addresses(vif.mac, locking, written)
+    if roles and not own and not locking.mode:
+        own = _with_link_local_of(vif.mac, frozenset().union(
+            *[holder.addresses for holder in named]))
+    if roles and not own:
+        raise PolicyError('roles: %s needs an address that is its own: name it in ipv4 or ipv6 of '
+                          'the VIF\'s policy, or beside the VM in xsisolate.yaml'
+                          % ', '.join(sorted(roles)))
     return EffectivePolicy(
         mode,
-        addresses=_own_addresses(mac, locking, written),
+        addresses=own,
         groups=written.groups or frozenset(),
         allow=written.allow or frozenset(),
-        shared=written.shared or frozenset())
+        shared=written.shared or frozenset(),
+        roles=roles)
+
+
+def _with_link_local_of(mac: str, addresses: FrozenSet[Prefix]) -> FrozenSet[Prefix]:
+    return _of(addresses, 4) | _with_link_local(mac, _of(addresses, 6))
 
 
 def _written_mode(written: VifPolicy) -> Mode:

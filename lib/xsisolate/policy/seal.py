@@ -11,14 +11,14 @@ from enum import Enum
 from hashlib import sha256
 
 from xsisolate.policy.address import format_own, format_prefix, quoted
-from xsisolate.policy.model import Identity, Peer, Prefix, Service, VifPolicy
+from xsisolate.policy.model import Identity, Peer, Prefix, VifPolicy
+from xsisolate.policy.service import format_service
 from xsisolate.policy.vmdata_parser import EXTERNAL, WHITE
 from xsisolate.typing_compat import Callable, Dict, List, Optional, Union
 
 SEAL_KEY = 'xsisolate-seal'     # in VIF.other_config
 SEAL_VERSION = '1'
 SEAL = re.compile('([0-9]+):([0-9a-f]{64})')
-PORTS_ALL = (0, 65535)          # how a service without ports is kept
 
 Canonical = Dict[str, Union[str, List[str]]]
 
@@ -69,6 +69,8 @@ def _format_policy(policy: VifPolicy, peer: Callable[[Peer], str],
                            ('shared', policy.shared)):
         if addresses is not None:
             out[key] = sorted(map(own, addresses))
+    if policy.roles is not None:
+        out['roles'] = sorted(policy.roles)
     return out
 
 
@@ -118,8 +120,8 @@ def _advise(state: Sealing, vif: Identity, seal: Optional[str],
 def format_peer(peer: Peer) -> str:
     """Return an entry of an allow list as vm-data has it.
 
-    >>> format_peer(Peer(None, Service('tcp', 443, 443)))
-    'tcp/443@external'
+    >>> format_peer(Peer(Prefix(4, 0x0a000001, 32)))
+    '10.0.0.1'
     """
     where = _format_where(peer)
     return where if peer.service is None else '%s@%s' % (format_service(peer.service), where)
@@ -133,15 +135,3 @@ def _canonical_peer(peer: Peer) -> str:
 
 def _format_where(peer: Peer) -> str:
     return EXTERNAL if peer.prefix is None else format_prefix(peer.prefix)
-
-
-def format_service(service: Service) -> str:
-    """Return a service as vm-data writes it, in its shortest spelling.
-
-    >>> format_service(Service('tcp', 22, 22)), format_service(Service('udp', 1, 9))
-    ('tcp/22', 'udp/1-9')
-    """
-    if service.protocol in ('icmp', 'icmp6') or service[1:] == PORTS_ALL:
-        return service.protocol
-    ports = '%d' % service.first if service.first == service.last else '%d-%d' % service[1:]
-    return '%s/%s' % (service.protocol, ports)

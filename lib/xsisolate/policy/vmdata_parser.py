@@ -9,7 +9,8 @@ from itertools import islice
 
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import BITS, check_own, parse_own, parse_prefix, quoted
-from xsisolate.policy.model import Mode, Peer, Prefix, Service, VifPolicy
+from xsisolate.policy.model import ROLES, Mode, Peer, Prefix, Service, VifPolicy
+from xsisolate.policy.service import VERSIONS, parse_service
 from xsisolate.typing_compat import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping,
                                      NamedTuple, Optional, Tuple, TypeVar)
 
@@ -17,14 +18,13 @@ ROOT = 'vm-data/xsisolate/'
 TEMPORARY_TAIL = '000000000001'     # how the uuid of a VM ends while it migrates in
 
 COMMON_KEYS = ('mode', 'groups', 'allow')
-VIF_KEYS = COMMON_KEYS + ('ipv4', 'ipv6', 'shared')
+VIF_KEYS = COMMON_KEYS + ('ipv4', 'ipv6', 'shared', 'roles')
 
 MAX_VALUE = 4096            # bytes; xenstore's own limit to a message is no more
 MAX_CONTINUATIONS = 64      # so many values hold far more than the entries below
 MAX_GROUPS = 64             # each one costs flows on every host of the pool
 MAX_OWN = 256               # per IP version: each one costs flows for ARP or ND
 MAX_ALLOW = 1024            # each one costs up to four flows
-MAX_PORT = 65535
 
 KEY = re.compile('([a-z0-9]+)(?:-([1-9][0-9]{0,3}))?')
 # White space as tools leave it around what they write; no other control character, no other blank.
@@ -32,13 +32,11 @@ WHITE = ' \t\r\n'
 FORBIDDEN = re.compile(rb'[^\t\r\n\x20-\x7e]')
 SEPARATORS = re.compile('[,%s]+' % WHITE)
 GROUP_NAME = re.compile('[a-z0-9][a-z0-9_.-]{0,62}')
-SERVICE = re.compile('(tcp|udp)(?:/([0-9]{1,5})(?:-([0-9]{1,5}))?)?|(icmp6?)')
 
 # The words an admin may write; QUARANTINED is only ever an answer.
 MODES = {mode.word: mode for mode in Mode if mode is not Mode.QUARANTINED}
 
 EXTERNAL = 'external'
-ICMP_VERSION = {'icmp': 4, 'icmp6': 6}
 
 T = TypeVar('T')
 
@@ -66,7 +64,8 @@ def parse_vmdata(common: Mapping[str, bytes], own: Mapping[str, bytes],
         allow=_first(for_vif.allow, for_all.allow),
         ipv4=for_vif.ipv4,
         ipv6=for_vif.ipv6,
-        shared=for_vif.shared)
+        shared=for_vif.shared,
+        roles=for_vif.roles)
     return None if policy == VifPolicy() else policy
 
 
@@ -102,23 +101,6 @@ def parse_group(text: str) -> str:
     return text
 
 
-def parse_service(text: str) -> Service:
-    """Return what `tcp/22`, `udp/8000-8100`, `tcp`, `icmp` or `icmp6` allows.
-
-    tcp and udp without ports are ports 0 to 65535: the protocol as a whole.
-    """
-    match = SERVICE.fullmatch(text)
-    if not match:
-        raise PolicyError('%s is not a service (tcp/22, udp/8000-8100, tcp, udp, icmp or '
-                          'icmp6)' % quoted(text))
-    protocol, first, last, icmp = match.groups()
-    if icmp:
-        return Service(icmp)
-    if first is None:
-        return Service(protocol, 0, MAX_PORT)
-    return _check_ports(Service(protocol, int(first), int(last or first)), text)
-
-
 def parse_peer(text: str) -> Peer:
     """Return an entry of an allow list: an address, a network or `external`.
 
@@ -135,16 +117,6 @@ def parse_peer(text: str) -> Peer:
     return Peer(prefix, service)
 
 
-def _check_ports(service: Service, text: str) -> Service:
-    ports = text.partition('/')[2].split('-')
-    if any(port != str(int(port)) for port in ports):
-        raise PolicyError('%s has leading zeros in a port' % quoted(text))
-    if not 1 <= service.first <= service.last <= MAX_PORT:
-        raise PolicyError('%s needs ports from 1 to %d, the lower one first'
-                          % (quoted(text), MAX_PORT))
-    return service
-
-
 def _parse_peer_prefix(text: str) -> Prefix:
     if not text[:1].isdigit() and ':' not in text:
         raise PolicyError('%s is not a peer: write an address, a network or %s, with a service in '
@@ -153,7 +125,7 @@ def _parse_peer_prefix(text: str) -> Prefix:
 
 
 def _check_family(service: Service, prefix: Prefix, text: str) -> None:
-    version = ICMP_VERSION.get(service.protocol, prefix.version)
+    version = VERSIONS.get(service.protocol, prefix.version)
     if version != prefix.version:
         raise PolicyError('%s can match nothing: %s is IPv%d and the address IPv%d'
                           % (quoted(text), service.protocol, version, prefix.version))
@@ -192,7 +164,7 @@ def _parse_key(where: str, key: str, names: Tuple[str, ...]) -> Tuple[str, int]:
 
 def _expected(name: str, names: Tuple[str, ...]) -> str:
     if name in VIF_KEYS and name not in names:
-        return 'own addresses are written per VIF, under vif/<devid>/'
+        return 'own addresses and roles are written per VIF, under vif/<devid>/'
     return 'expected %s; lists go on in -1, -2, ...' % ', '.join(names)
 
 
@@ -212,7 +184,15 @@ def _parse_source(source: Source) -> VifPolicy:
         allow=_read_list(source, 'allow', parse_peer, MAX_ALLOW),
         ipv4=_read_list(source, 'ipv4', _parse_own4, MAX_OWN),
         ipv6=_read_list(source, 'ipv6', _parse_own6, MAX_OWN),
-        shared=_read_list(source, 'shared', _parse_shared, MAX_OWN))
+        shared=_read_list(source, 'shared', _parse_shared, MAX_OWN),
+        roles=_read_list(source, 'roles', parse_role, len(ROLES)))
+
+
+def parse_role(text: str) -> str:
+    """Return the name of a role."""
+    if text not in ROLES:
+        raise PolicyError('%s is not a role (%s)' % (quoted(text), ', '.join(ROLES)))
+    return text
 
 
 def _parse_own4(text: str) -> Prefix:

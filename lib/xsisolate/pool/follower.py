@@ -26,6 +26,7 @@ from xsisolate.dom0.xapi.host_uuid import read_host_uuid
 from xsisolate.dom0.xapi.session import Xapi, connect
 from xsisolate.errors import ConfigError, HostError, XsisolateError
 from xsisolate.networkd.pif_records import tell
+from xsisolate.policy.model import HOLDERS
 from xsisolate.policy.pool_members import Members, find_members
 from xsisolate.pool.view import CLASSES, PoolView
 
@@ -108,7 +109,7 @@ class Follower:
         members = find_members(places, config, here, self._members)
         changed = write_members(members)
         self._members = members
-        self._state = self._state._replace(vifs=len(places), groups=len(members))
+        self._state = self._state._replace(vifs=len(places), groups=len(members.keys() - {HOLDERS}))
         if changed:
             ring('changed', *changed)
             self._log.info('groups', changed=','.join(changed[:10]), groups=len(members),

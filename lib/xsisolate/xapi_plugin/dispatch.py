@@ -28,7 +28,7 @@ from xsisolate.dom0.run_files.pool_state import read_state
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import EXIT_POLICY, EXIT_USAGE, UsageError, XsisolateError
 from xsisolate.policy.address import format_prefix
-from xsisolate.policy.model import Mode
+from xsisolate.policy.model import HOLDERS, Mode
 from xsisolate.vif_id import UUID
 from xsisolate.xapi_plugin.apply_now import NotHere, apply_now
 
@@ -126,7 +126,8 @@ def groups(arguments: Arguments) -> Dict[str, Any]:
         group: {'here': [], 'elsewhere': [
             {'network': member.network, 'mac': member.mac,
              'addresses': [format_prefix(address) for address in sorted(member.addresses)]}
-            for member in read_members(group)]} for group in list_groups()}
+            for member in read_members(group)]}
+        for group in list_groups() if group != HOLDERS}
     with _open_dom0() as dom0:
         for bridge in dom0.ovsdb.read_bridges():
             for vif in read_vifs(dom0, make_snapshot(bridge)):

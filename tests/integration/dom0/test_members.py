@@ -9,7 +9,7 @@ from xsisolate.dom0.run_files.group_members import (TICK_S, find_claims, list_gr
                                                     read_members, stamp_members,
                                                     write_members)
 from xsisolate.errors import ConfigError
-from xsisolate.policy.model import Prefix, RemoteMember
+from xsisolate.policy.model import HOLDERS, Prefix, RemoteMember
 
 NETWORK = '6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796'
 MEMBER = {'network': NETWORK, 'mac': 'BA:1c:2f:5e:90:01', 'addresses': ['10.9.0.40', 'fe80::1']}
@@ -53,6 +53,8 @@ def test_nobody_wrote_a_file(root):
     {'version': 1, 'members': [dict(MEMBER, addresses='10.9.0.40')]},
     {'version': 1, 'members': [dict(MEMBER, addresses=[7])]},
     {'version': 1, 'members': [dict(MEMBER, shared='10.9.0.40')]},
+    {'version': 1, 'members': [dict(MEMBER, roles='dhcp')]},
+    {'version': 1, 'members': [dict(MEMBER, roles=['boss'])]},
     {'version': 1, 'members': [dict(MEMBER, addresses=['10.9.0.40/24'])]},
 ])
 def test_malformed_file(write, content):
@@ -90,6 +92,12 @@ def test_shared_addresses_read_back(root):
     shared = FOUND._replace(shared=FOUND.addresses)
     write_members({'red': (FOUND, shared)})
     assert read_members('red') == (FOUND, shared)
+
+
+def test_holders_of_roles_read_back(root):
+    holder = FOUND._replace(roles=frozenset(['dhcp', 'router']))
+    write_members({HOLDERS: (holder,)})
+    assert read_members(HOLDERS) == (holder,) and list_groups() == (HOLDERS,)
 
 
 def test_claims_to_an_address(root):

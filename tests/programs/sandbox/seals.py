@@ -11,7 +11,10 @@ from typing import Dict, List, Mapping, Union
 from sandbox.metadata import VifRecord
 
 BLANKS = ' \t\r\n'
-LISTS = ('groups', 'allow', 'ipv4', 'ipv6', 'shared')
+LISTS = ('groups', 'allow', 'ipv4', 'ipv6', 'shared', 'roles')
+# Protocols that have a name go by it.
+NUMBERED = {'ip/1': 'icmp', 'ip/6': 'tcp', 'ip/17': 'udp', 'ip/47': 'gre', 'ip/50': 'esp',
+            'ip/51': 'ah', 'ip/58': 'icmp6', 'ip/132': 'sctp'}
 Keys = Dict[str, Union[str, List[str]]]
 
 
@@ -40,7 +43,7 @@ def effective(policy: Mapping[str, str], devid: int) -> Keys:
 
 def normal(name: str, word: str) -> str:
     """Return one entry of a list in its only spelling."""
-    if name == 'groups':
+    if name in ('groups', 'roles'):
         return word
     if word == 'any':
         return '0.0.0.0/0' if name == 'ipv4' else '::/0'
@@ -54,4 +57,5 @@ def normal(name: str, word: str) -> str:
     first, dash, last = what.partition('-')
     if dash and first.partition('/')[2] == last:
         what = first
+    what = NUMBERED.get(what, what)
     return where + ';' + what if what else where

@@ -12,8 +12,8 @@ from support.packets.frames import (ALL, ARP, ICMP, IGMP, IP, LLC, NOBODY, SNAP,
                                     ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPOption, IPv6,
                                     IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Raw,
                                     advertise6, arp, behind, discover, dst_opt, eth, is_at, na, ns,
-                                    offer, ping, ping6, ra, rs, solicit6, split4, split6, tagged,
-                                    tcp, tcp6, typed, udp, udp6, who_has)
+                                    offer, ping, ping6, ra, rrq, rs, sctp, sctp6, solicit6,
+                                    split4, split6, tagged, tcp, tcp6, typed, udp, udp6, who_has)
 from support.packets.shared_network import Who
 
 Parties = Mapping[str, Who]
@@ -631,6 +631,9 @@ def gateway(w: Parties) -> Iterator[Case]:
     yield row('addresses that are never outside', 'red1', *(udp(red1, gw, dst=ip) for ip in (
         '10.9.0.255', '10.9.0.0', '127.0.0.1', '0.0.0.0', '224.0.0.1', '255.255.255.255',
         '169.254.169.254', '240.0.0.1', '10.9.0.200')))
+    yield row('another service of the metadata address', 'far', udp(far, gw, dst='169.254.169.254'),
+              eth(far, gw) / IP(src=far.ip, dst='169.254.169.253') / tcp(
+                  far, gw, 4000, 80)[IP].payload)
     yield row('IPv6 addresses that are never outside', 'red1', *(udp6(red1, gw, dst=ip) for ip in (
         '::', '::1', 'ff02::1', 'ff0e::1', 'fe80::1', '::ffff:10.9.0.21', 'fd00:9::200')))
     yield row('never outside, inbound', 'gw', *(udp(gw, red1, src=ip) for ip in (
@@ -743,16 +746,26 @@ def services(w: Parties) -> Iterator[Case]:
     yield row('TCP in a tiny fragment', split4(tcp(a, b, 4000, 22) / bytes(60), 8))
     yield row('later fragments alone', split4(udp(a, b, 4000, 53) / bytes(100), 32)[1:], split6(
         udp6(a, b, 4000, 53) / bytes(100), 32)[1:])
-    for proto in (4, 41, 47, 50, 51, 132, 33, 136, 255):
+    for proto in (4, 41, 47, 51, 88, 90, 132, 33, 136, 255):
         yield row('protocol %d' % proto, eth(a, b) / IP(src=a.ip, dst=b.ip, proto=proto) / Raw(
             bytes(30)), eth(a, b) / IPv6(src=a.ip6, dst=b.ip6, nh=proto) / Raw(bytes(30)))
+    yield row('SCTP', sctp(a, b, 4000, 3867), sctp6(a, b, 4000, 3869), sctp(a, b, 3868, 4000),
+              sctp6(a, b, 3868, 4000))
+    yield row('TFTP data unasked', udp(a, b, 50001, 4030), udp6(a, b, 50001, 4030), udp(
+        a, b, 69, 4030))
+    yield row('TFTP data for another port', udp(a, b, 50001, 4032), steps=[('svc2', rrq(
+        b, a, 4031))])
+    yield row('TFTP data after my own request', udp(a, b, 50001, 4033), steps=[('svc1', rrq(
+        a, b, 4033))])
     yield row('port hidden behind options', behind(udp6(a, b, 4000, 80), dst_opt()), behind(
         udp6(a, b, 4000, 80), IPv6ExtHdrHopByHop()))
     yield attack('wide web only', 'wide', tcp(w['wide'], w['lan'], 4000, 22), udp(
-        w['wide'], w['lan'], 4000, 80), ping(w['wide'], w['lan']))
+        w['wide'], w['lan'], 4000, 80), ping(w['wide'], w['lan'], type=13), ping(
+            w['wide'], w['lan'], type=30))
     yield attack('wide web only, inbound', 'lan', tcp(w['lan'], w['wide'], 4000, 22), tcp(
         w['lan'], w['wide'], 80, 4000), udp(w['lan'], w['wide'], 4000, 80), ping(
-            w['lan'], w['wide']))
+            w['lan'], w['wide'], type=13), eth(w['lan'], w['wide']) / IPv6(
+                src=w['lan'].ip6, dst=w['wide'].ip6, nh=58) / Raw(b'\x8b\0\0\0' + bytes(20)))
 
 
 FAMILIES: Mapping[str, Callable[[Parties], Iterator[Case]]] = {

@@ -3,7 +3,7 @@ import json
 import os
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import (Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set,
                     Tuple)
 
@@ -19,6 +19,7 @@ from support.packets.check_rows import ATTACKS, LEGITIMATE, TALLY, TRACED
 from support.packets.radio import find_mark, verdict
 from support.packets.shared_network import FOLDER
 from xsisolate.policy.address import eui64_link_local, format_prefix
+from xsisolate.policy.model import HOLDERS
 
 GATEWAY_MAC = '00:00:5e:00:01:01'
 SETTLE_S = 0.15         # until the last frame is where it goes
@@ -133,6 +134,17 @@ class Net:
                 'network': self.dom0.network_uuid(bridge), 'mac': party.mac,
                 'addresses': [party.ip, party.ip6, party.ll]}]}, file)
 
+    def give_roles(self, bridge: str, roles: str, *parties: Party,
+                   shared: Tuple[str, ...] = ()) -> None:
+        """Make machines beyond the uplink holders of roles on other hosts."""
+        os.makedirs(FOLDER, exist_ok=True)
+        with open('%s/%s.json' % (FOLDER, HOLDERS), 'w') as file:
+            json.dump({'version': 1, 'members': [{
+                'network': self.dom0.network_uuid(bridge), 'mac': party.mac,
+                'addresses': [party.ip, party.ip6, party.ll, *shared], 'shared': list(shared),
+                'roles': roles.split()}
+                for party in parties]}, file)
+
     def vm(self, name: str, number: int, policy: Optional[Dict[str, str]] = None, bridge: str = '',
            mac: str = '', plug: bool = True, hvm: bool = False, address: bool = True,
            also: Tuple[str, str] = ('', ''), **fields: object) -> Party:
@@ -143,7 +155,8 @@ class Net:
         mac = mac or '02:00:00:00:00:%02x' % number
         data = dict(policy) if policy is not None else None
         if data is not None and data.get('mode') != 'unlocked':
-            data.update({'vif/0/ipv4': '10.9.0.%d' % number, 'vif/0/ipv6': 'fd00:9::%x' % number})
+            data.setdefault('vif/0/ipv4', '10.9.0.%d' % number)
+            data.setdefault('vif/0/ipv6', 'fd00:9::%x' % number)
             data.update({'vif/0/shared': ' '.join(also)} if any(also) else {})
         vm = self.dom0.start_vm(name, bridge=bridge or self.bridges[-1], mac=mac, policy=data,
                                 ipv4='10.9.0.%d/24' % number if address else '',
@@ -258,8 +271,9 @@ class Net:
         if isinstance(party.host, Vm):
             kind, devid = party.device[:-1], int(party.device[-1])
             netdev = party.host.netdev(devid, 'tap' if kind == 'emu' else 'vif')
+        bridge = self.dom0.ovs.vsctl('br-to-parent', self.dom0.ovs.vsctl('iface-to-br', netdev))
         return '%s %s\n%s\n%s' % (sender, explain(frame), frame.hex(), self.dom0.ovs.appctl(
-            'ofproto/trace', self.dom0.ovs.vsctl('iface-to-br', netdev),
+            'ofproto/trace', bridge,
             'in_port=%d' % self.dom0.ovs.ofport(netdev), frame.hex()))
 
     def refresh(self, *names: str) -> None:
@@ -294,6 +308,8 @@ class Net:
             except OSError:         # half migrated, when a test has failed
                 vm.halt()
                 self.dom0.forget(vm)
+        with suppress(FileNotFoundError):
+            os.unlink('%s/%s.json' % (FOLDER, HOLDERS))
         for bridge in self.bridges:
             self.dom0.ovs.vsctl('--if-exists', 'del-br', bridge)
             self.dom0.uplinks.pop(bridge, None)

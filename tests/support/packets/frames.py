@@ -13,6 +13,7 @@ from scapy.layers.dhcp import BOOTP, DHCP  # noqa: E402
 from scapy.layers.dhcp6 import DHCP6_Advertise, DHCP6_Solicit  # noqa: E402
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption  # noqa: E402,F401
 from scapy.layers.inet6 import (  # noqa: E402,F401
+    ICMPv6EchoReply,
     ICMPv6EchoRequest,
     ICMPv6MLReport2,
     ICMPv6ND_NA,
@@ -32,6 +33,7 @@ from scapy.layers.inet6 import (  # noqa: E402,F401
     PadN,
 )
 from scapy.layers.l2 import ARP, LLC, SNAP, STP, Dot1Q, Dot3, Ether  # noqa: E402,F401
+from scapy.layers.sctp import SCTP, SCTPChunkInit  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
 from scapy.utils6 import in6_getnsma, in6_getnsmac  # noqa: E402
 
@@ -76,6 +78,30 @@ def tcp6(src: Any, dst: Any, sport: int, dport: int, flags: str = 'S') -> Frame:
     """Return a TCP segment over IPv6."""
     return eth(src, dst) / IPv6(src=src.ip6, dst=dst.ip6) / TCP(sport=sport, dport=dport,
                                                               flags=flags)
+
+
+def sctp(src: Any, dst: Any, sport: int, dport: int) -> Frame:
+    """Return what opens an association of SCTP."""
+    return eth(src, dst) / IP(src=src.ip, dst=dst.ip) / SCTP(
+        sport=sport, dport=dport) / SCTPChunkInit(init_tag=1)
+
+
+def sctp6(src: Any, dst: Any, sport: int, dport: int) -> Frame:
+    """Return what opens an association of SCTP over IPv6."""
+    return eth(src, dst) / IPv6(src=src.ip6, dst=dst.ip6) / SCTP(
+        sport=sport, dport=dport) / SCTPChunkInit(init_tag=1)
+
+
+def rrq(src: Any, dst: Any, sport: int) -> Frame:
+    """Return TFTP's request for a file."""
+    return eth(src, dst) / IP(src=src.ip, dst=dst.ip) / UDP(sport=sport, dport=69) / Raw(
+        b'\0\1file\0octet\0')
+
+
+def rrq6(src: Any, dst: Any, sport: int) -> Frame:
+    """Return TFTP's request for a file over IPv6."""
+    return eth(src, dst) / IPv6(src=src.ip6, dst=dst.ip6) / UDP(sport=sport, dport=69) / Raw(
+        b'\0\1file\0octet\0')
 
 
 def arp(src: Any, op: int, spa: str, tpa: str, dst: Any = ALL, sha: str = '',

@@ -3,11 +3,12 @@ from typing import Iterator, List, Mapping
 
 from support.packets.attacks import OUTSIDE, OUTSIDE6
 from support.packets.rows import MARK, Case, legit
-from support.packets.frames import (ALL, ICMP, IP, UDP, ICMPv6EchoRequest, ICMPv6MLReport2,
-                                    ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment,
+from support.packets.frames import (ALL, ICMP, IP, UDP, ICMPv6EchoReply, ICMPv6EchoRequest,
+                                    ICMPv6MLReport2, ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment,
                                     IPv6ExtHdrHopByHop, Raw, advertise6, arp, behind, discover,
-                                    dst_opt, eth, is_at, na, ns, offer, ping, ping6, ra, rs,
-                                    solicit6, split4, split6, tcp, tcp6, udp, udp6, who_has)
+                                    dst_opt, eth, is_at, na, ns, offer, ping, ping6, ra, rrq,
+                                    rrq6, rs, sctp, sctp6, solicit6, split4, split6, tcp, tcp6,
+                                    udp, udp6, who_has)
 from support.packets.shared_network import Who
 
 Parties = Mapping[str, Who]
@@ -170,6 +171,10 @@ def outside(w: Parties) -> Iterator[Case]:
         far, gw, dst=OUTSIDE6))
     yield legit('from one address outside', 'gw', 'far', udp(gw, far, src=OUTSIDE), udp6(
         gw, far, src=OUTSIDE6))
+    yield legit('the metadata service by its address', 'far', 'uplink', eth(far, gw) / IP(
+        src=far.ip, dst='169.254.169.254') / tcp(far, gw, 4000, 80)[IP].payload)
+    yield legit('the metadata service answers', 'gw', 'far', eth(gw, far) / IP(
+        src='169.254.169.254', dst=far.ip) / tcp(gw, far, 80, 4000, 'SA')[IP].payload)
     yield legit('a service outside', 'web', 'uplink', *(eth(web, gw) / IP(src=web.ip, dst=OUTSIDE)
                 / frame[IP].payload for frame in (tcp(web, gw, 4000, 443), udp(web, gw, 4000, 53))))
     yield legit('a service outside answers', 'gw', 'web', eth(gw, web) / IP(
@@ -209,6 +214,29 @@ def services(w: Parties) -> Iterator[Case]:
         yield legit('udp6/%d answers' % port, 'svc2', 'svc1', udp6(b, a, port, 4010), steps=[
             ('svc1', udp6(a, b, 4010, port))])
     yield legit('icmp', 'svc1', 'svc2', ping(a, b), ping6(a, b))
+    yield legit('protocols by number', 'svc1', 'svc2', *(
+        frame for number in (50, 89) for frame in (
+            eth(a, b) / IP(src=a.ip, dst=b.ip, proto=number) / Raw(bytes(30)),
+            eth(a, b) / IPv6(src=a.ip6, dst=b.ip6, nh=number) / Raw(bytes(30)))))
+    yield legit('sctp/3868', 'svc1', 'svc2', sctp(a, b, 4000, 3868), sctp6(a, b, 4000, 3868))
+    yield legit('asks for a file', 'svc1', 'svc2', rrq(a, b, 4040))
+    asks = ('svc1', rrq(a, b, 4041))
+    data, ack = udp(b, a, 50001, 4041), udp(a, b, 4041, 50001)
+    yield legit('a file\'s data', 'svc2', 'svc1', data, steps=[asks])
+    yield legit('data are acknowledged', 'svc1', 'svc2', ack, steps=[asks, ('svc2', data)])
+    yield legit('more data', 'svc2', 'svc1', data, steps=[asks, ('svc2', data), ('svc1', ack)])
+    asks6 = ('svc1', rrq6(a, b, 4042))
+    data6, ack6 = udp6(b, a, 50001, 4042), udp6(a, b, 4042, 50001)
+    yield legit('a file\'s data, IPv6', 'svc2', 'svc1', data6, steps=[asks6])
+    yield legit('more data, IPv6', 'svc2', 'svc1', data6, steps=[
+        asks6, ('svc2', data6), ('svc1', ack6)])
+    wide, lan = w['wide'], w['lan']
+    yield legit('icmp/8', 'wide', 'uplink', ping(wide, lan), ping6(wide, lan), split4(
+        ping(wide, lan) / bytes(100), 32))
+    yield legit('icmp/8 is answered', 'lan', 'wide', ping(lan, wide, type=0), ping(lan, wide), eth(
+        lan, wide) / IPv6(src=lan.ip6, dst=wide.ip6) / ICMPv6EchoReply(data=b'ping'))
+    yield legit('who is pinged is found', 'lan', 'wide', ns(lan, wide.ip6, wide), na(
+        lan, lan.ip6, wide))
     yield legit('errors', 'svc1', 'svc2', eth(a, b) / IP(src=a.ip, dst=b.ip) / ICMP(
         type=3, code=3) / IP(src=b.ip, dst=a.ip) / UDP())
 

@@ -19,7 +19,8 @@ Conversation = Tuple[Address, int, Address, int]
 
 SUBNETS = tuple(map(ipaddress.ip_network, ('10.9.0.0/24', 'fd00:9::/64')))
 RULES: Mapping[str, Tuple[str, ...]] = {
-    'svc': ('tcp/22', 'udp/53', 'tcp/8000-8003', 'udp/6000-6010', 'icmp', 'icmp6')}
+    'svc': ('tcp/22', 'udp/53', 'tcp/8000-8003', 'udp/6000-6010', 'icmp', 'icmp6',
+            'sctp/3868', 'esp', 'ip/89', 'tftp')}
 REACH = frozenset((frozenset(('north', 'south')),))
 OUTSIDERS = {'outer': frozenset(map(ipaddress.ip_address, ('10.9.0.103',)))}
 ZERO4, ALL4 = ipaddress.ip_address('0.0.0.0'), ipaddress.ip_address('255.255.255.255')
@@ -28,7 +29,10 @@ NEVER_OUTSIDE = tuple(map(ipaddress.ip_network, (
     '0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3', '::/8', 'fe80::/10', 'ff00::/8')))
 NO_MAC = '00:00:00:00:00:00'
 IPV4, IPV6, ARP, TAGS = 0x800, 0x86dd, 0x806, (0x8100, 0x88a8)
-ICMP, IGMP, TCP, UDP, ICMP6, BROKEN = 1, 2, 6, 17, 58, -1
+ICMP, IGMP, TCP, UDP, ICMP6, SCTP, BROKEN = 1, 2, 6, 17, 58, 132, -1
+NUMBERS = {'tcp': TCP, 'udp': UDP, 'sctp': SCTP, 'gre': 47, 'esp': 50}
+ECHO = {'icmp': {8: 0, 13: 14}, 'icmp6': {128: 129}}
+RRQ = 69
 ERRORS = {4: (3, 11, 12), 6: (1, 2, 3, 4)}
 MLD_TELLS = (131, 132, 143)         # reports and done
 
@@ -117,8 +121,8 @@ class Ip(NamedTuple):
     @property
     def ports(self) -> Tuple[int, int]:
         """Source and destination port, -1 where there are none to be read."""
-        if self.fragment or self.proto not in (TCP, UDP) or len(self.data) < (
-                20 if self.proto == TCP else 8):
+        if self.fragment or len(self.data) < {TCP: 20, UDP: 8, SCTP: 12}.get(
+                self.proto, 1 << 16):
             return -1, -1
         return struct.unpack('!HH', self.data[:4])
 
@@ -283,7 +287,7 @@ class Oracle:
         ruling = self._rule(PARTIES[sender], packet)
         here = PARTIES[sender].place
         ruling = ruling._replace(may=ruling.may - {here}, must=ruling.must - {here})
-        if packet.ip and packet.ip.proto == UDP and ruling.may:
+        if packet.ip and packet.ip.proto in (UDP, SCTP) and ruling.may:
             self.asked.add((packet.ip.src, packet.ip.ports[0], packet.ip.dst, packet.ip.ports[1]))
         return ruling
 
@@ -506,9 +510,18 @@ class Oracle:
             return False
         ip = packet.ip
         if protocol in ('icmp', 'icmp6'):
-            return (ip.version, ip.proto) == ((4, ICMP) if protocol == 'icmp' else (6, ICMP6))
-        if ip.proto != (TCP if protocol == 'tcp' else UDP):
+            return (ip.version, ip.proto) == (
+                (4, ICMP) if protocol == 'icmp' else (6, ICMP6)) and (
+                    (first, last) == (0, 65535) or ip.later or ip.icmp[0] in (
+                        first, ECHO[protocol].get(first)))
+        if protocol == 'ip':
+            return ip.proto == first
+        if protocol == 'tftp':
+            return ip.proto == UDP and self._is_tftp(ip)
+        if ip.proto != NUMBERS[protocol]:
             return False
+        if (first, last) == (0, 65535):
+            return True
         sport, dport = ip.ports
         if first <= dport <= last:
             return True
@@ -517,6 +530,12 @@ class Oracle:
         if protocol == 'tcp':
             return bool(ip.data[13] & 0x10)
         return (ip.dst, dport, ip.src, sport) in self.asked
+
+    def _is_tftp(self, ip: Ip) -> bool:
+        """Tell whether a datagram asks for a file, or belongs to one that was asked for."""
+        sport, dport = ip.ports
+        return dport == RRQ or {(ip.dst, dport, ip.src, sport), (ip.dst, dport, ip.src, RRQ),
+                                } & self.asked != set()
 
 
 SUBNET_SOLICITED = ipaddress.ip_network('ff02::1:ff00:0/104')

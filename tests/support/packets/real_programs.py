@@ -120,13 +120,13 @@ class Dhclient:
         need('dhclient')
         name = '%s-dhclient%d' % (host.name, version)
         self.events = write(name + '.events', '')
+        self.leases = write(name + '.leases', '')
         script = write(name + '.sh', DHCLIENT_SCRIPT % self.events, 0o755)
         config = write(name + '.conf', 'timeout 20;\nretry 2;\ninitial-interval 1;\n'
                        'supersede dhcp-renewal-time 2;\n')
         self.program = Program(host, 'dhclient%d' % version, 'dhclient', '-%d' % version, '-d',
-                               '-v', '-cf', config, '-sf', script, '-lf', write(
-                                   name + '.leases', ''), '-pf', '%s/%s.pid' % (FOLDER, name),
-                               'eth0')
+                               '-v', '-cf', config, '-sf', script, '-lf', self.leases, '-pf',
+                               '%s/%s.pid' % (FOLDER, name), 'eth0')
 
     def wait_for(self, event: str, timeout: float = 12) -> str:
         """Wait for an event of the client's script; return the address it brought."""

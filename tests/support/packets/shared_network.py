@@ -28,7 +28,8 @@ networks:
 %(more)s
 groups:
   svc:
-    rules: [tcp/22, udp/53, tcp/8000-8003, udp/6000-6010, icmp, icmp6]
+    rules: [tcp/22, udp/53, tcp/8000-8003, udp/6000-6010, icmp, icmp6,
+            sctp/3868, ip/50, ip/89, tftp]
   outer:
     addresses: [10.9.0.103]
   north: {reach: [south, east]}
@@ -73,9 +74,10 @@ POLICIES: Tuple[Tuple[str, int, Optional[Mapping[str, str]]], ...] = (
     ('locked2', 42, {'mode': 'locked'}),
     ('svc1', 51, {'groups': 'svc'}),
     ('svc2', 52, {'groups': 'svc'}),
-    ('far', 61, {'mode': 'isolated', 'allow': '192.0.2.1 2001:db8::1'}),
+    ('far', 61, {'mode': 'isolated', 'allow': '192.0.2.1 2001:db8::1 tcp/80@169.254.169.254'}),
     ('web', 62, {'mode': 'isolated', 'allow': 'tcp/443@external udp/53@external'}),
-    ('wide', 63, {'mode': 'isolated', 'allow': '10.9.0.32/28 fd00:9::20/124 tcp/80@10.9.0.96/28'}),
+    ('wide', 63, {'mode': 'isolated', 'allow': '10.9.0.32/28 fd00:9::20/124 tcp/80@10.9.0.96/28 '
+                    'icmp/8@10.9.0.96/28 icmp6/128@fd00:9::60/124'}),
     ('nobody', 64, {'mode': 'isolated', 'allow': ''}),
     ('outer', 65, {'groups': 'outer'}),
     ('north', 66, {'groups': 'north'}),

@@ -13,7 +13,7 @@ from xsisolate.diagnostics.passage import judge
 from xsisolate.diagnostics.route import CLIENT_PORT, Asked, RouteFinder
 
 from support.packets.rows import UPLINK, Case
-from support.packets.frames import ICMP, IP, TCP, UDP, ICMPv6EchoRequest, IPv6, Raw, eth
+from support.packets.frames import ICMP, IP, SCTP, TCP, UDP, ICMPv6EchoRequest, IPv6, Raw, eth
 from support.packets.oracle import PARTIES, Oracle
 from support.packets.shared_network import CONFIG, GATEWAY_MAC, LAN, World
 
@@ -21,12 +21,13 @@ from support.command import connected, xsisolate
 
 pytestmark = pytest.mark.any_python
 OUTSIDE = {4: '192.0.2.1', 6: '2001:db8::1'}
-SERVICES = ('', 'tcp/22', 'tcp/443', 'tcp/80', 'udp/53', 'udp/68')
+SERVICES = ('', 'tcp/22', 'tcp/443', 'tcp/80', 'udp/53', 'udp/68', 'tftp', 'sctp/3868', 'esp',
+            'icmp/13')
 ALL = tuple(PARTIES)
 # What is asked of the switch as well: one of each kind.
 FEW = ('red1', 'red2', 'blue1', 'un', 'locked', 'svc1', 'svc2', 'far', 'web', 'wide', 'outer',
        'north', 'south', 'quar', 'off', 'gw', 'lan', 'redfar', 'outfar')
-TRACED = ('', 'tcp/22', 'udp/53', 'tcp/443')
+TRACED = ('', 'tcp/22', 'udp/53', 'tcp/443', 'tftp', 'sctp/3868', 'esp')
 
 
 class Question(NamedTuple):
@@ -97,9 +98,14 @@ def frame(question: Question) -> Any:
     protocol, _, port = question.service.partition('/')
     if not protocol:
         said = ICMP() / Raw(b'ping') if version == 4 else ICMPv6EchoRequest(data=b'ping')
+    elif protocol == 'icmp':
+        said = ICMP(type=int(port)) / Raw(b'word')
+    elif protocol == 'esp':
+        setattr(ip, 'proto' if version == 4 else 'nh', 50)
+        said = Raw(b'word' * 8)
     else:
-        layer = TCP if protocol == 'tcp' else UDP
-        said = layer(sport=CLIENT_PORT, dport=int(port)) / Raw(b'word')
+        layer = {'tcp': TCP, 'sctp': SCTP}.get(protocol, UDP)
+        said = layer(sport=CLIENT_PORT, dport=int(port or 69)) / Raw(b'word' * 4)
     return eth(mac[here], mac[there]) / ip / said
 
 

@@ -269,7 +269,10 @@ def test_a_way_out_is_no_arrival(town: Town) -> None:
 @pytest.mark.parametrize('managed', [True, False])
 def test_a_gateway_that_is_a_vm_of_this_host(town: Town, mended: None, managed: bool,
                                              mac: str) -> None:
-    """Gateways are looked for beyond the uplink: a ping gets no answer, and none is promised."""
+    """Gateways are looked for beyond the uplink: a ping gets no answer, and none is promised.
+
+    A managed VIF that is named by its MAC address holds the role, and answers.
+    """
     town.dom0.configure(CONFIG.replace('ipv4: 10.9.0.254, mac: "00:00:5e:00:01:01"',
                                        'ipv4: 10.9.0.253%s' % (', ' * bool(mac) + mac)))
     policy = {'mode': 'locked', 'vif/0/ipv4': '10.9.0.253'} if managed else None
@@ -278,12 +281,18 @@ def test_a_gateway_that_is_a_vm_of_this_host(town: Town, mended: None, managed: 
     if not managed:     # else there is no telling, but by the MAC address
         gate.xenstore.write('/local/domain/%d/attr/vif/0/ipv4/0' % gate.domid, '10.9.0.253')
     try:
+        if managed and mac:
+            assert town.vms['red1'].ping('10.9.0.253', 1)
+            for target in ('gate', '10.9.0.253', '192.0.2.1'):
+                found = explained('red1', target)
+                assert (found['verdict'], found['differs']) == ('reaches', False), found
+            return
         assert not town.vms['red1'].ping('10.9.0.253', 1)
         for target in ('gate', '10.9.0.253', '192.0.2.1'):
             found = explained('red1', target)
             assert (found['verdict'], found['differs']) == ('stopped', False), found
             because = found['request'][0]['steps'][-1]['because']
-            assert 'take it out of networks.xenbr0.gateways' in because
+            assert 'name it by vm and devid in networks.xenbr0.gateways' in because
         assert headline('red1', '192.0.2.1').startswith('DOES NOT REACH, stopped on this host')
     finally:
         gate.shutdown()

@@ -333,7 +333,7 @@ def reasons(found: Dict[str, Any]) -> List[str]:
     (('red1', 'bad'), False, 'receives no: is in quarantine: vm-data/xsisolate/mode: \'bogus\' is '
      'not a mode (unlocked, locked, isolated, disabled)'),
     (('red1', 'red2', 'udp/68'), False, 'sends no: udp from port 67 or to port 68 is a DHCP '
-     'server\'s, and no VIF with a policy may be one'),
+     'server\'s, and it does not hold the role dhcp'),
     (('vlan1', 'vlan2', 'tcp/22'), True, 'ingress yes: both are in group red'),
     (('trunk', 'vlan1', 'udp/7'), True, 'ingress yes: both are in group red'),
     (('vlan1', 'trunk'), True, 'egress yes: both are in group red'),
@@ -380,7 +380,8 @@ def test_other_networks(town: Town) -> None:
 
 @pytest.mark.parametrize('words, complaint', [
     (('red1', 'red2', 'tcp'), 'one port is expected'), (('red1', 'red2', 'tcp/0'), 'needs ports'),
-    (('red1', 'red2', 'gre'), 'is not a service'), (('red1', 'red2', 'icmp', '-6'), 'do not mix'),
+    (('red1', 'red2', 'dccp'), 'is not a service'),
+    (('red1', 'red2', 'icmp/0'), 'ask for icmp/8'), (('red1', 'red2', 'icmp', '-6'), 'do not mix'),
     (('10.9.0.77', '10.9.0.78'), 'neither 10.9.0.77 nor 10.9.0.78 is a VIF of this host'),
     (('red1', 'red1'), 'are the same VIF'), (('red1', '10.9.0.11'), 'are the same VIF'),
     (('red1', 'fd00:9::15', '-4'), 'do not mix'), (('red1', '10.9.0.0/24'), 'no VM of this host'),

@@ -2,12 +2,11 @@
 from typing import Iterator, List, Mapping
 
 import pytest
-
 from sandbox.dom0 import Sandbox
-from support.packets.rows import UPLINK, Case, attack, legit
-from support.packets.frames import (IP, IPv6, advertise6, discover, eth, offer, ra, rs, solicit6,
-                                    udp, udp6)
 from support.packets.built_network import CONFIG, NO_MAC, Net, Party, network
+from support.packets.frames import (IP, IPv6, advertise6, arp, discover, eth, is_at, na, ns, offer,
+                                    ping, ping6, ra, rs, solicit6, tcp, udp, udp6, who_has)
+from support.packets.rows import UPLINK, Case, attack, legit
 
 Parties = Mapping[str, Party]
 # red2 is red1's member; blue admits `un` by address: as a peer, not as a server or router.
@@ -18,7 +17,15 @@ POLICIES = (('red1', 11, {'groups': 'red', 'allow': 'external'}), ('red2', 12, {
 ISOLATED = ('red1', 'red2', 'blue', 'nobody')
 VICTIMS = ('red1', 'blue')      # of which one admits `un`, the other red2
 OTHERS = ('un', 'evil', 'locked', UPLINK)
-SERVERS = '    dhcp_servers: [10.9.0.5, "fd00:9::5"]\n'
+SERVERS = '    dhcp_servers: [10.9.0.5, "fd00:9::5", "fe80::ff:fe00:aa05"]\n'
+
+HOST_INTERNAL = '''
+version: 1
+unsealed: accept
+networks:
+  xenapi:
+    dhcp_servers: [10.9.0.1]
+'''
 
 
 def build(net: Net) -> Parties:
@@ -117,6 +124,67 @@ def rogue_questions(w: Parties) -> Iterator[Case]:
         red2, server, 68, 67)[IP], eth(red2, w['blue']) / udp(red2, server, 68, 67)[IP])
 
 
+def finding(w: Parties, name: str, client: str) -> Iterator[Case]:
+    """Yield how a client and a server beyond the uplink find each other's MAC address."""
+    me, you = w[client], w[name]
+    yield legit('%s looks for %s' % (client, name), client, UPLINK, who_has(me, you), arp(
+        me, 1, me.ip, you.ip, you), *(ns(me, target, ip=ip) for target in (you.ip6, you.ll)
+                                      for ip in (me.ip6, me.ll)), ns(me, you.ll, you, ip=me.ll))
+    yield legit('%s answers %s' % (client, name), client, UPLINK, is_at(me, you), na(
+        me, me.ip6, you, ip_dst=you.ll), na(me, me.ll, you, ip=me.ll, ip_dst=you.ll))
+    yield legit('%s looks for %s' % (name, client), name, client, who_has(you, me), arp(
+        you, 1, you.ip, me.ip, me), *(ns(you, target, ip=ip) for target in (me.ip6, me.ll)
+                                      for ip in (you.ip6, you.ll)), ns(you, me.ll, me, ip=you.ll))
+    yield legit('%s answers %s' % (name, client), name, client, is_at(you, me), na(
+        you, you.ip6, me), na(you, you.ll, me, ip=you.ll), na(you, you.ip6, me, ip=you.ll))
+
+
+def found(w: Parties, name: str) -> Iterator[Case]:
+    """Yield the finding of a named server by all clients."""
+    for client in ISOLATED:
+        yield from finding(w, name, client)
+
+
+def lost(w: Parties, name: str) -> Iterator[Case]:
+    """Yield the same of a stranger, which nobody finds."""
+    for client in ('red2', 'nobody'):
+        aloud = bytes(ns(w[client], w[name].ll))[:6]    # perhaps the router's: the uplink hears it
+        for case in finding(w, name, client):
+            yield attack(case.id, case.sender, *(
+                frame for frame in case.frames if frame[:6] != aloud))
+
+
+def beyond_dhcp(w: Parties) -> Iterator[Case]:
+    """Yield what a named server and a client say to each other that is not DHCP."""
+    server = w['server']
+    for client in ('red2', 'nobody'):
+        me = w[client]
+        yield attack('%s says more to the server' % client, client, ping(me, server), ping6(
+            me, server), tcp(me, server, 4000, 67), udp(me, server, 68, 4000))
+        yield attack('the server says more to %s' % client, 'server', ping(server, me), ping6(
+            server, me), tcp(server, me, 67, 4000), udp(server, me, 67, 4000), udp6(
+                server, me, 547, 4000), ra(server, me))
+        # as the server, or in its name: from this host, and from another address out there
+        for name in ('un', 'evil', 'locked', 'red2' if client != 'red2' else 'red1'):
+            thief = w[name]
+            yield attack('%s is the server to %s' % (name, client), name, is_at(
+                thief, me, server.ip), arp(thief, 1, server.ip, me.ip, me), na(
+                    thief, server.ip6, me, ip=server.ip6), na(thief, server.ll, me, ip=server.ll),
+                ns(thief, me.ip6, me, ip=server.ll), na(thief, server.ll, me), is_at(
+                    server, me), na(server, server.ll, me, ip=server.ll))
+        yield attack('lan is the server to %s, and more' % client, 'lan', na(
+            w['lan'], server.ll, me), na(w['lan'], w['gw'].ip6, me, ip=server.ll), is_at(
+                w['lan'], me, w['red1'].ip), na(w['lan'], w['red1'].ip6, me, ip=server.ip6))
+    # the server's address at a neighbour's MAC address: never to the neighbour
+    red2 = w['red2']
+    yield attack('red2 answers the server at un', 'red2', arp(
+        red2, 2, red2.ip, server.ip, w['un']), na(red2, red2.ip6, w['un'], ip_dst=server.ll),
+        seen_by=UPLINK)
+    yield attack('red2 answers the server at its neighbours', 'red2', *(arp(
+        red2, 2, red2.ip, server.ip, w[name]) for name in ('locked', 'blue')), na(
+            red2, red2.ip6, w['locked'], ip_dst=server.ll))
+
+
 @pytest.mark.parametrize('named', [True, False], ids=['named', 'any'])
 def test_dhcp_servers(dom0: Sandbox, named: bool) -> None:
     """Those that the network names, or else any beyond the uplink."""
@@ -125,8 +193,36 @@ def test_dhcp_servers(dom0: Sandbox, named: bool) -> None:
         w = build(net)
         outsiders = ('lan', 'gw')
         net.play('DHCP servers', [*rogue_servers(w, *outsiders if named else ()),
-                                  *(rogue_questions(w) if named else ())],
-                 [*answered(w, 'server', *() if named else outsiders), *asked(w, named)])
+                                  *(rogue_questions(w) if named else ()), *lost(w, 'lan'),
+                                  *(beyond_dhcp(w) if named else lost(w, 'server'))],
+                 [*answered(w, 'server', *() if named else outsiders), *asked(w, named),
+                  *(found(w, 'server') if named else ())])
+
+
+def test_dom0_serves_its_own_network(dom0: Sandbox) -> None:
+    """XAPI's internal management network has no uplink: there Dom0 is beyond it."""
+    with network(dom0, HOST_INTERNAL) as net:
+        net.bridge('xenapi')
+        host = net.dom0_nic('xenapi', 'xenapi', 1)
+        me, blue = net.vm('red1', 11, {'groups': 'red'}), net.vm('blue', 21, {'groups': 'blue'})
+        un, locked = net.vm('un', 31, None), net.vm('locked', 41, {'mode': 'locked'})
+        net.prime()
+        dom0_hears, everybody = 'xenapi', ('red1', 'blue', 'un', 'locked')
+        net.play('DHCP servers', [
+            attack('Dom0 says more', 'xenapi', ping(host, me), udp(host, me), tcp(
+                host, me, 22, 4000)),
+            attack('more to Dom0', 'red1', ping(me, host), udp(me, host, 67, 67), tcp(
+                me, host, 4000, 22)),
+            *(attack('%s answers' % thief.name, thief.name, offer(thief, me, me, ip_dst=me.ip),
+                     offer(thief, me, me, ip=host.ip), is_at(thief, me, host.ip), offer(
+                         host, me, me)) for thief in (un, locked, blue))],
+            [legit('looks for a server', 'red1', dom0_hears, discover(me), who_has(me, host), udp(
+                me, host, 68, 67), is_at(me, host)),
+             legit('Dom0 answers', 'xenapi', 'red1', offer(host, me, me, ip_dst=me.ip), who_has(
+                 host, me), is_at(host, me)),
+             legit('Dom0 answers aloud', 'xenapi', everybody, offer(host, me)),
+             legit('locked looks for a server', 'locked', (dom0_hears, 'un'), discover(locked)),
+             legit('Dom0 answers locked', 'xenapi', 'locked', offer(host, locked, locked))])
 
 
 # --- routers --------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ EXPLAINED: Tuple[Explained, ...] = (
       for number in (61, 62, 63, 64, 69)),
     Explained(tables.CLASSIFY, 30, 'reg4=0xfe800000/', 'where a gateway has a MAC address 10 and '
               '65 take these: test_infrastructure.py'),
+    Explained(tables.RULES, 10, 'sctp', 'the datapath in user space does not track SCTP'),
     Explained(tables.PEERS, 100, '', 'of an answer to a claim only PAIR counts'),
 )
 
@@ -138,8 +139,10 @@ class Field:
         where = 'in_port=%d,ct_state=trk,ct_label=0x%s' % (self._ofports[sender], 'f' * 32)
         words = ('ofproto/trace', BRIDGE, where, frame.hex())
         text = self.radio.appctl(*words)
-        if 'ct(' in text:       # as the first of its connection, and as a reply
+        if 'ct(' in text:       # as the first of its connection, as a reply, and as TFTP's data
             text += self.radio.appctl(*words, '--ct-next', 'trk,est,rpl')
+            text += self.radio.appctl(*words, *('--ct-next', 'trk,new,rel') * 2)
+            text += self.radio.appctl(*words, '--ct-next', 'trk,est,rel')
         return parse_trace(text)
 
     def usable(self, names: Iterable[str], mode: Mode) -> List[Case]:

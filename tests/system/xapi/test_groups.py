@@ -318,6 +318,32 @@ def test_a_network_goes_by_its_name_label(pool: Pool, daemons: Any) -> None:
     until(lambda: talk(pool, one, two) and talk(pool, one, three), 'what was before', 14)
 
 
+def test_a_gateway_that_is_a_vm_moves(pool: Pool, daemons: Any) -> None:
+    """Who may leave reaches it on either host, at once; a VM without the role is not reached."""
+    web, plain = pool.start_vm('web', pool.hosts[0], 15), pool.start_vm('plain', pool.hosts[1], 78)
+    rt = pool.start_vm('rt', pool.hosts[1], 77)
+    for vm, words in ((web, ('--groups', 'lone', '--allow', 'external')),
+                      (plain, ('--mode', 'locked')),
+                      (rt, ('--mode', 'locked', '--roles', 'gateway,router'))):
+        done = pool.hosts[0].run('set', vm.uuid, *words, '--ipv4', vm.ipv4, '--ipv6', vm.ipv6)
+        assert done.returncode == 0, done
+
+    def reached(vm: PoolVm) -> bool:
+        return bool(pool.ask(web, 'ping', vm.ipv4, 0.3) and pool.ask(web, 'ping', vm.ipv6, 0.3))
+    until(lambda: reached(rt), 'the gateway on the other host')
+    assert members(pool.hosts[0], '_roles') >= {rt.ipv4} and not members(pool.hosts[1], '_roles')
+    for host in (pool.hosts[0], pool.hosts[1], pool.hosts[0]):
+        pool.migrate(rt, host, 1.5)
+        assert pool.ask(rt, 'ping', web.ipv4), 'with its first word at %s' % host.name
+        assert reached(rt) and not pool.ask(web, 'ping', plain.ipv4, 0.2)
+    until(lambda: members(pool.hosts[1], '_roles'), 'the file of the host that it has left')
+    settled(pool)
+    assert reached(rt)
+    pool.guest_writes(rt, 'vm-data/xsisolate/vif/0/roles', 'dhcp')
+    until(lambda: not members(pool.hosts[1], '_roles'), 'the role to go with its seal')
+    until(lambda: not reached(rt), 'the forged role to be none')
+
+
 # --- without XAPI --------------------------------------------------------------------------
 
 

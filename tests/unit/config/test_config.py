@@ -6,11 +6,10 @@ import subprocess
 import sys
 
 import pytest
-
 from xsisolate.config.load import load_config, parse_config
 from xsisolate.errors import ConfigError
 from xsisolate.policy.address import parse_prefix
-from xsisolate.policy.model import Config, Gateway, Group, Mode, Network, Service
+from xsisolate.policy.model import Config, Gateway, Group, Holder, Mode, Network, Service
 
 VM = '0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77'
 
@@ -66,6 +65,12 @@ CONTRACT_CONFIG = Config(
                  id='uuid in lower case'),
     pytest.param('networks: {Pool-wide network 0: {}}',
                  Config(networks={'Pool-wide network 0': Network()}), id='name-label'),
+    pytest.param('networks: {x: {gateways: [{vm: %s, devid: 1, ipv4: 10.9.0.1}], '
+                 'dhcp_servers: [10.9.0.2, {vm: %s, devid: 0}]}}' % (VM.upper(), VM),
+                 Config(networks={'x': Network(dhcp_servers=prefixes('10.9.0.2'), holders=(
+                     Holder(VM, '1', frozenset(['gateway', 'router']), prefixes('10.9.0.1')),
+                     Holder(VM, '0', frozenset(['dhcp']))))}),
+                 id='VIFs that hold roles'),
     pytest.param('networks: {x: {gateways: [{ipv6: "fe80::1"}]}}',
                  Config(networks={'x': Network(
                      gateways=(Gateway(ipv6=parse_prefix('fe80::1')),))}),
@@ -163,6 +168,14 @@ def test_file_is_refused(text, said):
     pytest.param('networks:\n  x:\n    subnets:\n    - fd00::',
                  '5: networks.x.subnets[0]: is a mapping, expected a value',
                  id='colon at the end'),
+    pytest.param('networks: {x: {gateways: [{vm: %s}]}}' % VM,
+                 '2: networks.x.gateways[0]: needs devid', id='no device'),
+    pytest.param('networks: {x: {gateways: [{vm: web, devid: 0}]}}',
+                 '2: networks.x.gateways[0].vm: ', id='no uuid'),
+    pytest.param('networks: {x: {dhcp_servers: [{vm: %s, devid: -1}]}}' % VM,
+                 '2: networks.x.dhcp_servers[0].devid: ', id='no device number'),
+    pytest.param('networks: {x: {dhcp_servers: [{vm: %s, devid: 0, mac: "00:16:3e:01:02:03"}]}}'
+                 % VM, '2: networks.x.dhcp_servers[0].mac: unknown key', id='a MAC beside a VM'),
     pytest.param('networks: {x: {gateways: [{mac: "00:16:3e:01:02:03"}]}}',
                  '2: networks.x.gateways[0]: a gateway needs ipv4 or ipv6',
                  id='gateway without address'),

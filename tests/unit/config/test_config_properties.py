@@ -21,7 +21,8 @@ MACS = st.integers(1, (1 << 40) - 1).map(
 UUIDS = st.uuids().map(str)
 PORTS = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(sorted)
 SERVICES = st.one_of(
-    st.sampled_from([Service('icmp'), Service('icmp6'), Service('tcp', 0, 65535)]),
+    st.sampled_from([Service('icmp'), Service('icmp6', 128, 128), Service('tcp'), Service('esp'),
+                     Service('ip/89'), Service('tftp'), Service('sctp', 3868, 3868)]),
     PORTS.map(lambda ports: Service('udp', *ports)))
 GATEWAYS = st.one_of(
     st.builds(Gateway, HOSTS4, st.none() | HOSTS6, st.none() | MACS),
@@ -53,8 +54,8 @@ def texts(prefixes):
 def service_text(service):
     if service.last == 65535 and not service.first:
         return service.protocol
-    ports = '/%d-%d' % service[1:] if service.last else ''
-    return service.protocol + ports
+    return service.protocol + ('/%d' % service.first if service.protocol == 'icmp6' else
+                               '/%d-%d' % service[1:])
 
 
 def gateway_tree(gateway):

@@ -6,7 +6,7 @@ import pytest
 from xsisolate.daemon.known import KnownHost
 from xsisolate.dom0.ovs.idl import BridgeState
 from xsisolate.planner.vif import Vif, VifPort
-from xsisolate.policy.model import EffectivePolicy, Group, Mode
+from xsisolate.policy.model import HOLDERS, EffectivePolicy, Group, Mode
 from xsisolate.policy.resolve import quarantine
 from xsisolate.vif_id import VifId
 
@@ -57,6 +57,15 @@ def test_members_elsewhere_may_be_why_a_vif_is_in_quarantine(host: KnownHost) ->
     host.vif(ONE).note(programmed(ONE, policy=quarantine('its address is taken')), {})
     host.vif(TWO).note(programmed(TWO, 'blue'), {})
     assert host.bridges_with({'red'}) == ['a']
+
+
+def test_those_that_hold_roles_elsewhere_concern_each_bridge_with_a_managed_vif(
+        host: KnownHost) -> None:
+    host.vif(ONE).note(programmed(ONE), {})
+    host.vif(TWO).note(programmed(TWO, policy=EffectivePolicy(Mode.UNLOCKED)), {})
+    assert host.bridges_with({HOLDERS}) == ['a']
+    host.vif(TWO).note(programmed(TWO, policy=EffectivePolicy(Mode.LOCKED)), {})
+    assert host.bridges_with({HOLDERS}) == ['a', 'b']
 
 
 def test_a_flow_change_leaves_the_groups_known(host: KnownHost) -> None:

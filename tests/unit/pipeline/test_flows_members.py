@@ -5,10 +5,11 @@ from hypothesis import strategies as st
 
 from support.flow_matches import parse_match
 from xsisolate.pipeline.peer_sets import allow_flows, port_matches, rule_flows
-from xsisolate.pipeline.tables import CONTROL, EXTERNAL, PLAIN, REPLY_ONLY, REQUEST
+from xsisolate.pipeline.tables import CONTROL, EXTERNAL, PLAIN, REPLY_ONLY, REQUEST, TRACK_TFTP
 from xsisolate.pipeline.terms import flags, raised
 from xsisolate.policy.model import Service
-from xsisolate.policy.vmdata_parser import parse_peer, parse_service
+from xsisolate.policy.service import parse_service
+from xsisolate.policy.vmdata_parser import parse_peer
 
 PORTS = range(0x10000)
 CONTROLLED = flags(CONTROL)
@@ -62,6 +63,21 @@ def shown(flows):
     ('udp/53', {(20, 'tp_dst=53,udp', raised(REQUEST)), (10, 'tp_src=53,udp', raised(REPLY_ONLY)),
                 (20, 'tp_dst=53,udp6', raised(REQUEST)),
                 (10, 'tp_src=53,udp6', raised(REPLY_ONLY))}),
+    ('icmp/8', {(30, 'icmp,icmp_type=8', raised(PLAIN)), (30, 'icmp,icmp_type=0', raised(PLAIN))}),
+    ('icmp/30', {(30, 'icmp,icmp_type=30', raised(PLAIN))}),
+    ('icmp6/128', {(30, 'icmp6,icmp_type=128', raised(PLAIN)),
+                   (30, 'icmp6,icmp_type=129', raised(PLAIN))}),
+    ('esp', {(30, 'ip,nw_proto=50', raised(PLAIN)), (30, 'ipv6,nw_proto=50', raised(PLAIN))}),
+    ('ip/89', {(30, 'ip,nw_proto=89', raised(PLAIN)), (30, 'ipv6,nw_proto=89', raised(PLAIN))}),
+    ('ah', {(30, 'ip,nw_proto=51', raised(PLAIN))}),
+    ('sctp', {(30, 'sctp', raised(PLAIN)), (30, 'sctp6', raised(PLAIN))}),
+    ('sctp/9', {(20, 'sctp,tp_dst=9', raised(REQUEST)), (10, 'sctp,tp_src=9', raised(REPLY_ONLY)),
+                (20, 'sctp6,tp_dst=9', raised(REQUEST)),
+                (10, 'sctp6,tp_src=9', raised(REPLY_ONLY))}),
+    ('tftp', {(20, 'tp_dst=69,udp', raised(TRACK_TFTP, REQUEST)),
+              (5, 'udp', raised(TRACK_TFTP, REPLY_ONLY)),
+              (20, 'tp_dst=69,udp6', raised(TRACK_TFTP, REQUEST)),
+              (5, 'udp6', raised(TRACK_TFTP, REPLY_ONLY))}),
 ])
 def test_rules(service, flows):
     assert shown(rule_flows(1, [parse_service(service)])) == flows | {

@@ -2,16 +2,16 @@
 import os
 
 import pytest
-
-from support.ofctl_text import format_add
 from support.bridge_scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, SCENARIOS,
-                                      UNLOCKED, flows_of, golden_text, make_scenario, make_vif,
-                                      mac_of, member, plan_bridge, prefixes, registry_of)
+                                      UNLOCKED, flows_of, golden_text, holding, mac_of,
+                                      make_scenario, make_vif, member, plan_bridge, prefixes,
+                                      registry_of)
+from support.ofctl_text import format_add
 from xsisolate.planner.cookie import BASE, Key, Kind, port_key
 from xsisolate.planner.plan import disturbed
 from xsisolate.planner.vif import VifPort
 from xsisolate.planner.vif_items import learned_flows
-from xsisolate.policy.model import Group, Service
+from xsisolate.policy.model import HOLDERS, Group, Service
 from xsisolate.policy.resolve import asked_groups
 from xsisolate.vif_id import parse_netdev
 
@@ -70,7 +70,8 @@ def test_unlocked_is_as_without_us():
 def test_each_mode_leads_to_base_and_bridge(mode):
     items = make_scenario([make_vif(11, mode)]).plan()
     kinds = sorted(key.kind.name for key in items)
-    assert kinds == ['BASE', 'BRIDGE', 'ENDPOINT', 'NETWORK', 'PORT']
+    spread = ['SPREAD'] if mode is ISOLATED else []     # the network's, to its isolated VIFs
+    assert kinds == ['BASE', 'BRIDGE', 'ENDPOINT', 'NETWORK', 'PORT'] + spread
 
 
 def refused(first, second):
@@ -370,3 +371,33 @@ def test_members_are_read_when_a_network_comes():
     second = second._replace(vifs=(newcomer,), around=second.around._replace(
         ofports=dict(second.around.ofports, **{'vif15.0': 15})))
     assert len(group_of(second.plan(registry_of(first.plan()))).flows) == 3
+
+
+# --- networks, by the stamp of the file of those that hold roles elsewhere -----------------------
+
+HELD = {HOLDERS: [member(1, '10.9.0.101')._replace(roles=frozenset(['gateway']))]}
+NETWORK_KEY = Key(Kind.NETWORK, 0)
+
+
+def replanned(second, vifs=None):
+    """Return the network's item as a hook plans it, after a sync of two VIFs with one holder."""
+    first = stamped('yesterday', HELD)
+    before = first._replace(around=first.around._replace(thorough=True)).plan()
+    assert '0xf001' in str(before[NETWORK_KEY].flows)
+    again = second if vifs is None else second._replace(vifs=tuple(vifs))
+    return again.plan(registry_of(before))[NETWORK_KEY], before[NETWORK_KEY]
+
+
+def test_holders_whose_stamp_is_known_are_not_read():
+    found, before = replanned(stamped('yesterday', {HOLDERS: None}), RED[:1])
+    assert found == before._replace(flows=None)
+
+
+@pytest.mark.parametrize('second, vifs', [
+    (stamped('today', {}), RED[:1]),
+    (stamped('yesterday', {}), [holding(RED[0], 'gateway')]),
+    (stamped('yesterday', {}), [make_vif(11, own='10.9.0.101', groups='red')]),
+    (stamped('yesterday', {}), [RED[0]._replace(ports=())])])
+def test_holders_are_read_if_anything_may_have_changed(second, vifs):
+    found, before = replanned(second, vifs)
+    assert found.flows is not None and '0xf001' not in str(found.flows)

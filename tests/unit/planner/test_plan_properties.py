@@ -5,18 +5,17 @@ from collections import defaultdict
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-
 from sandbox.pythons import ROOT
+from support.bridge_scenarios import (flows_of, holding, make_scenario, make_vif, member,
+                                      plan_bridge, prefixes, registry_of)
+from support.bridge_strategies import GROUPS, scenarios, vifs
 from support.flow_matches import disagreements
 from support.ofctl_text import format_add
-from support.bridge_strategies import GROUPS, scenarios, vifs
-from support.bridge_scenarios import (flows_of, make_scenario, make_vif, member, plan_bridge,
-                                      prefixes, registry_of)
 from xsisolate.openflow.ownership import HEADER, OWNER_MASK
 from xsisolate.planner.cookie import Kind
 from xsisolate.planner.items import header_flow, parse_registry
 from xsisolate.planner.vif import Attached
-from xsisolate.policy.model import Group, Mode
+from xsisolate.policy.model import HOLDERS, ROLES, Group, Mode
 from xsisolate.policy.resolve import asked_groups
 
 SLOWLY = settings(deadline=None, max_examples=60,
@@ -144,10 +143,10 @@ def test_reach_is_mutual(facts):
 
 
 # What things cost, headers included. README and pipeline page quote these numbers.
-BASE = 216              # with one uplink, Dom0's own port and IGMP reports let through
+BASE = 259              # with one uplink, Dom0's own port and IGMP reports let through
 BOND_MEMBER = 1         # each more than one
 NETWORK = 1
-FANOUT = 1              # a network with an isolated VIF
+FANOUT = 2              # a network with an isolated VIF
 CLOSED_VIF = 10         # disabled or quarantined
 LOCKED_VIF = 19
 ISOLATED_VIF = 22
@@ -161,6 +160,12 @@ REMOTE_ADDRESS = 1
 ALLOW_LIST = 1
 ALLOW_ENTRY = 1
 ALLOW_ENTRY_TCP = 3     # with one port, of one family
+# All three roles: once for a network, then for each that holds them, and each of its addresses.
+HELD, HELD_ISOLATED, HELD_ELSEWHERE = 14, 3, 10
+HELD_BY_BOTH = 9        # of these are the same, here and elsewhere
+LOCKED_HOLDER, LOCKED_HOLDER_ADDRESS = 2, 2
+ISOLATED_HOLDER, ISOLATED_HOLDER_ADDRESS = 11, 3
+REMOTE_HOLDER, REMOTE_HOLDER_ADDRESS = 13, 5
 
 
 PAGE = os.path.join(ROOT, 'docs', 'performance.md')
@@ -173,7 +178,15 @@ SAID = (('base, with one uplink', BASE), ('each further member of a bond', BOND_
          '%d + %d' % (REMOTE_MEMBER, REMOTE_ADDRESS)),
         ('allow list, however many VIFs share it', ALLOW_LIST), (
             'entry of an allow list: without service; with one TCP port of one family',
-            '%d; %d' % (ALLOW_ENTRY, ALLOW_ENTRY_TCP)))
+            '%d; %d' % (ALLOW_ENTRY, ALLOW_ENTRY_TCP)),
+        ('network whose three roles are held: by a locked VIF; an isolated one; on another host',
+         '%d; %d; %d' % (HELD, HELD + HELD_ISOLATED, HELD_ELSEWHERE)),
+        ('locked holder of them, and each of its addresses',
+         '%d + %d' % (LOCKED_HOLDER, LOCKED_HOLDER_ADDRESS)),
+        ('isolated holder, and each of its addresses; each subnet',
+         '%d + %d; 1' % (ISOLATED_HOLDER, ISOLATED_HOLDER_ADDRESS)),
+        ('holder on another host, and each of its addresses',
+         '%d + %d' % (REMOTE_HOLDER, REMOTE_HOLDER_ADDRESS)))
 
 
 @pytest.mark.parametrize('what, flows', SAID)
@@ -219,3 +232,26 @@ def test_flow_count(isolated, locked, closed, addresses, groups, members, outsid
         + groups * (GROUP + OUTSIDE_ADDRESS * outside
                     + members * (REMOTE_MEMBER + REMOTE_ADDRESS * remote_addresses))
         + lists * ALLOW_LIST + entries * ALLOW_ENTRY + tcp * ALLOW_ENTRY_TCP)
+
+
+@SLOWLY
+@given(locked=st.integers(0, 3), isolated=st.integers(0, 3), remote=st.integers(0, 3),
+       addresses=st.integers(1, 4))
+def test_flow_count_of_holders(locked, isolated, remote, addresses):
+    """Roles cost what the page says, on top of what their holders cost without."""
+    def own(number):
+        return ' '.join('10.9.%d.%d' % (number, host) for host in range(addresses))
+    vifs = [make_vif(number, Mode.LOCKED, own=own(number)) for number in range(51, 51 + locked)]
+    vifs += [make_vif(number, own=own(number)) for number in range(11, 11 + isolated)]
+    there = [member(number, own(100 + number))._replace(roles=frozenset(ROLES))
+             for number in range(remote)]
+    client = make_vif(91, own='10.9.0.1')
+    here, held = bool(locked + isolated), count(
+        [client] + [holding(vif, *ROLES) for vif in vifs], members={HOLDERS: there})
+    named = HELD + HELD_ELSEWHERE - HELD_BY_BOTH if here and remote else (
+        HELD if here else HELD_ELSEWHERE if remote else 0)
+    assert held - count([client] + vifs) == (
+        named + HELD_ISOLATED * bool(isolated)
+        + locked * (LOCKED_HOLDER + LOCKED_HOLDER_ADDRESS * addresses)
+        + isolated * (ISOLATED_HOLDER + ISOLATED_HOLDER_ADDRESS * addresses)
+        + remote * (REMOTE_HOLDER + REMOTE_HOLDER_ADDRESS * addresses))

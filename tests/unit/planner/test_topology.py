@@ -17,6 +17,8 @@ def bond(name, ofport, active=False):
 @pytest.mark.parametrize('links, topology', [
     pytest.param([], Topology(), id='empty'),
     pytest.param([LOCAL], Topology((), (('LOCAL', None),)), id='internal network'),
+    pytest.param([LOCAL._replace(port='xenapi', interface='xenapi')],
+                 Topology((), (('65534', None),)), id='not this bridge\'s own port'),
     pytest.param([ETH0, LOCAL], Topology(((1,),), (('LOCAL', None),)), id='one uplink'),
     pytest.param([bond('eth1', 2, True), bond('eth0', 1), bond('eth2', 3)],
                  Topology(((2, 1, 3),)), id='the active member of a bond first'),
@@ -37,6 +39,13 @@ def test_topology(links, topology):
     expected = topology._replace(label=label_of('xenbr0'))
     assert make_topology('xenbr0', links, False) == expected
     assert make_topology('xenbr0', list(reversed(links)), False) == expected
+
+
+def test_dom0_is_the_uplink_of_its_own_network():
+    local = LOCAL._replace(port='xenapi', interface='xenapi')
+    found = make_topology('xenapi', [local, VIF], False)
+    assert found.uplinks == ((65534,),) and found.others == (('7', 0),)
+    assert make_topology('xenapi', [local, ETH0], False).uplinks == ((1,),)
 
 
 @pytest.mark.parametrize('snooping', [True, False])

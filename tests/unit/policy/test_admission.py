@@ -4,16 +4,18 @@ from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from xsisolate.diagnostics.passage import End, Place, judge
+from xsisolate.diagnostics.passage import End, Place, judge, why_inside
 from xsisolate.diagnostics.trace import format_packet, parse_ports, parse_trace
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.vif import Attached, Vif, VifPort
-from xsisolate.policy.address import parse_prefix
+from xsisolate.policy.address import NEVER_EXTERNAL, format_prefix, parse_prefix
 from xsisolate.policy.admission import EVERYTHING, How, Party, Talk, admit, admitted_services, serve
-from xsisolate.policy.model import EffectivePolicy, Gateway, Group, Mode, Network, RemoteMember
+from xsisolate.policy.model import (EffectivePolicy, Gateway, Group, Mode, Network, Prefix,
+                                    RemoteMember)
 from xsisolate.policy.reachability import (ALL, Node, between, common, find_alike, find_links,
                                            outside)
-from xsisolate.policy.vmdata_parser import parse_peer, parse_service
+from xsisolate.policy.service import parse_service
+from xsisolate.policy.vmdata_parser import parse_peer
 from xsisolate.vif_id import VifId
 
 GROUPS = {'web': Group(rules=frozenset(map(parse_service, ('tcp/443', 'udp/53', 'icmp')))),
@@ -45,7 +47,17 @@ def party(address: str = '10.0.0.2', groups: str = '', external: bool = False) -
     ('udp/53', Talk('udp', 40000, 53), How.REQUEST), ('udp/53', Talk('udp', 53, 40000), How.REPLY),
     ('udp', Talk('udp', 1, 2), How.PLAIN), ('udp/1-65535', Talk('udp', 1, 2), How.REQUEST),
     ('icmp', Talk('icmp'), How.PLAIN), ('icmp', Talk('icmp6'), How.NOT),
-    ('icmp6', Talk('icmp6'), How.PLAIN)])
+    ('icmp6', Talk('icmp6'), How.PLAIN), ('icmp/8', Talk('icmp'), How.PLAIN),
+    ('icmp/8', Talk('icmp', answer=True), How.PLAIN), ('icmp/13', Talk('icmp'), How.NOT),
+    ('icmp/8', Talk('icmp', 0, 13), How.NOT), ('icmp/8', Talk('icmp', 13, 0, True), How.NOT),
+    ('icmp6/128', Talk('icmp6', answer=True), How.PLAIN), ('icmp/8', Talk('icmp6'), How.NOT),
+    ('esp', Talk('esp'), How.PLAIN), ('ip/50', Talk('esp'), How.PLAIN),
+    ('ip/89', Talk('esp'), How.NOT), ('sctp/3868', Talk('sctp', 40000, 3868), How.REQUEST),
+    ('sctp/3868', Talk('sctp', 3868, 40000, True), How.REPLY),
+    ('tftp', Talk('udp', 40000, 69, related=True), How.REQUEST),
+    ('tftp', Talk('udp', 50000, 40000, True, True), How.REPLY),
+    ('udp/69', Talk('udp', 50000, 40000, True, True), How.NOT),
+    ('udp/69', Talk('udp', 69, 40000, True, True), How.NOT)])
 def test_services(service: str, talk: Talk, how: How) -> None:
     assert serve(parse_service(service), talk) is how
 
@@ -136,6 +148,27 @@ def test_external(facts: Network, other: End, reaches: bool) -> None:
     vif = make_vif(1, policy(allow='external'))
     for steps in (judge(make_place([vif], facts), end(vif), other, Talk('icmp')),
                   judge(make_place([vif], facts), other, end(vif), Talk('icmp'))):
+        assert all(step.admits for step in steps) is reaches, steps
+
+
+@pytest.mark.parametrize('never, name', NEVER_EXTERNAL)
+def test_what_is_never_external_is_named(never: Prefix, name: str) -> None:
+    """By `explain`, and by the page that explains the word; an entry of its own admits it."""
+    inside = Prefix(never.version, never.value | 1, 32 if never.version == 4 else 128)
+    other = OUTSIDE._replace(name='it', address=inside)
+    place = make_place([make_vif(1, policy())], Network(gateways=(GATEWAY,)))
+    assert '%s (%s)' % (format_prefix(never), name) in why_inside(place, other)
+    with open('docs/admin-guide.md', encoding='utf-8') as file:
+        assert '| `%s` | %s |\n' % (format_prefix(never), name) in file.read()
+
+
+def test_the_metadata_address_goes_by_its_own_entry() -> None:
+    metadata = OUTSIDE._replace(name='metadata', address=parse_prefix('169.254.169.254'))
+    place = make_place([], Network(gateways=(GATEWAY,), subnets=SUBNET))
+    for allow, reaches in (('external', False), ('tcp/80@169.254.169.254', True),
+                           ('tcp/443@169.254.169.254', False)):
+        vif = make_vif(1, policy(allow=allow))
+        steps = judge(place, end(vif), metadata, Talk('tcp', 40000, 80))
         assert all(step.admits for step in steps) is reaches, steps
 
 

@@ -3,7 +3,7 @@ from typing import Any, Dict, List
 
 import pytest
 
-from xsisolate.policy.model import Config, Group, Mode, Prefix, RemoteMember, VifPolicy
+from xsisolate.policy.model import HOLDERS, Config, Group, Mode, Prefix, RemoteMember, VifPolicy
 from xsisolate.policy.pool_members import find_members
 from xsisolate.policy.seal import make_seal
 from xsisolate.policy.vmdata_writer import replace_policy
@@ -174,6 +174,26 @@ def test_an_address_that_is_not_shared_has_one_owner(pairs: Any, before: Any,
                                                      expected: Dict[str, bool]) -> None:
     """Else a host would take a clone for the one, and the hosts of both would refuse theirs."""
     assert claimants(*pairs, before=before) == expected
+
+
+@pytest.mark.parametrize('mode', [Mode.LOCKED, Mode.ISOLATED])
+def test_holders_of_roles_are_a_group_of_their_own(mode: Mode) -> None:
+    policy = VifPolicy(mode, frozenset({'red'}), ipv4=frozenset({ADDRESS}),
+                       roles=frozenset({'dhcp'}))
+    view = view_of(vm_record(xenstore_data=replace_policy({}, {'0': policy})),
+                   vif_record(policy=policy))
+    found = find_members(view.places(), Config(), HERE)
+    holder, = found[HOLDERS]
+    assert holder.roles == {'dhcp'} and holder.addresses == {ADDRESS}
+    assert ('red' in found) is (mode is Mode.ISOLATED)
+    assert find_members(view.places(), Config(), THERE) == {}
+
+
+def test_roles_without_a_seal_are_nobodys() -> None:
+    policy = VifPolicy(Mode.LOCKED, ipv4=frozenset({ADDRESS}), roles=frozenset({'dhcp'}))
+    view = view_of(vm_record(xenstore_data=replace_policy({}, {'0': policy})),
+                   vif_record(other_config={}))
+    assert find_members(view.places(), Config(), HERE) == {}
 
 
 def test_members_tell_which_addresses_they_share() -> None:

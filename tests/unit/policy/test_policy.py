@@ -3,8 +3,8 @@ import pytest
 
 from xsisolate.errors import PolicyError, UnprovenPolicy
 from xsisolate.policy.address import parse_prefix
-from xsisolate.policy.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode,
-                                    Network, Peer, VifPolicy)
+from xsisolate.policy.model import (Config, EffectivePolicy, Gateway, Group, Holder, Identity,
+                                    Locking, Mode, Network, Peer, VifPolicy)
 from xsisolate.policy.resolve import (find_network, is_fail_closed, is_within, quarantine,
                                       resolve_policy)
 from xsisolate.policy.seal import make_seal
@@ -204,6 +204,40 @@ def test_modes_that_carry_nothing(mode):
 def test_modes_that_carry_everything(mode):
     written = VifPolicy(mode, RED, frozenset([Peer(None)]), XAPI4, frozenset())
     assert resolve(written) == EffectivePolicy(mode, XAPI4, RED, written.allow)
+
+
+GIVEN = Holder(VM, '0', frozenset(['gateway', 'router']), prefixes('10.0.0.254', 'fd00::1'))
+
+
+@pytest.mark.parametrize('written, network, mode, roles, own', [
+    pytest.param(VifPolicy(LOCKED, ipv4=prefixes('10.0.0.7'), roles=frozenset(['dhcp'])),
+                 NO_NETWORK, LOCKED, {'dhcp'}, prefixes('10.0.0.7'), id='by policy'),
+    pytest.param(VifPolicy(ipv4=prefixes('10.0.0.7'), roles=frozenset()), NO_NETWORK, LOCKED, set(),
+                 prefixes('10.0.0.7'), id='none'),
+    pytest.param(VifPolicy(UNLOCKED, ipv4=prefixes('10.0.0.7'), roles=frozenset(['dhcp'])),
+                 NO_NETWORK, LOCKED, {'dhcp'}, prefixes('10.0.0.7'), id='unlocked no more'),
+    pytest.param(VifPolicy(ISOLATED, ipv4=prefixes('10.0.0.7'), roles=frozenset(['dhcp'])),
+                 Network(holders=(GIVEN,)), ISOLATED, {'dhcp', 'gateway', 'router'},
+                 prefixes('10.0.0.7'), id='by both: the policy has the addresses'),
+    pytest.param(None, Network(holders=(GIVEN,)), LOCKED, {'gateway', 'router'},
+                 prefixes('10.0.0.254', 'fd00::1', str(LINK_LOCAL)), id='by the configuration'),
+    pytest.param(None, Network(holders=(GIVEN._replace(devid='1'),)), UNLOCKED, set(), set(),
+                 id='another VIF'),
+    pytest.param(None, Network(holders=(GIVEN._replace(vm_uuid=VM[:-1] + '0'),)), UNLOCKED, set(),
+                 set(), id='another VM'),
+    pytest.param(VifPolicy(LOCKED, ipv4=prefixes('10.0.0.7')), Network(gateways=(
+        Gateway(mac=MAC),)), LOCKED, {'gateway', 'router'}, prefixes('10.0.0.7'), id='by MAC'),
+    pytest.param(None, Network(gateways=(Gateway(mac=MAC),)), UNLOCKED, set(), set(),
+                 id='a MAC address alone is no policy')])
+def test_roles(written, network, mode, roles, own):
+    found = resolve(written, network=network)
+    assert (found.mode, found.roles, found.addresses) == (mode, roles, own)
+
+
+def test_a_role_needs_an_address():
+    for written, network in ((VifPolicy(LOCKED, roles=frozenset(['dhcp'])), NO_NETWORK),
+                             (None, Network(holders=(GIVEN._replace(addresses=frozenset()),)))):
+        assert 'needs an address' in refusal(written, network=network)
 
 
 def test_quarantine():

@@ -72,7 +72,8 @@ ADDRESSES = st.ip_addresses(v=4, network='10.0.0.0/8') | st.ip_addresses(v=6, ne
 NETWORKS = st.sampled_from(('10.0.0.0/24', '10.0.0.0/9', 'fd00::/64', 'FD00:0::/48', '0.0.0.0/0'))
 WHERE = st.just('external') | NETWORKS | ADDRESSES.map(str) | ADDRESSES.map(
     lambda address: address.exploded)
-WHAT = st.sampled_from(('tcp', 'udp', 'tcp/22', 'udp/53-53', 'tcp/8000-8100'))
+WHAT = st.sampled_from(('tcp', 'udp', 'tcp/22', 'udp/53-53', 'tcp/8000-8100', 'sctp/3868', 'ip/50',
+                        'esp', 'ip/17', 'ip/132', 'gre', 'ip/89', 'tftp'))
 PEERS = st.lists(WHERE | st.builds('{1}@{0}'.format, WHERE, WHAT)
                  | st.builds('{0};{1}'.format, WHERE, WHAT), max_size=4)
 GROUPS = st.lists(st.sampled_from(('red', 'blue', 'a.b-c_d', '0')), max_size=4)

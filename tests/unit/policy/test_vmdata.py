@@ -4,7 +4,8 @@ import pytest
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import parse_prefix
 from xsisolate.policy.model import Mode, Peer, Service, VifPolicy
-from xsisolate.policy.vmdata_parser import MAX_VALUE, parse_service, parse_vmdata
+from xsisolate.policy.service import EXTENSIONS, format_service, parse_service
+from xsisolate.policy.vmdata_parser import MAX_VALUE, parse_vmdata
 
 
 def prefixes(*texts):
@@ -59,6 +60,8 @@ def refusal(common, own):
     pytest.param({}, {'ipv4': b'10.0.0.7 10.1.0.0/24', 'ipv6': b'FD00::7'},
                  VifPolicy(ipv4=prefixes('10.0.0.7', '10.1.0.0/24'),
                            ipv6=prefixes('fd00::7')), id='own addresses'),
+    pytest.param({}, {'roles': b'router\tdhcp,gateway'},
+                 VifPolicy(roles=frozenset(['dhcp', 'gateway', 'router'])), id='roles'),
     pytest.param({}, {'shared': b'FD00::8 10.0.0.8'},
                  VifPolicy(shared=prefixes('10.0.0.8', 'fd00::8')), id='addresses to share'),
 ])
@@ -78,6 +81,15 @@ def test_policy_is_understood(common, own, policy):
                  id='icmp6'),
     pytest.param('icmp@10.0.0.7', Peer(parse_prefix('10.0.0.7'), Service('icmp')),
                  id='icmp'),
+    pytest.param('icmp/8@10.0.0.7', Peer(parse_prefix('10.0.0.7'), Service('icmp', 8, 8)),
+                 id='type'),
+    pytest.param('icmp/0@external', Peer(None, Service('icmp', 0, 0)), id='type 0 is not all'),
+    pytest.param('ip/50@fd00::7', Peer(parse_prefix('fd00::7'), Service('esp')), id='by number'),
+    pytest.param('ip/6@fd00::7', Peer(parse_prefix('fd00::7'), Service('tcp')), id='tcp by number'),
+    pytest.param('ip/254@external', Peer(None, Service('ip/254')), id='without a name'),
+    pytest.param('sctp/3868@external', Peer(None, Service('sctp', 3868, 3868)), id='sctp'),
+    pytest.param('gre@external', Peer(None, Service('gre')), id='gre'),
+    pytest.param('external;tftp', Peer(None, Service('tftp')), id='tftp, older spelling'),
     pytest.param('tcp/8000-8100@10.0.0.7',
                  Peer(parse_prefix('10.0.0.7'), Service('tcp', 8000, 8100)),
                  id='range'),
@@ -99,6 +111,9 @@ def test_peer_is_understood(text, peer):
 @pytest.mark.parametrize('common, own, place, reason', [
     pytest.param({'mod': b'locked'}, {}, 'vm-data/xsisolate/', "unknown key 'mod'",
                  id='unknown'),
+    pytest.param({}, {'roles': b'boss'}, 'vif/0/roles', "'boss' is not a role", id='no role'),
+    pytest.param({'roles': b'dhcp'}, {}, 'xsisolate/', "unknown key 'roles' (own addresses and",
+                 id='roles of all VIFs'),
     pytest.param({}, {'vlan': b'1'}, 'vif/0/', "unknown key 'vlan'", id='own unknown'),
     pytest.param({'Mode': b'locked'}, {}, 'xsisolate/', "unknown key 'Mode'",
                  id='upper case'),
@@ -153,13 +168,13 @@ def test_peer_is_understood(text, peer):
                  id='both spellings'),
     pytest.param({'allow': b'10.0.0.7;tcp/1;udp/1'}, {}, 'allow: ', 'is not a service',
                  id='two services, older spelling'),
-    pytest.param({'allow': b'sctp/1@10.0.0.7'}, {}, 'allow: ', 'is not a service',
+    pytest.param({'allow': b'dccp/1@10.0.0.7'}, {}, 'allow: ', 'is not a service',
                  id='other protocol'),
     pytest.param({'allow': b'tcp/1@udp/1@10.0.0.7'}, {}, 'allow: ', 'is not a peer',
                  id='two services'),
     pytest.param({'allow': b'TCP/1@10.0.0.7'}, {}, 'allow: ', 'is not a service',
                  id='protocol upper case'),
-    pytest.param({'allow': b'icmp/8@10.0.0.7'}, {}, 'allow: ', 'is not a service',
+    pytest.param({'allow': b'icmp/8-9@10.0.0.7'}, {}, 'allow: ', 'is not a service',
                  id='icmp has no ports'),
     pytest.param({'allow': b'tcp/0@10.0.0.7'}, {}, 'allow: ', 'ports from 1 to 65535',
                  id='port 0'),
@@ -264,3 +279,23 @@ def test_all_numbered_keys():
 
 def test_whole_protocol_differs_from_all_its_ports():
     assert parse_service('tcp') != parse_service('tcp/1-65535')
+
+
+@pytest.mark.parametrize('text, reason', [
+    ('ip/0', 'is a header of IPv6'), ('ip/44', 'is a header of IPv6'),
+    ('ip/255', 'from 1 to 254'), ('ip/050', 'leading zeros'), ('ip', 'is not a service'),
+    ('icmp/5', 'redirect'), ('icmp6/135', 'neighbours'), ('icmp/256', 'from 0 to 255'),
+    ('icmp/8-9', 'is not a service'), ('esp/50', 'is not a service'), ('tftp/69', 'is not a'),
+    ('icmp/echo', 'is not a service'), ('sctp/0', 'ports from 1'), ('ah@fd00::7', 'AH is IPv4')])
+def test_services_that_could_match_nothing_are_refused(text, reason):
+    found = refusal({'allow': (text if '@' in text else text + '@external').encode()}, {})
+    assert reason.lower() in found.lower()
+
+
+def test_a_protocol_has_one_spelling():
+    """Seals and sets of peers rely on it."""
+    for number in range(1, 255):
+        if number not in EXTENSIONS:
+            service = parse_service('ip/%d' % number)
+            assert parse_service(format_service(service)) == service
+    assert format_service(parse_service('ip/132')) == 'sctp'

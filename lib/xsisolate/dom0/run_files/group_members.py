@@ -8,7 +8,7 @@ from xsisolate import __version__
 from xsisolate.errors import ConfigError, PolicyError
 from xsisolate.paths import rooted
 from xsisolate.policy.address import format_prefix, parse_mac, parse_prefix
-from xsisolate.policy.model import Prefix, RemoteMember
+from xsisolate.policy.model import HOLDERS, ROLES, Prefix, RemoteMember
 from xsisolate.typing_compat import Dict, FrozenSet, Iterable, Mapping, Optional, Tuple
 from xsisolate.vif_id import UUID
 
@@ -85,7 +85,7 @@ def _read(path: str) -> Optional[bytes]:
 
 def _path(group: str) -> str:
     """Return where a group's members are written."""
-    if not GROUP_NAME.fullmatch(group):
+    if group != HOLDERS and not GROUP_NAME.fullmatch(group):
         raise ConfigError('not a group name: %.80r' % group)
     return _folder() + '/' + group + SUFFIX
 
@@ -111,7 +111,15 @@ def _parse_member(member: object) -> RemoteMember:
     return RemoteMember(network=_parse_network(member.get('network')),
                         mac=parse_mac(str(member.get('mac'))),
                         addresses=_parse_addresses('addresses', member.get('addresses')),
-                        shared=_parse_addresses('shared', member.get('shared', [])))
+                        shared=_parse_addresses('shared', member.get('shared', [])),
+                        roles=_parse_roles(member.get('roles', [])))
+
+
+def _parse_roles(words: object) -> FrozenSet[str]:
+    """Return a list of roles."""
+    if not isinstance(words, list) or not all(word in ROLES for word in words):
+        raise ValueError('roles: not a list of %s: %.80r' % (', '.join(ROLES), words))
+    return frozenset(words)
 
 
 def _parse_addresses(name: str, texts: object) -> FrozenSet[Prefix]:
@@ -157,6 +165,8 @@ def _describe(member: RemoteMember) -> Mapping[str, object]:
         format_prefix(address) for address in sorted(member.addresses)]}
     if member.shared:
         found['shared'] = [format_prefix(address) for address in sorted(member.shared)]
+    if member.roles:
+        found['roles'] = sorted(member.roles)
     return found
 
 
