@@ -22,7 +22,7 @@ class AppliedVif(NamedTuple):
     seal: Sealing               # how vm-data and seal go together
     mode: Mode
     groups: Tuple[str, ...]
-    error: str                  # why it is in quarantine, or mute; '' if it is neither
+    error: str                  # why it is in quarantine, mute, or waits; '' if none
     applied: bool               # False: it keeps what it had
     added: int = 0              # flows
     deleted: int = 0

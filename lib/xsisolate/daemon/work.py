@@ -153,10 +153,11 @@ class Work:
         return Done(changed=bool(diff.add or diff.delete))
 
     def _note(self, host: HostContext, vif: Vif) -> KnownVif:
-        """Note what a VIF was programmed to; say it if it is in quarantine, or mute."""
+        """Note what a VIF was programmed to; say it if it is in quarantine, mute, or waits."""
         known = self._host.vif(vif.id)
         if known.note(vif, host.configuration.config.groups):
-            self._log.warning('mute' if vif.mute else 'quarantined', vif=vif.id.vif,
+            self._log.warning('mute' if vif.mute else 'waiting' if vif.waiting else 'quarantined',
+                              vif=vif.id.vif,
                               vm=vif.vm_uuid, reason=vif.error)
         if vif.policy.mode is Mode.UNLOCKED:
             self._guard.release(vif)

@@ -4,7 +4,7 @@ from xsisolate.dataplane.context import HostContext
 from xsisolate.planner.vif import Vif
 from xsisolate.typing_compat import Iterator, NamedTuple
 
-ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined, or mute
+ERROR_KEY = 'xsisolate-error'   # external_ids: why a VIF is quarantined, mute, or waits
 
 
 class WrongId(NamedTuple):
@@ -33,6 +33,6 @@ def find_wrong_ids(snapshot: BridgeSnapshot, vif: Vif) -> Iterator[WrongId]:
 
 
 def set_ids(host: HostContext, snapshot: BridgeSnapshot, vif: Vif) -> None:
-    """Have a VIF's Interfaces say whose they are, and why the VIF is in quarantine or mute."""
+    """Have a VIF's Interfaces say whose they are, and why it is in quarantine, mute, or waits."""
     for wrong in find_wrong_ids(snapshot, vif):
         host.ovsdb.set_external_ids(wrong.interface, {wrong.key: wrong.desired or None})

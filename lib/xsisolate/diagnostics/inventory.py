@@ -226,7 +226,7 @@ def _plan(view: BridgeView,
         plan = plan_bridge(view.registry, vifs.values(), view.context)
     except ConfigError as error:        # a group file: hooks fail, and VIFs stay as they are
         return {vif_id: _refuse(vif, str(error)) for vif_id, vif in vifs.items()}, None
-    return {vif.id: vifs[vif.id]._replace(policy=vif.policy, mute=vif.mute)
+    return {vif.id: vifs[vif.id]._replace(policy=vif.policy, mute=vif.mute, waiting=vif.waiting)
             for vif in plan.vifs}, plan.items
 
 

@@ -81,6 +81,9 @@ def report(event: Event, outcome: VifResult, accept_unsealed: bool, seconds: flo
                     reason=policy.reason)
     elif outcome.vif.mute:
         log.warning('mute', vif=event.device, vm=outcome.vif.vm_uuid, reason=outcome.vif.mute)
+    elif outcome.vif.waiting:
+        log.warning('waiting', vif=event.device, vm=outcome.vif.vm_uuid,
+                    reason=outcome.vif.waiting)
     elif policy.mode is Mode.ISOLATED and not policy.addresses:
         log.warning('no address', vif=event.device, vm=outcome.vif.vm_uuid,
                     reason='an isolated VIF without ipv4 and ipv6 keys passes nothing but DHCP')

@@ -19,7 +19,7 @@ from xsisolate.policy.address import LINK_LOCAL, NEVER_EXTERNAL
 from xsisolate.policy.model import GATEWAY, Gateway, Network, Prefix
 from xsisolate.typing_compat import AbstractSet, Iterable, Iterator, Mapping, Tuple
 
-OWNERS_MAX = 4
+OWNERS_MAX = 16             # NEXT_OWNER can count one more; each is a step more for a packet
 PRIORITY_RESOLVE = 100      # plus the prefix length
 PRIORITY_GATEWAY = 400      # no other machine speaks for a gateway's address
 
@@ -51,7 +51,7 @@ def party_flows() -> Iterator[Flow]:
 
 def owner_match(owner: int) -> str:
     """Return the match for the nth owner of an address being asked for."""
-    return 'reg14=%s/0xf00' % number(owner << 8)
+    return 'reg14=%s/0x1f00' % number(owner << 8)
 
 
 def next_owner(owner: int) -> Iterator[str]:
@@ -66,10 +66,13 @@ def endpoint_party_flows(network: int, mac: str, addresses: Mapping[Prefix, int]
     """Yield what makes a local VIF known by its addresses and its MAC address.
 
     `addresses` says for each whether the VIF is its first owner (0) or a later
-    one. Of networks that contain each other the narrowest counts.
+    one; beyond the last it waits, and the address is not its own yet. Of networks
+    that contain each other the narrowest counts.
     """
     answer = raised(FOUND, FOUND_ISOLATED) if isolated else raised(FOUND)
     for address, owner in addresses.items():
+        if owner >= OWNERS_MAX:
+            continue
         yield make_flow(RESOLVE, PRIORITY_RESOLVE + address.length,
                         [network_match(network), *address_match(address, owner)],
                         load_mac(8, mac), answer)

@@ -24,7 +24,7 @@ PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL
 
 # Registers. 0 to 3 stay free for foreign flows (PVS proxy uses 0 to 2).
 # reg4..7   the party's address (IPv4 in reg7), reg14 its family: 4 or 6;
-#           while it is resolved, reg14[8..11] holds which owner is asked for
+#           while it is resolved, reg14[8..12] holds which owner is asked for
 # reg8, 9   the MAC address that the party's address belongs to
 # reg10, 11 the party's MAC address
 # reg12     the set of peers that is asked

@@ -122,7 +122,7 @@ def _word_match(reg: int, value: int, mask: int) -> str:
 
 
 # The party's address and MAC address, taken from where the packet has them.
-NEXT_OWNER = 'NXM_NX_REG14[8..11]'
+NEXT_OWNER = 'NXM_NX_REG14[8..12]'
 IPV4 = 'load:0x4->NXM_NX_REG14[]'
 IPV6 = 'load:0x6->NXM_NX_REG14[]'
 FROM_IPV4_SOURCE = IPV4 + ',move:NXM_OF_IP_SRC[]->NXM_NX_REG7[]'

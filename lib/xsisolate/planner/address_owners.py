@@ -4,6 +4,7 @@ Members of one isolation group may share an address and take it over from each
 other, as VRRP does, if the policies of all say so: each is its nth owner.
 Other VIFs must not, such as a clone with its parent's address: the newcomer is
 refused. The reason names the VIF that has the address.
+Beyond OWNERS_MAX a member waits for the address, and keeps all others.
 """
 from xsisolate.errors import PolicyError
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX
@@ -52,15 +53,35 @@ def _turn(items: Mapping[Key, Item], address: Prefix, groups: Tuple[int, ...],
           others: List[Tuple[Item, EndpointFacts]]) -> int:
     """Return the first place among an address's owners that is free."""
     taken = {facts.owners[address] for _, facts in others}
-    turn = min(set(range(OWNERS_MAX + 1)) - taken)
+    turn = min(set(range(OWNERS_MAX)) - taken, default=OWNERS_MAX)
     strangers = [item for item, facts in others if not set(groups) & set(facts.groups)
                  or address not in facts.shared]
-    if strangers or turn >= OWNERS_MAX:
-        other = (strangers or [item for item, _ in others])[0]
+    if strangers:
+        other = strangers[0]
         users = ports_of(items.values(), other.key)
         raise _refuse(address, '%s of VM %s on this network' % (
             users[0].name if users else other.name, parse_facts(other).vm_uuid))
     return turn
+
+
+def waits_for(owners: Mapping[Prefix, int]) -> FrozenSet[Prefix]:
+    """Return the addresses that have all the owners they can have."""
+    return frozenset([address for address, turn in owners.items() if turn >= OWNERS_MAX])
+
+
+def leave_waiting(vif: Vif, facts: Iterable[EndpointFacts]) -> Vif:
+    """Return a VIF without the shared addresses that it has to wait for on some network."""
+    missing = frozenset([address for fact in facts for address in waits_for(fact.owners)])
+    if not missing:
+        return vif
+    return vif._replace(waiting=_explain_waiting(missing), policy=vif.policy._replace(
+        addresses=vif.policy.addresses - missing, shared=vif.policy.shared - missing))
+
+
+def _explain_waiting(addresses: Iterable[Prefix]) -> str:
+    return ('it waits for shared %s: %d VIFs of this host have it already, and no more can. All '
+            'else of its policy counts. It gets the address when one of them leaves'
+            % (' '.join(map(format_prefix, sorted(addresses))), OWNERS_MAX))
 
 
 def wanted_addresses(registry: Registry, vifs: Iterable[Vif]) -> Dict[str, FrozenSet[Prefix]]:
@@ -81,7 +102,8 @@ def _fresh_addresses(registry: Registry, endpoint: Optional[Key], vif: Vif) -> F
     item = registry.get(endpoint) if endpoint else None
     known = parse_facts(item) if item and item.facts else None
     return vif.policy.addresses.difference(
-        known.owners if known and known.vm_uuid == vif.vm_uuid else ())
+        known.owners.keys() - waits_for(known.owners)
+        if known and known.vm_uuid == vif.vm_uuid else ())
 
 
 def check_claims(registry: Registry, items: Mapping[Key, Item], endpoint: Key, vif: Vif,
@@ -106,5 +128,4 @@ def check_claims(registry: Registry, items: Mapping[Key, Item], endpoint: Key, v
 def _refuse(address: Prefix, owner: str) -> AlreadyTaken:
     return AlreadyTaken('address %s is already that of %s: give the VIFs different addresses, or '
                         'list it under vif/<devid>/shared of both: members of one isolation group '
-                        'may share an address then, %d at most on a host'
-                        % (format_prefix(address), owner, OWNERS_MAX))
+                        'may share an address then' % (format_prefix(address), owner))

@@ -37,11 +37,12 @@ class Vif(NamedTuple):
     lost: bool = False                  # xenstore knows nothing of its domain
     external_ids: Mapping[str, str] = {}    # what other programs look for on its Interfaces
     mute: str = ''                      # why nothing passes although it is unmanaged
+    waiting: str = ''                   # why it does not have all that its policy gives it
 
     @property
     def error(self) -> str:
-        """What an admin must know of the VIF: why it is in quarantine, or mute."""
-        return self.policy.reason or self.mute
+        """What an admin must know of the VIF: why it is in quarantine, mute, or lacks something."""
+        return self.policy.reason or self.mute or self.waiting
 
     @property
     def is_known(self) -> bool:

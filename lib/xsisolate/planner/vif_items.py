@@ -8,7 +8,8 @@ from xsisolate.pipeline.peer_lookup import asker_flows, endpoint_party_flows
 from xsisolate.pipeline.peer_sets import membership_flow
 from xsisolate.pipeline.port_security import (port_identity_flows, settle_flow, settled_flows,
                                               spoof_count_flow)
-from xsisolate.planner.address_owners import AlreadyTaken, assign_owners, check_claims, check_mac
+from xsisolate.planner.address_owners import (AlreadyTaken, assign_owners, check_claims, check_mac,
+                                              leave_waiting)
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import (BASE, BRIDGE, Key, Kind, fanout_key, network_key, port_id,
                                       port_key)
@@ -20,7 +21,7 @@ from xsisolate.planner.peer_items import add_peers, group_name, spread_keys
 from xsisolate.planner.roles import holder_flows, sender_flags
 from xsisolate.planner.vif import UNNAMED, Attached, Vif, VifPort
 from xsisolate.policy.model import Mode
-from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterator, Mapping, Optional, Tuple
+from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterator, List, Mapping, Optional, Tuple
 
 
 def add_vif(items: Items, vif: Vif, registry: Registry, context: PlanContext) -> Vif:
@@ -33,7 +34,7 @@ def add_vif(items: Items, vif: Vif, registry: Registry, context: PlanContext) ->
     if vif.policy.mode is Mode.UNLOCKED:
         return vif
     try:
-        _add_endpoints(items, vif, registry, context)
+        return leave_waiting(vif, _add_endpoints(items, vif, registry, context))
     except AlreadyTaken as conflict:
         vif = vif.closed(str(conflict))
         for port in vif.ports:
@@ -42,7 +43,7 @@ def add_vif(items: Items, vif: Vif, registry: Registry, context: PlanContext) ->
 
 
 def _add_endpoints(items: Items, vif: Vif, registry: Registry,
-                   context: PlanContext) -> None:
+                   context: PlanContext) -> List[EndpointFacts]:
     """Add a VIF's ports, an endpoint per network, and the peers that these ask about."""
     keys = [_find_endpoint(items, vif, attached.network) for attached in vif.networks]
     isolated = vif.policy.mode is Mode.ISOLATED
@@ -54,6 +55,7 @@ def _add_endpoints(items: Items, vif: Vif, registry: Registry,
     for key, attached, fact in zip(keys, vif.networks, facts):
         _name_network(items, attached)
         items[key] = _make_endpoint(items, key, vif, attached, asked, fact, context)
+    return facts
 
 
 def _find_endpoint(items: Items, vif: Vif, network: int) -> Key:

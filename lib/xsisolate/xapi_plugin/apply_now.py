@@ -114,7 +114,7 @@ def _apply(dom0: HostContext, vif_id: VifId) -> AppliedVif:
     policy = done.vif.policy
     return before._replace(
         mode=policy.mode, groups=tuple(sorted(policy.groups)),
-        error=policy.reason or done.vif.mute,
+        error=done.vif.error,
         applied=not done.spared and policy.mode is not Mode.QUARANTINED,
         added=len(done.diff.add), deleted=len(done.diff.delete))
 

@@ -26,6 +26,7 @@ import pytest
 from sandbox.host import Host
 from sandbox.dom0 import Sandbox
 from xsisolate.pipeline import tables
+from xsisolate.pipeline.peer_lookup import OWNERS_MAX
 
 from support.packets import attacks, each_vif, legit
 from support.packets.rows import Case, attack
@@ -95,6 +96,10 @@ EXPLAINED: Tuple[Explained, ...] = (
       for number in (61, 62, 63, 64, 69)),
     Explained(tables.CLASSIFY, 30, 'reg4=0xfe800000/', 'where a gateway has a MAC address 10 and '
               '65 take these: test_infrastructure.py'),
+    *(Explained(table, priority, 'reg14=%#x/0x1f00' % (owner << 8), 'no address has so many owners '
+                'here: test_sharing.py')
+      for table, priority in ((tables.CLASSIFY, 40), (tables.SOUGHT, 50))
+      for owner in range(3, OWNERS_MAX)),
     Explained(tables.RULES, 10, 'sctp', 'the datapath in user space does not track SCTP'),
     Explained(tables.PEERS, 100, '', 'of an answer to a claim only PAIR counts'),
 )

@@ -1,5 +1,5 @@
 """Addresses that members of one group take over from each other, and who else wants them."""
-from typing import Iterator, Mapping
+from typing import Iterator, Mapping, Sequence
 
 import pytest
 
@@ -7,13 +7,14 @@ from support.packets.rows import UPLINK, Case, attack, legit
 from support.packets.frames import (IP, IPv6, arp, eth, is_at, na, ns, ping, ping6, udp, udp6,
                                     who_has)
 from support.packets.built_network import NO_MAC, Net, Party
+from xsisolate.pipeline.peer_lookup import OWNERS_MAX
 
 pytestmark = pytest.mark.host(config=NO_MAC)     # any address could be an outside one
 
 RED, BLUE = {'groups': 'red'}, {'groups': 'blue'}
 OWNER = {'groups': 'red', 'allow': '10.9.0.70 fd00:9::46'}      # and the watcher
 FAMILY = 'shared address'
-# Of two owners, and of as many as there can be.
+# Of two owners, and of four.
 PAIR, FOUR = ('10.9.0.80', 'fd00:9::50'), ('10.9.0.81', 'fd00:9::51')
 OWNERS = {PAIR: ('v1', 'v2'), FOUR: ('v1', 'v2', 'v3', 'v4')}
 GROUP = ('v1', 'v2', 'v3', 'v4', 'r')
@@ -148,3 +149,56 @@ def legit_without_first(w: Parties) -> Iterator[Case]:
         yield legit('r asks who has %s when v1 has gone' % ip, 'r', tuple(
             name for name in OWNERS[ip, ip6] if name != 'v1'), arp(you, 1, you.ip, ip), ns(
                 you, ip6))
+
+
+MANY, MANY6 = '10.9.0.200', 'fd00:9::c8'
+
+
+def test_as_many_as_can_share_an_address_and_one_more(net: Net) -> None:
+    """The last owner is found as the first is; who comes later lacks that address and no other."""
+    net.bridge('xenbr0')
+    net.uplink('xenbr0')
+    names = ['n%d' % number for number in range(OWNERS_MAX + 1)]
+    for number, name in enumerate(names, 11):
+        net.vm(name, number, RED, also=(MANY, MANY6))
+    net.vm('r', 60, RED)
+    net.prime()
+    w, late = net.parties, names[-1]
+    net.play(FAMILY, late_claims(w, late, names[:-1]), many_owners(w, names[:-1], late))
+    vif = net.vms[late]
+    assert 'waits for shared %s %s' % (MANY, MANY6) in net.dom0.ovs.vsctl(
+        'get', 'Interface', vif.netdev(), 'external_ids:xsisolate-error')
+    net.vms.pop('n3').shutdown()
+    del net.parties['n3']
+    rest = [name for name in names if name != 'n3']
+    net.play(FAMILY, (), many_owners(w, rest))
+    assert 'xsisolate-error' not in net.dom0.ovs.vsctl(
+        'get', 'Interface', vif.netdev(), 'external_ids')
+
+
+def many_owners(w: Parties, owners: Sequence[str], late: str = '') -> Iterator[Case]:
+    """Yield how each of many uses the address, and how it is asked for."""
+    you = w['r']
+    for name in owners:
+        me = w[name]
+        yield legit('%s as %s' % (name, MANY), name, 'r', udp(me, you, src=MANY), udp6(
+            me, you, src=MANY6), is_at(me, you, MANY), na(me, MANY6, you))
+        yield legit('%s is told as %s' % (name, MANY), 'r', name, udp(you, me, dst=MANY), udp6(
+            you, me, dst=MANY6))
+    yield legit('r asks who has %s' % MANY, 'r', tuple(owners), arp(you, 1, you.ip, MANY), ns(
+        you, MANY6))
+    if late:
+        yield legit('%s keeps its own' % late, late, 'r', udp(w[late], you), udp6(w[late], you),
+                    is_at(w[late], you))
+        yield legit('%s is told' % late, 'r', late, udp(you, w[late]), udp6(you, w[late]))
+
+
+def late_claims(w: Parties, late: str, owners: Sequence[str]) -> Iterator[Case]:
+    """Yield what a VIF does with an address that it waits for."""
+    me, you = w[late], w['r']
+    yield attack('%s as %s' % (late, MANY), late, udp(me, you, src=MANY), udp6(
+        me, you, src=MANY6), is_at(me, you, MANY), na(me, MANY6, you), arp(me, 1, MANY, MANY))
+    yield attack('%s is told as %s' % (late, MANY), 'r', udp(you, me, dst=MANY), udp6(
+        you, me, dst=MANY6))
+    yield attack('%s as %s with an owner\'s MAC' % (late, MANY), late, udp(
+        w[owners[-1]], you, src=MANY), is_at(w[owners[-1]], you, MANY))

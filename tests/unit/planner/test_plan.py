@@ -7,10 +7,12 @@ from support.bridge_scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTI
                                       make_scenario, make_vif, member, plan_bridge, prefixes,
                                       registry_of)
 from support.ofctl_text import format_add
+from xsisolate.pipeline.peer_lookup import OWNERS_MAX
 from xsisolate.planner.cookie import BASE, Key, Kind, port_key
 from xsisolate.planner.plan import disturbed
 from xsisolate.planner.vif import VifPort
 from xsisolate.planner.vif_items import learned_flows
+from xsisolate.policy.address import parse_prefix
 from xsisolate.policy.model import HOLDERS, Group, Service
 from xsisolate.policy.resolve import asked_groups
 from xsisolate.vif_id import parse_netdev
@@ -164,12 +166,29 @@ def test_an_address_that_is_a_members_on_another_host(theirs, ours, tag, fine):
     assert moving.plan_whole().vifs[0].policy.mode is ISOLATED
 
 
-def test_four_of_a_group_may_share_an_address_and_no_fifth():
-    vifs = [make_vif(number, shared='10.9.0.100', groups='red') for number in range(11, 16)]
-    plan = make_scenario(vifs).plan_whole()
-    assert [vif.policy.mode for vif in plan.vifs] == [ISOLATED] * 4 + [QUARANTINED]
+def test_who_comes_when_an_address_has_all_its_owners_keeps_the_rest():
+    vifs = [make_vif(number, own='10.9.0.%d' % number, shared='10.9.0.100', groups='red')
+            for number in range(11, 11 + OWNERS_MAX + 2)]
+    scenario = make_scenario(vifs)
+    plan = scenario.plan_whole()
+    assert {vif.policy.mode for vif in plan.vifs} == {ISOLATED}
     shared = [flow for flow in flows_of(plan.items) if 'reg7=0xa090064' in flow.match]
-    assert len(shared) == 4 == len({flow.match for flow in shared})
+    assert len(shared) == OWNERS_MAX == len({flow.match for flow in shared})
+    late = plan.vifs[OWNERS_MAX:]
+    for vif in plan.vifs[:OWNERS_MAX]:
+        assert not vif.error and parse_prefix('10.9.0.100') in vif.policy.addresses
+    for vif in late:
+        assert 'waits for shared 10.9.0.100' in vif.error
+        assert vif.policy.addresses == prefixes('10.9.0.%d' % vif.id.domid)
+    # When an owner goes those who wait are looked at again, and the first of them has it.
+    registry = registry_of(plan.items)
+    gone = vifs[3]._replace(ports=())
+    ofports = {port.name: port.ofport for vif in vifs for port in vif.ports if vif is not vifs[3]}
+    waiting = disturbed(registry, gone, ofports)
+    assert {vif.id for vif in late} <= set(waiting)
+    after = plan_bridge(registry, [gone, *(vif for vif in vifs if vif.id in waiting)],
+                        scenario.around._replace(ofports=ofports))
+    assert [vif.id for vif in after.vifs if vif.waiting] == [late[1].id]
 
 
 def test_whoever_has_an_address_keeps_it_whatever_its_number():
