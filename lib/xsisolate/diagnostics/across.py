@@ -118,8 +118,9 @@ class Across:
             name: value for name, value in arguments.items() if value})
         try:
             answer: Answer = json.loads(reply)
-            assert answer['verdict'] in KNOWN
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
+            if answer['verdict'] not in KNOWN:
+                raise ValueError('unknown verdict %.80r' % answer['verdict'])
+        except (ValueError, KeyError, TypeError) as error:
             raise HostError('host %s: the answer of its plugin cannot be read: %s'
                             % (host, error)) from error
         # by its name in the pool, which is not the hostname on every host
