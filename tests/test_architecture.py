@@ -21,7 +21,7 @@ PURE_MODULES = {'hooks.event', 'daemon.schedule', 'pool.view', 'admin.steps',
                 'admin.policy_change', 'admin.locking', 'admin.plugin_protocol',
                 'activation.desired', 'diagnostics.passage', 'diagnostics.trace',
                 'diagnostics.carried', 'networkd.desired'}
-EVERYWHERE = {'errors', 'typing_compat', 'vif_id'}
+EVERYWHERE = {'errors', 'typing_compat', 'quick_imports', 'vif_id'}
 NEIGHBOURS = {'dom0.linux', 'dom0.ovs', 'dom0.xen', 'dom0.xapi', 'dom0.run_files'}
 # Who may import whom, besides itself and what is in EVERYWHERE; from the ground upwards.
 RULES = {
@@ -51,6 +51,7 @@ RULES = {
     'cli': {'activation', 'admin', 'networkd', 'config', 'daemon', 'dataplane', 'diagnostics',
             'openflow', 'policy'} | NEIGHBOURS,
     'errors': set(), 'paths': set(), 'vif_id': set(), 'typing_compat': set(),
+    'quick_imports': set(),
     '__init__': set(), '__main__': {'cli'},
 }
 
@@ -177,7 +178,8 @@ def test_no_state_in_modules(name):
             for element in getattr(target, 'elts', [target]):
                 if isinstance(element, ast.Name):
                     assert element.id.isupper() or element.id.istitle() or (
-                        element.id[0].isupper()) or element.id == '__version__', element.id
+                        element.id[0].isupper()) or (
+                            element.id in ('__version__', '__all__')), element.id
     assert not [node for node in ast.walk(parse(MODULES[name])) if isinstance(node, ast.Global)]
 
 
@@ -203,6 +205,12 @@ def test_python_36_can_read_it(name):
 def is_subprocess(call):
     return isinstance(call.func, ast.Attribute) and getattr(
         call.func.value, 'id', '') == 'subprocess'
+
+
+@pytest.mark.parametrize('name', sorted(set(MODULES) - {'quick_imports'}))
+def test_no_module_knows_a_private_one(name):
+    """Which private module does what depends on Python: one place knows it."""
+    assert not {module for module in imports_of(MODULES[name]) if module.startswith('_')}
 
 
 @pytest.mark.parametrize('name', sorted(FILES))

@@ -6,11 +6,10 @@ release or not quick to answer, and also when it breaks off, the hook does the w
 """
 import os
 import sys
-# `socket` itself costs 5 ms more on 3.6, as much as all of the client
-from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
 from struct import pack
 
 from xsisolate.paths import LIBRARY, rooted
+from xsisolate.quick_imports import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
 from xsisolate.typing_compat import Optional, Sequence
 
 SOCKET = '/run/xsisolate/hooks.sock'

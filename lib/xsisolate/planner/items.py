@@ -11,11 +11,11 @@ no file that a crash could leave behind, and a hook reads a line per item
 instead of every flow of the bridge.
 """
 import re
-from hashlib import sha256
 
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.openflow.ownership import HEADER, OWNER, OWNER_MASK, REGISTRY
 from xsisolate.planner.cookie import Key, Kind, parse_key
+from xsisolate.quick_imports import sha256
 from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, Iterator, Mapping, NamedTuple,
                                      Optional, Tuple)
 

@@ -1,7 +1,4 @@
 """Sets of peers: isolation groups and allow lists, under names that make equal sets one."""
-
-from hashlib import sha256
-
 from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.multicast import spread_flows
 from xsisolate.pipeline.peer_sets import (allow_flows, outside_member_flows, remote_member_flows,
@@ -12,6 +9,7 @@ from xsisolate.planner.item_facts import IsolatedLinks
 from xsisolate.planner.items import Item, Items, find_or_add, format_stamp, make_item
 from xsisolate.policy.model import Config, EffectivePolicy, Group, Peer, Prefix, RemoteMember
 from xsisolate.policy.resolve import asked_groups
+from xsisolate.quick_imports import sha256
 from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
 GROUP, SPREAD, ALLOW = 'group ', 'spread ', 'allow '

@@ -1,8 +1,6 @@
 """A bridge's ports, sorted into what the pipeline must know about them."""
-
-from hashlib import sha256
-
 from xsisolate.pipeline.delivery import Topology
+from xsisolate.quick_imports import sha256
 from xsisolate.typing_compat import Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 from xsisolate.vif_id import VIF_NETDEV
 

@@ -8,12 +8,12 @@ docs/seal.md says how other tools compute it.
 import json
 import re
 from enum import Enum
-from hashlib import sha256
 
 from xsisolate.policy.address import format_own, format_prefix, quoted
 from xsisolate.policy.model import Identity, Peer, Prefix, VifPolicy
 from xsisolate.policy.service import format_service
 from xsisolate.policy.vmdata_parser import EXTERNAL, WHITE
+from xsisolate.quick_imports import sha256
 from xsisolate.typing_compat import Callable, Dict, List, Optional, Union
 
 SEAL_KEY = 'xsisolate-seal'     # in VIF.other_config

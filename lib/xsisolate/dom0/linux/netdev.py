@@ -2,12 +2,12 @@
 import errno
 import fcntl
 import re
-from socket import AF_INET, SOCK_DGRAM, inet_ntoa, socket
 from struct import Struct
 from struct import error as StructError
 
 from xsisolate.dom0.linux.process import CommandFailed, run
 from xsisolate.errors import HostError
+from xsisolate.quick_imports import AF_INET, SOCK_DGRAM, inet_ntoa, socket
 from xsisolate.typing_compat import Iterator, List, Mapping, Sequence, Tuple
 
 NAME = re.compile(r'(vif|tap)[0-9]{1,5}\.[0-9]{1,5}')

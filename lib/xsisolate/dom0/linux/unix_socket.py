@@ -1,6 +1,7 @@
 """Connecting to a daemon's unix socket, within a deadline."""
-from socket import socket
 from time import monotonic, sleep
+
+from xsisolate.quick_imports import socket
 
 PAUSE_S = 0.01
 

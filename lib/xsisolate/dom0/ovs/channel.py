@@ -1,13 +1,12 @@
 """A conversation in OpenFlow with one bridge, over the socket that ovs-ofctl uses."""
 import os
-from socket import AF_UNIX, SOCK_STREAM, socket
-from socket import timeout as SocketTimeout  # noqa: N812
 from struct import Struct
 from time import monotonic
 
 from xsisolate.dom0.linux.unix_socket import connect
 from xsisolate.dom0.ovs.rundir import find_file
 from xsisolate.errors import HostError
+from xsisolate.quick_imports import AF_UNIX, SOCK_STREAM, SocketTimeout, socket
 from xsisolate.typing_compat import (TYPE_CHECKING, Iterable, Iterator, List, NamedTuple, Optional,
                                      Tuple, Type)
 

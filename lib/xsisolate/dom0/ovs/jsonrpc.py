@@ -2,14 +2,13 @@
 import json
 import os
 from codecs import utf_8_decode
-from socket import AF_UNIX, MSG_PEEK, SOCK_STREAM, socket
-from socket import timeout as SocketTimeout  # noqa: N812
 from time import monotonic
 
 from xsisolate.dom0.linux.unix_socket import connect
 from xsisolate.dom0.ovs.json_end import ObjectEnd
 from xsisolate.dom0.ovs.ovsdb_operations import Operation, Result
 from xsisolate.errors import HostError
+from xsisolate.quick_imports import AF_UNIX, MSG_PEEK, SOCK_STREAM, SocketTimeout, socket
 from xsisolate.typing_compat import (TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence,
                                      Type, TypeVar)
 

@@ -6,13 +6,12 @@ belongs to a guest, which may change or remove it between two requests and may
 make it large: a node that is gone is None, one that is too much is `TooLarge`.
 """
 import os
-from socket import AF_UNIX, SOCK_STREAM, socket
-from socket import timeout as SocketTimeout  # noqa: N812
 from struct import Struct
 from time import monotonic
 
 from xsisolate.dom0.linux.unix_socket import connect
 from xsisolate.errors import HostError, UnknownVif
+from xsisolate.quick_imports import AF_UNIX, SOCK_STREAM, SocketTimeout, socket
 from xsisolate.typing_compat import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple, Type
 
 if TYPE_CHECKING:
