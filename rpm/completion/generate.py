@@ -12,7 +12,7 @@ from xsisolate.cli import build_parser
 
 VM_METAVARS = ('VM', 'SRC', 'DST')
 FILE_METAVARS = ('FILE',)
-BRIDGE_METAVARS = ('B',)
+BRIDGE_METAVARS = ('B', 'BRIDGE')
 
 HEAD = r'''# bash completion for xsisolate: `make completion` makes it of the parser, do not edit.
 

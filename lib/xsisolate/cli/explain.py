@@ -17,6 +17,7 @@ examples:
   xsisolate explain red1 red2 tcp/443          may red1 open a connection to its port 443?
   xsisolate explain 5/0 192.0.2.1 udp/53       domain 5's first VIF to an address outside
   xsisolate explain 10.9.0.51 red1 -6          the same question of IPv6
+  xsisolate explain red1 red2 --trace          with every flow that the packet meets
 
 The policies are asked first, then the switch (ofproto/trace, without side effects), both for the
 request and for the answer that would come back. If they do not agree, something else than the
@@ -49,6 +50,9 @@ def add_parser(commands: Any) -> None:
                             'addresses; needed for an unmanaged VM whose guest does not say')
     parser.add_argument('--here', action='store_true',
                         help='ask this host only, never others through XAPI')
+    parser.add_argument('--trace', action='store_true',
+                        help='print every flow that the packet meets on the switch, in the words '
+                        'of xsisolate dump')
     parser.set_defaults(run=run)
 
 
@@ -64,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(found)
     else:
-        say(*lines(found))
+        say(*lines(found, arguments.trace))
     return EXIT_POLICY if inventory.broken else EXIT_DIFFERENT if found['differs'] else EXIT_DONE
 
 
@@ -91,8 +95,8 @@ def ask(dom0: HostContext, inventory: Inventory, asked: Asked, here: bool) -> Di
             return Across(xapi, inventory, store, ask_here).explain(asked)
 
 
-def lines(found: Dict[str, Any]) -> Iterator[str]:
-    """Yield the answer in words."""
+def lines(found: Dict[str, Any], trace: bool = False) -> Iterator[str]:
+    """Yield the answer in words, with every flow that packets meet if `trace`."""
     for warning in found['warnings']:
         yield paint('! ' + printable(warning), 'warn')
     yield '%s to %s, %s: %s' % (printable(found['source']), printable(found['target']),
@@ -106,6 +110,7 @@ def lines(found: Dict[str, Any]) -> Iterator[str]:
         for what in ('request', 'answer'):
             for passage in answer[what]:
                 yield from passage_lines(passage, what)
+                yield from trace_lines(passage) if trace else ()
     if found['differs']:
         yield paint('!!! POLICY AND SWITCH DIFFER: what the switch does is not what the policies '
                     'say !!!', 'bad')
@@ -152,3 +157,10 @@ def passage_lines(passage: Dict[str, Any], what: str) -> Iterator[str]:
     text = 'switch: delivers it' if switch['delivered'] else (
         'switch: does not deliver it: ' + printable(switch['end']))
     yield '    ' + (paint('DIFFERS: ' + text, 'bad') if passage['differs'] else text)
+
+
+def trace_lines(passage: Dict[str, Any]) -> Iterator[str]:
+    """Yield what the switch does with one packet, flow by flow."""
+    if passage['switch'] is not None:
+        yield '    trace of ' + printable(passage['switch']['packet'])
+        yield from ('      ' + printable(line) for line in passage['switch']['trace'])

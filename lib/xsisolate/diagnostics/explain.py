@@ -2,6 +2,8 @@
 import os
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
+from xsisolate.diagnostics.flow_dump import find_names
+from xsisolate.diagnostics.flow_words import decode_trace
 from xsisolate.diagnostics.inventory import Inventory
 from xsisolate.diagnostics.passage import End, Place, Step, judge
 from xsisolate.diagnostics.route import Asked, Hop, Route, find_route
@@ -27,6 +29,7 @@ class Passage(NamedTuple):
     steps: Tuple[Step, ...]
     packet: str = ''            # as ofproto/trace was asked
     traced: Optional[Traced] = None
+    trace: Tuple[str, ...] = ()         # what the switch said, in words
     delivered: bool = False     # by the switch
     silent: str = ''            # why the switch was not asked
 
@@ -167,7 +170,9 @@ class Asker:
             (passage.source.address, passage.target.address), passage.talk)
         text = appctl.trace(view.bridge.name, packet, find_ct(passage.talk, asked))
         traced = parse_trace(text)
+        names = find_names(view, view.registry)
         return passage._replace(packet=packet, traced=traced,
+                                trace=tuple(decode_trace(text, names)),
                                 delivered=self._delivered(passage, traced))
 
     def _vlan(self, passage: Passage) -> int:
@@ -217,5 +222,6 @@ def _describe(passage: Passage) -> Dict[str, Any]:
             'steps': [{'side': step.side, 'who': step.who, 'admits': step.admits,
                        'because': step.because} for step in passage.steps],
             'switch': None if traced is None else {
-                'delivered': passage.delivered, 'end': traced.end, 'packet': passage.packet},
+                'delivered': passage.delivered, 'end': traced.end, 'packet': passage.packet,
+                'trace': list(passage.trace)},
             'switch_not_asked': passage.silent or None}

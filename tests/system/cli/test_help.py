@@ -26,7 +26,7 @@ def find_commands(parser: argparse.ArgumentParser) -> Dict[str, argparse.Argumen
 
 
 COMMANDS = find_commands(cli.build_parser())
-JSON = {'status', 'explain', 'matrix', 'seal', 'sync', 'check', 'doctor'}     # print tables
+JSON = {'status', 'explain', 'dump', 'matrix', 'seal', 'sync', 'check', 'doctor'}     # print tables
 
 
 def read(*names: str) -> str:
