@@ -112,7 +112,7 @@ def test_peer_is_understood(text, peer):
     pytest.param({'mod': b'locked'}, {}, 'vm-data/xsisolate/', "unknown key 'mod'",
                  id='unknown'),
     pytest.param({}, {'roles': b'boss'}, 'vif/0/roles', "'boss' is not a role", id='no role'),
-    pytest.param({'roles': b'dhcp'}, {}, 'xsisolate/', "unknown key 'roles' (own addresses and",
+    pytest.param({'roles': b'dhcp'}, {}, 'xsisolate/', "unknown key 'roles' (addresses, roles and",
                  id='roles of all VIFs'),
     pytest.param({}, {'vlan': b'1'}, 'vif/0/', "unknown key 'vlan'", id='own unknown'),
     pytest.param({'Mode': b'locked'}, {}, 'xsisolate/', "unknown key 'Mode'",
