@@ -8,12 +8,12 @@ with the broadcast that a request was, since such a VIF may listen to that alone
 """
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.port_security import NO_LINK_LAYER
-from xsisolate.pipeline.tables import (ANNOUNCE, ANSWERS, BIND, CLAIM, CLASSIFY, CONTROL,
+from xsisolate.pipeline.tables import (ANNOUNCE, ANSWERS, BIND, CLAIM, CLASSIFY, CONTROL, DELIVER,
                                        DESTINATION, EGRESS, FOUND, FOUND_ISOLATED, INGRESS_SIDE,
                                        ISOLATED, ISOLATED_DROP, LINK_LAYER, LOCAL, PARTY, PASS,
-                                       PEERS, PLACE, REMOTE, RESOLVING, RULES, SEEK, SEEKING,
-                                       SETTLE, SOUGHT, SOURCE, SPOOFED, TO_REMOTE, TO_UPLINK, TRIED,
-                                       UNKNOWN_NETWORK, UPLINK)
+                                       PEERS, PLACE, REMOTE, REMOTELY, RESOLVING, RULES, SEEK,
+                                       SEEKING, SETTLE, SOUGHT, SOURCE, SPOOFED, TO_LOCAL,
+                                       TO_REMOTE, TO_UPLINK, TRIED, UNKNOWN_NETWORK, UPLINK)
 from xsisolate.pipeline.terms import (KEEP_DESTINATION, KEPT, NOT_KEPT, RESTORE_DESTINATION,
                                       Attachment, address_match, cleared, flags, goto, icmp6,
                                       load_mac, lowered, mac_match, mac_number, network_match,
@@ -132,6 +132,11 @@ def shared_flows(network: int, shared: Shared, cookie: int) -> Iterator[Flow]:
     here = ['clone(%s,%s,%s)' % (lowered(TO_REMOTE), _send_to(mac), goto(DESTINATION))
             for mac in shared.holders]
     yield make_flow(DESTINATION, priority - 3, [where, target], *here)
+    # NORMAL is not taught where it is: a verdict that NORMAL has part in is renewed when the
+    # address moves, and would send a copy of what is said next to where it was.
+    for order, flag, table in ((40, TO_LOCAL, LOCAL), (39, TO_UPLINK, ANNOUNCE),
+                               (38, TO_REMOTE, REMOTELY)):
+        yield make_flow(DELIVER, order, [where, source, flags(flag)], goto(table))
     if shared.elsewhere:
         yield make_flow(SOURCE, priority - 1, [where, source],
                         _learn(cookie, raised(TO_REMOTE)), goto(DESTINATION))

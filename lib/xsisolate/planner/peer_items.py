@@ -102,7 +102,7 @@ def _group_flows(peers: int, group: Group, networks: Mapping[str, int],
                 if (network, address) not in taken]     # the first VIF that names an address has it
         taken.update(((network, address), member) for address in free)
         yield from remote_member_flows(peers, network, member.mac, free, mac_matches(member.macs))
-        for address in sorted(member.shared.difference(free)):
+        for address in sorted((member.addresses & member.shared).difference(free)):
             first = taken[network, address]
             if first.macs and member.macs and address in first.shared:
                 yield from sharing_member_flows(peers, network, first.mac, member.mac, [address])
