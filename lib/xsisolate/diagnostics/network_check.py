@@ -6,7 +6,7 @@ from xsisolate.diagnostics.vm_lookup import label
 from xsisolate.dom0.run_files.group_members import read_members
 from xsisolate.policy.additional_macs import VRRP, covers
 from xsisolate.policy.address import contains, format_prefix
-from xsisolate.policy.model import DHCP, GATEWAY, Config, Mode, Network, Prefix
+from xsisolate.policy.model import DHCP, GATEWAY, HOLDERS, Config, Mode, Network, Prefix
 from xsisolate.policy.resolve import find_network
 
 SHOWN = 4               # VIFs in a remark
@@ -33,10 +33,11 @@ def find_machines(inventory: Inventory, config: Config) -> Tuple[Machine, ...]:
             for machine in _machines(view, inventory)]
     groups = {*config.groups, *(name for view in inventory.vifs for name in view.vif.policy.groups)}
     bridges = {machine.network_uuid: machine.bridge for machine in here}
-    there = [Machine('a member of group %s on another host' % group,
+    there = [Machine('a VIF of another host with a role, or additional MAC addresses'
+                     if group == HOLDERS else 'a member of group %s on another host' % group,
                      bridges.get(member.network, ''), member.network, member.mac,
                      tuple(sorted(member.addresses)), roles=member.roles, macs=member.macs)
-             for group in sorted(groups) for member in read_members(group)]
+             for group in sorted({*groups, HOLDERS}) for member in read_members(group)]
     return tuple(here + there)
 
 
@@ -58,8 +59,9 @@ def check_networks(config: Config, machines: Tuple[Machine, ...]) -> Iterator[Re
                  if find_network(config, machine.bridge, machine.network_uuid) is network]
         yield from _check_roles(name, network, on_it)
         yield from _check_macs(name, network, on_it)
+        yield from _check_holders(name, network, on_it)
         stuck = [machine.name for machine in on_it if machine.leaves and not machine.uplink]
-        if stuck:
+        if stuck and not any(GATEWAY in machine.roles for machine in on_it):
             yield name, '', ('its bridge has no uplink: `external` leads nowhere for %s'
                              % _some(stuck))
 
@@ -79,6 +81,18 @@ def _check_roles(name: str, network: Network, machines: List[Machine]) -> Iterat
                 yield name, 'dhcp_servers', (
                     '%s is %s: isolated VIFs take DHCP answers from beyond the uplink only'
                     % (format_prefix(server), machine.name))
+
+
+def _check_holders(name: str, network: Network, machines: List[Machine]) -> Iterator[Remark]:
+    """Yield the VMs that are named for roles that no VIF has."""
+    held = frozenset().union(*[machine.roles for machine in machines])
+    for holder in network.holders if machines else ():
+        missing = sorted(holder.roles - held)
+        if missing:
+            yield name, 'gateways' if GATEWAY in missing else 'dhcp_servers', (
+                'VM %s, device %s, is named for %s, and no VIF on the network has that role: it '
+                'does not run, is on another network, or has no address of its own'
+                % (holder.vm_uuid, holder.devid, ', '.join(missing)))
 
 
 def _check_macs(name: str, network: Network, machines: List[Machine]) -> Iterator[Remark]:

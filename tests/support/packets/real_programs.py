@@ -114,6 +114,25 @@ def dnsmasq(host: Host, *settings: str) -> Program:
                    '--log-facility=-', '--pid-file=%s/%s-dnsmasq.pid' % (FOLDER, host.name))
 
 
+KEA = '''{"Dhcp4": {
+    "interfaces-config": {"interfaces": ["eth0"]},
+    "lease-database": {"type": "memfile", "persist": false},
+    "valid-lifetime": 120,
+    "subnet4": [{"subnet": "10.9.0.0/24", "pools": [{"pool": "10.9.0.70 - 10.9.0.79"}],
+                 "reservations": [{"hw-address": "%s", "ip-address": "%s"}]}],
+    "loggers": [{"name": "kea-dhcp4", "severity": "INFO",
+                 "output_options": [{"output": "stdout"}]}]}}
+'''
+
+
+def kea(host: Host, mac: str, address: str) -> Program:
+    """Serve DHCP by another program, for one client."""
+    need('kea-dhcp4')
+    config = write(host.name + '-kea.conf', KEA % (mac, address))
+    return Program(host, 'kea', 'env', 'KEA_PIDFILE_DIR=' + FOLDER, 'KEA_LOCKFILE_DIR=none',
+                   'kea-dhcp4', '-c', config)
+
+
 KEEPALIVED = '''
 global_defs {
     script_user root
