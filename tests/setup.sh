@@ -32,6 +32,9 @@ missing() {
     present dnsmasq || echo dnsmasq-base
     present dhclient || echo isc-dhcp-client
     present iperf3 || echo iperf3
+    present keepalived || echo keepalived
+    present ucarp || echo ucarp
+    present kea-dhcp4 || echo kea-dhcp4-server
     ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || echo libfaketime
     present strace || echo strace
     # what a VM is moved with, and what the recipes are for

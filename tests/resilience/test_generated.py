@@ -25,7 +25,7 @@ from suite import EXPLORE
 from xsisolate.pipeline import tables
 
 VMS = ('red1', 'red2', 'blue1', 'svc1', 'svc2', 'web', 'wide', 'north', 'south', 'un', 'evil',
-       'locked', 'quar', 'off')
+       'locked', 'quar', 'off', 'carp', 'carp2', 'rtr')
 SENDERS = VMS + ('gw', 'lan', 'redfar', 'bluefar', DOM0)
 PEERS = friends(SENDERS)
 BATCH, BATCHES = 125, 8 * EXPLORE
@@ -83,6 +83,8 @@ SABOTAGE: Tuple[Tuple[str, int, int, str, Optional[str]], ...] = (
     ('theft of the gateway\'s MAC', tables.SOURCE, 45, 'dl_src', None),
     ('a stranger\'s MAC address', tables.CLASSIFY, 35, '', 'resubmit(,%d)' % tables.PEERS),
     ('replies without a request', tables.REPLY, 0, '', 'resubmit(,%d)' % tables.PASS),
+    ('theft of an additional MAC', tables.SOURCE, 49, 'dl_src=00:00:5e:00:01:07', None),
+    ('an additional MAC in ARP', tables.LINK_LAYER, 0, '', 'resubmit(,%d)' % tables.CLAIM),
     ('disabled may speak', 0, tables.PRIORITY_PORT, 'in_port=%(off)d', None),
 )
 
@@ -215,7 +217,7 @@ class Range:
 def _confuses(item: Tuple[Sketch, bytes]) -> bool:
     """Tell whether an unmanaged sender teaches the switch a wrong place: such go last."""
     sketch, frame = item
-    return PARTIES[sketch.sender].who.mac != parse(frame).src
+    return parse(frame).src not in PARTIES[sketch.sender].macs
 
 
 @pytest.fixture(scope='module')

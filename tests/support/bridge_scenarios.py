@@ -161,6 +161,11 @@ def holding(vif: Vif, *roles: str) -> Vif:
     return vif._replace(policy=vif.policy._replace(roles=frozenset(roles)))
 
 
+def also_by(vif: Vif, *macs: str) -> Vif:
+    """Return a VIF with additional MAC addresses."""
+    return vif._replace(policy=vif.policy._replace(macs=frozenset(macs)))
+
+
 RED = [make_vif(11, own='10.9.0.11 fd00:9::11', groups='red'),
        make_vif(12, own='10.9.0.12 fd00:9::12', groups='red')]
 BLUE = [make_vif(13, own='10.9.0.13 fd00:9::13', groups='blue'),
@@ -218,6 +223,21 @@ SCENARIOS = {
         member(1, '10.9.0.101')._replace(roles=frozenset(['gateway', 'router'])),
         member(2, '10.9.0.102')._replace(roles=frozenset(['dhcp'])),
         member(3, '10.9.0.103', tag=99)._replace(roles=frozenset(['dhcp']))]}),
+    'macs-here': make_scenario([
+        RED[0], also_by(make_vif(12, own='10.9.0.12', shared='10.9.0.1', groups='red'),
+                        '00:00:5e:00:01:05'),
+        also_by(make_vif(13, own='10.9.0.13', shared='10.9.0.1', groups='red', tap=True),
+                '00:00:5e:00:01:05'), also_by(make_vif(14, LOCKED, '10.9.0.14', tag=10), 'vrrp')],
+        networks={'xapi10': subnets(gateway(mac=GATEWAY_MAC))}),
+    'macs-elsewhere': make_scenario(
+        [RED[0], also_by(make_vif(12, own='10.9.0.12', shared='10.9.0.1', groups='red'),
+                         '00:00:5e:00:01:05')], members={
+            group: [member(1, '10.9.0.101 10.9.0.1')._replace(
+                shared=prefixes('10.9.0.1'), macs=frozenset(['00:00:5e:00:01:05']))]
+            for group in ('red', HOLDERS)}),
+    'macs-of-a-router': make_scenario(RED[:1], members={HOLDERS: [
+        member(1, '10.9.0.101')._replace(roles=frozenset(['gateway']), macs=frozenset(
+            ['00:00:5e:00:01:05', 'vrrp'][number:number + 1])) for number in (0, 1)]}),
     'no-uplink': make_scenario(RED[:1], uplinks=(), snooping=True),
 }
 

@@ -12,7 +12,8 @@ OPTIONS = (
     ('ipv4', 'A', 'the VIF\'s own IPv4 addresses or CIDRs; any: all of them, for a router'),
     ('ipv6', 'A', 'the VIF\'s own IPv6 addresses or CIDRs, or any'),
     ('shared', 'A', 'own addresses that other members of its groups list as shared, too, as '
-                    'VRRP does without a virtual MAC address'),
+                    'VRRP does'),
+    ('mac', 'M', 'additional MAC addresses, as those of CARP and VRRP; vrrp: all of them'),
     ('roles', 'R', 'what the VIF is for its network: gateway, dhcp, router'),
     ('allow', 'P', 'peers: addresses, CIDRs, external; each may carry a service: '
                    'tcp/5432@10.0.0.7'))
@@ -78,7 +79,7 @@ def run_set(arguments: argparse.Namespace) -> int:
              if getattr(arguments, name) is not None}
     if not words:
         raise UsageError('set: nothing to set: name --mode, --groups, --ipv4, --ipv6, '
-                         '--shared, --roles or --allow')
+                         '--shared, --mac, --roles or --allow')
     return _run(arguments, words, [], arguments.replace)
 
 
@@ -146,7 +147,7 @@ def decide(target: Any, words: Dict[str, str], removed: List[str], anew: bool) -
     from xsisolate.policy.model import VifPolicy
     from xsisolate.policy.vmdata_writer import parse_words
     need_vifs(target)
-    if len(target.vifs) > 1 and {'ipv4', 'ipv6', 'shared', 'roles'} & words.keys():
+    if len(target.vifs) > 1 and {'ipv4', 'ipv6', 'shared', 'mac', 'roles'} & words.keys():
         raise UsageError('VM %s has %d VIFs, and addresses and roles belong to one: say which, as '
                          'in %s/%s'
                          % (target.vm.uuid, len(target.vifs), target.vm.uuid,

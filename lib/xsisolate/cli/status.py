@@ -118,6 +118,8 @@ def in_full(view: VifView) -> Iterator[str]:
             ('allow', ' '.join(sorted(map(format_peer, policy.allow))) if view.certain else
              'not known: the switch keeps what it was'),
             ('addresses', ' '.join(format_prefix(own) for own in sorted(policy.addresses))),
+            ('shared', ' '.join(format_prefix(own) for own in sorted(policy.shared))),
+            ('also as', ' '.join(sorted(policy.macs))), ('roles', ' '.join(sorted(policy.roles))),
             ('seal', view.seal), ('flows', str(view.flows) + (
                 '' if view.carried else ', not those that it needs: xsisolate sync')),
             ('dropped', '%d as spoofed, %d as isolated' % drops if drops else ''),

@@ -3,12 +3,14 @@
 The caller holds the bridge's lock if it writes what is planned. What is read before it has the
 lock may be older than what the bridge carries.
 """
-from xsisolate.dom0.run_files.group_members import find_claims, read_members, stamp_members
+from xsisolate.dom0.run_files.group_members import (find_claims, find_reserved, read_members,
+                                                     stamp_members)
 from xsisolate.planner.address_owners import wanted_addresses
 from xsisolate.planner.context import GroupInput, PlanContext
 from xsisolate.planner.items import Registry
 from xsisolate.planner.plan import Draft, Plan, draft_plan, finish_plan
 from xsisolate.planner.vif import Vif
+from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import Iterable
 
 
@@ -17,7 +19,8 @@ def plan_bridge(registry: Registry, vifs: Iterable[Vif], context: PlanContext) -
     vifs = list(vifs)
     claims = {group: find_claims(group, addresses)
               for group, addresses in wanted_addresses(registry, vifs).items()}
-    draft = draft_plan(registry, vifs, context._replace(claims=claims))
+    reserved = find_reserved({vif.mac for vif in vifs if vif.policy.mode is Mode.UNLOCKED})
+    draft = draft_plan(registry, vifs, context._replace(claims=claims, reserved=reserved))
     return finish_plan(draft, {group: _read_group(draft, group) for group in draft.groups})
 
 

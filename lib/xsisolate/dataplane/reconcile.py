@@ -9,7 +9,7 @@ from xsisolate.planner.cookie import BASE, Key, port_key
 from xsisolate.planner.items import Items, Registry, header_flow
 from xsisolate.planner.plan import Plan
 from xsisolate.planner.vif import Vif
-from xsisolate.planner.vif_items import learned_flows
+from xsisolate.planner.vif_items import without_learned
 from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Mapping, NamedTuple,
                                      Sequence, Tuple)
 
@@ -27,7 +27,7 @@ class View(NamedTuple):
 
     scope: FrozenSet[Key]           # the items that are compared
     spared: FrozenSet[int]          # cookies that are read along and left alone
-    learned: FrozenSet[Flow]        # what the switch may have learned by itself
+    items: Items                    # for which the switch may have learned flows by itself
 
     @property
     def cookies(self) -> FrozenSet[int]:
@@ -100,7 +100,7 @@ def compare_all(plan: Plan, read: AbstractSet[Flow]) -> FlowDiff:
     cookies, headers = {item.key.cookie for item in kept}, {header_flow(item) for item in kept}
     actual = {flow for flow in read if flow.cookie not in cookies}
     return diff_flows(_desired(plan.items, plan.items.keys()) - (headers - read),
-                      actual - learned_flows(plan.items))
+                      without_learned(actual, plan.items))
 
 
 def close_ports(bridge: str, ofports: Mapping[str, int]) -> None:
@@ -143,7 +143,7 @@ def _view(items: Items, scope: FrozenSet[Key], ofports: Mapping[str, int],
     # as long as its netdev is there, only its flows keep it closed.
     spared = (items.keys() | {port_key(name) for name in ofports} if everything
               else {BASE}) - scope
-    return View(scope, frozenset(key.cookie for key in spared), learned_flows(items, scope))
+    return View(scope, frozenset(key.cookie for key in spared), items)
 
 
 def _desired(items: Items, scope: AbstractSet[Key]) -> FrozenSet[Flow]:
@@ -154,8 +154,8 @@ def _desired(items: Items, scope: AbstractSet[Key]) -> FrozenSet[Flow]:
 
 def _sift(view: View, found: Iterable[Flow]) -> FrozenSet[Flow]:
     """Return the flows that are compared, orphans among them."""
-    return frozenset(flow for flow in found
-                     if flow.cookie & ~HEADER not in view.spared) - view.learned
+    return without_learned((flow for flow in found if flow.cookie & ~HEADER not in view.spared),
+                           view.items, view.scope)
 
 
 def _complain(bridge: str, found: FlowDiff) -> None:

@@ -7,7 +7,7 @@ from xsisolate.planner.item_facts import parse_facts, parse_port_facts
 from xsisolate.planner.items import Item, Registry, digest_flows, reachable
 from xsisolate.planner.peer_items import allow_name, find_groups, is_allow_list
 from xsisolate.planner.vif import Vif
-from xsisolate.planner.vif_items import learned_flows
+from xsisolate.planner.vif_items import without_learned
 from xsisolate.policy.model import EffectivePolicy
 from xsisolate.policy.resolve import quarantine
 from xsisolate.policy.vmdata_parser import MODES
@@ -31,7 +31,7 @@ def recorded_policy(registry: Registry, vif: Vif, reason: str) -> Tuple[Effectiv
         return quarantine(reason or CLOSED), True
     policy = EffectivePolicy(MODES[facts.mode], frozenset(facts.owners),
                              frozenset(find_groups(registry, facts.groups)), shared=facts.shared,
-                             roles=facts.roles)
+                             roles=facts.roles, macs=facts.macs)
     allow = _allow_lists(registry, found[0])
     if allow == ([allow_name(vif.policy.allow)] if vif.policy.allow else []):
         return policy._replace(allow=vif.policy.allow), True
@@ -53,7 +53,7 @@ class Carried:
     def __init__(self, registry: Registry, flows: AbstractSet[Flow]) -> None:
         self._registry = registry
         self._flows: Dict[int, List[Flow]] = {}
-        for flow in flows - learned_flows(registry):
+        for flow in without_learned(flows, registry):
             self._flows.setdefault(flow.cookie, []).append(flow)
         self._digests: Dict[Key, str] = {}
 

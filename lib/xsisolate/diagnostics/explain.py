@@ -120,7 +120,8 @@ def walk(asker: 'Asker', route: Route) -> Explanation:
     back = [Hop(place, target, source) for place, source, target in reversed(route.hops)]
     return Explanation(route.hops[0].source.name, route.hops[-1].target.name, str(route.talk),
                        request, asker.walk(back, talk, asked) if done else (),
-                       route.notes + _note_helper(route.talk) + asker.find_exposed(route.hops))
+                       route.notes + _note_helper(route.talk)
+                       + _note_additional(route.hops) + asker.find_exposed(route.hops))
 
 
 def _note_helper(talk: Talk) -> Tuple[str, ...]:
@@ -130,6 +131,14 @@ def _note_helper(talk: Talk) -> Tuple[str, ...]:
     return ('TFTP sends its data from a port of its own: they pass by the kernel module %s%s' % (
         TFTP_HELPER, ', WHICH DOM0 DOES NOT HAVE: no data will pass'
         if has_module(TFTP_HELPER) is False else ''),)
+
+
+def _note_additional(hops: Iterable[Hop]) -> Tuple[str, ...]:
+    """Return by which other MAC addresses ends may speak: the switch is asked about their own."""
+    ends = {end.name: end for hop in hops for end in (hop.source, hop.target)}
+    return tuple('%s may also use MAC address %s: frames for it go to the VIF that spoke by it last'
+                 % (name, ' '.join(sorted(end.vif.policy.macs)))
+                 for name, end in ends.items() if end.vif and end.vif.policy.macs)
 
 
 class Asker:

@@ -104,6 +104,7 @@ def _describe(network: NetworkMatrix) -> Dict[str, Any]:
             'vifs': [{'vif': view.name, 'vm': view.vif.vm_uuid or None, 'name': view.vm_name,
                       'mode': view.vif.policy.mode.word,
                       'groups': sorted(view.vif.policy.groups),
+                      'additional_macs': sorted(view.vif.policy.macs),
                       'outside': words(network.outside[at]),
                       'reaches': {network.views[other].name: words(services)
                                   for other, services in sorted(network.links[at].items())

@@ -152,14 +152,14 @@ def _may_not_send(place: Place, source: End, talk: Talk) -> str:
             return 'udp from port %d or to port %d is a DHCP server\'s, and it does not hold the ' \
                 'role dhcp' % (server, client)
         return ''
+    if vif and vif.mute:
+        return vif.mute
     thief = next((name for name, other in place.vifs if other.mac == source.mac
                   and other.id != (vif.id if vif else None)
                   and other.policy.mode is not Mode.UNLOCKED
                   and not (vif is None and other.arriving)), '')
     if thief:
         return 'MAC address %s is that of %s' % (source.mac, thief)
-    if vif and source.mac in [gateway.mac for gateway in place.facts.gateways]:
-        return 'MAC address %s is a gateway\'s' % source.mac
     return ''
 
 

@@ -102,7 +102,8 @@ def _place(inventory: Inventory, bridge: str, attached: Attached) -> Place:
                     if member.network == attached.network_uuid) for name in sorted(names)}
     facts = with_holders_elsewhere(
         context.find_network(attached.bridge, attached.network_uuid), attached.network_uuid,
-        {vif.mac for _, vif in on_it if vif.policy.roles}, read_members(HOLDERS))
+        {mac for _, vif in on_it if vif.policy.roles for mac in (vif.mac, *vif.policy.macs)},
+        read_members(HOLDERS))
     return Place(bridge, attached.bridge, attached.network_uuid, attached.network, facts, groups,
                  on_it, {name: found for name, found in members.items() if found})
 

@@ -71,6 +71,7 @@ SUBFIELDS: Dict[str, Tuple[int, int]] = {
         ('NXM_OF_ARP_SPA', 4, NXM0, 16), ('NXM_OF_ARP_TPA', 4, NXM0, 17),
         ('NXM_NX_IPV6_SRC', 16, NXM1, 19), ('NXM_NX_IPV6_DST', 16, NXM1, 20),
         ('NXM_NX_ND_TARGET', 16, NXM1, 23), ('NXM_NX_CT_LABEL', 16, NXM1, 108),
+        ('OXM_OF_METADATA', 8, OXM, 2),
         *(('NXM_NX_REG%d' % number, 4, NXM1, number) for number in range(16)),
         *(('NXM_NX_XXREG%d' % number, 16, NXM1, 111 + number) for number in range(4)))}
 

@@ -9,3 +9,5 @@ OWNER_MASK = 0xffffffff << 32
 HEADER = 0x80000000
 HEADER_MASK = OWNER_MASK | HEADER
 REGISTRY = 235                      # the headers' table; no packet reaches it
+# The switch fills this table by itself: that a flow in it comes or goes is not news.
+LEARNED = 237

@@ -18,6 +18,7 @@ from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DH
                                       MULTICAST_MAC, NEIGHBOUR, SOLICITED_NODE, cleared,
                                       destination_match, flags, goto, icmp6, lowered, network_match,
                                       raised, source_match, unknown_priority)
+from xsisolate.policy.additional_macs import is_range
 from xsisolate.policy.model import DHCP, GATEWAY, ROUTER, Mode, Network, Prefix
 from xsisolate.typing_compat import AbstractSet, Dict, FrozenSet, Iterable, Iterator, List, Tuple
 
@@ -227,10 +228,11 @@ def network_decision_flows(network: int, facts: Network, named: AbstractSet[str]
                                        source_match(server), flags(TO_ISOLATED, UPLINK)],
                         goto(ACCEPT))
     for mac, roles in roles_by_mac(facts):
-        # No VIF of this host may pose as a holder elsewhere.
-        yield make_flow(SOURCE, 45, [where, 'dl_src=%s' % mac, flags(off=[UPLINK])])
-        yield make_flow(DESTINATION, 45, [where, 'dl_dst=%s' % mac], raised(TO_REMOTE),
-                        goto(EGRESS))
+        if not is_range(mac):       # see additional_macs.py
+            # No VIF of this host may pose as a holder elsewhere.
+            yield make_flow(SOURCE, 45, [where, 'dl_src=%s' % mac, flags(off=[UPLINK])])
+            yield make_flow(DESTINATION, 45, [where, 'dl_dst=%s' % mac], raised(TO_REMOTE),
+                            goto(EGRESS))
         for answer in answers_of(roles):
             yield make_flow(INGRESS, 195, [where, answer, 'dl_src=%s' % mac,
                                            flags(TO_ISOLATED, UPLINK)], goto(ACCEPT))

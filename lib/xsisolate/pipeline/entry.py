@@ -4,7 +4,7 @@ from xsisolate.pipeline.tables import (CHECKED, DELIVER, DESTINATION, ENTRY, GUA
                                        OFPORT_LOCAL, OWN_DELIVERY, PRIORITY_DELIVER, PRIORITY_ENTRY,
                                        PRIORITY_PORT, PRIORITY_SHUT, SOURCE, SPOOFED, TAG_ALLOWED,
                                        UNKNOWN_NETWORK, UPLINK)
-from xsisolate.pipeline.terms import flags, goto, network_match, raised, unknown_priority
+from xsisolate.pipeline.terms import flags, goto, load_mac, network_match, raised, unknown_priority
 from xsisolate.typing_compat import Iterable, Iterator, Optional, Tuple
 
 FROM_TAG = ('load:0xa->NXM_NX_REG13[12..15]', 'move:NXM_OF_VLAN_TCI[0..11]->NXM_NX_REG13[0..11]')
@@ -23,17 +23,18 @@ def load_network(network: int) -> str:
     return 'load:0x%x->NXM_NX_REG13[]' % network
 
 
-def managed_port_flow(ofport: int, network: int, bits: Iterable[int]) -> Flow:
-    """Return the hook for what a VIF sends whose flags are these: it is managed, and more."""
+def managed_port_flow(ofport: int, network: int, mac: str, bits: Iterable[int]) -> Flow:
+    """Return the hook for what a VIF sends: whose MAC address it is judged by, and its flags."""
     return make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0'],
-                     load_network(network), raised(*bits), goto(GUARD))
+                     load_network(network), load_mac(10, mac), raised(*bits), goto(GUARD))
 
 
 # Only 802.1Q's tags: to a switch beyond the uplink 802.1ad's name other networks.
 RETAG = ('push:NXM_OF_VLAN_TCI[]', 'pop_vlan', 'push_vlan:0x8100', 'pop:NXM_OF_VLAN_TCI[]')
 
 
-def trunk_port_flows(ofport: int, networks: Iterable[int], bits: Iterable[int]) -> Iterator[Flow]:
+def trunk_port_flows(ofport: int, networks: Iterable[int], mac: str,
+                     bits: Iterable[int]) -> Iterator[Flow]:
     """Yield the hooks for what a trunk VIF sends: its own VLANs' tags and no others."""
     bits = tuple(bits)
     for network in networks:
@@ -41,7 +42,7 @@ def trunk_port_flows(ofport: int, networks: Iterable[int], bits: Iterable[int]) 
         tag = 'dl_vlan=%d' % vlan if vlan else 'vlan_tci=0x0000/0x1000'
         yield make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0', tag],
                         *(RETAG if vlan else ()), load_network(network),
-                        raised(*bits, TAG_ALLOWED), goto(GUARD))
+                        load_mac(10, mac), raised(*bits, TAG_ALLOWED), goto(GUARD))
     yield make_flow(0, PRIORITY_PORT - 1, ['in_port=%d' % ofport, 'reg15=0'], goto(SPOOFED))
 
 

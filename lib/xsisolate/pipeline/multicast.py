@@ -16,8 +16,8 @@ from xsisolate.pipeline.tables import (ANSWERS, CLAIMING, CLASSIFY, CONTROL, DES
                                        SEEK, SEEKING, SOUGHT, SPREAD, SPREADING, TO_UPLINK, TRIED,
                                        UPLINK)
 from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
-                                      FROM_ARP_TARGET, FROM_ETH_DESTINATION, FROM_ETH_SOURCE,
-                                      FROM_ND_TARGET, RESOLVED_TO_ETH, SOLICITED_NODE, Attachment,
+                                      FROM_ARP_TARGET, FROM_ETH_DESTINATION, FROM_ND_TARGET,
+                                      KEEP_DESTINATION, RESOLVED_TO_ETH, SOLICITED_NODE, Attachment,
                                       address_match, cleared, flags, goto, icmp6, network_match,
                                       outputs, raised, source_match)
 from xsisolate.policy.model import DHCP, ROUTER, Network, Prefix
@@ -43,7 +43,7 @@ def multicast_flows() -> Iterator[Flow]:
         yield make_flow(MULTICAST, 196, [match, flags(role)], *COPY)
     for match, target in REQUESTS:
         # A sender that asks for its own address announces itself.
-        yield make_flow(MULTICAST, 155, [match, flags(ISOLATED)], FROM_ETH_SOURCE, target,
+        yield make_flow(MULTICAST, 155, [match, flags(ISOLATED)], target,
                         raised(CLAIMING), goto(RESOLVE), goto(CLASSIFY), goto(SEEK))
         yield make_flow(MULTICAST, 150, [match], FROM_ETH_DESTINATION, target,
                         raised(CONTROL, RESOLVING), goto(RESOLVE), goto(SEEK))
@@ -79,7 +79,7 @@ def _seek_flows() -> Iterator[Flow]:
 def _sought_flows() -> Iterator[Flow]:
     yield make_flow(SOUGHT, 100, [flags(MISMATCH)], goto(ISOLATED_DROP))
     # Every owner of an address is asked; the one that holds it now will answer.
-    ask = ','.join((RESOLVED_TO_ETH, cleared(*ANSWERS), goto(DESTINATION)))
+    ask = ','.join((KEEP_DESTINATION, RESOLVED_TO_ETH, cleared(*ANSWERS), goto(DESTINATION)))
     for owner in range(OWNERS_MAX):
         yield make_flow(SOUGHT, 50, [flags(FOUND), owner_match(owner)], 'clone(%s)' % ask,
                         *next_owner(owner), goto(RESOLVE), goto(SOUGHT))

@@ -15,6 +15,7 @@ from xsisolate.pipeline.tables import (CLAIMING, CLASSIFY, CONTROL, EXTERNAL, FO
                                        UPLINK, VIA_GATEWAY)
 from xsisolate.pipeline.terms import (NEXT_OWNER, RESOLVED_TO_PARTY, address_match, cleared, flags,
                                       goto, load_mac, mac_match, network_match, number, raised)
+from xsisolate.policy.additional_macs import is_range
 from xsisolate.policy.address import LINK_LOCAL, NEVER_EXTERNAL
 from xsisolate.policy.model import GATEWAY, Gateway, Network, Prefix
 from xsisolate.typing_compat import AbstractSet, Iterable, Iterator, Mapping, Tuple
@@ -100,9 +101,14 @@ def _holder_address_flows(party: Tuple[str, ...], roles: AbstractSet[str],
     yield make_flow(PARTY, 49, party, raised(*known, EXTERNAL), goto(PEERS))
 
 
+def ask(peer_sets: Iterable[int]) -> str:
+    """Return the actions that ask sets of peers."""
+    return ','.join('load:0x%x->NXM_NX_REG12[],%s' % (peers, goto(MEMBER)) for peers in peer_sets)
+
+
 def asker_flows(network: int, mac: str, peer_sets: Iterable[int]) -> Iterator[Flow]:
     """Yield which sets of peers are asked on behalf of an isolated VIF, in both directions."""
-    asked = ','.join('load:0x%x->NXM_NX_REG12[],%s' % (peers, goto(MEMBER)) for peers in peer_sets)
+    asked = ask(peer_sets)
     for field, side in (('dl_src', flags(off=[INGRESS_SIDE])), ('dl_dst', flags(INGRESS_SIDE))):
         yield make_flow(PEERS, 10, [network_match(network), '%s=%s' % (field, mac), side], asked)
 
@@ -129,7 +135,8 @@ def network_party_flows(network: int, facts: Network, named: AbstractSet[str],
         for address in filter(None, (gateway.ipv4, gateway.ipv6)):
             yield from _gateway_address_flows(network, address, gateway, turns.get(address, 0),
                                               address in owners)
-            turns[address] = turns.get(address, 0) + bool(gateway.mac)
+            turns[address] = turns.get(address, 0) + bool(
+                gateway.mac and not is_range(gateway.mac))
         if gateway.mac:
             yield from _gateway_flows(network, gateway.mac, gateway.roles)
 
@@ -167,6 +174,6 @@ def _gateway_address_flows(network: int, address: Prefix, gateway: Gateway, turn
         yield make_flow(PARTY, 49, party, goto(PEERS))
     if gateway.mac and not ours:
         yield make_flow(PARTY, 45, known, raised(MISMATCH))
-    if gateway.mac and turn < OWNERS_MAX:
+    if gateway.mac and turn < OWNERS_MAX and not is_range(gateway.mac):
         yield make_flow(RESOLVE, PRIORITY_GATEWAY, [network_match(network), *address_match(
             address, turn)], load_mac(8, gateway.mac), raised(FOUND))

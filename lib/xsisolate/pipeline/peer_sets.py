@@ -7,6 +7,7 @@ port, and so does SCTP; TCP says so itself, and needs none. TFTP's data come fro
 that nothing has been sent to: what belongs to a request, conntrack's helper knows.
 """
 from xsisolate.openflow.flow import Flow, make_flow
+from xsisolate.pipeline.additional_macs import remote_flows
 from xsisolate.pipeline.tables import (CONTROL, EXTERNAL, FOUND, INGRESS_SIDE, MEMBER, MISMATCH,
                                        PAIR, PLAIN, REMOTE, REPLY_ONLY, REQUEST, RESOLVING, RULES,
                                        SEEKING, TO_REMOTE, TRACK_TFTP, UPLINK, VIA_GATEWAY)
@@ -16,7 +17,7 @@ from xsisolate.policy.address import fold
 from xsisolate.policy.model import Peer, Prefix, Service
 from xsisolate.policy.service import (TFTP, TFTP_PORT, VERSIONS, WITH_PORTS, WITH_TYPES,
                                       icmp_answer, is_whole, protocol_number)
-from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Optional, Tuple
+from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 # A bit of a flow's priority says how good its answer is: a peer that may say
 # everything must not be found by the flow of its narrowest service.
@@ -43,7 +44,8 @@ def membership_flow(network: int, mac: str, peers: int) -> Flow:
 
 
 def remote_member_flows(peers: int, network: int, mac: str,
-                        addresses: Iterable[Prefix]) -> Iterator[Flow]:
+                        addresses: Iterable[Prefix],
+                        additional: Sequence[str] = ()) -> Iterator[Flow]:
     """Yield what makes a VIF of another host a member: one flow, and one per address."""
     who = ('reg12=0x%x' % peers, network_match(network))
     answer = '%s,%s' % (load_mac(8, mac), goto(REMOTE))
@@ -51,6 +53,17 @@ def remote_member_flows(peers: int, network: int, mac: str,
         yield make_flow(MEMBER, PRIORITY_REMOTE + address.length,
                         [*who, *address_match(address), NOT_A_PAIR], answer)
     yield make_flow(REMOTE, 20, [*who, *mac_match(8, mac), *mac_match(10, mac)], TO_THE_RULES)
+    if additional:
+        yield from remote_flows(who, mac, additional)
+
+
+def sharing_member_flows(peers: int, network: int, first: str, mac: str,
+                         addresses: Iterable[Prefix]) -> Iterator[Flow]:
+    """Yield that a VIF of another host has addresses that are its first owner's, too."""
+    for address in addresses:
+        yield make_flow(REMOTE, 21, ['reg12=0x%x' % peers, network_match(network),
+                                     *address_match(address), *mac_match(8, first),
+                                     *mac_match(10, mac)], TO_THE_RULES)
 
 
 def outside_member_flows(peers: int, addresses: Iterable[Prefix]) -> Iterator[Flow]:

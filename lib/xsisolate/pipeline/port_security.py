@@ -9,7 +9,7 @@ from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.tables import (ANSWERS, BIND, CLAIM, CLAIM_TARGET, CLAIMED, CLAIMING,
                                        CLASSIFY, DESTINATION, EXTERNAL, FORWARDER, ISOLATED, LOCAL,
                                        PAIR, RESOLVE, SETTLE, SOURCE, SPOOFED, UPLINK)
-from xsisolate.pipeline.terms import (FROM_ARP_SOURCE, FROM_ARP_TARGET, FROM_ETH_SOURCE,
+from xsisolate.pipeline.terms import (FROM_ARP_SOURCE, FROM_ARP_TARGET,
                                       FROM_IPV4_SOURCE, FROM_IPV6_SOURCE, FROM_ND_TARGET,
                                       UNICAST_MAC, cleared, fixed_tag, flags, goto, icmp6, lowered,
                                       network_match, raised)
@@ -46,7 +46,6 @@ def identity_flows() -> Iterator[Flow]:
 def _claim(*address: str) -> Iterator[str]:
     yield cleared(*ANSWERS)
     yield raised(CLAIMING)
-    yield FROM_ETH_SOURCE
     yield from address
     yield ASK
 

@@ -7,6 +7,7 @@ policy admits the receiver (EGRESS) and the receiver's policy the sender
 and NORMAL act as they would without us; only what must not be flooded is
 delivered by our own flow of the lowest priority.
 """
+from xsisolate.openflow.ownership import LEARNED
 
 # Stages in the order in which a packet meets them. 200 and above: PVS proxy
 # uses 101 and 102, Open vSwitch itself 254, our headers 235 (openflow/ownership.py).
@@ -14,6 +15,9 @@ delivered by our own flow of the lowest priority.
  SEEK, SOUGHT, SPREAD, EGRESS, EGRESS_ANSWER, INGRESS, INGRESS_TARGET, INGRESS_ANSWER, ACCEPT,
  REPLY, PASS, DELIVER, LOCAL, REMOTELY, ANNOUNCE, FANOUT, PARTY, RESOLVE, CLASSIFY, PEERS, MEMBER,
  REMOTE, RULES, SPOOFED, ISOLATED_DROP) = range(200, 235)
+# Behind the headers, for VIFs with additional MAC addresses: between BIND and CLAIM, which may
+# stand in ARP and ND; between DESTINATION and itself, where one was last in use.
+LINK_LAYER, PLACE = 236, LEARNED
 
 # Our band in table 0. Above everything a controller usually sends, so that a
 # foreign "allow" cannot skip the check; our own delivery below all of it.
@@ -30,6 +34,7 @@ PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL
 # reg12     the set of peers that is asked
 # reg13     network: NETWORK | VLAN tag; also the conntrack zone, which other bridges share
 # reg15     flags
+# metadata  the destination to deliver by, where it is not the one judged by; and whether it is
 NETWORK = 0xa000            # keeps our conntrack zones apart from zone 0
 UNKNOWN_NETWORK = 0xafff    # a port that appeared without a hook
 OFPORT_LOCAL = 65534        # a bridge's own port, by which Dom0 itself is on it

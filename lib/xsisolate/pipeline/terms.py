@@ -78,8 +78,11 @@ def unknown_priority(network: int) -> int:
 
 
 def mac_match(first: int, mac: str) -> Tuple[str, str]:
-    """Return the match for a MAC address in a pair of registers."""
-    high, low = _mac_words(mac)
+    """Return the match for a MAC address, or one with a mask, in a pair of registers."""
+    address, slash, mask = mac.partition('/')
+    high, low = _mac_words(address)
+    if slash:
+        high, low = ['%s/%s' % words for words in zip((high, low), _mac_words(mask))]
     return 'reg%d=%s' % (first, high), 'reg%d=%s' % (first + 1, low)
 
 
@@ -136,6 +139,12 @@ FROM_ETH_SOURCE = 'move:NXM_OF_ETH_SRC[]->NXM_NX_XXREG2[0..47]'
 FROM_ETH_DESTINATION = 'move:NXM_OF_ETH_DST[]->NXM_NX_XXREG2[0..47]'
 RESOLVED_TO_PARTY = 'move:NXM_NX_XXREG2[64..111]->NXM_NX_XXREG2[0..47]'
 RESOLVED_TO_ETH = 'move:NXM_NX_XXREG2[64..111]->NXM_OF_ETH_DST[]'
+
+# A frame is delivered by the destination that it came with, though judged by another.
+KEEP_DESTINATION = ('move:NXM_OF_ETH_DST[]->OXM_OF_METADATA[0..47],'
+                    'load:0x1->OXM_OF_METADATA[48]')
+RESTORE_DESTINATION = 'move:OXM_OF_METADATA[0..47]->NXM_OF_ETH_DST[]'
+KEPT, NOT_KEPT = 'metadata=0x1000000000000/0x1000000000000', 'metadata=0/0x1000000000000'
 
 TAG = 'move:NXM_NX_REG13[0..11]->NXM_OF_VLAN_TCI[0..11],load:0x1->NXM_OF_VLAN_TCI[12]'
 UNTAG = 'load:0->NXM_OF_VLAN_TCI[]'

@@ -10,11 +10,13 @@ from xsisolate.errors import PolicyError
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX
 from xsisolate.planner.context import Claims
 from xsisolate.planner.cookie import Key, Kind, port_id
-from xsisolate.planner.item_facts import (EndpointFacts, endpoint_name, parse_facts,
-                                          parse_network_name, ports_of, possible_owners,
-                                          split_endpoint)
+from xsisolate.planner.item_facts import (SPECIAL, EndpointFacts, endpoint_name, endpoints,
+                                          parse_facts, parse_network_name, ports_of,
+                                          possible_owners, split_endpoint)
 from xsisolate.planner.items import Item, Registry, find_item
+from xsisolate.planner.peer_items import find_groups
 from xsisolate.planner.vif import Attached, Vif
+from xsisolate.policy.additional_macs import covers, overlap
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import EffectivePolicy, Prefix
 from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, List, Mapping, Optional,
@@ -33,6 +35,29 @@ def check_mac(items: Mapping[Key, Item], endpoint: Key, mac: str, vm_uuid: str) 
     if users:
         raise AlreadyTaken('MAC address %s is already in use on this network by %s of VM %s: give '
                            'one of the VMs another' % (mac, users[0].name, owner))
+
+
+def check_additional(items: Mapping[Key, Item], endpoint: Key, network: int, vif: Vif) -> None:
+    """Raise AlreadyTaken if a VIF wants a MAC address that is another's on a network.
+
+    Members of one isolation group may share one if each lists it, and so may one VM's VIFs.
+    """
+    mine = vif.policy.macs
+    for other in endpoints([item for item in items.values() if mine or SPECIAL in item.facts]):
+        number, mac = split_endpoint(other)
+        facts = parse_facts(other)
+        if other.key == endpoint or number != network or facts.vm_uuid == vif.vm_uuid:
+            continue
+        groups = set(find_groups(items, facts.groups))
+        taken = ([mac] if covers(mine, mac) else []) + (
+            [vif.mac] if covers(facts.macs, vif.mac) else []) + (
+            [] if groups & vif.policy.groups else overlap(mine, facts.macs))
+        users = ports_of(items.values(), other.key) if taken else ()
+        if users:
+            raise AlreadyTaken(
+                'MAC address %s is already that of %s of VM %s on this network: take it out of the '
+                'key mac of one policy, or list it in both: members of one isolation group may '
+                'share an additional MAC address' % (taken[0], users[0].name, facts.vm_uuid))
 
 
 def assign_owners(items: Mapping[Key, Item], endpoint: Key, network: int,

@@ -22,6 +22,7 @@ class PlanContext(NamedTuple):
     config: Config
     thorough: bool = False              # take no stamp's word for what is programmed
     claims: Claims = {}                 # see wanted_addresses
+    reserved: Tuple[RemoteMember, ...] = ()     # elsewhere, with MAC addresses of unmanaged VIFs
 
     def find_network(self, bridge: str, network_uuid: str) -> Network:
         """Return what the configuration says about a network."""

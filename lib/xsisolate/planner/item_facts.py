@@ -6,13 +6,14 @@ takes 16 ms for 250 on Python 3.6, so each question parses the words that it is 
 from xsisolate.pipeline.terms import Attachment
 from xsisolate.planner.cookie import Key, Kind
 from xsisolate.planner.items import Item
-from xsisolate.policy.model import Mode, Prefix
+from xsisolate.policy.model import ROLES, Mode, Prefix
 from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
                                      Tuple)
 
 TRUNK = 'trunk'
 SHARED = 's'            # behind an address
-ROLE = '+'              # in front of each role, behind the mode
+SPECIAL = '+'           # behind the mode, in front of each role and additional MAC address
+ARRIVING = 'arriving'
 
 
 class NetworkName(NamedTuple):
@@ -32,6 +33,8 @@ class EndpointFacts(NamedTuple):
     owners: Mapping[Prefix, int]        # its addresses: of each it is the nth owner
     shared: FrozenSet[Prefix] = frozenset()     # those that it lets others have, too
     roles: FrozenSet[str] = frozenset()
+    macs: FrozenSet[str] = frozenset()          # additional ones
+    arriving: bool = False              # it has such, and its VM migrates to this host
 
 
 def format_facts(facts: EndpointFacts) -> str:
@@ -39,20 +42,22 @@ def format_facts(facts: EndpointFacts) -> str:
     links = ','.join('%d%s' % (link.ofport, 't' * link.tagged) for link in facts.links)
     owners = ','.join('%x.%x.%x.%x%s' % (*address, owner, SHARED * (address in facts.shared))
                       for address, owner in sorted(facts.owners.items()))
-    mode = ROLE.join([facts.mode, *sorted(facts.roles)])
+    mode = SPECIAL.join([facts.mode, *sorted(facts.roles), *sorted(facts.macs),
+                         *[ARRIVING] * facts.arriving])
     return ' '.join((mode, facts.vm_uuid, links, ','.join(map(str, facts.groups)), owners))
 
 
 def parse_facts(endpoint: Item) -> EndpointFacts:
     """Return the facts in an endpoint's header."""
     words, vm_uuid, links, groups, owners = endpoint.facts.split(' ')
-    mode, *roles = words.split(ROLE)
+    mode, *special = words.split(SPECIAL)
     return EndpointFacts(
         mode, vm_uuid,
         _parse_links(links),
         tuple(int(group) for group in _words(groups)), dict(_parse_owners(owners)),
         frozenset([address for word in _words(owners) if word.endswith(SHARED)
-                   for address, _ in _parse_owners(word)]), frozenset(roles))
+                   for address, _ in _parse_owners(word)]), frozenset(special).intersection(ROLES),
+        frozenset(special).difference(ROLES, [ARRIVING]), ARRIVING in special)
 
 
 def _parse_links(text: str) -> Tuple[Attachment, ...]:
@@ -125,7 +130,7 @@ def isolated_links(items: Iterable[Item]) -> IsolatedLinks:
     found: IsolatedLinks = {}
     for item in endpoints(items):
         mode, _, links, groups, _ = item.facts.split(' ')
-        if mode.split(ROLE)[0] == Mode.ISOLATED.word:
+        if mode.split(SPECIAL)[0] == Mode.ISOLATED.word:
             network, _ = split_endpoint(item)
             numbers = tuple([int(group) for group in _words(groups)])
             found.setdefault(network, []).extend(

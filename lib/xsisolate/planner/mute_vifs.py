@@ -7,11 +7,13 @@ its MAC address goes to the original.
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import Kind, port_keys
-from xsisolate.planner.item_facts import (NetworkName, endpoint_name, parse_facts,
-                                          parse_network_name, ports_of, split_endpoint)
+from xsisolate.planner.item_facts import (SPECIAL, NetworkName, endpoint_name, endpoints,
+                                          parse_facts, parse_network_name, ports_of,
+                                          split_endpoint)
 from xsisolate.planner.items import Items, Registry
 from xsisolate.planner.vif import Attached, Vif
-from xsisolate.policy.model import Mode
+from xsisolate.policy.additional_macs import VRRP, covers
+from xsisolate.policy.model import Mode, RemoteMember
 from xsisolate.typing_compat import FrozenSet, Iterable, Iterator
 
 
@@ -25,18 +27,34 @@ def explain_mutes(items: Items, vifs: Iterable[Vif], context: PlanContext) -> It
 
 def _reason(items: Items, vif: Vif, attached: Attached, context: PlanContext) -> str:
     name = endpoint_name(attached.network, vif.mac)
-    for item in items.values():
-        if item.key.kind is Kind.ENDPOINT and item.name == name and item.facts:
+    for item in endpoints([item for item in items.values()
+                           if item.name == name or SPECIAL in item.facts]):
+        known = parse_facts(item)
+        listed = split_endpoint(item)[0] == attached.network and covers(known.macs, vif.mac)
+        if item.name == name or listed:
             users = ports_of(items.values(), item.key)
-            return ('MAC address %s belongs on this network to %s of VM %s, which is managed: '
-                    'nothing that this VIF sends passes, give one of the VMs another'
-                    % (vif.mac, users[0].name if users else 'a VIF', parse_facts(item).vm_uuid))
+            return ('MAC address %s belongs on this network to %s of VM %s, %s: nothing that this '
+                    'VIF sends passes, give one of the VMs another'
+                    % (vif.mac, users[0].name if users else 'a VIF', known.vm_uuid,
+                       'whose policy lists it' if listed else 'which is managed'))
     networks = {NETWORK | key.id for key in items if key.kind is Kind.NETWORK}
+    for member in context.reserved if attached.network in networks else ():
+        if member.network == attached.network_uuid and covers([member.mac, *member.macs], vif.mac):
+            return ('MAC address %s belongs on this network to a VIF of another host%s: nothing '
+                    'that this VIF sends passes here, give one of the VMs another' % (
+                        vif.mac, _why_special(member, vif.mac)))
     facts = context.find_network(attached.bridge, attached.network_uuid)
     if attached.network in networks and vif.mac in [gateway.mac for gateway in facts.gateways]:
         return ('MAC address %s is that of a gateway in xsisolate.yaml: nothing that this VIF '
                 'sends passes, give the VM another or correct the network\'s gateways' % vif.mac)
     return ''
+
+
+def _why_special(member: RemoteMember, mac: str) -> str:
+    """Return why a host that does not have a VIF keeps its MAC address for it."""
+    if member.mac != mac:
+        return ', whose policy lists it'
+    return ', which holds the role %s' % ', '.join(sorted(member.roles)) if member.roles else ''
 
 
 def changing_macs(registry: Registry, vif: Vif, context: PlanContext) -> FrozenSet[str]:
@@ -50,6 +68,10 @@ def changing_macs(registry: Registry, vif: Vif, context: PlanContext) -> FrozenS
     for key, item in registry.items():
         if key.kind is Kind.NETWORK:
             names.setdefault(NETWORK | key.id, parse_network_name(item))
-    return frozenset(mac for _, mac in changed) | frozenset(
+    listed = vif.policy.macs.union(*[
+        parse_facts(registry[ref]).macs for key in port_keys(vif.id) if key in registry
+        for ref in registry[key].refs if ref.kind is Kind.ENDPOINT and ref in registry
+        and registry[ref].facts])
+    return frozenset(mac for _, mac in changed) | (listed - {VRRP}) | frozenset(
         gateway.mac for network, _ in changed if network in names
         for gateway in context.find_network(*names[network]).gateways if gateway.mac)

@@ -2,15 +2,16 @@
 from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.multicast import spread_flows
 from xsisolate.pipeline.peer_sets import (allow_flows, outside_member_flows, remote_member_flows,
-                                          rule_flows)
+                                          rule_flows, sharing_member_flows)
 from xsisolate.pipeline.terms import Attachment
 from xsisolate.planner.cookie import Key, Kind
 from xsisolate.planner.item_facts import IsolatedLinks
 from xsisolate.planner.items import Item, Items, find_or_add, format_stamp, make_item
+from xsisolate.policy.additional_macs import mac_matches
 from xsisolate.policy.model import Config, EffectivePolicy, Group, Peer, Prefix, RemoteMember
 from xsisolate.policy.resolve import asked_groups
 from xsisolate.quick_imports import sha256
-from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
+from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Mapping, Tuple
 
 GROUP, SPREAD, ALLOW = 'group ', 'spread ', 'allow '
 
@@ -90,15 +91,19 @@ def _group_flows(peers: int, group: Group, networks: Mapping[str, int],
     """Yield a group's rules and its members outside this host."""
     yield from rule_flows(peers, group.rules)
     yield from outside_member_flows(peers, group.addresses)
-    taken: Set[Tuple[int, Prefix]] = set()
+    taken: Dict[Tuple[int, Prefix], RemoteMember] = {}
     for member in sorted(members, key=lambda member: member.mac):
         network = networks.get(member.network)
         if network is None:
             continue
         free = [address for address in sorted(member.addresses)
                 if (network, address) not in taken]     # the first VIF that names an address has it
-        taken.update((network, address) for address in free)
-        yield from remote_member_flows(peers, network, member.mac, free)
+        taken.update(((network, address), member) for address in free)
+        yield from remote_member_flows(peers, network, member.mac, free, mac_matches(member.macs))
+        for address in sorted((member.addresses & member.shared).difference(free)):
+            first = taken[network, address]
+            if first.macs and member.macs and address in first.shared:
+                yield from sharing_member_flows(peers, network, first.mac, member.mac, [address])
 
 
 def group_spread_flows(isolated: IsolatedLinks, group: int) -> Iterator[Flow]:

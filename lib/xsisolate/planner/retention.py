@@ -5,7 +5,7 @@ from xsisolate.planner.item_facts import EndpointFacts, parse_facts, parse_port_
 from xsisolate.planner.items import Registry, digest_flows
 from xsisolate.planner.peer_items import find_groups
 from xsisolate.planner.vif import Vif, VifPort
-from xsisolate.planner.vif_items import learned_flows
+from xsisolate.planner.vif_items import without_learned
 from xsisolate.policy.model import Config, Mode
 from xsisolate.policy.resolve import is_on_roster, is_within
 from xsisolate.policy.vmdata_parser import MODES
@@ -47,7 +47,7 @@ def is_quarantined(registry: Registry, vif: Vif) -> bool:
 def is_whole(registry: Registry, flows: AbstractSet[Flow]) -> bool:
     """Tell whether the switch has the very flows that all headers are about."""
     found: Dict[int, Set[Flow]] = {}
-    for flow in flows - learned_flows(registry):
+    for flow in without_learned(flows, registry):
         found.setdefault(flow.cookie, set()).add(flow)
     return all(item.digest == digest_flows(found.get(key.cookie, ()))
                for key, item in registry.items())
@@ -60,7 +60,7 @@ def is_intact(registry: Registry, vif: Vif, flows: AbstractSet[Flow]) -> bool:
     """
     ports = {port_key(port.name) for port in vif.ports} & registry.keys()
     endpoints = {ref for key in ports for ref in registry[key].refs if ref.kind is Kind.ENDPOINT}
-    own = flows - learned_flows(registry)
+    own = without_learned(flows, registry)
 
     def has_all(key: Key) -> bool:
         return key in registry and registry[key].digest == digest_flows(
@@ -83,4 +83,4 @@ def _carries(registry: Registry, vif: Vif, port: VifPort, config: Config) -> boo
 def _may_still_be(known: EndpointFacts, vif: Vif) -> bool:
     mode = MODES.get(known.mode)        # none for quarantine
     return mode is not None and known.vm_uuid == vif.vm_uuid and is_within(
-        vif.locking, vif.mac, mode, known.owners)
+        vif.locking, vif.mac, mode, known.owners, known.macs)

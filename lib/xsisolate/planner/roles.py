@@ -14,10 +14,12 @@ from xsisolate.pipeline.peer_lookup import network_party_flows
 from xsisolate.pipeline.tables import (ADVERTISER, DHCP_SERVER, FORWARDER, ISOLATED, MANAGED)
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import Key, network_key
-from xsisolate.planner.item_facts import (ROLE, endpoints, format_owners, parse_facts,
+from xsisolate.planner.item_facts import (SPECIAL, endpoints, format_owners, parse_facts,
                                           parse_network_name, possible_owners, split_endpoint)
 from xsisolate.planner.items import Item, format_stamp
+from xsisolate.planner.shared_macs import find_holders, format_holders, shared_mac_flows
 from xsisolate.planner.vif import Vif
+from xsisolate.policy.additional_macs import mac_matches
 from xsisolate.policy.address import LINK_LOCAL
 from xsisolate.policy.model import (DHCP, GATEWAY, ROUTER, EffectivePolicy, Gateway, Mode,
                                     Network, Prefix, RemoteMember)
@@ -49,11 +51,13 @@ def find_holders_here(items: Mapping[Key, Item],
     """Return the MAC addresses of a network's holders on this host, and a holder for each link."""
     found: List[LocalHolder] = []
     macs: Set[str] = set()
-    for item in endpoints([item for item in items.values() if ROLE in item.facts]):
+    for item in endpoints([item for item in items.values() if SPECIAL in item.facts]):
         number, mac = split_endpoint(item)
         if number == network:
             known = parse_facts(item)
-            macs.add(mac)
+            if not known.roles:
+                continue
+            macs |= {mac, *known.macs}
             found += [LocalHolder(known.roles, known.mode == Mode.ISOLATED.word, link)
                       for link in known.links]
     return frozenset(macs), tuple(found)
@@ -65,15 +69,16 @@ def with_holders_elsewhere(facts: Network, uuid: str, here: AbstractSet[str],
     gateways = [gateway for gateway in facts.gateways if gateway.mac not in here]
     for member in members:
         if member.network == uuid and member.mac not in here:
-            gateways += _as_gateways(member)
+            gateways += [one for one in _as_gateways(member) if one not in gateways]
     return facts._replace(gateways=tuple(gateways))
 
 
 def _as_gateways(member: RemoteMember) -> Iterator[Gateway]:
-    """Yield a holder on another host as one beyond the uplink, address by address."""
-    for address in sorted(member.addresses):
+    """Yield a holder on another host as some beyond the uplink: by address and MAC address."""
+    for address in sorted(member.addresses) if member.roles else ():
         ipv4, ipv6 = (address, None) if address.version == 4 else (None, address)
-        yield Gateway(ipv4, ipv6, member.mac, member.roles)
+        for mac in (member.mac, *mac_matches(member.macs)):
+            yield Gateway(ipv4, ipv6, mac, member.roles)
 
 
 def named_roles(facts: Network, holders: Iterable[LocalHolder]) -> FrozenSet[str]:
@@ -90,6 +95,7 @@ def network_stamp(items: Mapping[Key, Item], network: int, stamp: str,
     name = parse_network_name(items[network_key(network)])
     return format_stamp(stamp, (name, _in_order(context.find_network(*name)),
                                 _in_order(find_holders_here(items, network)),
+                                format_holders(find_holders(items, network)),
                                 format_owners(items.values(), network)))
 
 
@@ -128,3 +134,7 @@ def network_flows(items: Mapping[Key, Item], network: int, members: Iterable[Rem
     yield from network_multicast_flows(network, facts, named, holders)
     for mac, _ in roles_by_mac(facts):
         yield gateway_delivery_flow(network, mac)
+    yield from shared_mac_flows(network, find_holders(items, network), [
+        member for member in members if member.network == name.uuid],
+        configured._replace(gateways=tuple([
+            gateway for gateway in configured.gateways if gateway.mac not in macs])))

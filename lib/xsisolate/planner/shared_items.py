@@ -1,5 +1,6 @@
 """What VIFs share: the stages' fixed flows, the bridge, its networks, and groups."""
 from xsisolate.openflow.flow import Flow
+from xsisolate.pipeline.additional_macs import link_layer_flows
 from xsisolate.pipeline.decision import decision_flows
 from xsisolate.pipeline.delivery import Topology, bridge_flows, delivery_flows
 from xsisolate.pipeline.entry import entry_flows
@@ -58,8 +59,8 @@ def refresh_with_members(items: Items, key: Key, given: GroupInput, context: Pla
 
 def base_flows() -> Iterator[Flow]:
     """Yield the flows that every bridge with a managed VIF has."""
-    for flows in (entry_flows, guard_flows, identity_flows, party_flows, member_flows,
-                  decision_flows, multicast_flows, delivery_flows):
+    for flows in (entry_flows, guard_flows, identity_flows, link_layer_flows, party_flows,
+                  member_flows, decision_flows, multicast_flows, delivery_flows):
         yield from flows()
 
 

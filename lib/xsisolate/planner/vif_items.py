@@ -1,15 +1,16 @@
 """One VIF's items: its ports, and an endpoint for each network that it is on."""
 from xsisolate.openflow.flow import Flow
+from xsisolate.pipeline import additional_macs
 from xsisolate.pipeline.decision import endpoint_destination_flows, isolation_count_flows
 from xsisolate.pipeline.delivery import unsettled_flow
 from xsisolate.pipeline.entry import (closed_port_flow, managed_port_flow, theft_flows,
                                       trunk_port_flows)
-from xsisolate.pipeline.peer_lookup import asker_flows, endpoint_party_flows
+from xsisolate.pipeline.peer_lookup import ask, asker_flows, endpoint_party_flows
 from xsisolate.pipeline.peer_sets import membership_flow
 from xsisolate.pipeline.port_security import (port_identity_flows, settle_flow, settled_flows,
                                               spoof_count_flow)
-from xsisolate.planner.address_owners import (AlreadyTaken, assign_owners, check_claims, check_mac,
-                                              leave_waiting)
+from xsisolate.planner.address_owners import (AlreadyTaken, assign_owners, check_additional,
+                                              check_claims, check_mac, leave_waiting)
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import (BASE, BRIDGE, Key, Kind, fanout_key, network_key, port_id,
                                       port_key)
@@ -19,9 +20,12 @@ from xsisolate.planner.item_facts import (EndpointFacts, NetworkName, endpoint_n
 from xsisolate.planner.items import Item, Items, Registry, find_or_add, make_item
 from xsisolate.planner.peer_items import add_peers, group_name, spread_keys
 from xsisolate.planner.roles import holder_flows, sender_flags
+from xsisolate.planner.shared_macs import is_placed
 from xsisolate.planner.vif import UNNAMED, Attached, Vif, VifPort
+from xsisolate.policy.additional_macs import mac_matches
 from xsisolate.policy.model import Mode
-from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterator, List, Mapping, Optional, Tuple
+from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping,
+                                     Optional, Tuple)
 
 
 def add_vif(items: Items, vif: Vif, registry: Registry, context: PlanContext) -> Vif:
@@ -63,6 +67,7 @@ def _find_endpoint(items: Items, vif: Vif, network: int) -> Key:
     key = find_or_add(items, Kind.ENDPOINT, endpoint_name(network, vif.mac),
                       port_id(vif.id, False))
     check_mac(items, key, vif.mac, vif.vm_uuid)
+    check_additional(items, key, network, vif)
     return key
 
 
@@ -74,7 +79,8 @@ def _find_facts(items: Items, key: Key, vif: Vif, attached: Attached, asked: Map
     owners = assign_owners(items, key, attached.network, vif.policy, groups)
     check_claims(registry, items, key, vif, attached, context.claims)
     return EndpointFacts(vif.policy.mode.word, vif.vm_uuid, (), groups, owners, vif.policy.shared,
-                         vif.policy.roles)
+                         vif.policy.roles, vif.policy.macs,
+                         vif.arriving and bool(vif.policy.macs))
 
 
 def _name_network(items: Items, attached: Attached) -> None:
@@ -98,10 +104,14 @@ def _port_flows(vif: Vif, ofport: int, key: Key) -> Iterator[Flow]:
         return
     networks, bits = [net.network for net in vif.networks], sender_flags(vif.policy)
     if vif.trunk:
-        yield from trunk_port_flows(ofport, networks, bits)
+        yield from trunk_port_flows(ofport, networks, vif.mac, bits)
     else:
-        yield managed_port_flow(ofport, networks[0], bits)
-    yield from port_identity_flows(ofport, vif.mac)
+        yield managed_port_flow(ofport, networks[0], vif.mac, bits)
+    if vif.policy.macs:
+        yield from additional_macs.port_flows(ofport, networks, vif.mac,
+                                              mac_matches(vif.policy.macs), key.cookie)
+    else:
+        yield from port_identity_flows(ofport, vif.mac)
     for network in networks:
         yield settle_flow(ofport, network, vif.trunk, key.cookie)
 
@@ -137,8 +147,12 @@ def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
         return
     yield from endpoint_party_flows(*where, facts.owners, mode is Mode.ISOLATED, facts.roles)
     yield unsettled_flow(*where, facts.links, vif.arriving)
+    sets = sorted(peers.id for peers in asked.values())
+    if facts.macs:
+        yield from additional_macs.endpoint_flows(
+            *where, facts.links, vif.arriving, ask(sets) if mode is Mode.ISOLATED else None)
     if mode is Mode.ISOLATED:
-        yield from asker_flows(*where, sorted(peers.id for peers in asked.values()))
+        yield from asker_flows(*where, sets)
         for group in facts.groups:
             yield membership_flow(*where, group)
 
@@ -150,6 +164,13 @@ def learned_flows(items: Mapping[Key, Item],
              if key.kind is Kind.PORT]
     return frozenset(flow for item in ports for ref in item.refs if ref in items
                      for flow in _learned(item, items[ref]))
+
+
+def without_learned(flows: Iterable[Flow], items: Mapping[Key, Item],
+                    scope: Optional[AbstractSet[Key]] = None) -> FrozenSet[Flow]:
+    """Return the flows that the switch cannot have learned by itself for items."""
+    learned = learned_flows(items, scope)
+    return frozenset([flow for flow in flows if flow not in learned and not is_placed(flow, items)])
 
 
 def _learned(port: Item, endpoint: Item) -> Iterator[Flow]:

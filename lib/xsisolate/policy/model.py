@@ -24,7 +24,8 @@ GATEWAY = 'gateway'     # forwards for addresses outside the network
 DHCP = 'dhcp'           # answers DHCP clients, or relays for who does
 ROUTER = 'router'       # sends router advertisements
 ROLES = (GATEWAY, DHCP, ROUTER)
-# Those on other hosts are kept as a group's members; no group has such a name.
+# Those on other hosts are kept as a group's members, with whoever has additional MAC addresses;
+# no group has such a name.
 HOLDERS = '_roles'
 
 
@@ -72,6 +73,7 @@ class VifPolicy(NamedTuple):
     ipv6: Optional[FrozenSet[Prefix]] = None
     shared: Optional[FrozenSet[Prefix]] = None      # single own addresses that others may have, too
     roles: Optional[FrozenSet[str]] = None          # ROLES that the VIF holds on its networks
+    mac: Optional[FrozenSet[str]] = None            # additional MAC addresses
 
 
 class Locking(NamedTuple):
@@ -128,6 +130,7 @@ class RemoteMember(NamedTuple):
     addresses: FrozenSet[Prefix]
     shared: FrozenSet[Prefix] = frozenset()     # those of them that others may have, too
     roles: FrozenSet[str] = frozenset()
+    macs: FrozenSet[str] = frozenset()  # additional ones
 
 
 class PoolNetwork(NamedTuple):
@@ -158,3 +161,4 @@ class EffectivePolicy(NamedTuple):
     shared: FrozenSet[Prefix] = frozenset()     # own ones that members of its groups may have, too
     unproven: bool = False          # vm-data and seal do not fit; perhaps they will in a moment
     roles: FrozenSet[str] = frozenset()
+    macs: FrozenSet[str] = frozenset()  # additional MAC addresses: policy/additional_macs.py

@@ -58,14 +58,14 @@ def _find_claims(places: Iterable[PoolVif], config: Config, here: str) -> Iterat
         groups = _list_groups(policy) if policy else []
         if policy and groups:
             yield Claim(RemoteMember(place.vif.network, place.vif.mac, policy.addresses,
-                                     policy.shared, policy.roles), tuple(groups),
+                                     policy.shared, policy.roles, policy.macs), tuple(groups),
                         bool(hosts - {here}))
 
 
 def _list_groups(policy: EffectivePolicy) -> List[str]:
-    """Return what a VIF is a member of for other hosts; those that hold roles are a group, too."""
+    """Return what a VIF is a member of for other hosts; all special ones are a group, too."""
     groups = sorted(policy.groups) if policy.mode is Mode.ISOLATED else []
-    return groups + [HOLDERS] * bool(policy.roles)
+    return groups + [HOLDERS] * bool(policy.roles or policy.macs)
 
 
 def _find_lost(claims: Iterable[Claim],
@@ -88,14 +88,14 @@ def _find_lost(claims: Iterable[Claim],
 
 
 def _read_effective(place: PoolVif, config: Config) -> Optional[EffectivePolicy]:
-    """Return the policy of an isolated VIF, or of one that holds a role; None of others."""
+    """Return the policy of a VIF that others must know of, None of others."""
     vm, vif = place.vm, place.vif
     try:
         policy = resolve_policy(identify(vm, vif), vif.seal, vif.locking, read_policy(vm, vif),
                                 config, find_network(config, place.bridge, vif.network))
     except PolicyError:
         return None     # its own host quarantines it, and says why
-    return policy if policy.mode is Mode.ISOLATED or policy.roles else None
+    return policy if policy.mode is Mode.ISOLATED or policy.roles or policy.macs else None
 
 
 def _order(member: RemoteMember) -> Tuple[str, str, List[Prefix]]:

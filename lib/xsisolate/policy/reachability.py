@@ -135,7 +135,7 @@ def find_alike(nodes: Sequence[Node],
     sets: Dict[Tuple[EffectivePolicy, FrozenSet[Tuple[int, Services]]], List[int]] = {}
     for at, node in enumerate(nodes):
         # what each may say to machines outside this host is in its allow list
-        policy = node.policy._replace(addresses=frozenset(), reason='')
+        policy = node.policy._replace(addresses=frozenset(), reason='', macs=frozenset())
         sets.setdefault((policy, frozenset(links[at].items())), []).append(at)
     ordered = sorted(sets.items(), key=lambda item: _rank(
         item[0][0].mode, item[0][0].groups, item[1]))

@@ -4,6 +4,7 @@ Nothing here loosens: XAPI's locking mode is a floor, its address list a fence, 
 list that is empty admits none.
 """
 from xsisolate.errors import PolicyError, UnprovenPolicy
+from xsisolate.policy.additional_macs import reduce_additional
 from xsisolate.policy.address import contains, eui64_link_local, format_prefix, quoted
 from xsisolate.policy.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode,
                                     Network, Prefix, VifPolicy)
@@ -32,6 +33,7 @@ def resolve_policy(vif: Identity, seal: Optional[str], locking: Locking,
         return _effective(vif, max(network.default, locking.mode), locking, written, network)
     _check_rosters(vif.vm_uuid, written.groups or frozenset(), config)
     _check_fence(vif.mac, locking, written)
+    _check_own_mac(locking, written)
     return _effective(vif, max(_written_mode(written), locking.mode), locking, written, network)
 
 
@@ -62,12 +64,14 @@ def _is_named_by_xapi(key: str) -> bool:
     return key == 'xenapi' or (key.rstrip(DIGITS) in ('xenbr', 'xapi') and key[-1:] in DIGITS)
 
 
-def is_within(locking: Locking, mac: str, mode: Mode, addresses: Iterable[Prefix]) -> bool:
+def is_within(locking: Locking, mac: str, mode: Mode, addresses: Iterable[Prefix],
+              macs: AbstractSet[str] = frozenset()) -> bool:
     """Tell whether what a VIF may do now is no more than XAPI's own locking mode allows."""
     if locking.mode is not Mode.LOCKED or mode > Mode.ISOLATED:
         return mode >= locking.mode
     fence = locking.ipv4 | _with_link_local(mac, locking.ipv6)
-    return mode >= locking.mode and all(_is_inside(address, fence) for address in addresses)
+    return not macs and mode >= locking.mode and all(
+        _is_inside(address, fence) for address in addresses)
 
 
 def is_fail_closed(config: Config, names: Iterable[str]) -> bool:
@@ -93,7 +97,9 @@ def _effective(vif: Identity, mode: Mode, locking: Locking, written: VifPolicy,
         mode = max(mode, Mode.LOCKED)
     if mode not in (Mode.LOCKED, Mode.ISOLATED):
         return EffectivePolicy(mode)
-    roles = roles.union(*[gateway.roles for gateway in network.gateways if gateway.mac == vif.mac])
+    macs = reduce_additional(written.mac or (), vif.mac)
+    roles = roles.union(*[gateway.roles for gateway in network.gateways
+                          if gateway.mac and gateway.mac in {vif.mac, *macs}])
     own = _own_addresses(vif.mac, locking, written)
     if roles and not own and not locking.mode:
         own = _with_link_local_of(vif.mac, frozenset().union(
@@ -108,7 +114,8 @@ def _effective(vif: Identity, mode: Mode, locking: Locking, written: VifPolicy,
         groups=written.groups or frozenset(),
         allow=written.allow or frozenset(),
         shared=written.shared or frozenset(),
-        roles=roles)
+        roles=roles,
+        macs=macs)
 
 
 def _with_link_local_of(mac: str, addresses: FrozenSet[Prefix]) -> FrozenSet[Prefix]:
@@ -161,6 +168,14 @@ def _check_fence(mac: str, locking: Locking, written: VifPolicy) -> None:
     _check_inside('ipv6', written.ipv6, _with_link_local(mac, locking.ipv6))
     for version, fence in ((4, locking.ipv4), (6, locking.ipv6)):
         _check_inside('ipv%d' % version, _of(written.shared, version), fence, 'shared')
+
+
+def _check_own_mac(locking: Locking, written: VifPolicy) -> None:
+    if locking.mode is Mode.LOCKED and written.mac:
+        raise PolicyError(
+            'mac: XAPI locks this VIF to its own MAC address, so it may not use %s: set its '
+            'locking mode to unlocked (xe vif-param-set locking-mode=unlocked), or take it out of '
+            'vm-data' % sorted(written.mac)[0])
 
 
 def _check_inside(family: str, own: Optional[FrozenSet[Prefix]], fence: FrozenSet[Prefix],

@@ -71,6 +71,8 @@ def _format_policy(policy: VifPolicy, peer: Callable[[Peer], str],
             out[key] = sorted(map(own, addresses))
     if policy.roles is not None:
         out['roles'] = sorted(policy.roles)
+    if policy.mac is not None:
+        out['mac'] = sorted(policy.mac)
     return out
 
 

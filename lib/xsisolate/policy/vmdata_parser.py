@@ -8,6 +8,7 @@ import re
 from itertools import islice
 
 from xsisolate.errors import PolicyError
+from xsisolate.policy.additional_macs import parse_additional
 from xsisolate.policy.address import BITS, check_own, parse_own, parse_prefix, quoted
 from xsisolate.policy.model import ROLES, Mode, Peer, Prefix, Service, VifPolicy
 from xsisolate.policy.service import VERSIONS, parse_service
@@ -18,12 +19,13 @@ ROOT = 'vm-data/xsisolate/'
 TEMPORARY_TAIL = '000000000001'     # how the uuid of a VM ends while it migrates in
 
 COMMON_KEYS = ('mode', 'groups', 'allow')
-VIF_KEYS = COMMON_KEYS + ('ipv4', 'ipv6', 'shared', 'roles')
+VIF_KEYS = COMMON_KEYS + ('ipv4', 'ipv6', 'shared', 'roles', 'mac')
 
 MAX_VALUE = 4096            # bytes; xenstore's own limit to a message is no more
 MAX_CONTINUATIONS = 64      # so many values hold far more than the entries below
 MAX_GROUPS = 64             # each one costs flows on every host of the pool
 MAX_OWN = 256               # per IP version: each one costs flows for ARP or ND
+MAX_MACS = 16               # each one costs flows for what it is the source of, and for its place
 MAX_ALLOW = 1024            # each one costs up to four flows
 
 KEY = re.compile('([a-z0-9]+)(?:-([1-9][0-9]{0,3}))?')
@@ -65,7 +67,8 @@ def parse_vmdata(common: Mapping[str, bytes], own: Mapping[str, bytes],
         ipv4=for_vif.ipv4,
         ipv6=for_vif.ipv6,
         shared=for_vif.shared,
-        roles=for_vif.roles)
+        roles=for_vif.roles,
+        mac=for_vif.mac)
     return None if policy == VifPolicy() else policy
 
 
@@ -164,7 +167,7 @@ def _parse_key(where: str, key: str, names: Tuple[str, ...]) -> Tuple[str, int]:
 
 def _expected(name: str, names: Tuple[str, ...]) -> str:
     if name in VIF_KEYS and name not in names:
-        return 'own addresses and roles are written per VIF, under vif/<devid>/'
+        return 'addresses, roles and MAC addresses are written per VIF, under vif/<devid>/'
     return 'expected %s; lists go on in -1, -2, ...' % ', '.join(names)
 
 
@@ -185,7 +188,8 @@ def _parse_source(source: Source) -> VifPolicy:
         ipv4=_read_list(source, 'ipv4', _parse_own4, MAX_OWN),
         ipv6=_read_list(source, 'ipv6', _parse_own6, MAX_OWN),
         shared=_read_list(source, 'shared', _parse_shared, MAX_OWN),
-        roles=_read_list(source, 'roles', parse_role, len(ROLES)))
+        roles=_read_list(source, 'roles', parse_role, len(ROLES)),
+        mac=_read_list(source, 'mac', parse_additional, MAX_MACS))
 
 
 def parse_role(text: str) -> str:

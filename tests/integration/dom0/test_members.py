@@ -5,7 +5,7 @@ import shutil
 from time import sleep
 
 import pytest
-from xsisolate.dom0.run_files.group_members import (TICK_S, find_claims, list_groups,
+from xsisolate.dom0.run_files.group_members import (TICK_S, find_claims, find_reserved, list_groups,
                                                     read_members, stamp_members,
                                                     write_members)
 from xsisolate.errors import ConfigError
@@ -55,6 +55,9 @@ def test_nobody_wrote_a_file(root):
     {'version': 1, 'members': [dict(MEMBER, shared='10.9.0.40')]},
     {'version': 1, 'members': [dict(MEMBER, roles='dhcp')]},
     {'version': 1, 'members': [dict(MEMBER, roles=['boss'])]},
+    {'version': 1, 'members': [dict(MEMBER, macs='vrrp')]},
+    {'version': 1, 'members': [dict(MEMBER, macs=['carp'])]},
+    {'version': 1, 'members': [dict(MEMBER, macs=[7])]},
     {'version': 1, 'members': [dict(MEMBER, addresses=['10.9.0.40/24'])]},
 ])
 def test_malformed_file(write, content):
@@ -98,6 +101,16 @@ def test_holders_of_roles_read_back(root):
     holder = FOUND._replace(roles=frozenset(['dhcp', 'router']))
     write_members({HOLDERS: (holder,)})
     assert read_members(HOLDERS) == (holder,) and list_groups() == (HOLDERS,)
+
+
+def test_additional_mac_addresses_read_back(root):
+    user = FOUND._replace(macs=frozenset(['vrrp', '02:00:00:00:00:09']))
+    write_members({HOLDERS: (user,)})
+    assert read_members(HOLDERS) == (user,)
+    for mac, found in (('00:00:5e:00:01:07', (user,)), ('02:00:00:00:00:09', (user,)),
+                       (user.mac, (user,)), ('02:00:00:00:00:08', ())):
+        assert find_reserved([mac]) == found
+    assert find_reserved([]) == ()
 
 
 def test_claims_to_an_address(root):

@@ -145,6 +145,9 @@ def updates(*some):
     ([updates(update(DELETED, 235, 7))], True, set(), {7}),
     ([updates(update(MODIFIED, 235, 7))], True, {7}, set()),
     ([updates(update(DELETED, 0, 7))], True, set(), set()),
+    # where the switch learns it changes flows by itself, as often as guests like
+    ([updates(update(MODIFIED, 237, 7), update(DELETED, 237, 8))], False, set(), set()),
+    ([updates(update(MODIFIED, 237, 7), update(DELETED, 0, 8))], True, set(), set()),
     ([updates(update(DELETED, 235, 7)), updates(update(ADDED, 235, 7))], True, {7}, set()),
     ([updates(update(ADDED, 235, 7), update(DELETED, 235, 7))], True, set(), {7})])
 def test_headers_that_come_and_go(switch, monitor, said, flows, come, gone):

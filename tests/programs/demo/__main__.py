@@ -12,8 +12,9 @@ from demo.attacks import attack_all
 from demo.coup import help_oneself
 from demo.lifecycle import restart_and_crash
 from demo.policy import promised
+from demo.private import play_private, show_private
 from demo.reach import measure
-from demo.scene import BRIDGE, Scene
+from demo.scene import BRIDGE, LAN, Scene
 from demo.screen import Screen
 from demo.session import show_session
 from demo.stopwatch import UNMANAGED, TimedHooks, version_of
@@ -95,7 +96,7 @@ def play(screen: Screen, scene: Scene, hooks: TimedHooks, interpreter: str,
     if sabotage:
         scene.dom0.ovs.add_flow(BRIDGE, SABOTAGE)
     screen.progress('measuring who reaches whom')
-    measured = measure(scene)
+    measured = measure(LAN, scene.hosts())
     screen.progress('trying the eight attacks again')
     after = attack_all(scene)
     screen.progress('restarting a VM, crashing it')
@@ -103,11 +104,15 @@ def play(screen: Screen, scene: Scene, hooks: TimedHooks, interpreter: str,
     complaints = list(hooks.complaints)     # of what follows one is due
     screen.progress('letting a guest rewrite its vm-data')
     coups = help_oneself(scene)
+    screen.progress('building a private network behind a router VM')
+    before_private = len(hooks.complaints)
+    private = play_private(scene)
+    complaints += hooks.complaints[before_private:]
     screen.progress('')
     show_title(screen, interpreter)
     show_policies(screen)
-    fine = [show_matrix(screen, measured, promised()), show_attacks(screen, before, after),
-            show_steps(screen, steps), show_coups(screen, coups),
+    fine = [show_matrix(screen, LAN, measured, promised()), show_attacks(screen, before, after),
+            show_steps(screen, steps), show_coups(screen, coups), show_private(screen, private),
             show_complaints(screen, complaints)]
     show_timings(screen, hooks.timings(), interpreter)
     return all(fine)
@@ -116,7 +121,7 @@ def play(screen: Screen, scene: Scene, hooks: TimedHooks, interpreter: str,
 def show_title(screen: Screen, interpreter: str) -> None:
     """Print what is real here, and what is not."""
     switch = run(['ovs-vswitchd', '--version']).splitlines()[0].split()[-1]
-    screen.say(screen.paint('xsisolate: eight VMs on one bridge', 'bold')
+    screen.say(screen.paint('xsisolate: eight VMs on one bridge, four on another', 'bold')
                + ' of Open vSwitch %s, hooks run by %s' % (switch, interpreter))
 
 

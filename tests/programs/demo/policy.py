@@ -6,9 +6,7 @@ page). This is a second, simple reading of the same text, for the demo to compar
 import ipaddress
 from typing import Dict, FrozenSet, Iterator, NamedTuple, Tuple
 
-from demo.scene import GATEWAY, MACHINES, SUBNETS, Machine
-
-INSIDE = [ipaddress.ip_network(subnet) for subnet in SUBNETS]
+from demo.scene import LAN, Machine, Place
 
 
 class Probe(NamedTuple):
@@ -23,27 +21,27 @@ Pair = Tuple[str, str]
 Matrix = Dict[Pair, FrozenSet[Probe]]
 
 
-def pairs() -> Iterator[Tuple[Machine, Machine]]:
+def pairs(place: Place = LAN) -> Iterator[Tuple[Machine, Machine]]:
     """Yield who tries to reach whom; gateway and outside are one machine."""
-    for source in MACHINES:
-        for target in MACHINES:
-            if source != target and {source.name, target.name} != {'gateway', 'outside'}:
+    for source in place.machines:
+        for target in place.machines:
+            if source != target and {source.name, target.name} != {place.router, 'outside'}:
                 yield source, target
 
 
-def promised() -> Matrix:
+def promised(place: Place = LAN) -> Matrix:
     """Return which probes must get through, and no others."""
     return {(source.name, target.name): frozenset(
         probe for probe in PROBES
-        if admits(source, target, probe) and admits(target, source, probe))
-        for source, target in pairs()}
+        if admits(source, target, probe, place) and admits(target, source, probe, place))
+        for source, target in pairs(place)}
 
 
-def admits(owner: Machine, other: Machine, probe: Probe) -> bool:
+def admits(owner: Machine, other: Machine, probe: Probe, place: Place = LAN) -> bool:
     """Tell whether one machine's own policy lets it talk with the other."""
     if not is_isolated(owner) or words(owner, 'groups') & words(other, 'groups'):
         return True
-    return any(is_meant(entry, other.address(probe.version), probe)
+    return any(is_meant(entry, other.address(probe.version), probe, place)
                for entry in words(owner, 'allow'))
 
 
@@ -57,12 +55,13 @@ def words(machine: Machine, key: str) -> FrozenSet[str]:
     return frozenset((machine.policy or {}).get(key, '').split())
 
 
-def is_meant(entry: str, address: str, probe: Probe) -> bool:
+def is_meant(entry: str, address: str, probe: Probe, place: Place) -> bool:
     """Tell whether an entry of an allow list covers a probe to an address."""
     service, _, peer = entry.rpartition('@')
     if service and probe.kind + '/7' != service:
         return False
     if peer == 'external':      # a gateway's own addresses count as outside
-        return address in GATEWAY.routers() or not any(
-            ipaddress.ip_address(address) in subnet for subnet in INSIDE)
+        return address in place.gateway or not any(
+            ipaddress.ip_address(address) in ipaddress.ip_network(subnet)
+            for subnet in place.subnets)
     return address == peer

@@ -3,10 +3,11 @@ import json
 import os
 import subprocess
 import sys
-from typing import Dict, FrozenSet, List, Set
+from typing import Dict, FrozenSet, List, Mapping, Set
 
 from demo.policy import PROBES, Matrix, Probe, pairs
-from demo.scene import BY_NAME, Scene
+from demo.scene import Place
+from sandbox.host import Host
 from sandbox.process import LabError, die_with_parent
 
 PROGRAMS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -14,24 +15,26 @@ TIMEOUT_S = 1.5         # an answer takes milliseconds, lost packets are sent ag
 PATIENCE_S = 30
 
 
-def measure(scene: Scene) -> Matrix:
-    """Return which probes get through between which machines."""
-    running = {name: start(scene, name) for name in BY_NAME}
+def measure(place: Place, hosts: Mapping[str, Host]) -> Matrix:
+    """Return which probes get through between which machines; `hosts` are where they run."""
+    running = {machine.name: start(place, machine.name, hosts[machine.name])
+               for machine in place.machines}
     answers = {name: finish(process) for name, process in running.items()}
     return {(source.name, target.name): frozenset(
         probe for probe in PROBES
         if target.address(probe.version) in answers[source.name][probe.kind])
-        for source, target in pairs()}
+        for source, target in pairs(place)}
 
 
-def start(scene: Scene, name: str) -> 'subprocess.Popen[str]':
+def start(place: Place, name: str, host: Host) -> 'subprocess.Popen[str]':
     """Start the probes of one machine, in its network namespace."""
-    task = {'targets': [target.address(version) for source, target in pairs()
-                        if source.name == name for version in (4, 6)],
-            'sources': {str(version): BY_NAME[name].address(version) for version in (4, 6)},
+    machine, = (machine for machine in place.machines if machine.name == name)
+    task = {'targets': [target.address(version) for source, target in pairs(place)
+                        if source == machine for version in (4, 6)],
+            'sources': {str(version): machine.address(version) for version in (4, 6)},
             'timeout': TIMEOUT_S}
     return subprocess.Popen(
-        ['nsenter', '--net=/proc/%d/ns/net' % scene.hosts()[name].pid,
+        ['nsenter', '--net=/proc/%d/ns/net' % host.pid,
          sys.executable, '-m', 'demo.probe', json.dumps(task)],
         cwd=PROGRAMS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, encoding='utf-8',
         preexec_fn=die_with_parent, start_new_session=True)     # a Ctrl-C is for us

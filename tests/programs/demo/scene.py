@@ -8,6 +8,7 @@ from sandbox.vm import Vm
 
 BRIDGE = 'xenbr0'
 SUBNETS = ('10.9.0.0/24', 'fd00:9::/64')
+PRIVATE_BRIDGE, PRIVATE_SUBNETS = 'xapi9', ('10.9.1.0/24', 'fd00:9:1::/64')
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
 CONFIGURATION = '''\
 version: 1
@@ -16,7 +17,9 @@ networks:
   %s:
     subnets: ["%s", "%s"]
     gateways: [{mac: "%s", ipv4: "%s", ipv6: "%s"}]
-''' % ((BRIDGE,) + SUBNETS + (GATEWAY.mac,) + GATEWAY.routers())
+  %s:
+    subnets: ["%s", "%s"]
+''' % (BRIDGE, *SUBNETS, GATEWAY.mac, *GATEWAY.routers(), PRIVATE_BRIDGE, *PRIVATE_SUBNETS)
 
 
 class Machine(NamedTuple):
@@ -32,9 +35,10 @@ class Machine(NamedTuple):
         return self.ipv4 if version == 4 else self.ipv6
 
 
-def vm(name: str, number: int, **policy: str) -> Machine:
+def vm(name: str, number: int, subnets: Tuple[str, str] = SUBNETS, **policy: str) -> Machine:
     """Return a VM whose addresses end in `number`; a managed one names them as its own."""
-    ipv4, ipv6 = '10.9.0.%d' % number, 'fd00:9::%d' % number
+    ipv4, ipv6 = (subnet.split('/')[0] for subnet in subnets)
+    ipv4, ipv6 = ipv4[:-1] + str(number), ipv6 + str(number)
     if policy:
         policy.update({'vif/0/ipv4': ipv4, 'vif/0/ipv6': ipv6})
     return Machine(name, ipv4, ipv6, policy or None)
@@ -56,6 +60,24 @@ OTHERS = (
 )
 MACHINES: Tuple[Machine, ...] = VMS + OTHERS
 BY_NAME = {machine.name: machine for machine in MACHINES}
+
+
+class Place(NamedTuple):
+    """A network: all that is on it, or behind its gateway."""
+
+    machines: Tuple[Machine, ...]
+    subnets: Tuple[str, str]
+    gateway: Tuple[str, ...]        # its addresses
+    router: str                     # the machine that has them, and is the outside, too
+
+
+LAN = Place(MACHINES, SUBNETS, GATEWAY.routers(), 'gateway')
+PRIVATE = Place((
+    vm('router', 254, PRIVATE_SUBNETS, **{'mode': 'locked', 'vif/0/roles': 'gateway'}),
+    vm('red4', 14, PRIVATE_SUBNETS, groups='red', allow='external'),
+    vm('red5', 15, PRIVATE_SUBNETS, groups='red'),
+    vm('blue4', 24, PRIVATE_SUBNETS, groups='blue', allow='external'),
+    Machine('outside', *OUTSIDE)), PRIVATE_SUBNETS, ('10.9.1.254', 'fd00:9:1::254'), 'router')
 
 
 class Scene:

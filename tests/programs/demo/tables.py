@@ -6,39 +6,47 @@ from demo.coup import USURPER, Coup
 from demo.lifecycle import Step
 from demo.policy import PROBES, Matrix, Pair, Probe
 from demo.reach import differences
-from demo.scene import MACHINES, VMS
+from demo.scene import LAN, OTHERS, Place
 from demo.screen import Screen
 from demo.stopwatch import Timing
 
 SHORT = {'red1': 'r1', 'red2': 'r2', 'red3': 'r3', 'blue1': 'b1', 'blue2': 'b2',
-         'blue3': 'b3', 'locked': 'lo', 'free': 'fr', 'gateway': 'gw', 'outside': 'ou'}
+         'blue3': 'b3', 'locked': 'lo', 'free': 'fr', 'gateway': 'gw', 'outside': 'ou',
+         'router': 'rt', 'red4': 'r4', 'red5': 'r5', 'blue4': 'b4'}
 UDP_ONLY = frozenset(probe for probe in PROBES if probe.kind == 'udp')
 MANY = 8        # lines of a kind; the first ones say enough
 
 
-def show_policies(screen: Screen) -> None:
+WRITTEN = "What the admin wrote to the VMs' vm-data (xsisolate/...; own addresses too), sealed"
+
+
+def show_policies(screen: Screen, place: Place = LAN, title: str = WRITTEN) -> None:
     """Print what the admin wrote."""
-    screen.head("What the admin wrote to the VMs' vm-data (xsisolate/...; own addresses too), "
-                'sealed')
-    for machine in VMS:
-        words = ['%s=%s' % (key, value) for key, value in sorted((machine.policy or {}).items())
-                 if not key.startswith('vif/')]
+    screen.head(title)
+    for machine in place.machines:
+        if machine in OTHERS:
+            continue
+        words = ['%s=%s' % (key.rpartition('/')[2], value)
+                 for key, value in sorted((machine.policy or {}).items())
+                 if key.rpartition('/')[2] not in ('ipv4', 'ipv6')]
         screen.say('  %-8s %-13s %s' % (machine.name, machine.ipv4,
                                         '  '.join(words) or 'nothing: unmanaged'))
 
 
-def show_matrix(screen: Screen, measured: Matrix, promised: Matrix) -> bool:
+def show_matrix(screen: Screen, place: Place, measured: Matrix, promised: Matrix) -> bool:
     """Print both matrices side by side, and what differs."""
     screen.head('Who reaches whom: %d probes (ping and UDP, IPv4 and IPv6, every pair)'
                 % (len(promised) * len(PROBES)))
-    heads = ' '.join(SHORT[machine.name] for machine in MACHINES)
-    screen.say('  %-8s %-32s   %s' % ('', 'MEASURED, from row to column', 'POLICY SAYS'))
-    screen.say('  %-8s %s      %s' % ('', heads, heads))
-    for source in MACHINES:
-        cells = [(source.name, target.name) for target in MACHINES]
+    heads = ' '.join(SHORT[machine.name] for machine in place.machines)
+    screen.say('  %-8s %-*s   %s' % ('', max(len(heads) + 3, 28), 'MEASURED, from row to column',
+                                     'POLICY SAYS'))
+    wide = ' ' * max(0, 28 - len(heads) - 3) + ' ' * 6
+    screen.say('  %-8s %s%s%s' % ('', heads, wide, heads))
+    for source in place.machines:
+        cells = [(source.name, target.name) for target in place.machines]
         left = [cell(screen, measured, promised, pair) for pair in cells]
         right = [symbol(promised[pair]) if pair in promised else '-' for pair in cells]
-        screen.say('  %-8s %s      %s' % (source.name, ' '.join(left), '  '.join(right)))
+        screen.say('  %-8s %s%s%s' % (source.name, ' '.join(left), wide, '  '.join(right)))
     wrong = differences(measured, promised)
     screen.say('  %s all four   %s none   u UDP only   p ping only   ? some   ! not as policy says'
                % ('✓', '·'))

@@ -50,6 +50,8 @@ def test_all_is_well() -> None:
     assert 'Everything is as it should be.' in done.stdout.splitlines()[-1]
     assert '88 of 88 pairs as policy says: ok' in done.stdout
     assert '8 of 8 stopped: ok' in done.stdout
+    assert '18 of 18 pairs as policy says: ok' in done.stdout
+    assert 'red4 and blue4 by way of router: nothing passes  ok' in done.stdout
     assert 'reaches nobody              ok' in done.stdout
     assert 'db is back in its group: ok' in done.stdout
     assert done.stdout.count('# xsisolate set ') == 4

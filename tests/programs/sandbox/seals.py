@@ -11,7 +11,7 @@ from typing import Dict, List, Mapping, Union
 from sandbox.metadata import VifRecord
 
 BLANKS = ' \t\r\n'
-LISTS = ('groups', 'allow', 'ipv4', 'ipv6', 'shared', 'roles')
+LISTS = ('groups', 'allow', 'ipv4', 'ipv6', 'shared', 'roles', 'mac')
 # Protocols that have a name go by it.
 NUMBERED = {'ip/1': 'icmp', 'ip/6': 'tcp', 'ip/17': 'udp', 'ip/47': 'gre', 'ip/50': 'esp',
             'ip/51': 'ah', 'ip/58': 'icmp6', 'ip/132': 'sctp'}
@@ -45,6 +45,8 @@ def normal(name: str, word: str) -> str:
     """Return one entry of a list in its only spelling."""
     if name in ('groups', 'roles'):
         return word
+    if name == 'mac':
+        return word.lower()
     if word == 'any':
         return '0.0.0.0/0' if name == 'ipv4' else '::/0'
     what, at, where = word.rpartition('@')

@@ -120,7 +120,7 @@ EVERYBODY = tuple(PARTIES)
 
 def macs() -> Tuple[str, ...]:
     """Return MAC addresses worth trying."""
-    return tuple(party.who.mac for party in PARTIES.values()) + (
+    return tuple(mac for party in PARTIES.values() for mac in sorted(party.macs)) + (
         NOBODY, ALL, '00:00:00:00:00:00', '01:00:5e:00:00:01', '33:33:00:00:00:01',
         '33:33:ff:00:00:0c', '01:80:c2:00:00:00', '01:80:c2:00:00:0e', '03:00:00:00:00:01')
 

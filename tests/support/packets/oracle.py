@@ -10,7 +10,8 @@ import struct
 from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 from support.packets.rows import DOM0, UPLINK
-from support.packets.shared_network import LAN, POLICIES, REMOTE, Who, vm_mac, GATEWAY_MAC
+from support.packets.shared_network import (GATEWAY_MAC, LAN, POLICIES, REMOTE, SPECIAL, Who,
+                                            vm_mac)
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -45,6 +46,13 @@ class Party(NamedTuple):
     mode: str                       # isolated, locked, closed, unmanaged, outside, gateway
     groups: FrozenSet[str] = frozenset()
     allow: Tuple[Tuple[Optional[Network], Optional[Service]], ...] = ()
+    additional: FrozenSet[str] = frozenset()        # MAC addresses
+    roles: FrozenSet[str] = frozenset()
+
+    @property
+    def macs(self) -> FrozenSet[str]:
+        """Its MAC addresses."""
+        return self.additional | {self.who.mac}
 
     @property
     def managed(self) -> bool:
@@ -75,13 +83,15 @@ def allowed(text: str) -> Iterator[Tuple[Optional[Network], Optional[Service]]]:
 def parties() -> Dict[str, Party]:
     """Return everybody on the network."""
     out = {}
-    for name, number, policy in POLICIES:
+    for name, number, policy in POLICIES + SPECIAL:
         text = policy or {}
         mode = text.get('mode') or ('isolated' if policy else 'unmanaged')
         mode = {'disabled': 'closed', 'bogus': 'closed'}.get(mode, mode)
         out[name] = Party(Who(name, number, vm_mac(number)), name, mode,
                           frozenset(text.get('groups', '').split()),
-                          tuple(allowed(text.get('allow', ''))))
+                          tuple(allowed(text.get('allow', ''))),
+                          frozenset(text.get('vif/0/mac', '').split()),
+                          frozenset(text.get('vif/0/roles', '').split()))
     remote = {name: frozenset((group,)) for group, name in REMOTE.items()}
     for name, number in LAN:
         out[name] = Party(Who(name, number, '02:00:00:00:aa:%02x' % number), UPLINK, 'outside',
@@ -92,7 +102,7 @@ def parties() -> Dict[str, Party]:
 
 
 PARTIES = parties()
-BY_MAC = {party.who.mac: party for party in PARTIES.values()}
+BY_MAC = {mac: party for party in PARTIES.values() for mac in party.macs}
 BY_ADDRESS = {address: party for party in PARTIES.values() for address in party.own}
 
 
@@ -278,6 +288,7 @@ class Oracle:
     def __init__(self, present: Set[str]) -> None:
         self.present = present              # the VMs that run
         self.asked: Set[Conversation] = set()
+        self.routers = frozenset(name for name in present if 'router' in PARTIES[name].roles)
         self.open = frozenset(name for name in present
                               if PARTIES[name].mode in ('unmanaged', 'locked')) | {DOM0, UPLINK}
 
@@ -335,11 +346,12 @@ class Oracle:
         wanted = packet.arp.tpa if packet.arp else None
         if packet.ip and packet.ip.version == 6:
             kind = packet.ip.icmp[0]
-            if kind in MLD_TELLS or kind == 133:
+            if kind in MLD_TELLS:
                 return Ruling(frozenset((UPLINK,)), frozenset(), 'routers are beyond the uplink')
+            if kind == 133:
+                return Ruling(self.routers | {UPLINK}, frozenset(), 'for routers')
             if kind == 136:
-                return Ruling(group | {UPLINK}, self._must(clear(sender, packet), UPLINK),
-                              'announces itself to its groups and the uplink')
+                return self._announced(sender, packet, group)
             wanted = packet.ip.target if kind == 135 else None
         if wanted is None:
             plain = packet.ip is not None and not packet.ip.fragment and not packet.ip.odd and (
@@ -348,8 +360,7 @@ class Oracle:
             return Ruling(group if packet.ip else frozenset(), group if plain else frozenset(),
                           'multicast is for the groups')
         if wanted in sender.own:
-            return Ruling(group | {UPLINK}, self._must(clear(sender, packet), UPLINK),
-                          'announces itself to its groups and the uplink')
+            return self._announced(sender, packet, group)
         owner = BY_ADDRESS.get(wanted)
         # Where a closed VIF's addresses are nobody asks the switch.
         if owner and owner.mode != 'closed' and self._known_to(sender, owner):
@@ -365,6 +376,10 @@ class Oracle:
             # the solicitation has, its MAC address is a group's: no router forwards it.
             return Ruling(frozenset((UPLINK,)), frozenset(), 'perhaps the router\'s link-local')
         return nobody('asks for a stranger')
+
+    def _announced(self, sender: Party, packet: Packet, group: FrozenSet[str]) -> Ruling:
+        return Ruling(group | self.routers | {UPLINK}, self._must(clear(sender, packet), UPLINK),
+                      'announces itself to its groups, to those with roles, and the uplink')
 
     def _directed(self, sender: Party, packet: Packet) -> Ruling:
         party = packet.arp.tpa if packet.arp else packet.ip.dst if packet.ip else None
@@ -403,7 +418,8 @@ class Oracle:
         if owner and owner.mode == 'isolated' and owner.place in self.present:
             told = self._to_managed(sender, owner, packet)
             return told._replace(may=told.may | self.open)
-        if sender.place == UPLINK and (packet.is_dhcp_answer or self._is_advertisement(packet)):
+        if (sender.place == UPLINK and (packet.is_dhcp_answer or self._is_advertisement(packet))
+                or self._advertises(sender, packet)):
             # "DHCP answers and router advertisements reach every isolated VIF."
             every = frozenset(name for name in self.present if PARTIES[name].mode == 'isolated')
             return Ruling(self.open | every, frozenset(), 'infrastructure')
@@ -412,6 +428,11 @@ class Oracle:
     def _is_advertisement(self, packet: Packet) -> bool:
         return packet.src == GATEWAY_MAC and bool(packet.ip) and (
             packet.ip.version, packet.ip.icmp[0]) == (6, 134)       # type: ignore
+
+    def _advertises(self, sender: Party, packet: Packet) -> bool:
+        """Tell whether a VIF advertises itself as the router that it is."""
+        return 'router' in sender.roles and packet.ip is not None and (
+            packet.ip.version, packet.ip.icmp[0]) == (6, 134)
 
     def _to_managed(self, sender: Party, receiver: Party, packet: Packet) -> Ruling:
         """Rule on a frame that goes to a managed VIF of this host and nowhere else."""
@@ -424,7 +445,8 @@ class Oracle:
             return nobody('nothing but IP and ARP enters an isolated VIF')
         outside = sender.place == UPLINK
         if packet.ip:
-            if outside and (packet.is_dhcp_answer or self._is_advertisement(packet)):
+            if outside and (packet.is_dhcp_answer or self._is_advertisement(packet)) or (
+                    self._advertises(sender, packet)):
                 return Ruling(there, frozenset(), 'infrastructure')
             if packet.ip.proto == UDP and packet.ip.ports[1] == (
                     68 if packet.ip.version == 4 else 546):
@@ -459,6 +481,8 @@ class Oracle:
             if place != UPLINK:
                 return False
             return self._admits_gateway(asker, address, owner, packet, resolving)
+        if there and there.roles and owner == there and resolving:
+            return True         # all may look for the holder of a role, and it for all
         if there:
             if owner != there or owner.mode == 'closed' or (
                     owner.mode == 'outside' and place != UPLINK):
@@ -546,7 +570,7 @@ def stolen(sender: Party, packet: Packet, present: Set[str]) -> str:
     if packet.tags and packet.tags[0]:
         return ''           # MAC addresses belong to somebody on one network
     owner = BY_MAC.get(packet.src)
-    if owner is None or owner.who.mac == sender.who.mac:
+    if owner is None or owner == sender:
         return ''
     if owner.managed and owner.place in present:
         # Quarantined and disabled VIFs have not spoken: they may live elsewhere.
@@ -562,7 +586,7 @@ def forgery(me: Party, packet: Packet) -> str:
     """Return what a managed VIF's frame lies about, or must not be, empty if it is honest."""
     if packet.tags:
         return 'a VLAN tag'
-    if packet.src != me.who.mac:
+    if packet.src not in me.macs:
         return 'MAC address'
     if packet.dst.startswith('01:80:c2:00:00:0'):
         return 'a switch protocol'
@@ -577,7 +601,7 @@ def arp_forgery(me: Party, arp: Arp) -> str:
     """Return what an ARP packet lies about."""
     if arp.op not in (1, 2):
         return 'ARP operation'
-    if arp.sha != me.who.mac:
+    if arp.sha not in me.macs:
         return 'ARP sender MAC address'
     probe = arp.op == 1 and arp.spa == ZERO4
     return '' if (arp.tpa if probe else arp.spa) in me.own else 'ARP sender'
@@ -623,6 +647,8 @@ def icmp6_forgery(me: Party, ip: Ip) -> str:
         return 'ICMPv6 in a fragment'
     if kind < 0:
         return 'ICMPv6 cut short'
+    if kind == 134 and 'router' in me.roles and (ip.ttl, code) == (255, 0):
+        return ''
     if kind in (130, 134, 137):
         return 'router or querier'
     if kind not in (133, 135, 136):
@@ -636,7 +662,7 @@ def icmp6_forgery(me: Party, ip: Ip) -> str:
         return 'ND cut short'
     link = [value for option, value in ip.options if option == (1 if kind == 135 else 2)]
     # An option of another length than 8, or of the other kind, receivers ignore.
-    if any(len(value) == 6 and text_mac(value) not in (me.who.mac, NO_MAC) for value in link):
+    if any(len(value) == 6 and text_mac(value) not in (*me.macs, NO_MAC) for value in link):
         return 'link-layer option'
     if kind == 136:
         return '' if ip.target in me.own else 'advertised address'
@@ -647,12 +673,12 @@ def icmp6_forgery(me: Party, ip: Ip) -> str:
 
 def clear(sender: Party, packet: Packet) -> bool:
     """Tell whether a frame, if admitted, is clearly legitimate: everyday and without fault."""
-    if packet.src != sender.who.mac or packet.tags:
+    if packet.src not in sender.macs or packet.tags:
         return False
     if packet.arp:
         arp = packet.arp
         # probes of strangers, replies aloud and the like: whoever wants to
-        return arp.sha == sender.who.mac and arp.spa in sender.own and arp.op == (
+        return arp.sha in sender.macs and arp.spa in sender.own and arp.op == (
             1 if packet.aloud else arp.op) and arp.op in (1, 2)
     ip = packet.ip
     if not ip or ip.fragment or ip.odd or not ip.ttl or ip.src not in sender.own:
@@ -667,7 +693,7 @@ def clear(sender: Party, packet: Packet) -> bool:
     kind, code = ip.icmp
     if ip.resolving:
         return ip.ttl == 255 and code == 0 and len(ip.data) >= 24 and all(
-            option in (1, 2) and text_mac(value) == sender.who.mac
+            option in (1, 2) and text_mac(value) in sender.macs
             for option, value in ip.options) and len(ip.options) < 2 and len(ip.data) == (
                 24 + 8 * len(ip.options)) and not (ip.dst.is_multicast and not packet.aloud)
     return kind in (0, 8, 3, 11, 12) if ip.version == 4 else kind in (1, 2, 3, 4, 128, 129)

@@ -10,7 +10,8 @@ from sandbox.process import has_ended, wait_until
 
 # Program, and Debian's package.
 PROGRAMS = {'radvd': 'radvd', 'dnsmasq': 'dnsmasq-base', 'dhclient': 'isc-dhcp-client',
-            'iperf3': 'iperf3'}
+            'iperf3': 'iperf3', 'keepalived': 'keepalived', 'ucarp': 'ucarp',
+            'kea-dhcp4': 'kea-dhcp4-server'}
 FOLDER = '/run/xsisolate-stacks'        # the sandbox's own
 PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -111,6 +112,65 @@ def dnsmasq(host: Host, *settings: str) -> Program:
     config = write(host.name + '-dnsmasq.conf', DNSMASQ % '\n'.join(settings))
     return Program(host, 'dnsmasq', 'dnsmasq', '-k', '--user=root', '--conf-file=' + config,
                    '--log-facility=-', '--pid-file=%s/%s-dnsmasq.pid' % (FOLDER, host.name))
+
+
+KEA = '''{"Dhcp4": {
+    "interfaces-config": {"interfaces": ["eth0"]},
+    "lease-database": {"type": "memfile", "persist": false},
+    "valid-lifetime": 120,
+    "subnet4": [{"subnet": "10.9.0.0/24", "pools": [{"pool": "10.9.0.70 - 10.9.0.79"}],
+                 "reservations": [{"hw-address": "%s", "ip-address": "%s"}]}],
+    "loggers": [{"name": "kea-dhcp4", "severity": "INFO",
+                 "output_options": [{"output": "stdout"}]}]}}
+'''
+
+
+def kea(host: Host, mac: str, address: str) -> Program:
+    """Serve DHCP by another program, for one client."""
+    need('kea-dhcp4')
+    config = write(host.name + '-kea.conf', KEA % (mac, address))
+    return Program(host, 'kea', 'env', 'KEA_PIDFILE_DIR=' + FOLDER, 'KEA_LOCKFILE_DIR=none',
+                   'kea-dhcp4', '-c', config)
+
+
+KEEPALIVED = '''
+global_defs {
+    script_user root
+    vrrp_garp_master_delay 1
+}
+vrrp_instance one {
+    state BACKUP
+    interface eth0
+    virtual_router_id 5
+    priority %(priority)d
+    advert_int 1
+    %(more)s
+    virtual_ipaddress { %(address)s }
+}
+'''
+
+
+def keepalived(host: Host, priority: int, address: str, *more: str) -> Program:
+    """Be a VRRP router of number 5."""
+    config = write(host.name + '-keepalived.conf', KEEPALIVED % {
+        'priority': priority, 'address': address, 'more': '\n    '.join(more)})
+    pids = ['%s=%s/%s-%s.pid' % (option, FOLDER, host.name, option[2:]) for option in (
+        '--pid', '--vrrp_pid', '--checkers_pid')]
+    return Program(host, 'keepalived', 'keepalived', '-n', '-l', '-D', '-P', '-f', config, *pids)
+
+
+UCARP = '''#!/bin/sh
+PATH=%s
+ip addr %%s "$2/24" dev "$1"
+exit 0
+''' % PATH
+
+
+def ucarp(host: Host, skew: int, own: str, address: str) -> Program:
+    """Be a CARP router of number 5."""
+    up, down = (write('ucarp-%s.sh' % word, UCARP % word, 0o755) for word in ('add', 'del'))
+    return Program(host, 'ucarp', 'ucarp', '-i', 'eth0', '-s', own, '-v', '5', '-p', 'secret', '-a',
+                   address, '-u', up, '-d', down, '-k', str(skew), '-b', '1', '-P')
 
 
 class Dhclient:

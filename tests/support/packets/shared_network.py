@@ -87,6 +87,14 @@ POLICIES: Tuple[Tuple[str, int, Optional[Mapping[str, str]]], ...] = (
     ('off', 72, {'mode': 'disabled'}),
 )
 
+# Those who are only there if they are asked for: all others would hear of their roles.
+VIRTUAL = '00:00:5e:00:01:07'
+SPECIAL: Tuple[Tuple[str, int, Optional[Mapping[str, str]]], ...] = (
+    ('carp', 73, {'groups': 'carp', 'vif/0/mac': VIRTUAL}),
+    ('carp2', 74, {'groups': 'carp'}),
+    ('rtr', 75, {'mode': 'locked', 'vif/0/roles': 'router'}),
+)
+
 LAN = (('lan', 100), ('redfar', 101), ('bluefar', 102), ('outfar', 103))
 REMOTE = {'red': 'redfar', 'blue': 'bluefar'}
 
@@ -114,10 +122,12 @@ class World:
             ', mac: "%s"' % GATEWAY_MAC if gateway_mac else '')})
         self._start_lan()
         self._write_members()
-        self.who.update((name, Who(name, number, vm_mac(number))) for name, number, _ in POLICIES)
-        for name, number, policy in POLICIES:
-            if names is None or name in names:
-                self._start(name, number, policy)
+        there = POLICIES if names is None else tuple(
+            one for one in POLICIES + SPECIAL if one[0] in names)
+        self.who.update((name, Who(name, number, vm_mac(number)))
+                        for name, number, _ in POLICIES + SPECIAL)
+        for name, number, policy in there:
+            self._start(name, number, policy)
         self.radio = Radio(dom0, self._stations(), self.uplink._switch, self._own_devices(),
                            vlan)
 

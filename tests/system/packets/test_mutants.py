@@ -66,6 +66,7 @@ class Explained(NamedTuple):
 
 NO_OWNER = 'nobody owns such an address, so CLAIM refuses it as well'
 NO_GATEWAY_MAC = 'for networks whose gateway has no MAC address: test_infrastructure.py'
+NO_MACS = 'for VIFs with additional MAC addresses: test_additional_macs.py'
 GATEWAY_KNOWN = 'RESOLVE knows the gateway\'s MAC address: CLASSIFY refuses any other as well'
 EXPLAINED: Tuple[Explained, ...] = (
     Explained(tables.GUARD, 185, '', NO_OWNER),
@@ -101,6 +102,8 @@ EXPLAINED: Tuple[Explained, ...] = (
       for table, priority in ((tables.CLASSIFY, 40), (tables.SOUGHT, 50))
       for owner in range(3, OWNERS_MAX)),
     Explained(tables.RULES, 10, 'sctp', 'the datapath in user space does not track SCTP'),
+    Explained(tables.LINK_LAYER, 0, '', NO_MACS),
+    Explained(tables.PLACE, 0, '', NO_MACS),
     Explained(tables.PEERS, 100, '', 'of an answer to a claim only PAIR counts'),
 )
 
@@ -318,7 +321,7 @@ def summary(outcomes: Sequence[Outcome]) -> List[str]:
     """Return what became of the mutants, a line for each table and one for all."""
     lines = ['%-16s %8s %10s %8s %9s' % ('table', 'mutants', 'equivalent', 'caught', 'survivors')]
     names = {value: name for name, value in vars(tables).items()
-             if name.isupper() and isinstance(value, int) and 200 <= value <= tables.REGISTRY}
+             if name.isupper() and isinstance(value, int) and 200 <= value <= tables.PLACE}
     for table in [*sorted({outcome.row.table for outcome in outcomes}), None]:
         of = [outcome for outcome in outcomes if table in (None, outcome.row.table)]
         proven, caught = sum(bool(o.proof) for o in of), sum(bool(o.caught_by) for o in of)

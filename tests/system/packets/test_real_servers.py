@@ -7,8 +7,8 @@ from sandbox.hooks import Hooks
 from sandbox.uplink import GatewayAddresses
 from support.packets.built_network import CONFIG, GATEWAY_MAC
 from support.packets.frames import Ether
-from support.packets.real_programs import (Dhclient, Program, addresses, dnsmasq, need, radvd,
-                                           within)
+from support.packets.real_programs import (Dhclient, Program, addresses, dnsmasq, kea, need,
+                                           radvd, within)
 
 SERVER_MAC = '02:00:00:00:aa:05'
 SERVERS = '    dhcp_servers: [10.9.0.5, "fe80::ff:fe00:aa05"]\n'
@@ -62,6 +62,26 @@ def test_a_server_beside_the_gateway(namespaces: None, hooks: Hooks,
         # it serves DHCP, and nothing else
         assert not vm.ping('10.9.0.5', 0.2) and not server.ping('10.9.0.71', 0.2)
         assert not vm.ping('fe80::ff:fe00:aa05%eth0', 0.2)
+
+
+def test_kea_beside_the_gateway(namespaces: None, hooks: Hooks, programs: List[Program]) -> None:
+    """The same from another DHCP server, which listens by a raw socket."""
+    with Sandbox(hooks) as dom0:
+        dom0.configure(CONFIG.rstrip() + '\n' + SERVERS)
+        dom0.add_bridge('xenbr0')
+        uplink = dom0.add_uplink('xenbr0', GatewayAddresses(
+            GATEWAY_MAC, '10.9.0.254/24', 'fd00:9::1/64'))
+        server = uplink.add_host('server', SERVER_MAC, '10.9.0.5/24')
+        vm = dom0.start_vm('client', mac=CLIENT_MAC, ipv4='', ipv6='', policy={
+            'groups': 'red', 'vif/0/ipv4': '10.9.0.71'})
+        log = kea(server, CLIENT_MAC, '10.9.0.71')
+        programs.append(log)
+        assert within(8, lambda: 'DHCP4_STARTED' in log.output()), log.output()
+        client = Dhclient(vm, 4)
+        programs.append(client.program)
+        assert client.wait_for('BOUND') == '10.9.0.71'
+        assert client.wait_for('RENEW') == '10.9.0.71'
+        assert not vm.ping('10.9.0.5', 0.2) and not server.ping('10.9.0.71', 0.2)
 
 
 PRIVATE = '''

@@ -3,13 +3,14 @@ import os
 
 import pytest
 from support.bridge_scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTINED, RED, SCENARIOS,
-                                      UNLOCKED, flows_of, golden_text, holding, mac_of,
-                                      make_scenario, make_vif, member, plan_bridge, prefixes,
-                                      registry_of)
+                                      UNLOCKED, also_by, attached, flows_of, golden_text, holding,
+                                      mac_of, make_scenario, make_vif, member, plan_bridge,
+                                      prefixes, registry_of)
 from support.ofctl_text import format_add
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX
+from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import BASE, Key, Kind, port_key
-from xsisolate.planner.plan import disturbed
+from xsisolate.planner.plan import disturbed, draft_plan
 from xsisolate.planner.vif import VifPort
 from xsisolate.planner.vif_items import learned_flows
 from xsisolate.policy.address import parse_prefix
@@ -420,3 +421,43 @@ def test_holders_whose_stamp_is_known_are_not_read():
 def test_holders_are_read_if_anything_may_have_changed(second, vifs):
     found, before = replanned(second, vifs)
     assert found.flows is not None and '0xf001' not in str(found.flows)
+
+
+# --- additional MAC addresses ----------------------------------------------------------------
+
+VIRTUAL = '00:00:5e:00:01:05'
+
+
+@pytest.mark.parametrize('mine, theirs, groups, fine', [
+    ([VIRTUAL], [VIRTUAL], 'red', True), ([VIRTUAL], [VIRTUAL], 'blue', False),
+    (['vrrp'], [VIRTUAL], 'red', True), ([VIRTUAL], ['vrrp'], 'blue', False),
+    ([mac_of(11)], [], 'red', False), ([], [mac_of(12)], 'red', False),
+    ([VIRTUAL], ['00:00:5e:00:01:06'], 'blue', True), (['vrrp'], [], 'blue', True)])
+def test_who_may_list_a_mac_address(mine, theirs, groups, fine):
+    """The first has it; who comes later needs a common group, and no VIF's own is listed."""
+    old = also_by(make_vif(11, own='10.9.0.11', groups='red'), *theirs)
+    new = also_by(make_vif(12, own='10.9.0.12', groups=groups), *mine)
+    first, second = make_scenario([old, new]).plan_whole().vifs
+    assert first.policy.mode is ISOLATED
+    assert second.policy.mode is (ISOLATED if fine else QUARANTINED)
+    assert fine or 'is already that of vif11.0' in second.policy.reason
+    # in another VLAN each may have what it likes
+    apart = make_scenario([old, new._replace(networks=(attached(7),))]).plan_whole()
+    assert [vif.policy.mode for vif in apart.vifs] == [ISOLATED, ISOLATED]
+
+
+@pytest.mark.parametrize('mac, why', [
+    (VIRTUAL, 'of VM 00000000-0000-4000-9000-000000000011, whose policy lists it'),
+    (mac_of(11), 'of VM 00000000-0000-4000-9000-000000000011, which is managed'),
+    ('02:00:00:00:f0:01', 'of another host, which holds the role dhcp'),
+    ('00:00:5e:00:01:09', 'of another host, whose policy lists it'), ('02:00:00:00:00:99', '')])
+def test_why_an_unmanaged_vif_is_mute(mac, why):
+    holder = member(1, '10.9.0.101')._replace(roles=frozenset(['dhcp']),
+                                              macs=frozenset(['00:00:5e:00:01:09']))
+    vifs = [also_by(make_vif(11, own='10.9.0.11', groups='red'), VIRTUAL),
+            make_vif(12, UNLOCKED)._replace(mac=mac)]
+    scenario = make_scenario(vifs, members={HOLDERS: [holder]})
+    context = PlanContext(scenario.around.topology, scenario.around.ofports,
+                          scenario.around.config, reserved=(holder,))
+    mute = draft_plan({}, vifs, context).vifs[1].mute
+    assert why in mute and ('nothing that this VIF sends passes' in mute) is bool(why)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sandbox.pythons import ROOT
-from support.bridge_scenarios import (flows_of, holding, make_scenario, make_vif, member,
+from support.bridge_scenarios import (also_by, flows_of, holding, make_scenario, make_vif, member,
                                       plan_bridge, prefixes, registry_of)
 from support.bridge_strategies import GROUPS, scenarios, vifs
 from support.flow_matches import disagreements
@@ -143,7 +143,7 @@ def test_reach_is_mutual(facts):
 
 
 # What things cost, headers included. README and pipeline page quote these numbers.
-BASE = 283              # with one uplink, Dom0's own port and IGMP reports let through
+BASE = 285              # with one uplink, Dom0's own port and IGMP reports let through
 BOND_MEMBER = 1         # each more than one
 NETWORK = 1
 FANOUT = 2              # a network with an isolated VIF
@@ -166,6 +166,11 @@ HELD_BY_BOTH = 9        # of these are the same, here and elsewhere
 LOCKED_HOLDER, LOCKED_HOLDER_ADDRESS = 2, 2
 ISOLATED_HOLDER, ISOLATED_HOLDER_ADDRESS = 11, 3
 REMOTE_HOLDER, REMOTE_HOLDER_ADDRESS = 13, 5
+# Additional MAC addresses: of a VIF with one netdev, and what a network has of each, once.
+USER, USER_ISOLATED, USER_MAC = 4, 2, 9
+MAC_HERE, MAC_ISOLATED, MAC_ON_BOTH, MAC_ELSEWHERE = 7, 1, 3, 3
+REMOTE_USER, REMOTE_USER_MAC = 1, 1     # in each group
+SHARING, SHARER, SHARER_MAC = 1, 2, 1       # elsewhere, for each shared address
 
 
 PAGE = os.path.join(ROOT, 'docs', 'performance.md')
@@ -186,7 +191,16 @@ SAID = (('base, with one uplink', BASE), ('each further member of a bond', BOND_
         ('isolated holder, and each of its addresses; each subnet',
          '%d + %d; 1' % (ISOLATED_HOLDER, ISOLATED_HOLDER_ADDRESS)),
         ('holder on another host, and each of its addresses',
-         '%d + %d' % (REMOTE_HOLDER, REMOTE_HOLDER_ADDRESS)))
+         '%d + %d' % (REMOTE_HOLDER, REMOTE_HOLDER_ADDRESS)),
+        ('VIF with additional MAC addresses: locked; isolated; each of them',
+         '%d; %d; %d' % (USER, USER + USER_ISOLATED, USER_MAC)),
+        ('network, each additional MAC address: of locked VIFs here; with isolated ones; elsewhere',
+         '%d; %d; %d' % (MAC_HERE, MAC_HERE + MAC_ISOLATED, MAC_ELSEWHERE)),
+        ('the same, here and elsewhere, on top', MAC_ON_BOTH),
+        ('member elsewhere with additional MAC addresses, and each of them',
+         '%d + %d' % (REMOTE_USER, REMOTE_USER_MAC)),
+        ('address that such members share; each of them; each of their MAC addresses',
+         '%d; %d; %d' % (SHARING, SHARER, SHARER_MAC)))
 
 
 @pytest.mark.parametrize('what, flows', SAID)
@@ -255,3 +269,31 @@ def test_flow_count_of_holders(locked, isolated, remote, addresses):
         + locked * (LOCKED_HOLDER + LOCKED_HOLDER_ADDRESS * addresses)
         + isolated * (ISOLATED_HOLDER + ISOLATED_HOLDER_ADDRESS * addresses)
         + remote * (REMOTE_HOLDER + REMOTE_HOLDER_ADDRESS * addresses))
+
+
+@SLOWLY
+@given(locked=st.integers(0, 3), isolated=st.integers(0, 3), remote=st.integers(0, 2),
+       macs=st.integers(1, 3), shared=st.integers(0, 2))
+def test_flow_count_of_additional_macs(locked, isolated, remote, macs, shared):
+    """They cost what the page says, on top of what their VIFs cost without."""
+    listed = ['00:00:5e:00:01:%02x' % number for number in range(macs)]
+    vifs = [make_vif(number, Mode.LOCKED, own='10.9.0.%d' % number, groups='red')
+            for number in range(51, 51 + min(locked, 1))]
+    vifs += [make_vif(number, own='10.9.0.%d' % number, groups='red')
+             for number in range(11, 11 + isolated * (not vifs))]
+    addresses = ' '.join('10.9.1.%d' % number for number in range(shared))
+    there = [member(number, '10.9.2.%d %s' % (number, addresses))._replace(
+        shared=prefixes(addresses)) for number in range(remote)]
+    client = make_vif(91, own='10.9.0.1', groups='red')
+
+    def cost(here, elsewhere):
+        return count([client] + here, members={'red': elsewhere, HOLDERS: elsewhere})
+    told = [one._replace(macs=frozenset(listed)) for one in there]
+    users, elsewhere = len(vifs), bool(there)
+    closed = vifs and vifs[0].policy.mode is Mode.LOCKED
+    assert cost([also_by(vif, *listed) for vif in vifs], told) - cost(vifs, there) == (
+        users * (USER + USER_ISOLATED * (not closed) + USER_MAC * macs)
+        + macs * ((MAC_HERE + MAC_ISOLATED * (not closed) + MAC_ON_BOTH * elsewhere) if users
+                  else MAC_ELSEWHERE * elsewhere)
+        + remote * (REMOTE_USER + REMOTE_USER_MAC * macs)
+        + shared * elsewhere * (SHARING + SHARER * remote + SHARER_MAC * macs))

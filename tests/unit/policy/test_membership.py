@@ -189,6 +189,16 @@ def test_holders_of_roles_are_a_group_of_their_own(mode: Mode) -> None:
     assert find_members(view.places(), Config(), THERE) == {}
 
 
+@pytest.mark.parametrize('mode', [Mode.LOCKED, Mode.ISOLATED])
+def test_additional_mac_addresses_are_told_all_hosts(mode: Mode) -> None:
+    policy = VifPolicy(mode, frozenset({'red'}), ipv4=frozenset({ADDRESS}), mac=frozenset({'vrrp'}))
+    view = view_of(vm_record(xenstore_data=replace_policy({}, {'0': policy})),
+                   vif_record(policy=policy))
+    found = find_members(view.places(), Config(), HERE)
+    assert found[HOLDERS][0].macs == {'vrrp'} and not found[HOLDERS][0].roles
+    assert ('red' in found) is (mode is Mode.ISOLATED)
+
+
 def test_roles_without_a_seal_are_nobodys() -> None:
     policy = VifPolicy(Mode.LOCKED, ipv4=frozenset({ADDRESS}), roles=frozenset({'dhcp'}))
     view = view_of(vm_record(xenstore_data=replace_policy({}, {'0': policy})),

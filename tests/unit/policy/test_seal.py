@@ -89,6 +89,9 @@ def policies(draw):
                         ('vif/0/groups', GROUPS), ('vif/0/allow', PEERS), ('vif/1/allow', PEERS)):
         if draw(st.booleans()) and (key != 'allow-1' or 'allow' in keys):
             keys[key] = draw(WHITE) + draw(SEPARATORS).join(draw(values)) + draw(WHITE)
+    if draw(st.booleans()):
+        keys['vif/0/mac'] = draw(SEPARATORS).join(draw(st.lists(st.sampled_from(
+            ('vrrp', '00:00:5e:00:01:05', '00:00:5E:00:02:0A', '02:00:00:00:00:01')), max_size=3)))
     for key in ('mode', 'vif/0/mode'):
         if draw(st.booleans()):
             keys[key] = draw(WHITE) + draw(st.sampled_from(

@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Dict, FrozenSet, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
 
 from xsisolate.dom0.ovs.rundir import find_file
-from xsisolate.openflow.ownership import REGISTRY
+from xsisolate.openflow.ownership import LEARNED, REGISTRY
 
 HEADER = Struct('!BBHI')            # version, type, length, xid
 VERSION = 1
@@ -146,7 +146,7 @@ def _take_updates(body: bytes, come: Set[int], gone: Set[int]) -> bool:
     place, events = UPDATES, set()
     while len(body) - place >= UPDATE.size:
         length, event, table, cookie = UPDATE.unpack_from(body, place)
-        events.add(event)
+        events.add(FLOW_ADDED if table == LEARNED else event)
         if table == REGISTRY and event in (FLOW_ADDED, FLOW_DELETED, FLOW_MODIFIED):
             to, other = (gone, come) if event == FLOW_DELETED else (come, gone)
             to.add(cookie)

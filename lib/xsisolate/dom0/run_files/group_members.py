@@ -7,9 +7,10 @@ from time import time
 from xsisolate import __version__
 from xsisolate.errors import ConfigError, PolicyError
 from xsisolate.paths import rooted
+from xsisolate.policy.additional_macs import VRRP, covers, parse_additional
 from xsisolate.policy.address import format_prefix, parse_mac, parse_prefix
 from xsisolate.policy.model import HOLDERS, ROLES, Prefix, RemoteMember
-from xsisolate.typing_compat import Dict, FrozenSet, Iterable, Mapping, Optional, Tuple
+from xsisolate.typing_compat import AbstractSet, Dict, FrozenSet, Iterable, Mapping, Optional, Tuple
 from xsisolate.vif_id import UUID
 
 FOLDER = '/run/xsisolate/groups'
@@ -47,6 +48,15 @@ def find_claims(group: str, addresses: Iterable[Prefix]) -> Tuple[RemoteMember, 
         return ()
     return tuple(member for member in read_members(group)
                  if not member.addresses.isdisjoint(addresses))
+
+
+def find_reserved(macs: AbstractSet[str]) -> Tuple[RemoteMember, ...]:
+    """Return the VIFs on other hosts to which one of these MAC addresses belongs everywhere."""
+    content = _read(_path(HOLDERS)) or b'' if macs else b''
+    if not any(text.encode() in content for text in (*macs, VRRP)):
+        return ()
+    return tuple(member for member in read_members(HOLDERS)
+                 if any(covers([member.mac, *member.macs], mac) for mac in macs))
 
 
 def stamp_members(group: str) -> str:
@@ -112,7 +122,8 @@ def _parse_member(member: object) -> RemoteMember:
                         mac=parse_mac(str(member.get('mac'))),
                         addresses=_parse_addresses('addresses', member.get('addresses')),
                         shared=_parse_addresses('shared', member.get('shared', [])),
-                        roles=_parse_roles(member.get('roles', [])))
+                        roles=_parse_roles(member.get('roles', [])),
+                        macs=_parse_macs(member.get('macs', [])))
 
 
 def _parse_roles(words: object) -> FrozenSet[str]:
@@ -120,6 +131,13 @@ def _parse_roles(words: object) -> FrozenSet[str]:
     if not isinstance(words, list) or not all(word in ROLES for word in words):
         raise ValueError('roles: not a list of %s: %.80r' % (', '.join(ROLES), words))
     return frozenset(words)
+
+
+def _parse_macs(texts: object) -> FrozenSet[str]:
+    """Return a list of additional MAC addresses."""
+    if not isinstance(texts, list):
+        raise ValueError('macs: not a list: %.80r' % (texts,))
+    return frozenset(parse_additional(str(text)) for text in texts)
 
 
 def _parse_addresses(name: str, texts: object) -> FrozenSet[Prefix]:
@@ -167,6 +185,8 @@ def _describe(member: RemoteMember) -> Mapping[str, object]:
         found['shared'] = [format_prefix(address) for address in sorted(member.shared)]
     if member.roles:
         found['roles'] = sorted(member.roles)
+    if member.macs:
+        found['macs'] = sorted(member.macs)
     return found
 
 
