@@ -6,10 +6,11 @@ import re
 from typing import Dict, Iterator, List, Mapping, Match, NamedTuple, Optional, Tuple
 
 from xsisolate.pipeline import tables
+from xsisolate.pipeline.terms import KEPT, NEXT_OWNER, NOT_KEPT
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import Prefix
 
-FIRST, LAST = tables.GUARD, tables.ISOLATED_DROP
+FIRST, LAST = tables.GUARD, tables.PLACE
 PRIORITY = 'PRIORITY_'
 STAGES: Mapping[int, str] = {
     number: name for name, number in vars(tables).items()
@@ -26,7 +27,7 @@ FIELDS: Mapping[str, str] = {
     'NXM_NX_REG8[]': 'owner_mac.high', 'NXM_NX_REG9[]': 'owner_mac.low',
     'NXM_NX_REG10[]': 'party_mac.high', 'NXM_NX_REG11[]': 'party_mac.low',
     'NXM_NX_XXREG2[0..47]': 'party_mac', 'NXM_NX_XXREG2[64..111]': 'owner_mac',
-    'NXM_NX_REG14[]': 'family', 'NXM_NX_REG14[8..11]': 'owner_number',
+    'NXM_NX_REG14[]': 'family', NEXT_OWNER: 'owner_number',
     'NXM_NX_REG12[]': 'peers', 'NXM_NX_REG13[]': 'network', 'NXM_NX_REG13[0..15]': 'network',
     'NXM_NX_REG13[0..11]': 'network.vlan', 'NXM_NX_REG13[12..15]': 'network.mark',
     'NXM_OF_VLAN_TCI[]': 'vlan_tci', 'NXM_OF_VLAN_TCI[0..11]': 'vlan',
@@ -34,7 +35,8 @@ FIELDS: Mapping[str, str] = {
     'NXM_OF_ETH_SRC[]': 'dl_src', 'NXM_OF_ETH_DST[]': 'dl_dst', 'NXM_OF_IP_SRC[]': 'nw_src',
     'NXM_OF_IP_DST[]': 'nw_dst', 'NXM_OF_ARP_SPA[]': 'arp_spa', 'NXM_OF_ARP_TPA[]': 'arp_tpa',
     'NXM_NX_IPV6_SRC[]': 'ipv6_src', 'NXM_NX_IPV6_DST[]': 'ipv6_dst',
-    'NXM_NX_ND_TARGET[]': 'nd_target'}
+    'NXM_NX_ND_TARGET[]': 'nd_target', 'OXM_OF_METADATA[0..47]': 'kept_destination',
+    'OXM_OF_METADATA[48]': 'destination_kept'}
 LOAD = re.compile(r'(?:load|set_field):([^-]+)->(\S+)')
 MOVE = re.compile(r'move:(\S+?)->(\S+)')
 FLAG_BITS = re.compile(r'NXM_NX_REG15\[(\d+)(?:\.\.(\d+))?\]')
@@ -45,6 +47,9 @@ TRACED = re.compile(r'(?P<indent> *)(?P<table>\d+)\. (?:(?P<match>\S+), )?'
                     r'priority (?P<priority>\d+)(?:, cookie 0x[0-9a-f]+)?')
 MISSED = re.compile(r'(?P<indent> *)(?P<table>\d+)\. (?P<why>No match.*)')
 FULL = 0xffffffff
+OWNER_NUMBER = 0x1f00           # in the family's register
+WHOLE_MAC = 'ff:ff:ff:ff:ff:ff'
+METADATA = {KEPT: 'destination_kept', NOT_KEPT: 'destination_not_kept'}
 
 Words = List[str]
 Value = Tuple[int, int]         # and mask
@@ -86,7 +91,7 @@ def decode_match(match: str, names: Names) -> str:
         elif name == 'in_port' and value.isdigit():
             words.append('in_port=' + names.port(int(value)))
         elif word:
-            words.append(word)
+            words.append(METADATA.get(word, word))
     return ' '.join(words + list(_registers(registers, names))) or 'everything'
 
 
@@ -102,8 +107,10 @@ def _registers(held: Dict[int, Value], names: Names) -> Iterator[str]:
     """Yield what a match asks of registers."""
     yield from _party(held)
     for name, pair in (('owner_mac', OWNER_MAC), ('party_mac', PARTY_MAC)):
-        if all(held.get(number, (0, 0))[1] == FULL for number in pair):
-            yield '%s=%s' % (name, _mac(*[held.pop(number)[0] for number in pair]))
+        if set(pair) <= held.keys():
+            (high, high_mask), (low, low_mask) = [held.pop(number) for number in pair]
+            width = _mac(high_mask & 0xffff, low_mask)
+            yield '%s=%s%s' % (name, _mac(high, low), '' if width == WHOLE_MAC else '/' + width)
     for number in sorted(held):
         value, mask = held[number]
         if number == REG_FLAGS:
@@ -112,6 +119,8 @@ def _registers(held: Dict[int, Value], names: Names) -> Iterator[str]:
             yield 'peers=' + _peers(value, names)
         elif number == NETWORK and mask == FULL:
             yield 'network=' + names.network(value)
+        elif number == FAMILY and mask == OWNER_NUMBER:
+            yield 'owner_number=%d' % (value >> 8)
         else:
             yield 'reg%d=0x%x%s' % (number, value, '' if mask == FULL else '/0x%x' % mask)
 
