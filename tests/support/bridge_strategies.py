@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 from support.bridge_scenarios import (BOND, BRIDGE, GATEWAY_MAC, TAPS_FROM, UPLINK, Scenario,
                                       attached, mac_of, make_scenario, member)
 from xsisolate.planner.vif import Vif, VifPort
-from xsisolate.policy.additional_macs import reduce_additional
 from xsisolate.policy.address import BITS, eui64_link_local
 from xsisolate.policy.model import (HOLDERS, ROLES, EffectivePolicy, Gateway, Group, Mode, Network,
                                     Peer, Prefix, Service)
@@ -69,6 +68,13 @@ MAC_SETS = st.sampled_from([frozenset()] * 2) | st.frozensets(st.sampled_from((
     'vrrp', GATEWAY_MAC, '00:00:5e:00:01:33', '00:00:5e:00:02:33', '02:00:00:00:ee:01')))
 
 
+def own_macs(number):
+    """Return a strategy of additional MAC addresses that no other VIF of the bridge has."""
+    listed = ('02:00:00:00:ee:%02x' % number, 'vrrp' if number == 11 else
+              '02:00:00:00:ef:%02x' % number)
+    return st.sampled_from([frozenset()] * 2) | st.frozensets(st.sampled_from(listed))
+
+
 @st.composite
 def vifs(draw, number):
     """Draw a VIF; its number is in its name, MAC address, ofport and addresses."""
@@ -80,7 +86,7 @@ def vifs(draw, number):
     if mode in (Mode.LOCKED, Mode.ISOLATED):
         policy = EffectivePolicy(mode, draw(own_addresses(number)), draw(GROUP_SETS),
                                  draw(st.frozensets(peers(), max_size=4)), roles=draw(ROLE_SETS),
-                                 macs=reduce_additional(draw(MAC_SETS), mac_of(number)))
+                                 macs=draw(own_macs(number)))
     ports = [VifPort('vif%d.0' % number, number)]
     if draw(st.booleans()):
         ports.append(VifPort('tap%d.0' % number, TAPS_FROM + number))
@@ -115,7 +121,8 @@ GROUP_FACTS = st.builds(
     rules=st.none() | st.frozensets(SERVICES, max_size=3), reach=GROUP_SETS)
 MEMBERS = st.lists(st.builds(
     lambda number, tag, macs: member(number, '10.8.0.%d fd00:8::%x' % (number, number), tag)
-    ._replace(macs=macs), st.integers(1, 99), st.sampled_from(TAGS), MAC_SETS), max_size=3, unique_by=lambda one: one.mac)
+    ._replace(macs=macs), st.integers(1, 99), st.sampled_from(TAGS), MAC_SETS), max_size=3,
+    unique_by=lambda one: one.mac)
 
 
 @st.composite
