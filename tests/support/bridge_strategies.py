@@ -63,6 +63,16 @@ def own_addresses(draw, number):
 
 # Most VIFs hold no role.
 ROLE_SETS = st.sampled_from([frozenset()] * 2) | st.frozensets(st.sampled_from(ROLES))
+# Nor have most additional MAC addresses; the gateways' are among VRRP's.
+MAC_SETS = st.sampled_from([frozenset()] * 2) | st.frozensets(st.sampled_from((
+    'vrrp', GATEWAY_MAC, '00:00:5e:00:01:33', '00:00:5e:00:02:33', '02:00:00:00:ee:01')))
+
+
+def own_macs(number):
+    """Return a strategy of additional MAC addresses that no other VIF of the bridge has."""
+    listed = ('02:00:00:00:ee:%02x' % number, 'vrrp' if number == 11 else
+              '02:00:00:00:ef:%02x' % number)
+    return st.sampled_from([frozenset()] * 2) | st.frozensets(st.sampled_from(listed))
 
 
 @st.composite
@@ -75,7 +85,8 @@ def vifs(draw, number):
     policy = EffectivePolicy(mode)
     if mode in (Mode.LOCKED, Mode.ISOLATED):
         policy = EffectivePolicy(mode, draw(own_addresses(number)), draw(GROUP_SETS),
-                                 draw(st.frozensets(peers(), max_size=4)), roles=draw(ROLE_SETS))
+                                 draw(st.frozensets(peers(), max_size=4)), roles=draw(ROLE_SETS),
+                                 macs=draw(own_macs(number)))
     ports = [VifPort('vif%d.0' % number, number)]
     if draw(st.booleans()):
         ports.append(VifPort('tap%d.0' % number, TAPS_FROM + number))
@@ -109,8 +120,9 @@ GROUP_FACTS = st.builds(
     Group, addresses=st.frozensets(ANY_PREFIXES, max_size=2), vms=st.none(),
     rules=st.none() | st.frozensets(SERVICES, max_size=3), reach=GROUP_SETS)
 MEMBERS = st.lists(st.builds(
-    lambda number, tag: member(number, '10.8.0.%d fd00:8::%x' % (number, number), tag),
-    st.integers(1, 99), st.sampled_from(TAGS)), max_size=3, unique_by=lambda one: one.mac)
+    lambda number, tag, macs: member(number, '10.8.0.%d fd00:8::%x' % (number, number), tag)
+    ._replace(macs=macs), st.integers(1, 99), st.sampled_from(TAGS), MAC_SETS), max_size=3,
+    unique_by=lambda one: one.mac)
 
 
 @st.composite
@@ -124,5 +136,6 @@ def scenarios(draw, most=4) -> Scenario:
         networks=draw(st.dictionaries(st.sampled_from(names), networks())),
         groups=draw(st.dictionaries(st.sampled_from(GROUPS), GROUP_FACTS)),
         members={**draw(st.dictionaries(st.sampled_from(GROUPS), MEMBERS, max_size=2)),
-                 HOLDERS: [member._replace(roles=draw(ROLE_SETS)) for member in draw(MEMBERS)]},
+                 HOLDERS: [member._replace(roles=draw(ROLE_SETS), macs=draw(MAC_SETS))
+                           for member in draw(MEMBERS)]},
         snooping=draw(st.booleans()))

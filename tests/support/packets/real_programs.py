@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import suppress
 from typing import Any, Callable, List
 
 from sandbox.host import Host
@@ -156,6 +157,9 @@ def keepalived(host: Host, priority: int, address: str, *more: str) -> Program:
         'priority': priority, 'address': address, 'more': '\n    '.join(more)})
     pids = ['%s=%s/%s-%s.pid' % (option, FOLDER, host.name, option[2:]) for option in (
         '--pid', '--vrrp_pid', '--checkers_pid')]
+    for option in pids:     # of one that was killed, whose number another process may have
+        with suppress(FileNotFoundError):
+            os.unlink(option.partition('=')[2])
     return Program(host, 'keepalived', 'keepalived', '-n', '-l', '-D', '-P', '-f', config, *pids)
 
 

@@ -45,6 +45,12 @@ def build(net: Net, mac: str) -> Dict[str, Vm]:
     return net.vms
 
 
+def is_request(frame: bytes) -> bool:
+    """Tell whether a frame is an echo request."""
+    return (frame[12:14], frame[23:24], frame[34:35]) == (b'\x08\0', b'\x01', b'\x08') or (
+        frame[12:14], frame[20:21], frame[54:55]) == (b'\x86\xdd', b'\x3a', b'\x80')
+
+
 def play(vms: Dict[str, Vm], start: Callable[[str], Program], stop: Callable[[str], None],
          vip: str, programs: List[Program], mac: str) -> None:
     """Let the address go from the better one to the other and back; its client follows."""
@@ -64,12 +70,9 @@ def play(vms: Dict[str, Vm], start: Callable[[str], Program], stop: Callable[[st
         for ear in ('h1', 'h2'):
             vms[ear].sniff('eth0')
         answered = client.ping(vip, 0.5)
-        heard = {ear: [frame for frame in vms[ear].sniffed('eth0', wait=0.1) if frame[6:12] == bytes
-                       .fromhex(client.mac.replace(':', '')) and frame[0] & 1 == 0]
-                 for ear in ('h1', 'h2')}
-        there = {frame[:6].hex(':') for frame in heard[name]}
-        return answered and len([ear for ear in heard if heard[ear]]) == 1 and there == {
-            mac or vms[name].mac}
+        heard = {ear: {frame[:6].hex(':') for frame in vms[ear].sniffed('eth0', wait=0.1)
+                       if is_request(frame)} for ear in ('h1', 'h2')}
+        return answered and heard.pop(name) == {mac or vms[name].mac} and not any(heard.values())
 
     reached_by(8)
     assert within(8, lambda: is_at('h1'))
