@@ -1,5 +1,6 @@
 """The pages of docs/: configurations are valid, commands parse, links lead on, numbers are true."""
 import argparse
+import ast
 import os
 import re
 import shlex
@@ -275,6 +276,45 @@ def test_the_page_of_limits_says_what_the_code_has(what: str, number: object) ->
 def test_the_length_of_a_groups_name(length: int) -> None:
     assert '| characters of a group\'s name | 63 |' in read_lines(LIMITS)
     assert bool(vmdata_parser.GROUP_NAME.fullmatch('g' * length)) is (length <= 63)
+
+
+# --- messages ----------------------------------------------------------------------------------
+
+
+SAYS = {'the reason says', 'the answer says', 'message'}    # heads of the first column
+TROUBLE = DOCS / 'troubleshooting.md'
+
+
+def find_messages() -> Iterator[str]:
+    """Yield the messages that the page of symptoms quotes in its tables."""
+    head = ''
+    for _, line in find_prose(TROUBLE):
+        if not line.startswith('|'):
+            head = ''
+            continue
+        cell = line.split('|')[1].strip()
+        head = head or cell
+        if head in SAYS and cell != head:
+            yield from re.findall('`([^`]+)`', cell)
+
+
+@pytest.fixture(scope='module')
+def texts() -> str:
+    """All texts in the library's code; one that goes on in the next line is one."""
+    found = [vars(node).get('value', vars(node).get('s'))
+             for path in sorted((ROOT / 'lib' / 'xsisolate').rglob('*.py'))
+             for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))]
+    return '\0'.join(text for text in found if isinstance(text, str))
+
+
+@pytest.mark.parametrize('message', sorted(set(find_messages())))
+def test_a_message_that_is_quoted_is_one_of_ours(texts: str, message: str) -> None:
+    for part in message.split('…'):
+        assert part.strip(' ,()') in texts, part
+
+
+def test_messages_are_quoted() -> None:
+    assert len(set(find_messages())) > 20 and 'is already that of' in ' '.join(find_messages())
 
 
 # --- words -------------------------------------------------------------------------------------
