@@ -3,12 +3,13 @@
 An isolated sender's policy is asked about the receiver, an isolated receiver's about
 the sender. Everybody else is asked only whether it is what it says it is.
 """
-from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import LINK_LOCAL, NEVER_EXTERNAL, contains, format_prefix
 from xsisolate.policy.admission import Answer, How, Party, Talk, admit
-from xsisolate.policy.model import DHCP, GATEWAY, Group, Mode, Network, Prefix, RemoteMember
+from xsisolate.policy.model import (DHCP, GATEWAY, Gateway, Group, Mode, Network, Prefix,
+                                    RemoteMember)
 
 # What goes to a client's port, or comes from a server's, is a DHCP server's word.
 DHCP_PORTS = {4: (67, 68), 6: (547, 546)}
@@ -23,10 +24,11 @@ class Place(NamedTuple):
     name: str                   # the network's
     uuid: str
     number: int                 # NETWORK | VLAN tag
-    facts: Network
+    facts: Network              # with the holders of roles on other hosts
     groups: Mapping[str, Group]
     vifs: Tuple[Tuple[str, Vif], ...]           # with their names
     members: Mapping[str, Tuple[RemoteMember, ...]]     # by group, those on this network
+    told: FrozenSet[Gateway] = frozenset()      # gateways that XAPI has told of, not the file
 
 
 class End(NamedTuple):
@@ -175,6 +177,20 @@ def find_owners(place: Place, address: Prefix) -> List[Tuple[str, Vif]]:
     return [(name, vif) for length, name, vif in found if length == longest]
 
 
+def find_members(place: Place, address: Prefix) -> List[Tuple[str, RemoteMember]]:
+    """Return the members elsewhere whose address it is, with their groups.
+
+    Of a group's networks the narrowest counts.
+    """
+    found: List[Tuple[str, RemoteMember]] = []
+    for group, members in sorted(place.members.items()):
+        owned = [(own.length, member) for member in members for own in member.addresses
+                 if contains(own, address)]
+        longest = max((length for length, _ in owned), default=0)
+        found += [(group, member) for length, member in owned if length == longest]
+    return found
+
+
 def party(place: Place, asker: End, other: End, ingress: bool) -> Party:
     """Return what an asker's policy sees of the other end."""
     gateways = place.facts.gateways
@@ -189,7 +205,8 @@ def party(place: Place, asker: End, other: End, ingress: bool) -> Party:
         return Party(other.name, other.address, groups, inside='it is a VIF of this network',
                      refusal=refusal)
     if own:
-        wrong = (ingress and other.vif is not None) or (own[0].mac and other.mac != own[0].mac)
+        wrong = (ingress and other.vif is not None) or all(
+            gateway.mac and other.mac != gateway.mac for gateway in own)
         return Party(other.name, other.address, external=True, refusal='%s is a gateway\'s address'
                      % format_prefix(other.address) if wrong else '')
     return _party_by_address(place, asker, other, ingress)
@@ -203,11 +220,9 @@ def _party_by_address(place: Place, asker: End, other: End, ingress: bool) -> Pa
         return Party(owners[0][0], other.address, vif.policy.groups
                      if _mode(vif) is Mode.ISOLATED else frozenset())
     taken = ' and '.join(name for name, _ in owners)
-    remote = {group for group, members in place.members.items() for member in members
-              if other.address in member.addresses
-              and (member.mac == other.mac or other.gateway)}
-    claimed = [group for group, members in place.members.items() for member in members
-               if other.address in member.addresses and group not in remote]
+    members = find_members(place, other.address)
+    remote = {group for group, member in members if member.mac == other.mac or other.gateway}
+    claimed = [group for group, _ in members if group not in remote]
     if not taken and claimed and asker.vif and asker.vif.policy.groups & set(claimed):
         taken = 'a member of group %s on another host' % sorted(claimed)[0]
     elif not taken and remote and ingress and other.vif:

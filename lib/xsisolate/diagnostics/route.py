@@ -2,8 +2,8 @@
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.diagnostics.inventory import Inventory, VifView
-from xsisolate.diagnostics.passage import (FILE, End, Place, find_owners, holds, is_managed,
-                                           why_no_gateway)
+from xsisolate.diagnostics.passage import (FILE, End, Place, find_members, find_owners, holds,
+                                           is_managed, why_no_gateway)
 from xsisolate.diagnostics.vm_lookup import (find_vm, is_address, label, own_address, parse_single,
                                              read_places, said_addresses)
 from xsisolate.dom0.xen.xenstore import Xenstore
@@ -206,7 +206,7 @@ class RouteFinder:
                         if address in (gateway.ipv4, gateway.ipv6)), None)
         if gateway:
             return self._gateway_end(place, address, name + ' (a gateway)', gateway,
-                                     'the gateway %s, as %s says' % (name, FILE))
+                                     'the gateway %s, as %s says' % (name, _source(place, gateway)))
         return self._remote_end(place, address, name) or self._unknown_end(place, address, name)
 
     def _gateway_end(self, place: Place, address: Prefix, name: str, gateway: Gateway,
@@ -228,8 +228,7 @@ class RouteFinder:
 
     def _remote_end(self, place: Place, address: Prefix, name: str) -> Optional[End]:
         """Return a member of a group on another host; several may take turns in an address."""
-        found = [(group, member) for group, members in sorted(place.members.items())
-                 for member in members if address in member.addresses]
+        found = find_members(place, address)
         if not found:
             return None
         group, member = found[0]
@@ -264,9 +263,15 @@ class RouteFinder:
         router = routers[0].ipv4 if address.version == 4 else routers[0].ipv6
         assert router
         beyond = ('the gateway %s%s, assumed from %s: which router its guest uses is not known here'
-                  % (format_prefix(router), ' or another' * (len(routers) > 1), FILE))
+                  % (format_prefix(router), ' or another' * (len(routers) > 1),
+                     _source(place, routers[0])))
         return self._gateway_end(place, address, name + ' (through a gateway)' * bool(
             routers[0].mac), routers[0], beyond)
+
+
+def _source(place: Place, gateway: Gateway) -> str:
+    """Return by whose word a network has a gateway."""
+    return 'XAPI' if gateway in place.told else FILE
 
 
 def _parse_service(text: str) -> Tuple[Talk, int]:

@@ -100,12 +100,14 @@ def _place(inventory: Inventory, bridge: str, attached: Attached) -> Place:
     members: Dict[str, Tuple[RemoteMember, ...]] = {
         name: tuple(member for member in read_members(name)
                     if member.network == attached.network_uuid) for name in sorted(names)}
+    configured = context.find_network(attached.bridge, attached.network_uuid)
     facts = with_holders_elsewhere(
-        context.find_network(attached.bridge, attached.network_uuid), attached.network_uuid,
+        configured, attached.network_uuid,
         {mac for _, vif in on_it if vif.policy.roles for mac in (vif.mac, *vif.policy.macs)},
         read_members(HOLDERS))
     return Place(bridge, attached.bridge, attached.network_uuid, attached.network, facts, groups,
-                 on_it, {name: found for name, found in members.items() if found})
+                 on_it, {name: found for name, found in members.items() if found},
+                 frozenset(facts.gateways) - frozenset(configured.gateways))
 
 
 def own_address(view: VifView, version: int, store: Xenstore) -> Tuple[Prefix, ...]:

@@ -25,6 +25,7 @@ from xsisolate.typing_compat import Iterable, Iterator, NamedTuple, Optional, Se
 # A single address counts before a gateway's (45) and VRRP's ranges, behind a VIF's own (50).
 PRIORITY_SINGLE, PRIORITY_RANGE = 49, 44
 TO_THE_UPLINK = '%s,%s' % (raised(TO_UPLINK), goto(PASS))
+ASKED_ALOUD = 'clone(%s,%s)' % (cleared(*ANSWERS), TO_THE_UPLINK)
 
 
 class Shared(NamedTuple):
@@ -105,8 +106,7 @@ def remote_flows(asked: Tuple[str, ...], mac: str, additional: Iterable[str]) ->
     who = (*asked, *mac_match(8, mac))
     for match in additional:
         yield make_flow(REMOTE, 20, [*who, *mac_match(10, match)], raised(TO_REMOTE), goto(RULES))
-    yield make_flow(REMOTE, 55, [*who, flags(SEEKING)],
-                    'clone(%s,%s)' % (cleared(*ANSWERS), TO_THE_UPLINK), raised(TRIED))
+    yield make_flow(REMOTE, 55, [*who, flags(SEEKING)], ASKED_ALOUD, raised(TRIED))
 
 
 # --- a network ---------------------------------------------------------------------------------

@@ -7,10 +7,10 @@ port, and so does SCTP; TCP says so itself, and needs none. TFTP's data come fro
 that nothing has been sent to: what belongs to a request, conntrack's helper knows.
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.additional_macs import remote_flows
+from xsisolate.pipeline.additional_macs import ASKED_ALOUD, remote_flows
 from xsisolate.pipeline.tables import (CONTROL, EXTERNAL, FOUND, INGRESS_SIDE, MEMBER, MISMATCH,
                                        PAIR, PLAIN, REMOTE, REPLY_ONLY, REQUEST, RESOLVING, RULES,
-                                       SEEKING, TO_REMOTE, TRACK_TFTP, UPLINK, VIA_GATEWAY)
+                                       SEEKING, TO_REMOTE, TRACK_TFTP, TRIED, UPLINK, VIA_GATEWAY)
 from xsisolate.pipeline.terms import (address_match, flags, goto, load_mac, mac_match,
                                       network_match, raised)
 from xsisolate.policy.address import fold
@@ -55,6 +55,18 @@ def remote_member_flows(peers: int, network: int, mac: str,
     yield make_flow(REMOTE, 20, [*who, *mac_match(8, mac), *mac_match(10, mac)], TO_THE_RULES)
     if additional:
         yield from remote_flows(who, mac, additional)
+
+
+def asked_aloud_flows(peers: int, network: int, first: str,
+                      addresses: Iterable[Prefix]) -> Iterator[Flow]:
+    """Yield that addresses which VIFs of other hosts share are asked for aloud.
+
+    Which of them holds one now only its answer tells.
+    """
+    for address in addresses:
+        yield make_flow(REMOTE, 56, ['reg12=0x%x' % peers, network_match(network),
+                                     *address_match(address), *mac_match(8, first),
+                                     flags(SEEKING)], ASKED_ALOUD, raised(TRIED))
 
 
 def sharing_member_flows(peers: int, network: int, first: str, mac: str,

@@ -151,6 +151,13 @@ def format_owners(items: Iterable[Item], network: int) -> List[str]:
                    if item.key.kind is Kind.ENDPOINT and item.name.startswith(where)])
 
 
+def macs_here(items: Iterable[Item], network: int) -> FrozenSet[str]:
+    """Return the MAC addresses of a network's endpoints on this host."""
+    where = '%x ' % network
+    return frozenset([item.name[len(where):] for item in items
+                      if item.key.kind is Kind.ENDPOINT and item.name.startswith(where)])
+
+
 def takes_turns(endpoint: Item) -> bool:
     """Tell whether an endpoint is not the first owner of one of its addresses."""
     owners = endpoint.facts.rpartition(' ')[2]

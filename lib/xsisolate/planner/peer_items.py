@@ -1,8 +1,8 @@
 """Sets of peers: isolation groups and allow lists, under names that make equal sets one."""
 from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.multicast import spread_flows
-from xsisolate.pipeline.peer_sets import (allow_flows, outside_member_flows, remote_member_flows,
-                                          rule_flows, sharing_member_flows)
+from xsisolate.pipeline.peer_sets import (allow_flows, asked_aloud_flows, outside_member_flows,
+                                          remote_member_flows, rule_flows, sharing_member_flows)
 from xsisolate.pipeline.terms import Attachment
 from xsisolate.planner.cookie import Key, Kind
 from xsisolate.planner.item_facts import IsolatedLinks
@@ -100,9 +100,12 @@ def _group_flows(peers: int, group: Group, networks: Mapping[str, int],
                 if (network, address) not in taken]     # the first VIF that names an address has it
         taken.update(((network, address), member) for address in free)
         yield from remote_member_flows(peers, network, member.mac, free, mac_matches(member.macs))
+        if not member.macs:     # with some it is always asked aloud
+            yield from asked_aloud_flows(peers, network, member.mac, [
+                address for address in free if address in member.shared])
         for address in sorted((member.addresses & member.shared).difference(free)):
             first = taken[network, address]
-            if first.macs and member.macs and address in first.shared:
+            if address in first.shared:
                 yield from sharing_member_flows(peers, network, first.mac, member.mac, [address])
 
 

@@ -14,10 +14,12 @@ from xsisolate.pipeline.peer_lookup import network_party_flows
 from xsisolate.pipeline.tables import (ADVERTISER, DHCP_SERVER, FORWARDER, ISOLATED, MANAGED)
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import Key, network_key
-from xsisolate.planner.item_facts import (SPECIAL, endpoints, format_owners, parse_facts,
-                                          parse_network_name, possible_owners, split_endpoint)
+from xsisolate.planner.item_facts import (SPECIAL, endpoints, format_owners, macs_here,
+                                          parse_facts, parse_network_name, possible_owners,
+                                          split_endpoint)
 from xsisolate.planner.items import Item, format_stamp
-from xsisolate.planner.shared_macs import find_holders, format_holders, shared_mac_flows
+from xsisolate.planner.shared_macs import (find_holders, format_holders, shared_address_flows,
+                                           shared_mac_flows)
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.additional_macs import mac_matches
 from xsisolate.policy.address import LINK_LOCAL
@@ -134,7 +136,9 @@ def network_flows(items: Mapping[Key, Item], network: int, members: Iterable[Rem
     yield from network_multicast_flows(network, facts, named, holders)
     for mac, _ in roles_by_mac(facts):
         yield gateway_delivery_flow(network, mac)
-    yield from shared_mac_flows(network, find_holders(items, network), [
-        member for member in members if member.network == name.uuid],
+    elsewhere = [member for member in members if member.network == name.uuid]
+    yield from shared_address_flows(network, macs_here(items.values(), network), elsewhere)
+    yield from shared_mac_flows(
+        network, find_holders(items, network), elsewhere,
         configured._replace(gateways=tuple([
             gateway for gateway in configured.gateways if gateway.mac not in macs])))

@@ -13,7 +13,7 @@ from xsisolate.planner.item_facts import (SPECIAL, EndpointFacts, endpoints, par
 from xsisolate.planner.items import Item
 from xsisolate.policy.additional_macs import VRRP, covers, is_range, mac_matches
 from xsisolate.policy.model import Mode, Network, Prefix, RemoteMember
-from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Mapping, Tuple
+from xsisolate.typing_compat import AbstractSet, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 Holders = List[Tuple[str, EndpointFacts]]       # with their own MAC addresses
 
@@ -46,7 +46,6 @@ def shared_mac_flows(network: int, holders: Holders, members: Iterable[RemoteMem
         for mac in sorted({gateway.mac for gateway in named.gateways if gateway.mac}):
             if covers([VRRP], mac) and not any(mac in entries for entries in every):
                 yield reserved_flow(network, mac)
-    yield from _sharer_flows(network, members)
 
 
 def _find_shared(match: str, holders: Holders, members: List[RemoteMember]) -> Shared:
@@ -59,12 +58,18 @@ def _find_shared(match: str, holders: Holders, members: List[RemoteMember]) -> S
                   any(facts.mode == Mode.ISOLATED.word for _, facts in here))
 
 
-def _sharer_flows(network: int, members: List[RemoteMember]) -> Iterator[Flow]:
+def shared_address_flows(network: int, here: AbstractSet[str],
+                         members: Iterable[RemoteMember]) -> Iterator[Flow]:
+    """Yield by which VIFs of other hosts shared addresses may be held, and that they are asked.
+
+    `here` are the MAC addresses of this host's VIFs: one on its way is on two hosts.
+    """
+    members = [member for member in members if member.mac not in here]
     sought: Dict[Prefix, bool] = {}
     for member in members:
         yield from sharer_flows(network, member.mac, mac_matches(member.macs),
                                 sorted(member.shared))
-        for address in member.addresses if member.roles else member.shared:
+        for address in member.addresses if member.roles and member.macs else member.shared:
             sought[address] = sought.get(address, False) or bool(member.roles)
     for address, role in sorted(sought.items()):
         yield from sought_elsewhere_flows(network, address, role)

@@ -65,7 +65,7 @@ def _find_claims(places: Iterable[PoolVif], config: Config, here: str) -> Iterat
 def _list_groups(policy: EffectivePolicy) -> List[str]:
     """Return what a VIF is a member of for other hosts; all special ones are a group, too."""
     groups = sorted(policy.groups) if policy.mode is Mode.ISOLATED else []
-    return groups + [HOLDERS] * bool(policy.roles or policy.macs)
+    return groups + [HOLDERS] * bool(policy.roles or policy.macs or policy.shared)
 
 
 def _find_lost(claims: Iterable[Claim],

@@ -1,4 +1,6 @@
 """Addresses that members of one group take over from each other, and who else wants them."""
+import json
+import os
 from typing import Iterator, Mapping, Sequence
 
 import pytest
@@ -6,8 +8,9 @@ import pytest
 from support.packets.rows import UPLINK, Case, attack, legit
 from support.packets.frames import (IP, IPv6, arp, eth, is_at, na, ns, ping, ping6, udp, udp6,
                                     who_has)
-from support.packets.built_network import NO_MAC, Net, Party
+from support.packets.built_network import FOLDER, NO_MAC, Net, Party
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX
+from xsisolate.policy.model import HOLDERS
 
 pytestmark = pytest.mark.host(config=NO_MAC)     # any address could be an outside one
 
@@ -202,3 +205,104 @@ def late_claims(w: Parties, late: str, owners: Sequence[str]) -> Iterator[Case]:
         you, me, dst=MANY6))
     yield attack('%s as %s with an owner\'s MAC' % (late, MANY), late, udp(
         w[owners[-1]], you, src=MANY), is_at(w[owners[-1]], you, MANY))
+
+
+# --- on several hosts ------------------------------------------------------------------------
+
+
+def tell(net: Net, *parties: Party) -> None:
+    """Write what the pool says of VIFs of other hosts that share an address in the group red."""
+    os.makedirs(FOLDER, exist_ok=True)
+    members = [{'network': net.dom0.network_uuid('xenbr0'), 'mac': party.mac, 'shared': PAIR,
+                'addresses': [party.ip, party.ip6, party.ll, *PAIR]} for party in parties]
+    for group in ('red', HOLDERS):
+        with open('%s/%s.json' % (FOLDER, group), 'w') as file:
+            json.dump({'version': 1, 'members': members}, file)
+
+
+def held_by(w: Parties, name: str, places: Sequence[str]) -> Iterator[Case]:
+    """Yield how one VIF uses the address wherever it is, and how members of the group find it."""
+    (ip, ip6), me, you = PAIR, w[name], w['r']
+    where = name if name in ('v1', 'v2') else UPLINK
+    yield legit('%s as %s' % (name, ip), name, 'r', udp(me, you, src=ip), udp6(
+        me, you, src=ip6), is_at(me, you, ip), na(me, ip6, you), arp(me, 1, ip, you.ip, you), ns(
+            me, you.ip6, you, ip=ip6))
+    yield legit('r to %s as %s' % (name, ip), 'r', where, udp(you, me, dst=ip), udp6(
+        you, me, dst=ip6), arp(you, 1, you.ip, ip, me), ns(you, ip6, me))
+    yield legit('r asks who has %s' % ip, 'r', tuple(places), arp(you, 1, you.ip, ip), ns(
+        you, ip6))
+
+
+def taken_from(w: Parties, holders: Sequence[str]) -> Iterator[Case]:
+    """Yield how all others want the address, and what its holders may not."""
+    (ip, ip6), you = PAIR, w['r']
+    for name in ('lan', 'c', 'un', 'locked', 'r2'):
+        me = w[name]
+        yield attack('%s as %s' % (name, ip), name, udp(me, you, src=ip), udp6(me, you, src=ip6),
+                     is_at(me, you, ip), na(me, ip6, you), arp(me, 1, ip, you.ip, you), ns(
+                         me, you.ip6, you, ip=ip6))
+        for holder in holders if name != 'lan' else ():     # beyond the uplink all can be forged
+            yield attack('%s as %s by the MAC address of %s' % (name, ip, holder), name, udp(
+                w[holder], you, src=ip), udp6(w[holder], you, src=ip6), is_at(w[holder], you, ip),
+                na(w[holder], ip6, you))
+    for name in ('c',):
+        yield attack('%s to %s' % (name, ip), name, *(frame for holder in holders for frame in (
+            udp(w[name], w[holder], dst=ip), udp6(w[name], w[holder], dst=ip6))), arp(
+                w[name], 1, w[name].ip, ip), ns(w[name], ip6))
+    for holder in holders:
+        for other in holders:
+            if other != holder:
+                yield attack('%s by the own address of %s' % (holder, other), holder, udp(
+                    w[holder], you, src=w[other].ip), udp6(w[holder], you, src=w[other].ip6), is_at(
+                        w[holder], you, w[other].ip))
+        yield attack('%s to a stranger as %s' % (holder, ip), holder, udp(
+            w[holder], w['c'], src=ip), udp6(w[holder], w['c'], src=ip6), is_at(
+                w[holder], w['c'], ip))
+    yield attack('to a member that does not have it', 'r', udp(you, w['r2'], dst=ip), udp6(
+        you, w['r2'], dst=ip6), udp(you, w['lan'], dst=ip), udp6(you, w['lan'], dst=ip6))
+
+
+def hears_request(net: Net, name: str) -> bool:
+    """Tell whether a VIF of another host is asked by broadcast, whichever had it last."""
+    host = net.parties[name].host
+    assert host
+    host.sniff('eth0')
+    net.send(net.parties['r'], bytes(arp(net.parties['r'], 1, net.parties['r'].ip, PAIR[0])))
+    return any(frame[:6] == b'\xff' * 6 and frame[6:12].hex(':') == net.parties['r'].mac
+               for frame in host.sniffed('eth0', wait=0.2))
+
+
+@pytest.mark.parametrize('here', [2, 1, 0], ids=['two here', 'one here', 'none here'])
+def test_an_address_that_moves_between_hosts(net: Net, here: int) -> None:
+    """Members follow it to whichever VIF has it, in both directions, and no other VIF takes it."""
+    net.bridge('xenbr0')
+    net.uplink('xenbr0')
+    net.uplinks[0]._switch.ip('link set lan type bridge ageing_time 0')     # a hub
+    net.lan('lan', 100)
+    far = [net.lan(name, number) for number, name in enumerate(('far1', 'far2'), 101)]
+    tell(net, *far)
+    for number in range(here):
+        net.vm('v%d' % (number + 1), 11 + number, RED, also=PAIR)
+    net.vm('r', 15, RED)
+    net.vm('r2', 16, RED)
+    net.vm('c', 21, BLUE)
+    net.vm('locked', 41, {'mode': 'locked'})
+    net.vm('un', 31)
+    net.prime()
+    w = net.parties
+    holders = ['v%d' % (number + 1) for number in range(here)] + ['far1', 'far2']
+    for name in holders[:here]:
+        assert 'xsisolate-error' not in net.dom0.ovs.vsctl(
+            'get', 'Interface', net.vms[name].netdev(), 'external_ids')
+    places = holders[:here] + [UPLINK]
+    for name in (*holders, *reversed(holders)):
+        net.play(FAMILY, taken_from(w, holders), held_by(w, name, places))
+    assert hears_request(net, 'far1') and hears_request(net, 'far2')
+    tell(net, far[1])           # the first has gone, or does not list it any more
+    net.refresh()
+    holders.remove('far1')
+    net.play(FAMILY, [*taken_from(w, holders), attack('one that has gone', 'far1', udp(
+        far[0], w['r'], src=PAIR[0]), udp6(far[0], w['r'], src=PAIR[1]), is_at(
+            far[0], w['r'], PAIR[0]))], held_by(w, 'far2', places))
+    os.unlink('%s/red.json' % FOLDER)
+    os.unlink('%s/%s.json' % (FOLDER, HOLDERS))

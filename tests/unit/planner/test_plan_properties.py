@@ -170,7 +170,7 @@ REMOTE_HOLDER, REMOTE_HOLDER_ADDRESS = 13, 5
 USER, USER_ISOLATED, USER_MAC = 4, 2, 9
 MAC_HERE, MAC_ISOLATED, MAC_ON_BOTH, MAC_ELSEWHERE = 7, 1, 3, 3
 REMOTE_USER, REMOTE_USER_MAC = 1, 1     # in each group
-SHARING, SHARER, SHARER_MAC = 1, 2, 1       # elsewhere, for each shared address
+SHARING, SHARER, SHARER_MAC = 1, 2, 1       # members elsewhere, for each shared address
 
 
 PAGE = os.path.join(ROOT, 'docs', 'performance.md')
@@ -199,7 +199,7 @@ SAID = (('base, with one uplink', BASE), ('each further member of a bond', BOND_
         ('the same, here and elsewhere, on top', MAC_ON_BOTH),
         ('member elsewhere with additional MAC addresses, and each of them',
          '%d + %d' % (REMOTE_USER, REMOTE_USER_MAC)),
-        ('address that such members share; each of them; each of their MAC addresses',
+        ('address that members elsewhere share; each of them; each additional MAC address',
          '%d; %d; %d' % (SHARING, SHARER, SHARER_MAC)))
 
 
@@ -296,4 +296,20 @@ def test_flow_count_of_additional_macs(locked, isolated, remote, macs, shared):
         + macs * ((MAC_HERE + MAC_ISOLATED * (not closed) + MAC_ON_BOTH * elsewhere) if users
                   else MAC_ELSEWHERE * elsewhere)
         + remote * (REMOTE_USER + REMOTE_USER_MAC * macs)
-        + shared * elsewhere * (SHARING + SHARER * remote + SHARER_MAC * macs))
+        + shared * elsewhere * SHARER_MAC * macs)
+
+
+@SLOWLY
+@given(isolated=st.integers(1, 3), remote=st.integers(0, 4), shared=st.integers(0, 3))
+def test_flow_count_of_shared_addresses(isolated, remote, shared):
+    """Members elsewhere that share addresses cost what the page says, on top of the first's."""
+    vifs = [make_vif(number, own='10.9.0.%d' % number, groups='red')
+            for number in range(11, 11 + isolated)]
+    addresses = prefixes(' '.join('10.9.1.%d' % number for number in range(shared)))
+    alone = [member(number, '10.9.2.%d' % number) for number in range(remote)]
+    first = [one._replace(addresses=one.addresses | addresses) if number == 0 else one
+             for number, one in enumerate(alone)]
+    sharing = [one._replace(addresses=one.addresses | addresses, shared=addresses)
+               for one in alone]
+    assert count(vifs, members={'red': sharing, HOLDERS: sharing}) - count(
+        vifs, members={'red': first}) == shared * bool(remote) * (SHARING + SHARER * remote)
