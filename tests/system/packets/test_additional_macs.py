@@ -6,6 +6,7 @@ from typing import Dict, Iterator, Mapping, Tuple
 
 import pytest
 from sandbox.dom0 import Sandbox
+from support.command import xsisolate
 from support.packets.attacks import OUTSIDE, OUTSIDE6
 from support.packets.built_network import Net, Party, network
 from support.packets.frames import (IP, arp, eth, is_at, na, ns, ping, udp, udp6,
@@ -136,6 +137,10 @@ def test_two_holders_of_one_host(dom0: Sandbox, entry: str) -> None:
             net.play(FAMILY, (), [told(w['r'], name, (name,)), legit(
                 'r asks for the shared address', 'r', ('h1', 'h2'), who_has(
                     w['r'], as_virtual(w['h1'])), ns(w['r'], VIP6))])
+        xsisolate('sync', '--dry-run')      # what the switch has learned is no difference
+        assert 'also as       %s\n' % entry in xsisolate('status', 'h1').out
+        assert 'h1 (%s) may also use MAC address %s' % (net.vms['h1'].netdev(), entry) in xsisolate(
+            'explain', 'h1', 'r').out
         net.refresh()
         net.play(FAMILY, posed(w, ('r', 'un')), [told(w['r'], 'h1', ('h1',))])
         net.vms.pop('h1').shutdown()
