@@ -76,7 +76,8 @@ def take_over(net: Net, name: str) -> None:
     while agreed < AGREED:
         net.send(me, bytes(arp(as_virtual(me), 1, VIP, VIP)))
         time.sleep(LATE_S)
-        flows = net.dom0.ovs.dump_flows('xenbr0', 'table=%d,dl_dst=%s' % (PLACE, VIRTUAL))
+        flows = [flow for flow in net.dom0.ovs.dump_flows('xenbr0')
+                 if 'table=%d,' % PLACE in flow and VIRTUAL in flow]
         agreed = agreed + 1 if any(place in flow for flow in flows) else 0
         assert time.monotonic() < deadline, flows
 
