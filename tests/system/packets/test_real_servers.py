@@ -71,7 +71,7 @@ def test_kea_beside_the_gateway(namespaces: None, hooks: Hooks, programs: List[P
         dom0.add_bridge('xenbr0')
         uplink = dom0.add_uplink('xenbr0', GatewayAddresses(
             GATEWAY_MAC, '10.9.0.254/24', 'fd00:9::1/64'))
-        server = uplink.add_host('server', SERVER_MAC, '10.9.0.5/24')
+        server = uplink.add_host('server', SERVER_MAC, '10.9.0.5/24', 'fd00:9::5/64')
         vm = dom0.start_vm('client', mac=CLIENT_MAC, ipv4='', ipv6='', policy={
             'groups': 'red', 'vif/0/ipv4': '10.9.0.71'})
         log = kea(server, CLIENT_MAC, '10.9.0.71')
