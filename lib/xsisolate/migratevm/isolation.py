@@ -3,7 +3,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from xsisolate.policy.vmdata_writer import as_words
 from xsisolate.policy.model import VifPolicy
-from xsisolate.policy.seal import SEAL_KEY, Sealing, canonical_policy, explain, make_seal
+from xsisolate.policy.seal import (SEAL_KEY, Sealing, canonical_policy, explain, is_portable,
+                                   make_seal, state_word)
 from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif
 from xsisolate.dom0.xapi.session import Xapi, XapiError, one_line
 from xsisolate.errors import PolicyError
@@ -28,6 +29,11 @@ class Guarded(NamedTuple):
         return self.state in GOOD
 
     @property
+    def word(self) -> str:
+        """How policy and seal go together, in a word."""
+        return state_word(self.state, self.vif.seal)
+
+    @property
     def words(self) -> str:
         """Its policy, in one line."""
         return as_words(self.policy)
@@ -40,7 +46,7 @@ class Guarded(NamedTuple):
 
     def describe(self) -> Dict[str, Any]:
         """Return it as JSON has it."""
-        return {'device': self.vif.devid, 'state': self.state.name.lower(),
+        return {'device': self.vif.devid, 'state': self.word,
                 'policy': canonical_policy(self.policy) if self.policy else None,
                 'error': None if self.good else self.complaint}
 
@@ -87,10 +93,16 @@ def ask_host(xapi: Xapi, ref: str) -> str:
     return ''
 
 
+def find_portable(vifs: Sequence[Guarded]) -> List[Guarded]:
+    """Return the VIFs whose policies every copy of the VM has, without being sealed again."""
+    return [one for one in vifs if one.policy and one.good and is_portable(one.vif.seal)]
+
+
 def find_resealable(before: Sequence[Guarded], after: Sequence[Guarded]) -> List[Guarded]:
     """Return the VIFs that only need a new seal: the policy is the one that was proven before.
 
-    A guest may have written to its vm-data since: what differs is not sealed here.
+    A guest may have written to its vm-data since: what differs is not sealed here. The new seal is
+    for this VM alone: what had a portable one fits already.
     """
     proven = {one.vif.devid: one.policy for one in before if one.state is Sealing.SEALED}
     return [one for one in after if not one.good and one.policy is not None
