@@ -18,11 +18,14 @@ examples:
   xsisolate seal web1/1 --print           the seal of its second VIF; nothing is written
   xsisolate seal --all --check            does every VIF carry the seal of its policy? 4 if not
   xsisolate seal web-template --template --portable    for it and every VM that is made of it
+  xsisolate seal web2 --from UUID         web2 is a copy of the VM UUID, and has its very policy
   xsisolate seal --local 5 0 --print      the seal of VIF vif5.0, without asking XAPI
   xe vif-param-set uuid=VIF other-config:xsisolate-seal=$(xsisolate seal --local 5 0 --print)
 
 Sealing says: what is in vm-data now is what I mean. A guest's root may have written it: look at it
 first (--canonical). What is sealed is what was shown, whatever the guest does meanwhile.
+--all --yes seals what carries no seal, and copies whose originals' seals prove their policies. A
+policy that is not the one that was sealed is shown, and left to `xsisolate seal VM`.
 '''
 
 
@@ -47,6 +50,9 @@ def add_parser(commands: Any) -> None:
                         help='compare it with the seal that the VIF carries; exit code 4 if it is '
                              'another')
     action.add_argument('--yes', action='store_true', help='seal without asking')
+    parser.add_argument('--from', dest='proof', metavar='UUID',
+                        help='seal the copy VM without a question if its policy is proven to be '
+                             'the one that was sealed for this VM or template')
     parser.add_argument('--portable', action='store_true',
                         help='a seal that fits every copy of the VM, too; what carries a proven '
                              'portable seal keeps it without this option')
@@ -78,6 +84,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.all and arguments.portable and not arguments.template:
         raise UsageError('seal --portable: name the VM whose policy its copies shall have: --all '
                          'would give every VM\'s policy to its copies')
+    if arguments.proof is not None:
+        if not arguments.vm:
+            raise UsageError('seal --from: name one VM, the copy')
+        from xsisolate.cli import seal_from
+        return seal_from.run(arguments)
     if arguments.local is None:
         return seal_pool.run(arguments)
     if not (arguments.print or arguments.canonical or arguments.check):

@@ -29,6 +29,13 @@ class VifSeal(NamedTuple):
     policy: Optional[VifPolicy]
     error: str                  # why vm-data has no valid policy
     wants_portable: bool = False
+    original: Optional[XapiVm] = None   # whose seal proves its policy, though it is not its own
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Tell whether a seal says that its policy was another, and none that it is a copy's."""
+        return self.state in (Sealing.CHANGED, Sealing.UNREADABLE, Sealing.VERSION) and (
+            self.original is None)
 
     @property
     def portable(self) -> bool:
@@ -90,17 +97,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 def look(xapi: Any, arguments: argparse.Namespace) -> List[VifSeal]:
     """Return the VIFs that the command is about."""
+    from xsisolate.admin.proof import find_original
     from xsisolate.admin.vm_lookup import find_target, need_vifs, read_all
     if arguments.all:
-        pairs = [(vm, vif) for vm in read_all(xapi, arguments.template) for vif in vm.vifs]
+        vms = read_all(xapi, arguments.template)
+        others = vms + read_all(xapi, not arguments.template)
+        pairs = [(vm, vif) for vm in vms for vif in vm.vifs]
     else:
         target = find_target(xapi, text_of(arguments.vm), arguments.template)
         need_vifs(target)
+        others = []
         pairs = [(target.vm, vif) for vif in target.vifs]
     found = []
     with Progress('reading policies', len(pairs)) as progress:
         for vm, vif in pairs:
-            found.append(VifSeal(vm, vif, *judge_vif(vm, vif), arguments.portable))
+            state, policy, error = judge_vif(vm, vif)
+            found.append(VifSeal(vm, vif, state, policy, error, arguments.portable,
+                                 find_original(vm, vif, policy, others)
+                                 if state is Sealing.CHANGED else None))
             progress.step(vm.name)
     return [one for one in found if one.state is not Sealing.NONE
             or one.vif.unprotected] if arguments.all else found
@@ -179,6 +193,11 @@ def seal(xapi: Any, connect: Any, found: List[VifSeal], arguments: argparse.Name
         elif one.vif.unprotected and not arguments.anyway:
             complain(one, unprotected(one))
             codes.add(EXIT_POLICY)
+        elif arguments.yes and arguments.all and one.is_doubtful:
+            complain(one, 'not sealed, because %s. In vm-data is now: %s. If an admin meant that, '
+                     'name the VM: xsisolate seal %s' % (state_text(one.state, one.vif.seal),
+                                                         as_words(one.policy), one.vm.uuid))
+            codes.add(EXIT_POLICY)
         elif arguments.yes or ask(one):
             chosen.setdefault(one.vm.ref, []).append(one)
         else:
@@ -220,6 +239,8 @@ def question(one: VifSeal) -> List[str]:
     return ['%s device %s: %s' % (name_of(one.vm), one.vif.devid,
                                   state_text(one.state, one.vif.seal)),
             '  the policy: ' + as_words(one.policy),
+            *(['  it is that of %s, whose seal proves it' % name_of(one.original)]
+              if one.original else []),
             *['  the seal will fit every copy of the VM, too'] * one.portable,
             *['  %s: %s' % (NOT_PROTECTED, one.vif.unprotected)] * bool(one.vif.unprotected)]
 
