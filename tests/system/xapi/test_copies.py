@@ -351,6 +351,28 @@ def test_a_tool_that_makes_the_vifs_anew(pool: Pool, admin: Admin, member: PoolV
     assert 'unsealed' in admin('seal', 'web-1', '--check').out
 
 
+@pytest.mark.parametrize('mac', ['kept', 'new'])
+@pytest.mark.parametrize('portable', [True, False])
+def test_a_delta_backup_restored(pool: Pool, admin: Admin, portable: bool, mac: str) -> None:
+    """Xen Orchestra creates VM and VIFs from the records that it has kept: a new uuid only."""
+    web = pool.add_vm('web', 21)
+    admin.fine('set', 'web', *OWN, *['--portable'] * portable)
+    record, uuid = pool.vif(web), web.uuid
+    made = pool.add_vm('restored', 21, vifs=0)
+    pool.db.set('VM', made.ref, xenstore_data=dict(pool.record(web)['xenstore_data']),
+                other_config={'mac_seed': 'another'})
+    call(pool, 'VIF.create', {**record, 'VM': made.ref,
+                              'MAC': record['MAC'] if mac == 'kept' else ''})
+    restored = pool.adopt(made.ref, 21)
+    assert (pool.vif(restored)['MAC'] == record['MAC']) is (mac == 'kept')
+    assert admin('seal', 'restored', '--check').code == (0 if portable else 4)
+    pool.destroy(web)
+    if portable or mac == 'kept':
+        admin.fine('seal', 'restored', '--from', uuid)
+    else:
+        admin.refused(3, 'seal', 'restored', '--from', uuid)
+
+
 # --- seal --from, and seal --all --yes: what is proven, and what is not ----------------------
 
 
