@@ -1,10 +1,11 @@
 """A VM's isolation on its way: what its seals say before and after, and what protects it there."""
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from xsisolate.policy.vmdata_writer import as_words
 from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import (SEAL_KEY, Sealing, canonical_policy, explain, is_portable,
                                    make_seal, state_word)
+from xsisolate.policy.unprotected import NOT_PROTECTED, find_linux_backend, find_sriov
 from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif
 from xsisolate.dom0.xapi.session import Xapi, XapiError, one_line
 from xsisolate.errors import PolicyError
@@ -80,6 +81,39 @@ def check_protection(xapi: Xapi, pool: Pool, vifs: Sequence[Guarded], allowed: b
                           'there: install xsisolate, or say --allow-unprotected. Nothing was sent'
                           % text)
     return ['%s: the VM\'s policy is not enforced there (--allow-unprotected)' % text]
+
+
+def check_networks(xapi: Xapi, pool: Pool, names: Mapping[str, str], vifs: Sequence[Guarded],
+                   allowed: bool) -> List[str]:
+    """Return warnings on the destination's networks; raise PolicyError for an isolated VIF.
+
+    `names` are name-labels by the VIF's reference. On an SR-IOV network, and on Linux bridges, no
+    flow can enforce a policy.
+    """
+    open_ones = find_open_networks(xapi, pool)
+    found = []
+    for one in vifs:
+        why = open_ones.get(names[one.vif.ref], '')
+        if not why:
+            continue
+        text = 'VIF %s will be %s at the destination, on network %s: %s' % (
+            one.vif.devid, NOT_PROTECTED, one_line(names[one.vif.ref]), why)
+        if one.state is not Sealing.NONE and not allowed:
+            raise PolicyError('%s, and it has a policy: choose another network, or say '
+                              '--allow-unprotected. Nothing was sent' % text)
+        found.append(text)
+    return found
+
+
+def find_open_networks(xapi: Xapi, pool: Pool) -> Dict[str, str]:
+    """Return why VIFs of the destination's networks are not protected, by name-label."""
+    networks = xapi.call('network.get_all_records')
+    backend = find_linux_backend(pool.hosts)
+    pifs = xapi.call('PIF.get_all_records')
+    fast = {} if not any(pif.get('sriov_logical_PIF_of') for pif in pifs.values()) else (
+        find_sriov(pifs, xapi.call('VLAN.get_all_records')))
+    return {str(record['name_label']): why for ref, record in networks.items()
+            for why in [fast.get(ref) or backend] if why}
 
 
 def ask_host(xapi: Xapi, ref: str) -> str:

@@ -9,7 +9,7 @@ from xsisolate.migratevm import live, stream
 from xsisolate.migratevm.cargo import (Cargo, Pool, Storage, find_cargo, find_storage, read_cargo,
                                        read_pool, remove_vm)
 from xsisolate.migratevm.checks import Wanted, check_arrival, check_pools
-from xsisolate.migratevm.isolation import (Guarded, check_protection, find_portable,
+from xsisolate.migratevm.isolation import (Guarded, check_networks, check_protection, find_portable,
                                            find_resealable, judge_vm, reseal)
 from xsisolate.migratevm.measure import lasting, sized
 from xsisolate.migratevm.progress import Progress, measure, say_event
@@ -47,6 +47,8 @@ class Journey:
         found.check()
         found.warnings.extend(check_protection(self._destination, self._pool, self._before,
                                                self._options.allow_unprotected))
+        found.warnings.extend(check_networks(self._destination, self._pool, self._cargo.networks,
+                                             self._before, self._options.allow_unprotected))
         for warning in found.warnings:
             self._say(warning)
 

@@ -186,3 +186,27 @@ def test_what_is_not_the_portable_policy_is_quarantined(mover: Mover, alpha: Bar
     alpha.db.set('VM', golden.ref, xenstore_data={**DATA, 'vm-data/xsisolate/groups': 'blue'})
     ran = mover('-sv', 'golden', '--copy', '--reseal', '--yes')
     assert ran.code == 4 and 'the portable seal is not that' in ran.err
+
+
+@pytest.mark.parametrize('what', ['sriov', 'vlan', 'linux'])
+def test_a_network_that_no_flow_protects(mover: Mover, alpha: BarePool, beta: BarePool,
+                                         web: BareVm, what: str) -> None:
+    """Its policy would promise what nothing enforces; a VM without one is warned of."""
+    master = beta.hosts[0]
+    if what == 'linux':
+        beta.db.set('host', master, software_version={
+            **beta.db.objects['host'][master]['software_version'], 'network_backend': 'bridge'})
+    else:
+        fast = beta.network if what == 'sriov' else beta.db.add(
+            'network', name_label='fast', bridge='xapi9', default_locking_mode='unlocked')
+        logical = beta.db.add('PIF', host=master, network=fast, device='eth1',
+                              sriov_logical_PIF_of=['OpaqueRef:sriov'])
+        if what == 'vlan':
+            untagged = beta.db.add('PIF', host=master, network=beta.network, device='eth1',
+                                   sriov_logical_PIF_of=[])
+            beta.db.add('VLAN', tagged_PIF=logical, untagged_PIF=untagged, tag='7')
+    line = mover.refused(3, '-sv', 'web')
+    assert 'NOT PROTECTED' in line and '--allow-unprotected' in line
+    assert mover.fine('-sv', 'web', '--allow-unprotected').err.count('NOT PROTECTED') == 2
+    alpha.add_vm('free')
+    assert 'NOT PROTECTED' in mover.fine('-sv', 'free').err
