@@ -9,7 +9,6 @@ from xsisolate.policy.seal import is_portable, make_seal
 from xsisolate.policy.vmdata_writer import Policies, replace_policy
 from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, read_policy
 
-
 Kinds = Mapping[str, bool]      # by device: is its seal to be portable? Others keep their kind
 
 

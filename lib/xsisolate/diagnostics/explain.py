@@ -5,8 +5,8 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 from xsisolate.diagnostics.inventory import Inventory
 from xsisolate.diagnostics.passage import End, Place, Step, judge
 from xsisolate.diagnostics.route import Asked, Hop, Route, find_route
-from xsisolate.diagnostics.vm_lookup import label
 from xsisolate.diagnostics.trace import Traced, find_ct, format_packet, parse_ports, parse_trace
+from xsisolate.diagnostics.vm_lookup import label
 from xsisolate.dom0.linux.kernel_modules import has_module
 from xsisolate.dom0.ovs import appctl
 from xsisolate.dom0.xen.xenstore import Xenstore
