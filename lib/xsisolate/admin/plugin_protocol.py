@@ -9,7 +9,7 @@ from xsisolate.policy.model import Mode
 from xsisolate.policy.seal import Sealing
 
 PLUGIN = 'xsisolate'
-REFRESH, EXPLAIN, GROUPS = 'refresh', 'explain', 'groups'      # functions of the plugin
+REFRESH, EXPLAIN, GROUPS, BRIDGES = 'refresh', 'explain', 'groups', 'bridges'   # functions
 NOT_HERE = 'XSISOLATE_NOT_HERE'     # the failure of a host on which the VM does not run
 
 

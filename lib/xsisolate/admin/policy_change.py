@@ -5,9 +5,11 @@ from xsisolate.admin.steps import Notes, Seals, Step, write_steps
 from xsisolate.errors import PolicyError
 from xsisolate.policy.model import Config, EffectivePolicy, Mode, Network, VifPolicy
 from xsisolate.policy.resolve import resolve_policy
-from xsisolate.policy.seal import make_seal
+from xsisolate.policy.seal import is_portable, make_seal
 from xsisolate.policy.vmdata_writer import Policies, replace_policy
 from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, read_policy
+
+Kinds = Mapping[str, bool]      # by device: is its seal to be portable? Others keep their kind
 
 
 class PolicyChange(NamedTuple):
@@ -26,13 +28,18 @@ class PolicyChange(NamedTuple):
         return [devid for devid, policy in self.effective.items() if self.policies[devid]
                 and policy.mode in (Mode.LOCKED, Mode.ISOLATED) and not policy.addresses]
 
+    @property
+    def portable(self) -> List[str]:
+        """The devices whose policies every copy of the VM will have."""
+        return [devid for devid, seal in self.seals.items() if is_portable(seal)]
+
     def write_again(self, vm: XapiVm, now: str) -> Tuple[Step, ...]:
         """Return the steps that hand the domain what XAPI has already."""
         return write_steps(vm, vm.data, self.seals, {}, now, force=True)
 
 
 def plan_policies(vm: XapiVm, policies: Policies, now: str,
-                  notes: Optional[Notes] = None) -> PolicyChange:
+                  notes: Optional[Notes] = None, portable: Optional[Kinds] = None) -> PolicyChange:
     """Return how a VM's VIFs get these policies.
 
     `policies` names every VIF of the VM; one with None ends without policy and seal. `notes` are
@@ -45,23 +52,26 @@ def plan_policies(vm: XapiVm, policies: Policies, now: str,
         if read_policy(after, vif) != policies[vif.devid]:
             raise PolicyError('VM %s device %s: the policy does not read back as it was meant: '
                               'nothing was written' % (vm.uuid, vif.devid))
-    return _plan(vm, policies, data, now, notes or {})
+    return _plan(vm, policies, data, now, notes or {}, portable or {})
 
 
-def plan_seals(vm: XapiVm, policies: Policies, now: str) -> PolicyChange:
+def plan_seals(vm: XapiVm, policies: Policies, now: str,
+               portable: Optional[Kinds] = None) -> PolicyChange:
     """Return how policies that stand in vm-data get their seals; vm-data stays as it is."""
-    return _plan(vm, policies, vm.data, now, {})
+    return _plan(vm, policies, vm.data, now, {}, portable or {})
 
 
 def _plan(vm: XapiVm, policies: Policies, data: Mapping[str, str], now: str,
-          notes: Notes) -> PolicyChange:
+          notes: Notes, portable: Kinds) -> PolicyChange:
     seals: Dict[str, Optional[str]] = {}
     effective: Dict[str, EffectivePolicy] = {}
     for vif in vm.vifs:
         if vif.devid in policies:
             policy = policies[vif.devid]
             effective[vif.devid] = _resolve(vm, vif, policy)
-            seals[vif.devid] = make_seal(identify(vm, vif), policy) if policy else None
+            seals[vif.devid] = make_seal(
+                identify(vm, vif), policy,
+                portable.get(vif.devid, is_portable(vif.seal))) if policy else None
     return PolicyChange(vm, policies, data, seals, effective,
                         write_steps(vm, data, seals, notes, now))
 

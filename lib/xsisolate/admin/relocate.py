@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 from xsisolate.admin.locking import (is_relocatable, plan_relocation, read_note, release_locking,
                                      restore_locking)
 from xsisolate.admin.policy_change import PolicyChange, plan_policies, plan_seals
+from xsisolate.admin.protection import check_protected
 from xsisolate.admin.steps import Step
 from xsisolate.admin.transaction import carry_out, check_written, take_back
 from xsisolate.admin.vm_lookup import Selection, need_vifs, proven_policies
@@ -39,14 +40,19 @@ class Relocation(NamedTuple):
         return first + second
 
 
-def plan_move(target: Selection, now: str) -> Relocation:
-    """Return how a VM's locking moves into its vm-data."""
+def plan_move(target: Selection, now: str, anyway: bool = False) -> Relocation:
+    """Return how a VM's locking moves into its vm-data.
+
+    Raises PolicyError where no flow could enforce it there, unless it is to be moved `anyway`.
+    """
     need_vifs(target)
     vm = target.vm
     before = proven_policies(vm)
     moving = [vif for vif in target.vifs if is_relocatable(vif)]
     if not moving:
         return Relocation(_keep(vm, before, now))
+    if not anyway:
+        check_protected(vm, moving)
     change = plan_relocation(vm, before, now,
                              [vif.devid for vif in vm.vifs if vif not in moving])
     return Relocation(change, tuple(release_locking(moving)))

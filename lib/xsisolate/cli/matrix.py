@@ -16,6 +16,7 @@ from xsisolate.diagnostics.status import exit_code, find_warnings, look_twice
 from xsisolate.errors import HostError
 from xsisolate.policy.admission import EVERYTHING
 from xsisolate.policy.reachability import Alike, Services
+from xsisolate.policy.seal import PORTABLE_WORD
 
 EXAMPLES = '''
 examples:
@@ -93,9 +94,11 @@ def lines(matrix: Matrix) -> Iterator[str]:
             ('SET', 'WHAT', 'VIFS', 'MEMBERS', 'AMONG EACH OTHER', 'REACHES', 'OUTSIDE'),
             [set_row(network, at, alike) for at, alike in enumerate(network.sets)],
             screen_width())
+        yield from portable_lines(network)
     for view in matrix.homeless:
-        yield '%s %s: on no network: %s' % (view.name, printable(view.vm_name),
-                                            printable(view.error))
+        yield '%s %s: %s' % (view.name, printable(view.vm_name), paint(
+            printable(view.error), 'bad') if view.unprotected else
+            'on no network: ' + printable(view.error))
 
 
 def grid_lines(network: NetworkMatrix) -> Iterator[str]:
@@ -113,6 +116,15 @@ def grid_lines(network: NetworkMatrix) -> Iterator[str]:
             size, at + 1, name, ' ' * (longest - width(name)),
             ' '.join(cell.rjust(size) for cell in cells), letter(network.outside[at]))
     yield '  %s everything   %s some services (--json, explain)   %s nothing' % (ALL, SOME, NOTHING)
+
+
+def portable_lines(network: NetworkMatrix) -> Iterator[str]:
+    """Yield which VIFs have policies that every copy of their VM has."""
+    names = [cut(printable(view.vm_name) or view.name, NAME_WIDTH) for view in network.views
+             if view.seal == PORTABLE_WORD]
+    if names:
+        yield '  portable seals, so every copy of the VM has the same policy: %s%s' % (
+            ' '.join(names[:NAMES_SHOWN]), ' ...' * (len(names) > NAMES_SHOWN))
 
 
 def letter(services: Services) -> str:

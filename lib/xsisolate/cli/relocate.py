@@ -32,6 +32,8 @@ def add_parser(commands: Any) -> None:
                        help='uuid or name of a VM; with /DEVID one of its VIFs')
     which.add_argument('--all', action='store_true', help='every VM of the pool')
     parser.add_argument('--undo', action='store_true', help='move it back')
+    parser.add_argument('--anyway', action='store_true', help='move it although no flow can '
+                        'enforce a policy (SR-IOV, a Linux bridge)')
     parser.add_argument('--dry-run', action='store_true',
                         help='write nothing; show what would be; exit code 4 if anything would')
     parser.add_argument('--json', action='store_true', help='print the outcome as JSON')
@@ -80,7 +82,8 @@ def relocate_vm(xapi: Any, connect: Any, target: Any, arguments: argparse.Namesp
     from xsisolate.admin.relocate import plan_move, plan_undo, relocate
     from xsisolate.admin.write import PolicyWriter, make_report
     moment = now()
-    plan = (plan_undo if arguments.undo else plan_move)(target, moment)
+    plan = plan_undo(target, moment) if arguments.undo else plan_move(target, moment,
+                                                                      arguments.anyway)
     if arguments.dry_run or not plan.steps:
         report = make_report(plan.change, plan.steps)
     else:

@@ -3,14 +3,17 @@ import argparse
 import sys
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from xsisolate.cli.change_report import describe, exit_code, name_of, show_step, show_vif
+from xsisolate.cli.change_report import (describe, exit_code, name_of, show_step, show_vif,
+                                          warnings)
 from xsisolate.cli.command import text_of
 from xsisolate.cli.connection import now, opener
 from xsisolate.cli.output import Cell, Progress, printable, say, say_json, table
 from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY, HostError, UsageError,
                               XsisolateError, worst_exit_code)
 from xsisolate.policy.model import VifPolicy
-from xsisolate.policy.seal import Sealing, format_policy, explain, format_canonical, make_seal
+from xsisolate.policy.seal import (Sealing, explain, format_canonical, format_policy, is_portable,
+                                   make_seal, state_text, state_word)
+from xsisolate.policy.unprotected import NOT_PROTECTED
 from xsisolate.policy.vmdata_writer import as_words
 from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif
 
@@ -25,11 +28,42 @@ class VifSeal(NamedTuple):
     state: Sealing
     policy: Optional[VifPolicy]
     error: str                  # why vm-data has no valid policy
+    wants_portable: bool = False
+    original: Optional[XapiVm] = None   # whose seal proves its policy, though it is not its own
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Tell whether a seal says that its policy was another, and none that it is a copy's."""
+        return self.state in (Sealing.CHANGED, Sealing.UNREADABLE, Sealing.VERSION) and (
+            self.original is None)
+
+    @property
+    def portable(self) -> bool:
+        """Tell whether it is to have a portable seal; a proven one stays what it is."""
+        return self.wants_portable or (self.state is Sealing.SEALED and is_portable(self.vif.seal))
+
+    @property
+    def is_good(self) -> bool:
+        """Tell whether there is nothing to be sealed."""
+        return self.state is Sealing.NONE or (
+            self.state is Sealing.SEALED and self.portable is is_portable(self.vif.seal))
+
+    @property
+    def word(self) -> str:
+        """How its policy and seal go together, in a word."""
+        return state_word(self.state, self.vif.seal)
 
     @property
     def seal(self) -> Optional[str]:
         """The seal that its policy needs."""
-        return make_seal(identify(self.vm, self.vif), self.policy) if self.policy else None
+        return make_seal(identify(self.vm, self.vif), self.policy,
+                         self.portable) if self.policy else None
+
+    @property
+    def canonical(self) -> str:
+        """What that seal is the SHA-256 of."""
+        return format_canonical(identify(self.vm, self.vif), self.policy or VifPolicy(),
+                                self.portable)
 
     @property
     def complaint(self) -> str:
@@ -40,7 +74,8 @@ class VifSeal(NamedTuple):
     def describe(self) -> Dict[str, Any]:
         """Return it as JSON has it."""
         return {'vm': self.vm.uuid, 'name': self.vm.name, 'device': self.vif.devid,
-                'carries': self.vif.seal, 'seal': self.seal, 'state': self.state.name.lower(),
+                'carries': self.vif.seal, 'seal': self.seal, 'state': self.word,
+                'portable': self.portable, 'not_protected': self.vif.unprotected or None,
                 'policy': format_policy(self.policy) if self.policy else None,
                 'error': None if self.state in GOOD else self.complaint}
 
@@ -54,27 +89,35 @@ def run(arguments: argparse.Namespace) -> int:
             return check(found, arguments.json)
         if arguments.print or arguments.canonical:
             return show_texts(found, arguments)
-        open_ones = [one for one in found if one.state not in GOOD]
+        open_ones = [one for one in found if not one.is_good]
         if arguments.dry_run:
-            return preview(open_ones, arguments.json)
+            return preview(open_ones, arguments.json, arguments.anyway)
         return seal(xapi, connect, open_ones, arguments)
 
 
 def look(xapi: Any, arguments: argparse.Namespace) -> List[VifSeal]:
     """Return the VIFs that the command is about."""
+    from xsisolate.admin.proof import find_original
     from xsisolate.admin.vm_lookup import find_target, need_vifs, read_all
     if arguments.all:
-        pairs = [(vm, vif) for vm in read_all(xapi) for vif in vm.vifs]
+        vms = read_all(xapi, arguments.template)
+        others = vms + read_all(xapi, not arguments.template)
+        pairs = [(vm, vif) for vm in vms for vif in vm.vifs]
     else:
-        target = find_target(xapi, text_of(arguments.vm))
+        target = find_target(xapi, text_of(arguments.vm), arguments.template)
         need_vifs(target)
+        others = []
         pairs = [(target.vm, vif) for vif in target.vifs]
     found = []
     with Progress('reading policies', len(pairs)) as progress:
         for vm, vif in pairs:
-            found.append(VifSeal(vm, vif, *judge_vif(vm, vif)))
+            state, policy, error = judge_vif(vm, vif)
+            found.append(VifSeal(vm, vif, state, policy, error, arguments.portable,
+                                 find_original(vm, vif, policy, others)
+                                 if state is Sealing.CHANGED else None))
             progress.step(vm.name)
-    return [one for one in found if one.state is not Sealing.NONE] if arguments.all else found
+    return [one for one in found if one.state is not Sealing.NONE
+            or one.vif.unprotected] if arguments.all else found
 
 
 def check(found: List[VifSeal], as_json: bool) -> int:
@@ -83,11 +126,19 @@ def check(found: List[VifSeal], as_json: bool) -> int:
         say_json([one.describe() for one in found])
     else:
         say(*table(('VM', 'VIF', 'SEAL', 'POLICY'), [
-            [name_of(one.vm), one.vif.devid, Cell(
-                one.state.name.lower(), 'good' if one.state in GOOD else 'bad'),
-             as_words(one.policy) if one.state in GOOD else printable(one.complaint)]
-            for one in found]))
-    return EXIT_DONE if all(one.state in GOOD for one in found) else EXIT_DIFFERENT
+            [name_of(one.vm), one.vif.devid, *check_cells(one)] for one in found]))
+    return EXIT_DONE if all(one.state in GOOD and (
+        one.state is Sealing.NONE or not one.vif.unprotected) for one in found) else EXIT_DIFFERENT
+
+
+def check_cells(one: VifSeal) -> List[Any]:
+    """Return what is to be said of a VIF's seal and policy."""
+    good = one.state in GOOD
+    text = as_words(one.policy) if good else printable(one.complaint)
+    if one.vif.unprotected:
+        return [Cell(NOT_PROTECTED, 'bad'), '%s; its policy (%s): %s' % (
+            printable(one.vif.unprotected), one.word, text)]
+    return [Cell(one.word, 'good' if good else 'bad'), text]
 
 
 def show_texts(found: List[VifSeal], arguments: argparse.Namespace) -> int:
@@ -101,25 +152,26 @@ def show_texts(found: List[VifSeal], arguments: argparse.Namespace) -> int:
             complain(one, one.complaint if one.state is not Sealing.NONE
                      else 'there is no policy in vm-data: there is nothing to seal')
         elif not arguments.json:
-            text = one.seal if arguments.print else format_canonical(
-                identify(one.vm, one.vif), one.policy)
+            text = one.seal if arguments.print else one.canonical
             say(str(text) if len(found) == 1 else '%s %s %s' % (one.vm.uuid, one.vif.devid, text))
     return code
 
 
-def preview(found: List[VifSeal], as_json: bool) -> int:
+def preview(found: List[VifSeal], as_json: bool, anyway: bool) -> int:
     """Show what would be sealed."""
     if as_json:
         say_json([one.describe() for one in found])
     else:
         for one in found:
-            if one.policy:
-                say(*question(one))
-            else:
+            if one.policy is None:
                 complain(one, one.complaint)
+            elif one.vif.unprotected and not anyway:
+                complain(one, unprotected(one))
+            else:
+                say(*question(one))
         if not found:
             say('nothing to seal')
-    if any(one.policy is None for one in found):
+    if any(one.policy is None or (one.vif.unprotected and not anyway) for one in found):
         return EXIT_POLICY
     return EXIT_DIFFERENT if found else EXIT_DONE
 
@@ -137,6 +189,14 @@ def seal(xapi: Any, connect: Any, found: List[VifSeal], arguments: argparse.Name
     for one in found:
         if one.policy is None:
             complain(one, one.complaint)
+            codes.add(EXIT_POLICY)
+        elif one.vif.unprotected and not arguments.anyway:
+            complain(one, unprotected(one))
+            codes.add(EXIT_POLICY)
+        elif arguments.yes and arguments.all and one.is_doubtful:
+            complain(one, 'not sealed, because %s. In vm-data is now: %s. If an admin meant that, '
+                     'name the VM: xsisolate seal %s' % (state_text(one.state, one.vif.seal),
+                                                         as_words(one.policy), one.vm.uuid))
             codes.add(EXIT_POLICY)
         elif arguments.yes or ask(one):
             chosen.setdefault(one.vm.ref, []).append(one)
@@ -164,18 +224,31 @@ def seal_vm(xapi: Any, connect: Any, vifs: List[VifSeal], arguments: argparse.Na
     report = (lambda step: None) if arguments.json else show_step
     if not arguments.json:
         say('%s:' % name_of(vm))
-    change = plan_seals(vm, {one.vif.devid: one.policy for one in vifs}, moment)
+    change = plan_seals(vm, {one.vif.devid: one.policy for one in vifs}, moment,
+                        {one.vif.devid: one.portable for one in vifs})
     done = PolicyWriter(xapi, connect, moment, not arguments.no_refresh, report).write(change)
     if not arguments.json:
-        say(*('  ' + show_vif(vif).text for vif in done.vifs))
+        say(*('  ' + show_vif(vif).text for vif in done.vifs),
+            *('! ' + warning for warning in warnings(done)))
     return done
 
 
 def question(one: VifSeal) -> List[str]:
     """Return what an admin must know before sealing."""
     assert one.policy
-    return ['%s device %s: %s' % (name_of(one.vm), one.vif.devid, one.state.value),
-            '  the policy: ' + as_words(one.policy)]
+    return ['%s device %s: %s' % (name_of(one.vm), one.vif.devid,
+                                  state_text(one.state, one.vif.seal)),
+            '  the policy: ' + as_words(one.policy),
+            *(['  it is that of %s, whose seal proves it' % name_of(one.original)]
+              if one.original else []),
+            *['  the seal will fit every copy of the VM, too'] * one.portable,
+            *['  %s: %s' % (NOT_PROTECTED, one.vif.unprotected)] * bool(one.vif.unprotected)]
+
+
+def unprotected(one: VifSeal) -> str:
+    """Return why sealing a VIF's policy would promise what nothing enforces."""
+    return '%s: %s. It was not sealed: --anyway seals it all the same' % (
+        NOT_PROTECTED, one.vif.unprotected)
 
 
 def ask(one: VifSeal) -> bool:

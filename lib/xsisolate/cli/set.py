@@ -25,9 +25,11 @@ examples:
   xsisolate set web1/1 --mode disabled            its second VIF only
   xsisolate set web1 --allow "" --dry-run         show what would be written; exit code 4
   xsisolate set web1 --replace --groups blue      whatever is there now, this is the policy
+  xsisolate set web-template --template --portable --groups red      every VM made of it has it
 
 What is not named stays as it is, if its seal proves that an admin wrote it. A guest may have
-written what is not sealed: then set refuses, and --replace begins anew.
+written what is not sealed: then set refuses, and --replace begins anew. A portable seal fits every
+copy of the VM (clone, VM from a template, restore, import); who may copy it, gives its policy on.
 '''
 
 UNSET_EXAMPLES = '''
@@ -56,7 +58,17 @@ def add_parser(commands: Any) -> None:
         removing.add_argument('--' + name, action='store_true', help='take out ' + name)
     setting.add_argument('--replace', action='store_true',
                          help='forget what the policy was: only what is named counts')
+    kind = setting.add_mutually_exclusive_group()
+    kind.add_argument('--portable', dest='portable', action='store_true', default=None,
+                      help='a seal that fits every copy of the VM, too')
+    kind.add_argument('--bound', dest='portable', action='store_false', default=None,
+                      help='a seal for this VM and MAC address alone: the default, and what '
+                      '--replace begins with')
+    setting.add_argument('--anyway', action='store_true', help='write a policy although no flow '
+                         'can enforce it (SR-IOV, a Linux bridge)')
     for parser in (setting, removing):
+        parser.add_argument('--template', action='store_true', help='VM is a template or a '
+                            'snapshot, by uuid or name')
         add_writing(parser)
         add_options(parser)
     setting.set_defaults(run=run_set)
@@ -77,10 +89,12 @@ def run_set(arguments: argparse.Namespace) -> int:
     """Run `set`."""
     words = {name: text_of(getattr(arguments, name)) for name, _, _ in OPTIONS
              if getattr(arguments, name) is not None}
-    if not words:
+    if not words and (arguments.replace or arguments.portable is None):
         raise UsageError('set: nothing to set: name --mode, --groups, --ipv4, --ipv6, '
-                         '--shared, --mac, --roles or --allow')
-    return _run(arguments, words, [], arguments.replace)
+                         '--shared, --mac, --roles or --allow, or --portable or --bound without '
+                         '--replace')
+    kind = False if arguments.replace and arguments.portable is None else arguments.portable
+    return _run(arguments, words, [], arguments.replace, kind, arguments.anyway)
 
 
 def warn_of_cuts(allow: str, last_word: str) -> None:
@@ -113,8 +127,9 @@ def run_unset(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, words: Dict[str, str], removed: List[str],
-         anew: bool) -> int:
+         anew: bool, portable: Optional[bool] = None, anyway: bool = True) -> int:
     from xsisolate.admin.policy_change import plan_policies
+    from xsisolate.admin.protection import check_protected
     from xsisolate.admin.vm_lookup import find_target
     from xsisolate.admin.write import PolicyWriter, make_report
     from xsisolate.cli import change_report
@@ -122,12 +137,15 @@ def _run(arguments: argparse.Namespace, words: Dict[str, str], removed: List[str
     from xsisolate.cli.output import say, say_json
     connect, moment, quiet = opener(arguments), now(), arguments.json
     with connect() as xapi:
-        target = find_target(xapi, text_of(arguments.vm))
+        target = find_target(xapi, text_of(arguments.vm), arguments.template)
         policies = decide(target, words, removed, anew)
+        if not anyway:
+            check_protected(target.vm, target.vifs)
         warn_of_cuts(words.get('allow', ''), text_of(arguments.last_word))
         if not quiet and not arguments.dry_run:
             say('%s:' % change_report.name_of(target.vm))
-        change = plan_policies(target.vm, policies, moment)
+        kinds = {} if portable is None else {vif.devid: portable for vif in target.vifs}
+        change = plan_policies(target.vm, policies, moment, portable=kinds)
         if arguments.dry_run:
             report = make_report(change, change.steps)
         else:
@@ -153,6 +171,8 @@ def decide(target: Any, words: Dict[str, str], removed: List[str], anew: bool) -
                          % (target.vm.uuid, len(target.vifs), target.vm.uuid,
                             target.vifs[0].devid))
     policies = proven_policies(target.vm, target.vifs if anew else ())
+    if not words and not removed and not anew:
+        _need_policies(target, policies)
     for vif in target.vifs:
         changes = parse_words(words, vif.devid)._asdict() if words else {}
         before = policies.get(vif.devid) or VifPolicy()
@@ -162,3 +182,11 @@ def decide(target: Any, words: Dict[str, str], removed: List[str], anew: bool) -
             after = None
         policies[vif.devid] = after
     return policies
+
+
+def _need_policies(target: Any, policies: Any) -> None:
+    """Raise UsageError where another seal is asked for, and there is no policy to be sealed."""
+    bare = [vif.devid for vif in target.vifs if policies[vif.devid] is None]
+    if bare:
+        raise UsageError('VM %s device %s has no policy that a seal could be for: name --groups, '
+                         '--mode or another key' % (target.vm.uuid, ', '.join(bare)))

@@ -7,26 +7,31 @@ from xsisolate.cli.output import (Cell, Progress, paint, printable, say, say_jso
                                   table)
 from xsisolate.diagnostics.inventory import VifView
 from xsisolate.diagnostics.status import Status, describe, read_status
+from xsisolate.errors import UsageError
 from xsisolate.policy.address import LINK_LOCAL, contains, format_prefix
 from xsisolate.policy.model import Mode
-from xsisolate.policy.seal import format_peer
+from xsisolate.policy.seal import PORTABLE_WORD, format_peer
+from xsisolate.policy.unprotected import NOT_PROTECTED
+from xsisolate.policy.vmdata_writer import as_words
 
 EXAMPLES = '''
 examples:
   xsisolate status                    all VIFs of this host
   xsisolate status red1               the VIFs of the VM red1, in full
   xsisolate status 5/0                the first VIF of domain 5
+  xsisolate status web --template     what a VM gets that is made of the template web
   xsisolate status --json | jq -r '.vifs[] | select(.error) | .vif + ": " + .error'
 
 SPOOFED and ISOLATED count packets dropped since the VIF's flows are there: sent under another's
 address, and not admitted by a policy. SEAL says how vm-data and VIF.other_config go together.
-FLOWS with ! are not what the VIF needs. Exit codes: 4 for that, 3 the configuration is broken,
-1 flows cannot be read.
+FLOWS with ! are not what the VIF needs. NOT PROTECTED: no flow can enforce the VIF's policy
+(SR-IOV, a Linux bridge). Exit codes: 4 for these, 3 the configuration is broken, 1 flows cannot be
+read.
 '''
 TITLES = ('VIF', 'VM', 'BRIDGE', 'MODE', 'GROUPS', 'ADDRESSES', 'SEAL', 'FLOWS', 'SPOOFED',
           'ISOLATED')
 MODE_STYLES = {Mode.UNLOCKED: 'dim', Mode.QUARANTINED: 'bad', Mode.DISABLED: 'warn'}
-SEAL_STYLES = {'sealed': 'good', 'none': '', 'accepted': 'warn'}
+SEAL_STYLES = {'sealed': 'good', PORTABLE_WORD: 'good', 'none': '', 'accepted': 'warn'}
 
 
 def add_parser(commands: Any) -> None:
@@ -38,11 +43,15 @@ def add_parser(commands: Any) -> None:
         'the VIFs')
     parser.add_argument('vm', nargs='?', default='', metavar='VM', type=text_of,
                         help='only this VM: ' + VM_HELP)
+    parser.add_argument('--template', action='store_true', help='VM is a template or a snapshot of '
+                        'the pool, by uuid or name: what a VM gets that is made of it')
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    if arguments.template:
+        return run_template(arguments)
     with open_dom0() as dom0, Progress('looking at VIFs') as progress:
         status = read_status(dom0, arguments.vm, progress.step)
     if arguments.json:
@@ -58,6 +67,28 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         say('no VIF on this host')
     return status.code
+
+
+def run_template(arguments: argparse.Namespace) -> int:
+    """Show a template, which runs nowhere: XAPI knows it."""
+    from xsisolate.config.host_config import read_configuration
+    from xsisolate.diagnostics.template_status import read_template
+    from xsisolate.dom0.xapi.session import connect     # TLS and XML, which others do without
+    if not arguments.vm:
+        raise UsageError('status --template: name the template: its uuid or name')
+    with connect() as xapi:
+        found = read_template(xapi, arguments.vm, read_configuration())
+    if arguments.json:
+        say_json(found.describe())
+        return found.code
+    say(paint('%s %s (%s)' % ('snapshot' if found.is_snapshot else 'template',
+                              printable(found.vm.name), found.vm.uuid), 'bold'))
+    for one in found.vifs:
+        say(*('  %-14s%s' % line for line in (
+            ('VIF', one.vif.devid), ('bridge', one.bridge or '-'),
+            ('policy', as_words(one.policy)), ('seal', one.word),
+            ('a VM of it', paint(printable(one.of_copies), 'good' if one.is_good else 'bad')))))
+    return found.code
 
 
 def warn(status: Status) -> None:
@@ -76,6 +107,7 @@ def row(view: VifView) -> List[Any]:
     """Return a VIF's row of the table."""
     policy = view.vif.policy
     return [view.name, printable(view.vm_name) or view.vif.vm_uuid or '-', view.network or '-',
+            Cell(NOT_PROTECTED, 'bad') if view.unprotected else
             Cell(policy.mode.word, MODE_STYLES.get(policy.mode, '')),
             ','.join(sorted(policy.groups)) or '-', ' '.join(addresses(view)) or '-',
             Cell(view.seal, SEAL_STYLES.get(view.seal, 'bad')),
@@ -113,7 +145,8 @@ def in_full(view: VifView) -> Iterator[str]:
                                        if view.bridge not in ('', view.network) else '')),
             ('VLANs', ' '.join(vlans) if vif.trunk or vlans != ['0'] else ''),
             ('netdevs', ' '.join('%s (port %d)' % port for port in vif.ports)),
-            ('mode', policy.mode.word), ('XAPI locking', vif.locking.mode.word),
+            ('mode', NOT_PROTECTED if view.unprotected else policy.mode.word),
+            ('XAPI locking', vif.locking.mode.word),
             ('groups', ' '.join(sorted(policy.groups))),
             ('allow', ' '.join(sorted(map(format_peer, policy.allow))) if view.certain else
              'not known: the switch keeps what it was'),

@@ -53,10 +53,14 @@ def read_identity(store: Xenstore, vm_uuid: str,
     The seal is made for the uuid that the VM has before and after a migration.
     """
     metadata = read_metadata(vm_uuid, str(devid))
-    found = store.read_named('/vm/' + vm_uuid, ('final-uuid', 'origin-uuid'))
+    return (metadata, *_identify(store, metadata))
+
+
+def _identify(store: Xenstore, metadata: VifMetadata) -> Tuple[Identity, bool]:
+    found = store.read_named('/vm/' + metadata.vm_uuid, ('final-uuid', 'origin-uuid'))
     other = found.get('final-uuid') or found.get('origin-uuid') or b''
-    uuid = (other.decode('utf-8', 'replace') or vm_uuid).lower()
-    return metadata, Identity(uuid, str(devid), metadata.mac), 'final-uuid' in found
+    uuid = (other.decode('utf-8', 'replace') or metadata.vm_uuid).lower()
+    return Identity(uuid, metadata.devid, metadata.mac), 'final-uuid' in found
 
 
 def read_vif(store: Xenstore, vif_id: VifId, vm_uuid: str,
@@ -65,7 +69,13 @@ def read_vif(store: Xenstore, vif_id: VifId, vm_uuid: str,
 
     Raises UnknownVif if the host does not know the VIF.
     """
-    metadata, identity, arriving = read_identity(store, vm_uuid, vif_id.devid)
+    return read_facts_of(store, vif_id, read_metadata(vm_uuid, str(vif_id.devid)), configuration)
+
+
+def read_facts_of(store: Xenstore, vif_id: VifId, metadata: VifMetadata,
+                  configuration: Configuration) -> VifFacts:
+    """Return the facts of a VIF whose metadata are known."""
+    identity, arriving = _identify(store, metadata)
     try:
         policy = _resolve(store, vif_id.domid, metadata, identity, configuration)
     except PolicyError as error:

@@ -13,8 +13,9 @@ from xsisolate.diagnostics.doctor_switch import (MEND_FIRST, examine_bridges, ex
 from xsisolate.diagnostics.doctor_toolstack import (examine_ha, examine_keys, examine_units,
                                                     examine_xenopsd)
 from xsisolate.diagnostics.finding import PROBLEM, Finding, ok, problem, warning
-from xsisolate.diagnostics.inventory import Inventory
+from xsisolate.diagnostics.inventory import Inventory, VifView
 from xsisolate.diagnostics.status import look_twice
+from xsisolate.diagnostics.unprotected import Unprotected
 from xsisolate.diagnostics.vm_lookup import label
 from xsisolate.dom0.ovs.library import find_ovs
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
@@ -127,7 +128,10 @@ def examine_policies(inventory: Inventory) -> Iterator[Finding]:
     """Yield which VIFs are in quarantine, in doubt, or on no bridge."""
     found = False
     for view in inventory.vifs:
-        if not view.bridge:
+        if view.unprotected:
+            found = True
+            yield _examine_unprotected(view, view.unprotected)
+        elif not view.bridge:
             found = True
             yield problem('VIF', '%s: %s' % (label(view), view.error), 'on its bridge',
                           'mend the cause, then unplug and plug the VIF')
@@ -152,6 +156,15 @@ def examine_policies(inventory: Inventory) -> Iterator[Finding]:
                           'passes but DHCP' % view.vif.id.devid)
     if not found:
         yield ok('VIFs', '%d, none in quarantine' % len(inventory.vifs))
+
+
+def _examine_unprotected(view: VifView, why: Unprotected) -> Finding:
+    """Return what is to be said of a VIF whose policy no flow can enforce."""
+    what = ('VIF', '%s is %s' % (label(view), why), 'a port of Open vSwitch\'s',
+            'move the VIF to a network that is neither an SR-IOV network nor on a Linux bridge')
+    if why.is_promised:
+        return problem(*what, code=EXIT_POLICY)
+    return warning(*what)
 
 
 def examine_pool() -> Iterator[Finding]:

@@ -129,6 +129,8 @@ def examine_keys(dom0: HostContext, inventory: Inventory) -> Iterator[Finding]:
     """Yield which script will be run when VIFs that are plugged now are unplugged or refreshed."""
     scripts: Dict[str, List[str]] = {}
     for view in inventory.vifs:
+        if view.unprotected:
+            continue        # no script of ours is run for it
         path = dom0.store.read_text('/local/domain/%d/vm' % view.vif.id.domid) or ''
         uuid = dom0.store.read_text(path + '/uuid') or view.vif.vm_uuid
         private = '/xapi/%s/private/vif/%d' % (uuid, view.vif.id.devid)

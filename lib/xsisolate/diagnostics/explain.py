@@ -1,6 +1,6 @@
 """May SRC reach DST? Asked of the policies and of the switch, which should say the same."""
 import os
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.diagnostics.flow_dump import find_names
 from xsisolate.diagnostics.flow_words import decode_trace
@@ -8,10 +8,12 @@ from xsisolate.diagnostics.inventory import Inventory
 from xsisolate.diagnostics.passage import End, Place, Step, judge
 from xsisolate.diagnostics.route import Asked, Hop, Route, find_route
 from xsisolate.diagnostics.trace import Traced, find_ct, format_packet, parse_ports, parse_trace
+from xsisolate.diagnostics.vm_lookup import label
 from xsisolate.dom0.linux.kernel_modules import has_module
 from xsisolate.dom0.ovs import appctl
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.policy.admission import How, Talk
+from xsisolate.policy.seal import PORTABLE_WORD
 
 REACHES, LEAVES, STOPPED = 'reaches', 'leaves', 'stopped'
 DATA_PORT = 50000       # stands for the port from which a TFTP server sends
@@ -102,7 +104,17 @@ class Explanation(NamedTuple):
 
 def explain(inventory: Inventory, store: Xenstore, asked: Asked) -> Explanation:
     """Return whether one end may reach the other, why, and what the switch does."""
-    return walk(Asker(inventory), find_route(inventory, store, asked))
+    route = find_route(inventory, store, asked)
+    return walk(Asker(inventory), route._replace(
+        notes=route.notes + tuple(_note_portable(inventory, route))))
+
+
+def _note_portable(inventory: Inventory, route: Route) -> Iterator[str]:
+    """Yield which end's policy every copy of its VM has, too."""
+    ends = {end.vif.id for hop in route.hops for end in (hop.source, hop.target) if end.vif}
+    for view in inventory.vifs:
+        if view.vif.id in ends and view.seal == PORTABLE_WORD:
+            yield '%s has a portable seal: every copy of the VM has the same policy' % label(view)
 
 
 def find_warnings(inventory: Inventory) -> List[str]:

@@ -1,12 +1,9 @@
 """Every VIF of this host, with what Dom0 knows of it and what its bridge carries for it."""
-import os
 from collections import Counter
-from time import localtime, strftime
 from typing import (AbstractSet, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional,
                     Tuple)
 
 from xsisolate.config.host_config import Configuration, read_last_configuration
-from xsisolate.config.load import config_file
 from xsisolate.dataplane.bridge_settings import speaks_ours, why_open
 from xsisolate.dataplane.bridge_snapshot import (BridgeSnapshot, find_vifs, make_snapshot,
                                                  read_facts, plan_context, vif_from_facts)
@@ -14,11 +11,13 @@ from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.interface_errors import ERROR_KEY
 from xsisolate.dataplane.planning import plan_bridge
 from xsisolate.dataplane.vif_facts import VifFacts, read_policy
+from xsisolate.diagnostics.broken import Broken, read_time
 from xsisolate.diagnostics.carried import Carried, recorded_policy
 from xsisolate.diagnostics.counters import read_counters
+from xsisolate.diagnostics.unprotected import (DOMAINS_MAX, Unprotected, find_sriov_vifs,
+                                               why_on_linux_bridge)
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.dom0.ovs.ovsdb import Bridge
-from xsisolate.dom0.run_files.pool_networks import networks_file
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import ConfigError, HostError, PolicyError, UnknownVif
 from xsisolate.openflow.flow import Flow
@@ -29,13 +28,12 @@ from xsisolate.planner.drop_counts import Drops
 from xsisolate.planner.items import Registry, parse_registry
 from xsisolate.planner.retention import keeps_policy
 from xsisolate.planner.vif import Vif, VifPort
-from xsisolate.policy.model import Config, Mode
+from xsisolate.policy.model import Config, EffectivePolicy, Mode
 from xsisolate.policy.resolve import quarantine
-from xsisolate.policy.seal import SEAL_KEY, judge
+from xsisolate.policy.seal import SEAL_KEY, judge, state_word
 from xsisolate.vif_id import VifId
 
 BACKENDS = '/local/domain/0/backend/vif'
-DOMAINS_MAX = 0x8000
 Step = Callable[[str], None]
 Known = Tuple[Optional[VifFacts], str]          # a VIF's facts, or why there are none
 
@@ -55,6 +53,7 @@ class VifView(NamedTuple):
     doubt: bool = False         # it keeps what it ran on, for a moment
     carried: bool = True        # its bridge has the flows that it needs, or that it keeps
     certain: bool = True        # all of the policy that it keeps is known
+    unprotected: Optional[Unprotected] = None   # no flow can enforce its policy: it is unlocked
 
     @property
     def name(self) -> str:
@@ -74,19 +73,6 @@ class BridgeView(NamedTuple):
     stale: bool = False         # it does not carry what its VIFs need, or more than that
 
 
-class Broken(NamedTuple):
-    """A configuration file with an error, while VIFs keep their last policies."""
-
-    error: str
-    since: str                  # local time
-    known: bool                 # what it was before is
-
-    def __str__(self) -> str:
-        return ('%s. VIFs plugged or refreshed since %s are quarantined; other VIFs keep the '
-                'policy that they had, which is shown%s' % (self.error, self.since, '' if self.known
-                else ', as far as the switch tells it'))
-
-
 class Inventory(NamedTuple):
     """This host."""
 
@@ -99,6 +85,11 @@ class Inventory(NamedTuple):
     def lacking(self) -> Tuple[VifView, ...]:
         """The VIFs whose bridges do not carry what they need."""
         return tuple(view for view in self.vifs if not view.carried)
+
+    @property
+    def unprotected(self) -> Tuple[VifView, ...]:
+        """The VIFs whose policies no flow can enforce."""
+        return tuple(view for view in self.vifs if view.unprotected)
 
     @property
     def is_carried(self) -> bool:
@@ -128,7 +119,7 @@ def read_inventory(dom0: HostContext, step: Step = lambda name: None) -> Invento
     broken = None
     if dom0.configuration.error:
         last = read_last_configuration()
-        broken = Broken(dom0.configuration.error, _read_time(), last is not None)
+        broken = Broken(dom0.configuration.error, read_time(), last is not None)
         dom0 = dom0._replace(configuration=last or Configuration(Config()))
     bridges: Dict[str, BridgeView] = {}
     views: Dict[VifId, VifView] = {}
@@ -137,15 +128,10 @@ def read_inventory(dom0: HostContext, step: Step = lambda name: None) -> Invento
         views.update((view.vif.id, view) for view in found)
     for vif_id in sorted(_plugged(dom0.store) - views.keys()):
         views[vif_id] = _homeless(dom0, vif_id)
+    for vif_id, (facts, why) in find_sriov_vifs(dom0, views.keys()).items():
+        views[vif_id] = _unprotected(dom0, vif_id, facts, why)
     return Inventory(tuple(views[vif_id] for vif_id in sorted(views)), bridges,
                      dom0.configuration, broken)
-
-
-def _read_time() -> str:
-    """Return when what the configuration comes to has last changed."""
-    times = [os.stat(path).st_mtime for path in (config_file(), networks_file())
-             if os.path.exists(path)]
-    return strftime('%Y-%m-%d %H:%M:%S', localtime(max(times, default=0)))
 
 
 def _plugged(store: Xenstore) -> FrozenSet[VifId]:
@@ -249,12 +235,23 @@ def _refuse(vif: Vif, reason: str) -> Vif:
 def _homeless(dom0: HostContext, vif_id: VifId) -> VifView:
     """Return a VIF that is on none of Open vSwitch's bridges."""
     facts, why = _read_facts(dom0, vif_id)
+    foreign = why_on_linux_bridge(facts) if facts else ''
+    if facts and foreign:
+        view = _unprotected(dom0, vif_id, facts, Unprotected(foreign, facts.policy))
+        said = dom0.store.read_text('%s/%d/%d/hotplug-error' % (BACKENDS, *vif_id))
+        return view._replace(error='%s; %s' % (view.error, said)) if said else view
     policy = facts.policy if facts else quarantine(why)
     vif = Vif(vif_id, facts.vm_uuid if facts else '', facts.metadata.mac if facts else '',
               policy=policy)
     said = dom0.store.read_text('%s/%d/%d/hotplug-error' % (BACKENDS, *vif_id))
     error = said or policy.reason or 'it is on no bridge of Open vSwitch: no hook has plugged it'
     return _view(dom0, vif, (facts, why), None)._replace(error=error)
+
+
+def _unprotected(dom0: HostContext, vif_id: VifId, facts: VifFacts, why: Unprotected) -> VifView:
+    """Return a VIF that no flow keeps apart: it is shown as what it is, which is unlocked."""
+    vif = Vif(vif_id, facts.vm_uuid, facts.metadata.mac, policy=EffectivePolicy(Mode.UNLOCKED))
+    return _view(dom0, vif, (facts, ''), None)._replace(unprotected=why, error=str(why))
 
 
 def _view(dom0: HostContext, vif: Vif, known: Known, on: Optional[BridgeView]) -> VifView:
@@ -280,7 +277,8 @@ def _read_seal(dom0: HostContext, domid: int, facts: VifFacts) -> str:
         return 'invalid'
     if dom0.configuration.config.accept_unsealed:
         return 'none' if policy is None else 'accepted'
-    return judge(facts.identity, facts.metadata.other_config.get(SEAL_KEY), policy).name.lower()
+    seal = facts.metadata.other_config.get(SEAL_KEY)
+    return state_word(judge(facts.identity, seal, policy), seal)
 
 
 def _shown_error(bridge: Bridge, vif: Vif) -> str:

@@ -95,6 +95,7 @@ def describe(matrix: Matrix) -> Dict[str, Any]:
     """Return a matrix as JSON has it; what is not named under `reaches` is not reached."""
     return {'networks': [_describe(network) for network in matrix.networks],
             'on_no_network': [view.name for view in matrix.homeless],
+            'not_protected': [view.name for view in matrix.homeless if view.unprotected],
             'warnings': list(matrix.warnings)}
 
 
@@ -102,7 +103,7 @@ def _describe(network: NetworkMatrix) -> Dict[str, Any]:
     return {'network': network.place.name, 'bridge': network.place.bridge,
             'vlan': network.place.number & 0xfff,
             'vifs': [{'vif': view.name, 'vm': view.vif.vm_uuid or None, 'name': view.vm_name,
-                      'mode': view.vif.policy.mode.word,
+                      'mode': view.vif.policy.mode.word, 'seal': view.seal,
                       'groups': sorted(view.vif.policy.groups),
                       'additional_macs': sorted(view.vif.policy.macs),
                       'outside': words(network.outside[at]),

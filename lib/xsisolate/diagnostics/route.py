@@ -1,6 +1,7 @@
 """What the two ends of a question are, and which networks lie between them."""
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
+from xsisolate.diagnostics.first_packet import parse_talk
 from xsisolate.diagnostics.inventory import Inventory, VifView
 from xsisolate.diagnostics.passage import (FILE, End, Place, find_members, find_owners, holds,
                                            is_managed, why_no_gateway)
@@ -12,10 +13,7 @@ from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import contains, format_prefix, quoted
 from xsisolate.policy.admission import Talk
 from xsisolate.policy.model import GATEWAY, Gateway, Mode, Prefix
-from xsisolate.policy.service import (PINGS, TFTP, TFTP_PORT, VERSIONS, WITH_PORTS, is_whole,
-                                      parse_service)
 
-CLIENT_PORT = 40000
 # Stand for a machine whose MAC address is not known, and for an unknown address.
 UNKNOWN_MAC = '02:00:00:00:ff:fe'
 STAND_INS = {4: Prefix(4, 0xc0000201, 32), 6: Prefix(6, 0x20010db8 << 96 | 1, 128)}
@@ -66,7 +64,7 @@ class RouteFinder:
     def find(self, asked: Asked) -> Route:
         """Return what a question means."""
         self._notes = []
-        talk, version = _parse_service(asked.service)
+        talk, version = parse_talk(asked.service)
         source, target = self._choose(asked)
         version = self._version(asked, source, target, version)
         if not talk.protocol:
@@ -272,29 +270,6 @@ class RouteFinder:
 def _source(place: Place, gateway: Gateway) -> str:
     """Return by whose word a network has a gateway."""
     return 'XAPI' if gateway in place.told else FILE
-
-
-def _parse_service(text: str) -> Tuple[Talk, int]:
-    """Return what is said, and the IP version if that follows from it."""
-    if not text:
-        return Talk(''), 0
-    try:
-        service = parse_service(text)
-    except PolicyError as error:
-        raise UsageError(str(error)) from None
-    version = VERSIONS.get(service.protocol, 0)
-    if service.protocol == TFTP:
-        return Talk('udp', CLIENT_PORT, TFTP_PORT, related=True), 0
-    if service.protocol in PINGS and not is_whole(service):
-        if not service.first:
-            raise UsageError('%s: that type is an answer: ask for %s/%d' % (
-                quoted(text), service.protocol, PINGS[service.protocol]))
-        return Talk(service.protocol, 0, service.first), version
-    if service.protocol not in WITH_PORTS:
-        return Talk(service.protocol), version
-    if service.first != service.last:
-        raise UsageError('%s: expected one port, such as %s/443' % (quoted(text), service.protocol))
-    return Talk(service.protocol, CLIENT_PORT, service.first), 0
 
 
 def _shared(view: VifView, other: Optional[VifView]) -> List[int]:

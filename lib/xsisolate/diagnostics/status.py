@@ -9,6 +9,7 @@ from xsisolate.dom0.run_files.pool_state import PoolState, read_state
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.seal import format_peer
+from xsisolate.policy.unprotected import NOT_PROTECTED
 
 UNSEALED = 'unsealed: accept in xsisolate.yaml: every guest chooses its own policy'
 PAUSE_S = 0.5           # a hook that is just programming a VIF is done by then
@@ -45,6 +46,10 @@ def find_warnings(inventory: Inventory) -> Tuple[str, ...]:
     """Return what admins must know of the host as a whole."""
     found = [str(inventory.broken)] if inventory.broken else []
     found += [UNSEALED] if inventory.configuration.config.accept_unsealed else []
+    open_ones = [view.name for view in inventory.unprotected]
+    found += ['%s, whatever their policies say: %s%s: no flow sees the frames of an SR-IOV network '
+              'or of a Linux bridge' % (NOT_PROTECTED, ' '.join(open_ones[:SHOWN]),
+                                        ' ...' * (len(open_ones) > SHOWN))] if open_ones else []
     for name, view in sorted(inventory.bridges.items()):
         found += ['bridge %s: its flows cannot be read: %s' % (name, view.error)
                   ] if view.error else []
@@ -63,7 +68,9 @@ def exit_code(inventory: Inventory) -> int:
     unread = any(view.error and _is_managed(inventory, name)
                  for name, view in inventory.bridges.items())
     return EXIT_HOST if unread else EXIT_POLICY if inventory.broken else (
-        EXIT_DONE if inventory.is_carried else EXIT_DIFFERENT)
+        EXIT_DONE if inventory.is_carried and not any(
+            view.unprotected and view.unprotected.is_promised for view in inventory.vifs)
+        else EXIT_DIFFERENT)
 
 
 def _is_managed(inventory: Inventory, bridge: str) -> bool:
@@ -92,7 +99,8 @@ def describe_vif(view: VifView) -> Dict[str, Any]:
         'shared': [format_prefix(prefix) for prefix in sorted(policy.shared)],
         'roles': sorted(policy.roles), 'additional_macs': sorted(policy.macs),
         'seal': view.seal, 'in_doubt': view.doubt,
-        'arriving': vif.arriving, 'error': view.error or None, 'flows': view.flows,
+        'arriving': vif.arriving, 'error': view.error or None,
+        'not_protected': view.unprotected.reason if view.unprotected else None, 'flows': view.flows,
         'carried': view.carried,
         'spoofed': drops.spoofed if drops else None,
         'isolated': drops.isolated if drops else None}

@@ -1,5 +1,4 @@
 """setup-vif-rules: put a VIF on its bridge with its flows, or take it off."""
-import os
 from time import monotonic
 
 from xsisolate.config.host_config import read_configuration
@@ -20,7 +19,6 @@ from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import Mapping, Optional, Sequence
 
 STOCK_RULES = '/usr/libexec/xenopsd/setup-vif-rules'
-BRIDGE_SYSFS = '/sys/class/net/%s/bridge'
 
 
 def run_rules(argv: Sequence[str], log: Log) -> int:
@@ -101,7 +99,7 @@ def report(event: Event, outcome: VifResult, accept_unsealed: bool, seconds: flo
 def hand_to_stock(event: Event, facts: VifFacts, error: HostError, log: Log) -> None:
     """On a Linux bridge the stock script serves unmanaged VIFs; managed ones are refused."""
     bridge = facts.metadata.bridge
-    if not is_linux_bridge(bridge):
+    if not netdev.is_linux_bridge(bridge):
         raise error
     if facts.policy.mode is not Mode.UNLOCKED:
         raise HostError('VIF %s of VM %s is %s, but bridge %s is a Linux bridge: isolation needs '
@@ -109,11 +107,6 @@ def hand_to_stock(event: Event, facts: VifFacts, error: HostError, log: Log) -> 
                         % (event.device, facts.vm_uuid, facts.policy.mode.word, bridge))
     run_script(STOCK_RULES, event)
     log.info('hook', vif=event.device, action=event.action, bridge=bridge, served_by='stock')
-
-
-def is_linux_bridge(name: str) -> bool:
-    """Tell whether the kernel itself switches a network."""
-    return bool(name) and os.path.isdir(BRIDGE_SYSFS % name)
 
 
 def clear(event: Event, log: Log) -> None:
@@ -127,7 +120,7 @@ def clear(event: Event, log: Log) -> None:
         event = try_to_name_vm(store, event)
     private = withdraw(event, store, log)
     try:
-        if is_linux_bridge(private.get('bridge', '')):
+        if netdev.is_linux_bridge(private.get('bridge', '')):
             run_script(STOCK_RULES, event)
             log.info('hook', vif=event.device, action=event.action, served_by='stock')
             return

@@ -9,8 +9,8 @@ from xsisolate.migratevm import live, stream
 from xsisolate.migratevm.cargo import (Cargo, Pool, Storage, find_cargo, find_storage, read_cargo,
                                        read_pool, remove_vm)
 from xsisolate.migratevm.checks import Wanted, check_arrival, check_pools
-from xsisolate.migratevm.isolation import (Guarded, check_protection, find_resealable, judge_vm,
-                                           reseal)
+from xsisolate.migratevm.isolation import (Guarded, check_networks, check_protection, find_portable,
+                                           find_resealable, judge_vm, reseal)
 from xsisolate.migratevm.measure import lasting, sized
 from xsisolate.migratevm.progress import Progress, measure, say_event
 from xsisolate.migratevm.tasks import Task
@@ -47,6 +47,8 @@ class Journey:
         found.check()
         found.warnings.extend(check_protection(self._destination, self._pool, self._before,
                                                self._options.allow_unprotected))
+        found.warnings.extend(check_networks(self._destination, self._pool, self._cargo.networks,
+                                             self._before, self._options.allow_unprotected))
         for warning in found.warnings:
             self._say(warning)
 
@@ -161,10 +163,15 @@ class Journey:
         for one in after:
             lines.append('  VIF %s %s: %s' % (
                 one.vif.devid, one.vif.mac, 'no policy' if one.good and one.policy is None else
-                'sealed, %s' % one.words if one.good else
+                '%s, %s' % (one.word, one.words) if one.good else
                 'will be QUARANTINED: %s' % one_line(one.complaint)))
         if any(one.policy for one in after):
             lines.append('  group names mean there what that pool\'s xsisolate.yaml says')
+        portable = find_portable(after)
+        if portable and self._stays(method):
+            lines.append('  portable seals fit the copy, too: VIF %s has the policy at once, with '
+                         'its fixed addresses if it names any' % ', '.join(
+                             one.vif.devid for one in portable))
         if self._stays(method):
             same = arrived.vm.uuid == self._cargo.vm.uuid or {
                 vif.mac for vif in arrived.vm.vifs} & {vif.mac for vif in self._cargo.vm.vifs}
@@ -197,7 +204,7 @@ class Journey:
             else sized(self._storage.free)), flush=True)
         for one in self._before:
             if one.good and one.policy is not None:
-                print('  VIF %s %s: sealed, %s' % (one.vif.devid, one.vif.mac, one.words),
+                print('  VIF %s %s: %s, %s' % (one.vif.devid, one.vif.mac, one.word, one.words),
                       flush=True)
 
     def _say(self, text: str) -> None:

@@ -1,9 +1,10 @@
 """The seal: the fingerprint of the policy that an admin meant.
 
 vm-data belongs to the guest, VIF.other_config does not. So a policy in vm-data
-counts only if VIF.other_config carries its fingerprint, taken over the VIF that it
-is meant for: a clone, another device or another MAC address has another one.
-docs/seal.md says how other tools compute it.
+counts only if VIF.other_config carries its fingerprint. A bound seal is taken over
+the VIF that the policy is meant for: a clone, another device or another MAC address
+has another one. A portable seal is taken over policy and device alone, so it fits
+every copy of the VM. docs/seal.md says how other tools compute both.
 """
 import json
 import re
@@ -17,8 +18,12 @@ from xsisolate.quick_imports import sha256
 from xsisolate.typing_compat import Callable, Dict, List, Optional, Union
 
 SEAL_KEY = 'xsisolate-seal'     # in VIF.other_config
-SEAL_VERSION = '1'
+BOUND, PORTABLE = '1', '2'      # versions; the second does not say for which VM
+VERSIONS = (BOUND, PORTABLE)
 SEAL = re.compile('([0-9]+):([0-9a-f]{64})')
+PORTABLE_WORD = 'portable'      # for SEALED, where the seal is of that version
+PORTABLE_SEALED = 'sealed, portable: the seal fits every copy of the VM'
+PORTABLE_CHANGED = 'the portable seal is not that of this policy and device'
 
 Canonical = Dict[str, Union[str, List[str]]]
 
@@ -35,17 +40,31 @@ class Sealing(Enum):
     CHANGED = 'the seal is not that of this policy, VM, device and MAC address'
 
 
-def make_seal(vif: Identity, policy: VifPolicy) -> str:
+def make_seal(vif: Identity, policy: VifPolicy, portable: bool = False) -> str:
     """Return the seal of a VIF's policy."""
-    digest = sha256(format_canonical(vif, policy).encode('utf-8')).hexdigest()
-    return '%s:%s' % (SEAL_VERSION, digest)
+    digest = sha256(format_canonical(vif, policy, portable).encode('utf-8')).hexdigest()
+    return '%s:%s' % (PORTABLE if portable else BOUND, digest)
 
 
-def format_canonical(vif: Identity, policy: VifPolicy) -> str:
-    """Return the text that the fingerprint is taken over."""
-    return json.dumps({'device': vif.devid, 'mac': vif.mac.lower(), 'vm': vif.vm_uuid.lower(),
-                       'policy': canonical_policy(policy)},
-                      sort_keys=True, separators=(',', ':'), ensure_ascii=False)
+def format_canonical(vif: Identity, policy: VifPolicy, portable: bool = False) -> str:
+    """Return the text that the fingerprint is taken over.
+
+    That of a portable seal has fewer keys, so no text is that of seals of both versions.
+    """
+    keys: Dict[str, object] = {'device': vif.devid, 'policy': canonical_policy(policy)}
+    if not portable:
+        keys.update(mac=vif.mac.lower(), vm=vif.vm_uuid.lower())
+    return json.dumps(keys, sort_keys=True, separators=(',', ':'), ensure_ascii=False)
+
+
+def is_portable(seal: Optional[str]) -> bool:
+    """Tell whether a seal fits every copy of its VM."""
+    return _version_of(seal) == PORTABLE
+
+
+def _version_of(seal: Optional[str]) -> str:
+    match = SEAL.fullmatch((seal or '').strip(WHITE).lower())
+    return match.group(1) if match else ''
 
 
 def canonical_policy(policy: VifPolicy) -> Canonical:
@@ -80,21 +99,31 @@ def judge(vif: Identity, seal: Optional[str], policy: Optional[VifPolicy]) -> Se
     """Return how a seal and a VIF's policy go together; None where there is none."""
     if seal is None:
         return Sealing.NONE if policy is None else Sealing.UNSEALED
-    seal = seal.strip(WHITE).lower()
-    match = SEAL.fullmatch(seal)
-    if not match:
-        return Sealing.UNREADABLE
-    if match.group(1) != SEAL_VERSION:
-        return Sealing.VERSION
+    version = _version_of(seal)
+    if version not in VERSIONS:
+        return Sealing.VERSION if version else Sealing.UNREADABLE
     if policy is None:
         return Sealing.MISSING
-    return Sealing.SEALED if make_seal(vif, policy) == seal else Sealing.CHANGED
+    wanted = make_seal(vif, policy, version == PORTABLE)
+    return Sealing.SEALED if wanted == seal.strip(WHITE).lower() else Sealing.CHANGED
+
+
+def state_word(state: Sealing, seal: Optional[str]) -> str:
+    """Return in a word how vm-data and seal go together."""
+    portable = state is Sealing.SEALED and is_portable(seal)
+    return PORTABLE_WORD if portable else state.name.lower()
+
+
+def state_text(state: Sealing, seal: Optional[str]) -> str:
+    """Return the same in a sentence."""
+    texts = {Sealing.SEALED: PORTABLE_SEALED, Sealing.CHANGED: PORTABLE_CHANGED}
+    return texts.get(state, state.value) if is_portable(seal) else state.value
 
 
 def explain(state: Sealing, vif: Identity, seal: Optional[str],
             policy: Optional[VifPolicy]) -> str:
     """Return what is wrong with a VIF's seal and what to do, for an admin's eyes."""
-    return '%s of device %s: %s: %s' % (SEAL_KEY, vif.devid, state.value,
+    return '%s of device %s: %s: %s' % (SEAL_KEY, vif.devid, state_text(state, seal),
                                         _advise(state, vif, seal and seal.strip(WHITE), policy))
 
 
@@ -109,8 +138,15 @@ def _advise(state: Sealing, vif: Identity, seal: Optional[str],
         return ('the guest may have removed it. Write it again (`xsisolate set`), or take the '
                 'seal out of VIF.other_config')
     if state in (Sealing.UNREADABLE, Sealing.VERSION):
-        return ('read %s, expected %s: and 64 hex digits. Run `xsisolate seal` for VM %s'
-                % (quoted(seal or ''), SEAL_VERSION, vif.vm_uuid))
+        return ('read %s, expected %s and 64 hex digits. Run `xsisolate seal` for VM %s'
+                % (quoted(seal or ''), ' or '.join(version + ':' for version in VERSIONS),
+                   vif.vm_uuid))
+    if is_portable(seal):
+        return ('read %.18s..., expected %.18s.... Copies of a VM keep such a seal, so the policy '
+                'was changed, or never was the one that was sealed. If an admin meant what is in '
+                'vm-data now, run `xsisolate seal %s`; else write the policy again '
+                '(`xsisolate set`)' % (seal, make_seal(vif, policy or VifPolicy(), True),
+                                       vif.vm_uuid))
     return ('read %.18s..., expected %.18s... for VM %s, MAC %s. A copy of a VM (clone, restore, '
             'import, disaster recovery) has another uuid or MAC address; else the policy was '
             'changed. If an admin meant what is in vm-data now, run `xsisolate seal %s`; else '

@@ -38,6 +38,7 @@ class XapiVif(NamedTuple):
     ipv6_allowed: Tuple[str, ...]
     other_config: Mapping[str, str]
     attached: bool
+    unprotected: str = ''               # why no flow can enforce its policy; '' if flows can
 
     @property
     def seal(self) -> Optional[str]:
@@ -66,6 +67,7 @@ class XapiVm(NamedTuple):
     bound_for: str                      # where it is about to run
     data: Mapping[str, str]             # xenstore_data
     vifs: Tuple[XapiVif, ...] = ()      # in order of their device numbers
+    is_template: bool = False           # or a snapshot: copies are made of it, and it never runs
 
     @property
     def is_live(self) -> bool:
@@ -78,7 +80,8 @@ def make_vm(ref: str, record: Mapping[str, Any], vifs: Iterable[XapiVif] = ()) -
     return XapiVm(ref, str(record['uuid']).lower(), str(record['name_label']),
                   str(record['power_state']), _place(record, 'resident_on'),
                   _place(record, 'scheduled_to_be_resident_on'), dict(record['xenstore_data']),
-                  tuple(sorted(vifs, key=lambda vif: (len(vif.devid), vif.devid))))
+                  tuple(sorted(vifs, key=lambda vif: (len(vif.devid), vif.devid))),
+                  bool(record['is_a_template'] or record['is_a_snapshot']))
 
 
 def _place(record: Mapping[str, Any], key: str) -> str:
@@ -87,13 +90,14 @@ def _place(record: Mapping[str, Any], key: str) -> str:
     return '' if host == NOBODY else host
 
 
-def make_vif(ref: str, record: Mapping[str, Any], network: Mapping[str, Any]) -> XapiVif:
+def make_vif(ref: str, record: Mapping[str, Any], network: Mapping[str, Any],
+             unprotected: str = '') -> XapiVif:
     """Return a VIF from its record and its network's."""
     return XapiVif(ref, str(record['device']), str(record['MAC']).lower(),
                    str(network['uuid']).lower(), str(record['locking_mode']),
                    str(network.get('default_locking_mode', UNLOCKED)),
                    tuple(record['ipv4_allowed']), tuple(record['ipv6_allowed']),
-                   dict(record['other_config']), bool(record['currently_attached']))
+                   dict(record['other_config']), bool(record['currently_attached']), unprotected)
 
 
 def identify(vm: XapiVm, vif: XapiVif) -> Identity:

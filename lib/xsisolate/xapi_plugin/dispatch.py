@@ -12,7 +12,8 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, Callable, Collection, Dict, Iterator, List, Mapping
 
-from xsisolate.admin.plugin_protocol import EXPLAIN, GROUPS, NOT_HERE, REFRESH, describe_reply
+from xsisolate.admin.plugin_protocol import (BRIDGES, EXPLAIN, GROUPS, NOT_HERE, REFRESH,
+                                             describe_reply)
 from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_vifs
 from xsisolate.dataplane.context import HostContext
@@ -21,6 +22,7 @@ from xsisolate.diagnostics import explain as explaining
 from xsisolate.diagnostics import resync_report, status as host_status
 from xsisolate.diagnostics.inventory import read_inventory
 from xsisolate.diagnostics.route import Asked
+from xsisolate.dom0.linux.netdev import list_linux_bridges
 from xsisolate.dom0.linux.syslog import Log, escape
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.run_files.group_members import list_groups, read_members
@@ -138,6 +140,16 @@ def groups(arguments: Arguments) -> Dict[str, Any]:
     return {'groups': found, 'pool': state.describe() if state else None}
 
 
+def bridges(arguments: Arguments) -> Dict[str, List[str]]:
+    """Tell which bridges are Open vSwitch's, and which are the kernel's own."""
+    _check(arguments, (), ())
+    with Ovsdb() as ovsdb:
+        found = ovsdb.read_bridges()
+    fakes = {port.name for bridge in found for port in bridge.ports if port.fake_bridge}
+    return {'ovs': sorted({bridge.name for bridge in found} | fakes),
+            'linux': list_linux_bridges()}
+
+
 @contextmanager
 def _open_dom0() -> Iterator[HostContext]:
     """Connect to this host's Open vSwitch and xenstore."""
@@ -162,4 +174,5 @@ def _is_true(text: str) -> bool:
 
 
 FUNCTIONS: Mapping[str, Callable[[Arguments], Any]] = {
-    REFRESH: refresh, 'sync': sync, 'status': status, EXPLAIN: explain, GROUPS: groups}
+    REFRESH: refresh, 'sync': sync, 'status': status, EXPLAIN: explain, GROUPS: groups,
+    BRIDGES: bridges}

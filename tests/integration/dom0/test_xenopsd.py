@@ -3,7 +3,8 @@ import json
 import os
 
 import pytest
-from xsisolate.dom0.xen.vif_metadata import VifMetadata, read_metadata
+from xsisolate.dom0.xen.vif_metadata import (VifMetadata, list_devids, read_any_metadata,
+                                             read_metadata)
 from xsisolate.errors import MetadataError
 from xsisolate.policy.model import Locking, Mode, Prefix
 
@@ -45,6 +46,20 @@ def test_everything(write):
         vif_uuid='1f0c9b0e-5d0b-7c55-6a0e-0b7d6d0f3c11',
         network_uuid='6b9a3a0a-3d1c-9d7e-2d3c-4b5a69788796',
         other_config={'ethtool-tx': 'off', 'xsisolate-seal': '1:00'})
+
+
+def test_a_function_of_an_sriov_nic(write):
+    """No hook has anything to do with it; commands name it as not protected."""
+    path = write(dict(VIF, backend=['Sriov', {'domain': 0, 'bus': 4, 'dev': 16, 'fn': 0}]))
+    with pytest.raises(MetadataError, match='Sriov: only Local'):
+        read_metadata(VM, '0')
+    vif = read_any_metadata(VM, '0')
+    assert (vif.bridge, vif.mac, vif.other_config) == ('', 'ba:1c:2f:5e:90:01',
+                                                       VIF['other_config'])
+    for name in ('vif.12', 'vif.x', 'vif.', 'vif.1.tmp', 'pci.3'):
+        with open(os.path.join(os.path.dirname(path), name), 'w'):
+            pass
+    assert list_devids(VM) == [0, 12] and list_devids('not a VM') == []
 
 
 def test_least(write):

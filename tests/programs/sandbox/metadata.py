@@ -22,6 +22,7 @@ class VifRecord(NamedTuple):
     trunks: Tuple[int, ...] = ()
     vlan: Optional[int] = None
     private: Mapping[str, str] = {}             # more private keys, such as pvs-*
+    sriov: bool = False                         # a function of an SR-IOV NIC: no netdev in Dom0
 
 
 def locking_of(vif: VifRecord) -> object:
@@ -42,7 +43,8 @@ def encode(vm_uuid: str, vif: VifRecord) -> str:
         'extra_private_keys': {'vif-uuid': vif.uuid, 'network-uuid': vif.network_uuid},
         'locking_mode': locking_of(vif),
         'other_config': dict(vif.other_config),
-        'backend': ['Local', vif.bridge],
+        'backend': ['Sriov', {'domain': 0, 'bus': 4, 'dev': 16, 'fn': vif.devid}]
+        if vif.sriov else ['Local', vif.bridge],
         'mtu': vif.mtu,
         'carrier': True,
         'mac': vif.mac,

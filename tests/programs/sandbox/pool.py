@@ -28,8 +28,9 @@ from sandbox.metadata import VifRecord
 from sandbox.poolhost import BRIDGE, GATEWAY, PLUGIN, GuestVif, PoolHost, arriving_vifs
 from sandbox.process import LabError
 from sandbox.toolstack import temporary_uuid
-from sandbox.xapidb import NULL, Database, Effects, Refused
+from sandbox.xapidb import NULL, Effects, Refused
 from sandbox.xapiserver import Cut, XapiServer
+from sandbox.xapivms import VmDatabase
 
 CONFIG = '''\
 version: 1
@@ -69,7 +70,7 @@ class Pool(Effects):
     """The pool: its database, its hosts, and what connects them."""
 
     def __init__(self, count: int = 2, python: str = '', config: str = CONFIG) -> None:
-        self.db = Database(self)
+        self.db = VmDatabase(self)
         self.hosts: List[PoolHost] = []
         self.refs: Dict[str, str] = {}          # of hosts, by name
         self.pifs: Dict[str, str] = {}          # of their PIFs, by name of the host
@@ -144,6 +145,25 @@ class Pool(Effects):
         self.db.add('pool', 'OpaqueRef:pool', master=self.refs[self.master.name])
 
     # --- doors: sockets ----------------------------------------------------------------------
+
+    def add_sriov(self, name: str, vlan: str = '') -> str:
+        """Add an SR-IOV network, on all hosts; with `vlan` one on a VLAN of that SR-IOV network."""
+        network = self.db.add('network', name_label=name, bridge='xapi' + name, managed=True,
+                              default_locking_mode='unlocked')
+        for host, ref in self.refs.items():
+            if not vlan:
+                self.db.add('PIF', device='eth1', VLAN='-1', host=ref, network=network,
+                            other_config={}, currently_attached=True, VLAN_master_of=NULL,
+                            sriov_logical_PIF_of=['OpaqueRef:sriov-' + host])
+                continue
+            tagged = next(pif for pif, record in self.db.objects['PIF'].items()
+                          if (record['network'], record['host']) == (vlan, ref))
+            untagged = self.db.add('PIF', device='eth1', VLAN='7', host=ref, network=network,
+                                   other_config={}, currently_attached=True, VLAN_master_of=NULL,
+                                   sriov_logical_PIF_of=[])
+            master = self.db.add('VLAN', tag='7', tagged_PIF=tagged, untagged_PIF=untagged)
+            self.db.set('PIF', untagged, VLAN_master_of=master)
+        return network
 
     def open_doors(self, host: PoolHost) -> None:
         """Have XAPI listen on a host: on its unix socket and, where the tests are, on TLS."""
@@ -321,7 +341,7 @@ class Pool(Effects):
         vm = self.db.add('VM', name_label=name, power_state='Halted', resident_on=NULL,
                          scheduled_to_be_resident_on=NULL, xenstore_data={}, other_config={},
                          is_a_template=False, is_a_snapshot=False, is_control_domain=False,
-                         VIFs=[])
+                         VIFs=[], VBDs=[], snapshots=[])
         refs = []
         for devid in range(vifs):
             self._last_vif += 1
@@ -333,6 +353,13 @@ class Pool(Effects):
                  'currently_attached': False}, **settings)))
         self.db.set('VM', vm, VIFs=refs)
         made = PoolVm(name, self.db.objects['VM'][vm]['uuid'], vm, tuple(refs), number)
+        self.vms[made.uuid] = made
+        return made
+
+    def adopt(self, ref: str, number: int) -> PoolVm:
+        """Return a VM that a message has made, so that it can be started and will be destroyed."""
+        record = self.db.objects['VM'][ref]
+        made = PoolVm(record['name_label'], record['uuid'], ref, tuple(record['VIFs']), number)
         self.vms[made.uuid] = made
         return made
 
@@ -360,11 +387,20 @@ class Pool(Effects):
         for ref in vm.vifs:
             vif = self.db.objects['VIF'][ref]
             devid, network = int(vif['device']), self.db.objects['network'][vif['network']]
-            record = VifRecord(devid, vif['MAC'], network['bridge'], vif['uuid'], network['uuid'])
+            record = VifRecord(devid, vif['MAC'], network['bridge'], vif['uuid'], network['uuid'],
+                               sriov=self.is_sriov(vif['network']))
             addresses: Tuple[str, ...] = (vm.ipv4 + '/24', vm.ipv6 + '/64') if not devid else ()
             found.append(GuestVif(record._replace(**self._fields(vif)), addresses,
                                   GATEWAY.routers() if addresses else ()))
         return found
+
+    def is_sriov(self, network: str) -> bool:
+        """Tell whether a network's VIFs are functions of SR-IOV NICs, on a VLAN or not."""
+        pifs = self.db.objects['PIF']
+        masters = {ref: vlan['tagged_PIF'] for ref, vlan in self.db.objects['VLAN'].items()}
+        below = [masters.get(pif.get('VLAN_master_of', ''), ref) for ref, pif in pifs.items()
+                 if pif['network'] == network]
+        return any(pifs[ref].get('sriov_logical_PIF_of') for ref in below)
 
     def _resides(self, vm: PoolVm, host: Optional[PoolHost]) -> None:
         """Note in the database where a VM runs now."""
@@ -405,8 +441,9 @@ class Pool(Effects):
         if self.host_of(vm.ref):
             self.stop(vm)
         del self.vms[vm.uuid]
+        vifs = self.db.get('VM', vm.ref)['VIFs']
         self.db.remove('VM', vm.ref)
-        for ref in vm.vifs:
+        for ref in vifs:
             self.db.remove('VIF', ref)
 
     def record(self, vm: PoolVm) -> Dict[str, Any]:

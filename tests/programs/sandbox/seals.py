@@ -20,10 +20,19 @@ Keys = Dict[str, Union[str, List[str]]]
 
 def seal(vm_uuid: str, vif: VifRecord, policy: Mapping[str, str]) -> str:
     """Return a VIF's seal; `policy` are the keys below vm-data/xsisolate."""
-    text = json.dumps({'vm': vm_uuid.lower(), 'device': str(vif.devid), 'mac': vif.mac.lower(),
-                       'policy': effective(policy, vif.devid)},
-                      sort_keys=True, separators=(',', ':'))
-    return '1:' + hashlib.sha256(text.encode()).hexdigest()
+    return '1:' + digest({'vm': vm_uuid.lower(), 'device': str(vif.devid), 'mac': vif.mac.lower(),
+                          'policy': effective(policy, vif.devid)})
+
+
+def portable_seal(devid: int, policy: Mapping[str, str]) -> str:
+    """Return the seal that a VIF has in every copy of its VM."""
+    return '2:' + digest({'device': str(devid), 'policy': effective(policy, devid)})
+
+
+def digest(sealed: Mapping[str, object]) -> str:
+    """Return the SHA-256 over one line of JSON."""
+    text = json.dumps(sealed, sort_keys=True, separators=(',', ':'))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def effective(policy: Mapping[str, str], devid: int) -> Keys:

@@ -86,6 +86,12 @@ class Toolstack:
             'backend': back, 'backend-id': '0', 'state': '1', 'handle': str(devid),
             'mac': vif.mac, 'disconnect': '0', 'mtu': str(vif.mtu)})
 
+    def add_function(self, domain: Domain, vif: VifRecord) -> None:
+        """The same for a function of an SR-IOV NIC: the guest drives it, there is no backend."""
+        metadata.write(domain.uuid, vif)
+        self.store.write('%s/xenserver/device/net-sriov-vf/%d/mac' % (
+            home_of(domain), vif.devid), vif.mac)
+
     def write_private(self, domain: Domain, vif: VifRecord) -> None:
         """Write the keys of a VIF that only Dom0 can see."""
         folder = private(domain.uuid, vif.devid)

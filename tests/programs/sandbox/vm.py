@@ -84,6 +84,9 @@ class Vm(Host):
         """Plug every VIF that is not; return the hooks' runs."""
         runs: List[HookRun] = []
         for devid in sorted(set(self.vifs) - set(self.plugged)):
+            if self.vifs[devid].sriov:      # no netdev, no event, no hook
+                self.dom0.toolstack.add_function(self.domain, self.vifs[devid])
+                continue
             self.cable(devid)
             runs += self.fire(self.dom0.hotplug.plug(self, devid), check)
         return runs
@@ -158,7 +161,9 @@ class Vm(Host):
     def set_vif(self, devid: int = 0, **fields: Any) -> None:
         """Change a VIF's record and write it where the hooks read it; none is run."""
         self.vifs[devid] = self.vifs[devid]._replace(**fields)
-        if devid in self.plugged:
+        if self.vifs[devid].sriov:
+            self.dom0.toolstack.add_function(self.domain, self.vifs[devid])
+        elif devid in self.plugged:
             self.dom0.toolstack.update_vif(self.domain, self.vifs[devid])
 
     def set_locking(self, mode: str, ipv4: Tuple[str, ...] = (),

@@ -33,6 +33,7 @@ CALLS: Mapping[str, CallType] = {
     'network.get_record': CallType(READER, ('network ref',)),
     'network.get_all_records': CallType(READER),
     'PIF.get_all_records': CallType(READER),
+    'VLAN.get_all_records': CallType(READER),
     'host.get_all_records': CallType(READER),
     'VM.set_xenstore_data': CallType(VM_ADMIN, ('VM ref', MAP)),
     'VM.add_to_other_config': CallType(VM_ADMIN, ('VM ref', STRING, STRING)),
@@ -71,6 +72,12 @@ OTHERS: Mapping[str, CallType] = {
     'event.inject': CallType(READER, (STRING, STRING)),
     'pool.add_to_other_config': CallType(OPERATOR, ('pool ref', STRING, STRING)),
     'pool.remove_from_other_config': CallType(OPERATOR, ('pool ref', STRING)),
+    'VM.clone': CallType(VM_ADMIN, ('VM ref', STRING)),
+    'VM.copy': CallType(VM_ADMIN, ('VM ref', STRING, 'SR ref')),
+    'VM.provision': CallType(VM_ADMIN, ('VM ref',)),
+    'VM.snapshot': CallType(POWER, ('VM ref', STRING, 'VDI ref set')),
+    'VIF.create': CallType(VM_ADMIN, ('VIF record',)),
+    'VIF.destroy': CallType(VM_ADMIN, ('VIF ref',)),
     'SR.get_uuid': CallType(READER, ('SR ref',)),
     **{kind + '.get_record': CallType(READER, (kind + ' ref',))
        for kind in ('pool', 'host', 'PIF')},
@@ -86,6 +93,8 @@ def fits(kind: str, value: Any) -> bool:
         return isinstance(value, bool)
     if kind.endswith(' set'):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if kind.endswith(' record'):
+        return isinstance(value, dict)
     if kind.endswith(' map'):
         return isinstance(value, dict) and all(
             isinstance(item, str) for pair in value.items() for item in pair)

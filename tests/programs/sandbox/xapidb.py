@@ -14,7 +14,7 @@ from sandbox.xapicalls import CALLS, LOGIN, LOGIN_PARAMS, OTHERS, fits, may
 
 NULL = 'OpaqueRef:NULL'
 CLASSES = {name.lower(): name for name in (
-    'VM', 'VIF', 'network', 'host', 'pool', 'VBD', 'VDI', 'SR', 'PBD', 'PIF', 'task')}
+    'VM', 'VIF', 'network', 'host', 'pool', 'VBD', 'VDI', 'SR', 'PBD', 'PIF', 'VLAN', 'task')}
 USERS = {'root': 'pool-admin', 'operator': 'pool-operator', 'tenant': 'vm-admin',
          'reader': 'read-only'}
 PASSWORD = 'a "secret", with spaces'

@@ -1,16 +1,18 @@
 """What XAPI does with whole VMs, for the fake: tasks, snapshots, removal, migration elsewhere."""
 import threading
 import time
+import uuid as uuids
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
-from sandbox.xapidb import NULL, Database, Effects, Refused
+from sandbox.xapicopies import Copies, make_mac
+from sandbox.xapidb import NULL, Effects, Refused
 from sandbox.xapitransfer import Disks
 from sandbox.xvastream import Content
 
 VALUE = '<value>%s</value>'
 
 
-class VmDatabase(Database):
+class VmDatabase(Copies):
     """A pool's database, and the messages that migratevm and Xen Orchestra send beside others'."""
 
     def __init__(self, effects: Effects) -> None:
@@ -98,14 +100,18 @@ class VmDatabase(Database):
 
     def copy_parts(self, record: Mapping[str, Any], vm: str, target: 'VmDatabase',
                    srs: Optional[Mapping[str, str]], networks: Optional[Mapping[str, str]],
-                   mark: str = '') -> None:
-        """Copy a VM's VIFs and disks, to another pool where `srs` and `networks` name its own."""
+                   mark: str = '', anew: bool = False) -> None:
+        """Copy a VM's VIFs and disks, to another pool where `srs` and `networks` name its own.
+
+        With `anew` the VIFs get other MAC addresses, as at an import that is not a restore.
+        """
         vifs, vbds = [], []
         for ref in record['VIFs']:
             vif = self.get('VIF', ref)
             vifs.append(target.add('VIF', **{
                 **vif, 'VM': vm, 'uuid': vif['uuid'] + mark,
-                'network': networks[ref] if networks else vif['network']}))
+                'network': networks[ref] if networks else vif['network'],
+                'MAC': make_mac(str(uuids.uuid4()), int(vif['device'])) if anew else vif['MAC']}))
         for ref in record['VBDs']:
             vbd = self.get('VBD', ref)
             vdi = self.get('VDI', vbd['VDI'])
@@ -162,7 +168,7 @@ class VmDatabase(Database):
                 **(without_uuid(record) if copy else record), 'VIFs': [], 'VBDs': [],
                 'snapshots': [],
                 'resident_on': host if record['power_state'] == 'Running' else NULL})
-            self.copy_parts(record, arrived, target, disks, nics)
+            self.copy_parts(record, arrived, target, disks, nics, '-copy' * copy, copy)
             if not copy:
                 vdis = [self.get('VBD', vbd)['VDI'] for vbd in record['VBDs']]
                 self._VM_destroy(session, ref)

@@ -10,7 +10,8 @@ import pytest
 from xsisolate.diagnostics.explain import Asker, Explanation, walk
 from xsisolate.diagnostics.inventory import Inventory, read_inventory
 from xsisolate.diagnostics.passage import judge
-from xsisolate.diagnostics.route import CLIENT_PORT, Asked, RouteFinder
+from xsisolate.diagnostics.first_packet import CLIENT_PORT
+from xsisolate.diagnostics.route import Asked, RouteFinder
 
 from support.packets.rows import UPLINK, Case
 from support.packets.frames import ICMP, IP, SCTP, TCP, UDP, ICMPv6EchoRequest, IPv6, Raw, eth

@@ -16,7 +16,7 @@ DATA = {'vm-data/xsisolate/groups': 'red', 'vm-data/xsisolate/vif/0/ipv4': '10.9
 SEAL = 'xsisolate-seal'
 
 
-def seal(pool: BarePool, ref: str) -> Dict[str, str]:
+def seal(pool: BarePool, ref: str, portable: bool = False) -> Dict[str, str]:
     """Return the seals that a VM's VIFs need where they are, by their references."""
     objects = pool.db.objects
     record = objects['VM'][ref]
@@ -27,7 +27,7 @@ def seal(pool: BarePool, ref: str) -> Dict[str, str]:
     for vif in vm.vifs:
         policy = read_policy(vm, vif)
         assert policy
-        found[vif.ref] = make_seal(identify(vm, vif), policy)
+        found[vif.ref] = make_seal(identify(vm, vif), policy, portable)
     return found
 
 
@@ -143,3 +143,70 @@ def test_json_tells_of_it(mover: Mover, web: BareVm) -> None:
     done = mover('-sv', 'web', '--copy', '--json').events[-1]
     assert [one['state'] for one in done['isolation']] == ['changed', 'changed']
     assert done['isolation'][0]['policy'] == {'groups': ['red'], 'ipv4': ['10.9.0.11']}
+
+
+@pytest.fixture
+def golden(alpha: BarePool) -> BareVm:
+    """A VM whose policy is sealed so that it fits copies."""
+    made = alpha.add_vm('golden', data=DATA, macs=('02:00:00:00:02:01', '02:00:00:00:02:02'))
+    for ref, text in seal(alpha, made.ref, True).items():
+        alpha.db.set('VIF', ref, other_config={SEAL: text, 'other': 'thing'})
+    return made
+
+
+@pytest.mark.parametrize('words', [(), ('--copy',), ('--copy', '--name', 'g2'), ('--copy', 'live'),
+                                   ('live',)])
+def test_a_portable_seal_fits_there_too(mover: Mover, alpha: BarePool, beta: BarePool,
+                                        golden: BareVm, words: Any) -> None:
+    """By an export and an import, with `restore` and without, and by VM.migrate_send."""
+    macs = {alpha.db.objects['VIF'][ref]['MAC'] for ref in golden.vifs}
+    method = 'live' if 'live' in words else 'stream'
+    if method == 'live':
+        alpha.db.peers = {pool.db.name: pool.db for pool in (alpha, beta)}
+        alpha.db.cannot_migrate = ()
+    options = [word for word in words if word != 'live']
+    ran = mover.fine('-sv', 'golden', '--method', method, *options)
+    (ref,) = beta.db.objects['VM']
+    copied = '--copy' in words
+    assert {vif['MAC'] for vif in vifs_of(beta)}.isdisjoint(macs) is copied
+    assert (beta.db.objects['VM'][ref]['uuid'] != golden.uuid) is copied
+    assert [vif['other_config'][SEAL] for vif in vifs_of(beta)] == list(
+        seal(beta, ref, True).values())
+    assert ran.out.count('portable, groups=red ipv4=10.9.0.11') >= 1
+    assert ('portable seals fit the copy' in ran.out) is (copied or method == 'stream')
+
+
+def test_json_tells_of_a_portable_seal(mover: Mover, golden: BareVm) -> None:
+    done = mover.fine('-sv', 'golden', '--copy', '--json').events[-1]
+    assert [one['state'] for one in done['isolation']] == ['portable', 'portable']
+
+
+def test_what_is_not_the_portable_policy_is_quarantined(mover: Mover, alpha: BarePool,
+                                                        golden: BareVm) -> None:
+    alpha.db.set('VM', golden.ref, xenstore_data={**DATA, 'vm-data/xsisolate/groups': 'blue'})
+    ran = mover('-sv', 'golden', '--copy', '--reseal', '--yes')
+    assert ran.code == 4 and 'the portable seal is not that' in ran.err
+
+
+@pytest.mark.parametrize('what', ['sriov', 'vlan', 'linux'])
+def test_a_network_that_no_flow_protects(mover: Mover, alpha: BarePool, beta: BarePool,
+                                         web: BareVm, what: str) -> None:
+    """Its policy would promise what nothing enforces; a VM without one is warned of."""
+    master = beta.hosts[0]
+    if what == 'linux':
+        beta.db.set('host', master, software_version={
+            **beta.db.objects['host'][master]['software_version'], 'network_backend': 'bridge'})
+    else:
+        fast = beta.network if what == 'sriov' else beta.db.add(
+            'network', name_label='fast', bridge='xapi9', default_locking_mode='unlocked')
+        logical = beta.db.add('PIF', host=master, network=fast, device='eth1',
+                              sriov_logical_PIF_of=['OpaqueRef:sriov'])
+        if what == 'vlan':
+            untagged = beta.db.add('PIF', host=master, network=beta.network, device='eth1',
+                                   sriov_logical_PIF_of=[])
+            beta.db.add('VLAN', tagged_PIF=logical, untagged_PIF=untagged, tag='7')
+    line = mover.refused(3, '-sv', 'web')
+    assert 'NOT PROTECTED' in line and '--allow-unprotected' in line
+    assert mover.fine('-sv', 'web', '--allow-unprotected').err.count('NOT PROTECTED') == 2
+    alpha.add_vm('free')
+    assert 'NOT PROTECTED' in mover.fine('-sv', 'free').err

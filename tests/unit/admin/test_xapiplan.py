@@ -89,9 +89,9 @@ def test_a_seal_is_computed_once(monkeypatch: Any) -> None:
     """What is written, checked and shown later are the values of one plan."""
     made: List[str] = []
 
-    def count(identity: Any, policy: VifPolicy) -> str:
+    def count(identity: Any, policy: VifPolicy, portable: bool = False) -> str:
         made.append(identity.devid)
-        return make_seal(identity, policy)
+        return make_seal(identity, policy, portable)
     for module in ('admin.policy_change', 'policy.seal'):
         monkeypatch.setattr('xsisolate.%s.make_seal' % module, count)
     machine = vm(vif(0), vif(1))

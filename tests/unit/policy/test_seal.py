@@ -12,7 +12,8 @@ from sandbox.pythons import ROOT
 
 from xsisolate.policy.model import Identity, VifPolicy
 from xsisolate.policy.seal import (Sealing, canonical_policy, explain, format_canonical,
-                                   format_policy, judge, make_seal)
+                                   format_policy, is_portable, judge, make_seal, state_text,
+                                   state_word)
 from xsisolate.policy.vmdata_parser import parse_vmdata
 
 DOCS = os.path.join(ROOT, 'docs')
@@ -22,6 +23,7 @@ FIRST_VECTORS = 'a9186fe72d79d181d59aa1f0aa2f93dc58a2435e81c95b00309f7499bb69985
 VIF = Identity('0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77', '0', '00:16:3e:01:02:03')
 RED = VifPolicy(groups=frozenset(['red']))
 GOOD = make_seal(VIF, RED)
+PORTABLE = make_seal(VIF, RED, True)
 
 
 def read(keys, devid):
@@ -42,20 +44,27 @@ def keys_of(vector):
 def test_vectors(vector):
     vif = Identity(vector['vm'], vector['device'], vector['mac'])
     policy = read(keys_of(vector), vector['device'])
-    assert format_canonical(vif, policy) == vector['canonical']
-    assert make_seal(vif, policy) == vector['seal']
+    portable = vector.get('portable', False)
+    assert format_canonical(vif, policy, portable) == vector['canonical']
+    assert make_seal(vif, policy, portable) == vector['seal']
+    assert is_portable(vector['seal']) is portable
+    assert judge(vif, vector['seal'], policy) is Sealing.SEALED
 
 
 @pytest.mark.parametrize('vector', VECTORS, ids=[vector['name'] for vector in VECTORS])
 def test_vectors_by_another_tool(vector):
     vif = VifRecord(int(vector['device']), vector['mac'], 'xenbr0', '', '')
-    assert seals.seal(vector['vm'], vif, keys_of(vector)) == vector['seal']
+    if vector.get('portable'):
+        assert seals.portable_seal(vif.devid, keys_of(vector)) == vector['seal']
+    else:
+        assert seals.seal(vector['vm'], vif, keys_of(vector)) == vector['seal']
 
 
 def test_vectors_differ_where_they_should():
     same = [{'one group, one address', 'the same, written otherwise',
              'the same, with white space as tools write it'},
-            {'every key, both families, services', 'the same, services in front, white space'}]
+            {'every key, both families, services', 'the same, services in front, white space'},
+            {'portable: one group', 'portable: the same in a clone'}]
     named = {}
     for vector in VECTORS:
         named.setdefault(vector['seal'], set()).add(vector['name'])
@@ -109,6 +118,7 @@ def test_two_tools_agree(keys):
     assert canonical == seals.effective(keys, 0)
     record = VifRecord(0, VIF.mac.upper(), 'xenbr0', '', '')
     assert make_seal(VIF, policy or VifPolicy()) == seals.seal(VIF.vm_uuid.upper(), record, keys)
+    assert make_seal(VIF, policy or VifPolicy(), True) == seals.portable_seal(0, keys)
 
 
 @given(policies())
@@ -136,9 +146,22 @@ def test_what_is_sealed_is_what_was_read(keys):
                  id='MAC'),
     pytest.param(make_seal(VIF._replace(vm_uuid='1' + VIF.vm_uuid[1:]), RED), RED,
                  Sealing.CHANGED, id='VM'),
-    pytest.param('2' + GOOD[1:], RED, Sealing.VERSION, id='version'),
+    pytest.param('3' + GOOD[1:], RED, Sealing.VERSION, id='version'),
     pytest.param('01' + GOOD[1:], RED, Sealing.VERSION, id='version with a zero'),
-    pytest.param('2' + GOOD[1:], None, Sealing.VERSION, id='version without policy'),
+    pytest.param('02' + PORTABLE[1:], RED, Sealing.VERSION, id='portable with a zero'),
+    pytest.param('3' + GOOD[1:], None, Sealing.VERSION, id='version without policy'),
+    pytest.param(PORTABLE, RED, Sealing.SEALED, id='portable'),
+    pytest.param(' ' + PORTABLE.upper() + '\r\n', RED, Sealing.SEALED, id='portable, spelled so'),
+    pytest.param(PORTABLE, None, Sealing.MISSING, id='portable, missing'),
+    pytest.param(PORTABLE, RED._replace(allow=frozenset()), Sealing.CHANGED,
+                 id='portable, a key more'),
+    pytest.param(PORTABLE, VifPolicy(groups=frozenset(['blue'])), Sealing.CHANGED,
+                 id='portable, changed'),
+    pytest.param(make_seal(VIF._replace(devid='1'), RED, True), RED, Sealing.CHANGED,
+                 id='portable, device'),
+    pytest.param('2' + GOOD[1:], RED, Sealing.CHANGED, id='a bound one that says portable'),
+    pytest.param('1' + PORTABLE[1:], RED, Sealing.CHANGED, id='a portable one that says bound'),
+    pytest.param(PORTABLE[:-1], RED, Sealing.UNREADABLE, id='portable, cut off'),
     pytest.param('', RED, Sealing.UNREADABLE, id='empty'),
     pytest.param(GOOD[:-1], RED, Sealing.UNREADABLE, id='cut off'),
     pytest.param(GOOD + '\n', RED, Sealing.SEALED, id='a newline behind'),
@@ -156,13 +179,40 @@ def test_what_is_sealed_is_what_was_read(keys):
 def test_states(seal, policy, state):
     assert judge(VIF, seal, policy) is state
     text = explain(state, VIF, seal, policy)
-    assert text.isprintable() and len(text) < 600 and state.value in text
+    assert text.isprintable() and len(text) < 600 and state_text(state, seal) in text
+    assert state_word(state, seal) == ('portable' if state is Sealing.SEALED and is_portable(seal)
+                                       else state.name.lower())
+
+
+@pytest.mark.parametrize('copy', [
+    VIF._replace(vm_uuid='1' + VIF.vm_uuid[1:]), VIF._replace(mac='00:16:3e:01:02:04'),
+    Identity('ffffffff-8a4f-2c61-1c5b-6f2f5a3f8c77', '0', '02:00:00:00:00:01')])
+def test_a_portable_seal_fits_every_copy_and_a_bound_one_none(copy):
+    assert judge(copy, PORTABLE, RED) is Sealing.SEALED
+    assert judge(copy, GOOD, RED) is Sealing.CHANGED
+
+
+def test_a_portable_seal_says_so():
+    text = explain(Sealing.CHANGED, VIF, PORTABLE, VifPolicy(groups=frozenset(['blue'])))
+    assert 'the portable seal is not that of this policy and device' in text
+    assert PORTABLE[:18] in text and 'xsisolate seal ' + VIF.vm_uuid in text
+    assert 'sealed, portable' in state_text(Sealing.SEALED, PORTABLE)
+    assert state_text(Sealing.SEALED, GOOD) == 'sealed'
+
+
+@given(policies(), st.integers(0, 6), st.integers(0, 6))
+def test_no_portable_text_is_a_bound_one(keys, one, other):
+    """A guest that chose its policy freely could not make one kind pass for the other."""
+    policy = read(keys, '0') or VifPolicy()
+    texts = {(format_canonical(VIF._replace(devid=str(devid)), policy, portable))
+             for devid in (one, other) for portable in (False, True)}
+    assert len(texts) == 2 * len({one, other})
 
 
 @pytest.mark.parametrize('state, seal, policy, said', [
     pytest.param(Sealing.UNSEALED, None, RED, 'unsealed: accept', id='unsealed'),
     pytest.param(Sealing.MISSING, GOOD, None, 'xsisolate set', id='missing'),
-    pytest.param(Sealing.VERSION, '2:0', RED, "read '2:0', expected 1:", id='version'),
+    pytest.param(Sealing.VERSION, '2:0', RED, "read '2:0', expected 1: or 2:", id='version'),
     pytest.param(Sealing.CHANGED, '1:' + '0' * 64, RED, GOOD[:18], id='changed'),
     pytest.param(Sealing.CHANGED, '1:' + '0' * 64, RED, 'clone, restore, import', id='copied'),
     pytest.param(Sealing.CHANGED, '1:' + '0' * 64, RED, 'xsisolate seal ' + VIF.vm_uuid,

@@ -1,6 +1,7 @@
 """Network devices of VIFs: netdevice(7) ioctls instead of half a dozen `ip` processes."""
 import errno
 import fcntl
+import os
 import re
 from struct import Struct
 from struct import error as StructError
@@ -16,6 +17,7 @@ ETHTOOL = '/sbin/ethtool'
 ETHTOOL_OPTIONS = frozenset(('rx', 'tx', 'sg', 'tso', 'ufo', 'gso'))
 IF_INET6 = '/proc/net/if_inet6'
 SCOPE_GLOBAL = '00'     # there
+NET_CLASS = '/sys/class/net'
 NO_IPV6 = '/proc/sys/net/ipv6/conf/%s/disable_ipv6'
 
 # linux/sockios.h, linux/if.h
@@ -33,6 +35,19 @@ NUMBER = Struct('=16si20x')
 ADDRESS = Struct('=16sH14s8x')      # a sockaddr
 INET_ADDRESS = Struct('=16sH2x4s16x')   # a sockaddr_in
 ADDRESSES_MAX = 64                  # addresses that we remove before we give up
+
+
+def is_linux_bridge(name: str) -> bool:
+    """Tell whether the kernel itself switches a network."""
+    return bool(name) and os.path.isdir('%s/%s/bridge' % (NET_CLASS, name))
+
+
+def list_linux_bridges() -> List[str]:
+    """Return the bridges that the kernel itself switches."""
+    try:
+        return sorted(filter(is_linux_bridge, os.listdir(NET_CLASS)))
+    except OSError as error:
+        raise HostError('%s: %s' % (NET_CLASS, error.strerror)) from error
 
 
 def exists(dev: str) -> bool:

@@ -6,16 +6,18 @@ Keys that decide nothing here are ignored, whatever they hold: every release add
 are read must have the type they have always had.
 """
 import json
+import os
 import re
 
 from xsisolate.errors import MetadataError, PolicyError
 from xsisolate.paths import rooted
 from xsisolate.policy.address import parse_allowed, parse_mac
 from xsisolate.policy.model import Locking, Mode, Prefix
-from xsisolate.typing_compat import FrozenSet, Mapping, NamedTuple, NoReturn, Tuple
+from xsisolate.typing_compat import FrozenSet, List, Mapping, NamedTuple, NoReturn, Tuple
 from xsisolate.vif_id import UUID
 
 FOLDER = '/run/nonpersistent/xenopsd/classic/VM'
+PREFIX = 'vif.'
 SIZE_LIMIT = 1 << 20    # a VIF's metadata is 1 KB and grows with XAPI's address lists
 DEVID = re.compile(r'[0-9]{1,5}')
 BRIDGE = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,63}')
@@ -28,7 +30,7 @@ class VifMetadata(NamedTuple):
     vm_uuid: str                        # during a migration a temporary one
     devid: str
     mac: str                            # lower case, colons
-    bridge: str
+    bridge: str                         # '' for a function of an SR-IOV NIC
     locking: Locking
     vif_uuid: str                       # '' if XAPI did not say
     network_uuid: str                   # likewise
@@ -36,10 +38,32 @@ class VifMetadata(NamedTuple):
 
 
 def read_metadata(vm_uuid: str, devid: str) -> VifMetadata:
-    """Return a VIF's metadata; raise MetadataError if there is none that makes sense."""
+    """Return a VIF's metadata; raise MetadataError if there is none that makes sense.
+
+    A function of an SR-IOV NIC has no netdev in Dom0, so hooks have nothing to do with it.
+    """
+    metadata = read_any_metadata(vm_uuid, devid)
+    if not metadata.bridge:
+        raise MetadataError('VM %s device %s: %s: backend: Sriov: only Local networks are supported'
+                            % (vm_uuid, devid, _path(vm_uuid, devid)))
+    return metadata
+
+
+def list_devids(vm_uuid: str) -> List[int]:
+    """Return the device numbers of all VIFs that xenopsd has metadata of."""
+    try:
+        names = os.listdir(rooted('%s/%s' % (FOLDER, vm_uuid)))
+    except OSError:
+        return []
+    return sorted(int(name[len(PREFIX):]) for name in names
+                  if name.startswith(PREFIX) and DEVID.fullmatch(name[len(PREFIX):]))
+
+
+def read_any_metadata(vm_uuid: str, devid: str) -> VifMetadata:
+    """Return the same, also of a VIF that is a function of an SR-IOV NIC."""
     if not UUID.fullmatch(vm_uuid.lower()) or not DEVID.fullmatch(devid):
         raise MetadataError('not a VM uuid and a device number: %.60r, %.20r' % (vm_uuid, devid))
-    path = rooted('%s/%s/vif.%s' % (FOLDER, vm_uuid, devid))
+    path = _path(vm_uuid, devid)
     try:
         with open(path, 'rb') as file:
             text = file.read(SIZE_LIMIT + 1)
@@ -50,6 +74,10 @@ def read_metadata(vm_uuid: str, devid: str) -> VifMetadata:
         _refuse(vm_uuid, devid, path, str(error.strerror), error)
     except (ValueError, RecursionError, PolicyError) as error:
         _refuse(vm_uuid, devid, path, str(error), error)
+
+
+def _path(vm_uuid: str, devid: str) -> str:
+    return rooted('%s/%s/%s%s' % (FOLDER, vm_uuid, PREFIX, devid))
 
 
 def _refuse(vm_uuid: str, devid: str, path: str, why: str, error: Exception) -> NoReturn:
@@ -79,8 +107,10 @@ def _parse_mac(mac: object) -> str:
 
 
 def _parse_backend(backend: object) -> str:
-    """Return the bridge's name; only a local bridge has a netdev for us to guard."""
+    """Return the bridge's name, '' for an SR-IOV NIC; a driver domain's network is refused."""
     kind, argument = _constructor('backend', backend)
+    if kind == 'sriov':
+        return ''
     if kind != 'local':
         raise ValueError('backend: %s: only Local networks are supported' % kind.capitalize())
     if not isinstance(argument, str) or not BRIDGE.fullmatch(argument):

@@ -1,0 +1,97 @@
+"""What a template's or snapshot's policies come to, and what a VM that is made of it will get."""
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+from xsisolate.admin.vm_lookup import find_target, need_vifs
+from xsisolate.config.host_config import Configuration
+from xsisolate.dom0.xapi.session import Xapi
+from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, PolicyError
+from xsisolate.policy.model import EffectivePolicy, Mode, VifPolicy
+from xsisolate.policy.resolve import quarantine, resolve_policy
+from xsisolate.policy.seal import Sealing, format_policy, is_portable, state_word
+from xsisolate.policy.unprotected import NOT_PROTECTED
+from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif
+
+
+class TemplateVif(NamedTuple):
+    """A VIF of a template."""
+
+    vif: XapiVif
+    bridge: str
+    state: Sealing
+    policy: Optional[VifPolicy]
+    effective: EffectivePolicy      # what this host would make of it for the template itself
+    accepted: bool                  # `unsealed: accept`: no seal is looked at
+
+    @property
+    def word(self) -> str:
+        """How vm-data and seal go together."""
+        return state_word(self.state, self.vif.seal)
+
+    @property
+    def of_copies(self) -> str:
+        """What a VM will get that is made of the template, with its VIFs."""
+        if self.vif.unprotected:
+            return '%s: %s' % (NOT_PROTECTED, self.vif.unprotected)
+        if self.effective.mode is Mode.QUARANTINED:
+            return 'is quarantined: ' + self.effective.reason
+        if self.policy is None:
+            return 'has no policy: it is %s' % self.effective.mode.word
+        if self.accepted:
+            return 'has this policy: unsealed: accept'
+        if is_portable(self.vif.seal):
+            return 'has this policy: the seal is portable'
+        return 'is quarantined until it is sealed: the seal fits the template alone'
+
+    @property
+    def is_good(self) -> bool:
+        """Tell whether copies get what an admin meant."""
+        return not self.vif.unprotected and self.effective.mode is not Mode.QUARANTINED and (
+            self.policy is None or self.accepted or is_portable(self.vif.seal))
+
+    def describe(self) -> Dict[str, Any]:
+        """Return it as JSON has it."""
+        return {'device': self.vif.devid, 'mac': self.vif.mac, 'bridge': self.bridge,
+                'seal': self.word, 'policy': format_policy(self.policy) if self.policy else None,
+                'mode': self.effective.mode.word, 'copies': self.of_copies, 'good': self.is_good,
+                'not_protected': self.vif.unprotected or None}
+
+
+class TemplateStatus(NamedTuple):
+    """What `status --template` shows."""
+
+    vm: XapiVm
+    is_snapshot: bool
+    vifs: Tuple[TemplateVif, ...]
+
+    @property
+    def code(self) -> int:
+        """The exit code: 4 if copies do not get what is written."""
+        return EXIT_DONE if all(vif.is_good for vif in self.vifs) else EXIT_DIFFERENT
+
+    def describe(self) -> Dict[str, Any]:
+        """Return it as JSON has it."""
+        return {'template': self.vm.uuid, 'name': self.vm.name, 'snapshot': self.is_snapshot,
+                'vifs': [vif.describe() for vif in self.vifs]}
+
+
+def read_template(xapi: Xapi, text: str, configuration: Configuration) -> TemplateStatus:
+    """Return the state of the template or snapshot that a uuid or name means; raise UsageError."""
+    target = find_target(xapi, text, templates=True)
+    need_vifs(target)
+    record = xapi.call('VM.get_record', target.vm.ref)
+    networks = {str(network['uuid']).lower(): str(network['bridge'])
+                for network in xapi.call('network.get_all_records').values()}
+    return TemplateStatus(target.vm, bool(record['is_a_snapshot']), tuple(
+        _look(target.vm, vif, networks.get(vif.network, ''), configuration)
+        for vif in target.vifs))
+
+
+def _look(vm: XapiVm, vif: XapiVif, bridge: str, configuration: Configuration) -> TemplateVif:
+    state, policy, error = judge_vif(vm, vif)
+    try:
+        effective = quarantine(error or configuration.error) if error or configuration.error else (
+            resolve_policy(identify(vm, vif), vif.seal, vif.locking, policy, configuration.config,
+                           configuration.find_network(bridge, vif.network)))
+    except PolicyError as refusal:
+        effective = quarantine(str(refusal))
+    return TemplateVif(vif, bridge, state, policy, effective, configuration.config.accept_unsealed)
