@@ -15,7 +15,7 @@ BENCH = PYTHONPATH=lib:tests/programs LC_ALL=C $(PYTHON) -m bench $(if $(STOCK),
 .PHONY: help setup demo test test-unit test-dom0 test-ovs test-packets test-hooks test-daemon \
 	test-resilience test-kills explore soak test-cli test-xapi test-browser test-sandbox test-demo \
 	test-migratevm test-package test-xen measure test-mutants xo \
-	bench bench-quick bench-kernel lint golden completion rpm repo clean packages root
+	bench bench-quick bench-kernel lint golden completion corpus rpm repo clean packages root
 
 help:
 	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
@@ -106,6 +106,9 @@ lint: $(PYTHONS) ## ruff, and mypy --strict
 
 completion: $(VENV)/ready ## write bash's completion anew, out of the command line's parser
 	@PYTHONPATH=lib $(PYTHON) rpm/completion/generate.py > rpm/completion/xsisolate
+
+corpus: $(VENV)/ready ## write the self-test's frames anew, out of tests/support/packets
+	@PYTHONPATH=lib:tests:tests/programs $(PYTHON) -m support.packets.shipped_corpus lib/xsisolate/selftest/corpus.jsonl.gz
 
 bench: $(SANDBOX) ## what hooks, sync and packets cost (STOCK=FOLDER: the stock scripts, too)
 	@$(BENCH) --plots docs/plots

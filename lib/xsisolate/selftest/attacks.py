@@ -1,0 +1,119 @@
+"""The eight attacks of a guest's root, and what connection tracking has to refuse."""
+from typing import FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
+
+from xsisolate.selftest import frames
+from xsisolate.selftest.parties import EVERYBODY, GATEWAY, OUTSIDE, Party
+from xsisolate.selftest.rows import Row
+
+ATTACKER, MATE = EVERYBODY['red1'], EVERYBODY['red2']
+STRANGER, CONFIDANT = EVERYBODY['blue1'], EVERYBODY['blue2']
+UNMANAGED = EVERYBODY['un']
+FOREIGN_VLAN = 120
+NOBODY = '02:00:00:00:77:77'        # no switch has learned it: a plain one floods what is for it
+MDNS_MAC, MDNS, MDNS_PORT = '01:00:5e:00:00:fb', '224.0.0.251', 5353
+ALL4 = '255.255.255.255'
+PORT = 4444
+
+
+class Attack(NamedTuple):
+    """What is tried; nobody but those whom a row names may see a frame of it."""
+
+    title: str
+    rows: Tuple[Row, ...]
+
+
+def attacks(places: FrozenSet[str]) -> List[Attack]:
+    """Return the eight attacks; `places` are all where a frame can be seen."""
+    me, mate, them = ATTACKER.name, MATE.name, STRANGER.name
+    return [
+        Attack('%s sends with the addresses of %s' % (me, them), _by(
+            me, _datagrams(STRANGER, MATE, ATTACKER.mac))),
+        Attack('%s sends with MAC and addresses of %s' % (me, mate), _by(
+            me, _datagrams(MATE, STRANGER, MATE.mac))),
+        Attack('%s says that it is the gateway (ARP, ND)' % me, _by(me, _poison())),
+        Attack('%s advertises itself as a router' % me, _by(me, (
+            frames.router_advertisement(ATTACKER.mac, ATTACKER.link_local),
+            frames.router_advertisement(ATTACKER.mac, ATTACKER.link_local, MATE.mac,
+                                        MATE.link_local)))),
+        Attack('%s plays DHCP and DHCPv6 server' % me, _by(me, _offers())),
+        Attack('%s hops to VLAN %d (one tag, two)' % (me, FOREIGN_VLAN), _by(me, _tagged())),
+        Attack('%s speaks to the MAC address of %s' % (me, them), _by(
+            me, _datagrams(ATTACKER, STRANGER, ATTACKER.mac))),
+        Attack('%s listens to what is for others' % me, tuple(_overheard(places)))]
+
+
+def _by(sender: str, sent: Iterable[bytes]) -> Tuple[Row, ...]:
+    """Return a row for each frame: nobody may see it."""
+    return tuple(Row('%s: frame %d' % (sender, number), sender, (frame,))
+                 for number, frame in enumerate(sent, 1))
+
+
+def _datagrams(source: Party, target: Party, mac: str) -> Iterator[bytes]:
+    for version in (4, 6):
+        yield frames.framed(mac, target.mac, frames.udp(
+            source.address(version), target.address(version), PORT, PORT))
+
+
+def _poison() -> Iterator[bytes]:
+    me, to, claimed = ATTACKER, MATE, EVERYBODY[GATEWAY]
+    for target in (to.mac, frames.BROADCAST):
+        yield frames.arp(frames.REPLY, me.mac, claimed.ipv4, to.mac, to.ipv4, to=target)
+    yield frames.advertisement(me.mac, claimed.ipv6, to.mac, to.ipv6, claimed.ipv6)
+    yield frames.advertisement(me.mac, me.ipv6, to.mac, to.ipv6, claimed.ipv6)
+
+
+def _offers() -> Iterator[bytes]:
+    me, to = ATTACKER, MATE
+    offer = frames.dhcp(2, to.mac, '10.9.0.66', me.ipv4)
+    yield frames.framed(me.mac, frames.BROADCAST, frames.udp(me.ipv4, ALL4, 67, 68, offer))
+    yield frames.framed(me.mac, to.mac, frames.udp(me.ipv4, to.ipv4, 67, 68, offer))
+    yield frames.framed(me.mac, to.mac, frames.udp(me.link_local, to.link_local, 547, 546))
+
+
+def _tagged() -> Iterator[bytes]:
+    me, to = ATTACKER, MATE
+    packet = frames.udp(me.ipv4, to.ipv4, PORT, PORT)
+    for mac, tags in ((frames.BROADCAST, (FOREIGN_VLAN,)), (to.mac, (FOREIGN_VLAN,)),
+                      (to.mac, (0, FOREIGN_VLAN))):
+        yield frames.framed(me.mac, mac, packet, tags)
+
+
+def _overheard(places: FrozenSet[str]) -> Iterator[Row]:
+    """Yield what others say; they may hear it all but the attacker and its group."""
+    others = places - {ATTACKER.name, MATE.name}
+    yield Row('a question aloud', STRANGER.name, (frames.arp(
+        frames.REQUEST, STRANGER.mac, STRANGER.ipv4, frames.NO_MAC, CONFIDANT.ipv4),),
+        frozenset([CONFIDANT.name]))
+    yield Row('a multicast', STRANGER.name, (frames.framed(STRANGER.mac, MDNS_MAC, frames.udp(
+        STRANGER.ipv4, MDNS, MDNS_PORT, MDNS_PORT)),), frozenset([CONFIDANT.name]))
+    yield Row('to a MAC address that nobody has', UNMANAGED.name, (frames.framed(
+        UNMANAGED.mac, NOBODY, frames.udp(UNMANAGED.ipv4, '10.9.0.200', PORT, PORT)),),
+        frozenset(), others)
+
+
+def conversations() -> List[Row]:
+    """Return UDP answers: those that were asked for, and those that were not."""
+    one, other = EVERYBODY['svc1'], EVERYBODY['svc2']
+    client, outside = EVERYBODY['web'], EVERYBODY[OUTSIDE]
+    rows: List[Row] = []
+    for version in (4, 6):
+        for asker, server in ((one, other), (client, outside)):
+            rows += _conversation(asker, server, version)
+    return rows
+
+
+def _conversation(asker: Party, server: Party, version: int) -> Iterator[Row]:
+    """Yield answers of a server to one party, after its question and without."""
+    def datagram(source: Party, target: Party, source_port: int, target_port: int) -> bytes:
+        return frames.framed(source.mac, target.mac, frames.udp(
+            source.address(version), target.address(version), source_port, target_port))
+    what, here = '%s answers %s, IPv%d' % (server.name, asker.name, version), frozenset(
+        [asker.place])
+    port = 30000 + version
+    question, answer = datagram(asker, server, port, 53), datagram(server, asker, 53, port)
+    yield Row(what + ', unasked', server.name, (answer,))
+    yield Row(what, server.name, (answer,), here, steps=((asker.name, question),))
+    yield Row(what + ', on another port', server.name, (datagram(
+        server, asker, 53, port + 100),), steps=((asker.name, question),))
+    yield Row(what + ', from another port', server.name, (datagram(
+        server, asker, 54, port),), steps=((asker.name, question),))
