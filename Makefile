@@ -13,8 +13,8 @@ BENCH = PYTHONPATH=lib:tests/programs LC_ALL=C $(PYTHON) -m bench $(if $(STOCK),
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit test-dom0 test-ovs test-packets test-hooks test-daemon \
-	test-resilience test-kills explore soak test-cli test-xapi test-browser test-sandbox test-demo \
-	test-migratevm test-package test-xen measure test-mutants xo \
+	test-resilience test-kills explore soak test-cli test-xapi test-selftest test-browser \
+	test-sandbox test-demo test-migratevm test-package test-xen measure test-mutants xo \
 	bench bench-quick bench-kernel lint golden completion corpus rpm repo clean packages root
 
 help:
@@ -69,6 +69,9 @@ soak: $(SANDBOX) ## MINUTES=10 SEED=...: everything at random, checked after eac
 
 test-cli: $(SANDBOX) ## status, explain, matrix, check, doctor on a host with real packets
 	@$(SUITE) cli
+
+test-selftest: $(SANDBOX) ## xsisolate selftest: it says yes, notices sabotage, leaves nothing
+	@$(SUITE) selftest
 
 test-browser: $(SANDBOX) ## the matrix's page in Chromium, which is installed for that (not part of make test)
 	@$(SETUP) browser

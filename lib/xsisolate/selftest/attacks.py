@@ -13,6 +13,7 @@ NOBODY = '02:00:00:00:77:77'        # no switch has learned it: a plain one floo
 MDNS_MAC, MDNS, MDNS_PORT = '01:00:5e:00:00:fb', '224.0.0.251', 5353
 ALL4 = '255.255.255.255'
 PORT = 4444
+ASKING, SILENT = 30000, 31000      # ports from which something is asked, and nothing
 
 
 class Attack(NamedTuple):
@@ -109,11 +110,11 @@ def _conversation(asker: Party, server: Party, version: int) -> Iterator[Row]:
             source.address(version), target.address(version), source_port, target_port))
     what, here = '%s answers %s, IPv%d' % (server.name, asker.name, version), frozenset(
         [asker.place])
-    port = 30000 + version
+    port = ASKING + version
     question, answer = datagram(asker, server, port, 53), datagram(server, asker, 53, port)
-    yield Row(what + ', unasked', server.name, (answer,))
+    yield Row(what + ', unasked', server.name, (datagram(server, asker, 53, SILENT + version),))
     yield Row(what, server.name, (answer,), here, steps=((asker.name, question),))
     yield Row(what + ', on another port', server.name, (datagram(
-        server, asker, 53, port + 100),), steps=((asker.name, question),))
+        server, asker, 53, SILENT + 100 + version),), steps=((asker.name, question),))
     yield Row(what + ', from another port', server.name, (datagram(
         server, asker, 54, port),), steps=((asker.name, question),))

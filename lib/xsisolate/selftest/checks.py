@@ -17,6 +17,7 @@ from xsisolate.selftest.radio import Verdict
 from xsisolate.selftest.report import PASSES, STOPPED, Measured, Outcome, first_of
 from xsisolate.selftest.rows import Row
 from xsisolate.selftest.scene import Scene
+from xsisolate.selftest.speed import Speed
 from xsisolate.selftest.steady_stream import SteadyStream
 
 Step = Callable[[], None]
@@ -171,6 +172,15 @@ def play_corpus(scene: Scene, step: Step) -> Iterator[Outcome]:
         yield from _judged('corpus', '%s, %s: %%d rows, %d frames' % (
             'attacks' if family.kind == ATTACK else 'legitimate', family.name,
             sum(len(row.frames) for row in rows)), verdicts)
+
+
+def converse_as_guests(speeds: Mapping[str, Speed]) -> Outcome:
+    """Tell whether a managed pair could talk by the kernel's own stack, at whatever speed."""
+    speed = speeds['managed']
+    silent = [what for what, value in (('TCP', speed.throughput), ('UDP', speed.latency))
+              if not value]
+    return Outcome('IP stacks', '%s and %s, TCP and UDP' % (MEMBER.name, MATE.name), PASSES,
+                   'nothing arrives: ' + ', '.join(silent) if silent else PASSES, not silent)
 
 
 def compare(scene: Scene) -> Outcome:

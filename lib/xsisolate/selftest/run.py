@@ -69,6 +69,7 @@ def _try(scene: Scene, datapath: str, extent: Extent, outcomes: List[Outcome],
     sizes = tuple(checks.sizes(scene))
     say('measuring')
     speeds = measure(scene, datapath, extent.seconds, extent.rounds)
+    outcomes.append(checks.converse_as_guests(speeds))
     say('unplugging')
     outcomes.append(checks.unplug_all(scene))
     plugs = Measured('plug', tuple(taken * 1000 for taken in scene.plug_times), 'ms')

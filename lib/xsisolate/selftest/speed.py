@@ -7,14 +7,15 @@ from time import monotonic
 from typing import Dict, List, NamedTuple, Tuple
 
 from xsisolate.dom0.linux.process import run
-from xsisolate.errors import HostError
 from xsisolate.selftest.parties import EVERYBODY, MANAGED_PAIR, UNMANAGED_PAIR, Party
 from xsisolate.selftest.scene import Scene
 from xsisolate.selftest.station import GUEST
 
 PORT = 7
 PIECE = bytes(1 << 16)
-ANSWER_S = 2.0
+WORD = b'there and back'
+ANSWER_S = 0.2         # of a word
+PATIENCE_S = 10.0      # of a connection: its first packets may be sent again
 USER_SPACE = 'netdev'       # a datapath that completes no checksums for a guest's kernel
 
 
@@ -26,7 +27,10 @@ class Speed(NamedTuple):
 
 
 def measure(scene: Scene, datapath: str, seconds: float, rounds: int) -> Dict[str, Speed]:
-    """Return the speed of both pairs, `managed` and `unmanaged`, measured in turns."""
+    """Return the speed of both pairs, `managed` and `unmanaged`, measured in turns.
+
+    Where nothing arrives a speed is 0.
+    """
     pairs = {'managed': MANAGED_PAIR, 'unmanaged': UNMANAGED_PAIR}
     for names in pairs.values():
         for name in names:
@@ -35,12 +39,8 @@ def measure(scene: Scene, datapath: str, seconds: float, rounds: int) -> Dict[st
     for _ in range(rounds):
         for name, (source, target) in pairs.items():
             ends = EVERYBODY[source], EVERYBODY[target]
-            try:
-                found[name].append(Speed(_stream(scene, *ends, seconds),
-                                         _exchange(scene, *ends, seconds)))
-            except OSError as error:
-                raise HostError('%s to %s, %s: no connection: %s'
-                                % (source, target, name, error)) from error
+            found[name].append(Speed(_stream(scene, *ends, seconds),
+                                     _exchange(scene, *ends, seconds)))
     return {name: Speed(median(one.throughput for one in speeds),
                         median(one.latency for one in speeds))
             for name, speeds in found.items()}
@@ -60,7 +60,7 @@ def _sockets(scene: Scene, source: Party, target: Party, kind: int) -> Tuple[soc
     for party in (source, target):
         with scene.stations[party.name].namespace.entered():
             made.append(socket(AF_INET, kind))
-            made[-1].settimeout(ANSWER_S)
+            made[-1].settimeout(PATIENCE_S)
     return made[0], made[1]
 
 
@@ -70,8 +70,11 @@ def _stream(scene: Scene, source: Party, target: Party, seconds: float) -> float
     with closing(client), closing(listener):
         listener.bind((target.ipv4, PORT))
         listener.listen(1)
-        client.connect((target.ipv4, PORT))
-        server, _ = listener.accept()
+        try:
+            client.connect((target.ipv4, PORT))
+            server, _ = listener.accept()
+        except OSError:
+            return 0.0
         with closing(server):
             return _push(client, server, seconds)
 
@@ -81,7 +84,7 @@ def _push(client: socket, server: socket, seconds: float) -> float:
     server.setblocking(False)
     room, received, began = bytearray(len(PIECE) * 4), 0, monotonic()
     while monotonic() < began + seconds:
-        readable, writable, _ = select([server], [client], [], ANSWER_S)
+        readable, writable, _ = select([server], [client], [], PATIENCE_S)
         if readable:
             received += server.recv_into(room)
         if writable:
@@ -96,12 +99,22 @@ def _exchange(scene: Scene, source: Party, target: Party, seconds: float) -> flo
     with closing(client), closing(server):
         server.bind((target.ipv4, PORT))
         client.connect((target.ipv4, PORT))
-        end = monotonic() + seconds
-        while monotonic() < end:
-            began = monotonic()
-            client.send(b'there')
-            word, sender = server.recvfrom(64)
-            server.sendto(word, sender)
-            client.recv(64)
-            taken.append(monotonic() - began)
-    return median(taken) * 1e6
+        began = monotonic()
+        while monotonic() < began + seconds:
+            said = monotonic()
+            if _is_answered(client, server):
+                taken.append(monotonic() - said)
+    return median(taken) * 1e6 if taken else 0.0
+
+
+def _is_answered(client: socket, server: socket) -> bool:
+    """Say a word, and tell whether it came back; on a busy host one may get lost."""
+    for one in (client, server):
+        one.settimeout(ANSWER_S)
+    try:
+        client.send(WORD)
+        word, sender = server.recvfrom(len(WORD))
+        server.sendto(word, sender)
+        return client.recv(len(WORD)) == WORD
+    except OSError:
+        return False
