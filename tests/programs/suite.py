@@ -153,7 +153,7 @@ def lint() -> List[Step]:
         for python in pythons] + [
         Step('mypy --strict, the sandbox, the demo and the real Xen',
              (CURRENT, '-m', 'mypy', '--strict', '-p', 'sandbox', '-p', 'demo', '-p', 'bench',
-              '-p', 'xen', '-m', 'suite'))]
+              '-p', 'xen', '-m', 'suite', '-m', 'versions'))]
 
 
 def tests(*parts: str, python: str = CURRENT, hook_python: str = '',

@@ -24,7 +24,7 @@ Exit codes: 0 all is as it should be, 4 something differs, 1 it could not be tri
 ALL, NOTHING, SOME, WRONG = 'y', '.', 's', '!'
 LEGEND = ('%s all (ping, udp/53, tcp/22; IPv4 and IPv6)   %s nothing   %s some   '
           '%s not as policies say')
-SHOWN = 20          # of what differs
+SHOWN = 8           # of what differs in an area
 
 
 def add_parser(commands: Any) -> None:
@@ -99,9 +99,11 @@ def _outcomes(report: Report) -> List[str]:
         ['plug', '%d VIFs' % len(plugs), 'each in its mode', Cell('%d so' % sum(
             one.fine for one in plugs), 'good')]]
     rows += [[one.area, one.what, one.policy, Cell(one.found, 'good')] for one in shown]
+    few = [one for area in sorted({one.area for one in report.wrong})
+           for one in [one for one in report.wrong if one.area == area][:SHOWN]]
     rows += [[one.area, printable(one.what), printable(one.policy),
-              Cell(printable(one.found), 'bad')] for one in report.wrong[:SHOWN]]
-    more = len(report.wrong) - SHOWN
+              Cell(printable(one.found), 'bad')] for one in few]
+    more = len(report.wrong) - len(few)
     return table(['area', 'what', 'policy says', 'this host did'], rows) + [
         'and %d more that differ: see --json' % more] * (more > 0)
 

@@ -1,11 +1,10 @@
 """The eight attacks of a guest's root, and what connection tracking has to refuse."""
-from typing import FrozenSet, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Callable, FrozenSet, Iterator, List, NamedTuple, Sequence, Tuple
 
 from xsisolate.selftest import frames
 from xsisolate.selftest.parties import EVERYBODY, GATEWAY, OUTSIDE, Party
 from xsisolate.selftest.rows import Row
 
-ATTACKER, MATE = EVERYBODY['red1'], EVERYBODY['red2']
 STRANGER, CONFIDANT = EVERYBODY['blue1'], EVERYBODY['blue2']
 UNMANAGED = EVERYBODY['un']
 FOREIGN_VLAN = 120
@@ -23,30 +22,35 @@ class Attack(NamedTuple):
     rows: Tuple[Row, ...]
 
 
+class Attacker(NamedTuple):
+    """A guest's root, who may talk to its mate and poses as others."""
+
+    me: Party
+    mate: Party
+    # Two that may talk to each other: it poses as the second of them.
+    victim: Party
+    posed: Party
+
+
+# Of an isolated VIF's lies many would not pass for other reasons, too: nobody asks its mate back.
+ATTACKERS = (Attacker(EVERYBODY['red1'], EVERYBODY['red2'], STRANGER, CONFIDANT),
+             Attacker(EVERYBODY['locked'], UNMANAGED, UNMANAGED, EVERYBODY['evil']))
+LISTENER = ATTACKERS[0]
+Lie = Callable[[Attacker], Iterator[bytes]]
+
+
 def attacks(places: FrozenSet[str]) -> List[Attack]:
     """Return the eight attacks; `places` are all where a frame can be seen."""
-    me, mate, them = ATTACKER.name, MATE.name, STRANGER.name
-    return [
-        Attack('%s sends with the addresses of %s' % (me, them), _by(
-            me, _datagrams(STRANGER, MATE, ATTACKER.mac))),
-        Attack('%s sends with MAC and addresses of %s' % (me, mate), _by(
-            me, _datagrams(MATE, STRANGER, MATE.mac))),
-        Attack('%s says that it is the gateway (ARP, ND)' % me, _by(me, _poison())),
-        Attack('%s advertises itself as a router' % me, _by(me, (
-            frames.router_advertisement(ATTACKER.mac, ATTACKER.link_local),
-            frames.router_advertisement(ATTACKER.mac, ATTACKER.link_local, MATE.mac,
-                                        MATE.link_local)))),
-        Attack('%s plays DHCP and DHCPv6 server' % me, _by(me, _offers())),
-        Attack('%s hops to VLAN %d (one tag, two)' % (me, FOREIGN_VLAN), _by(me, _tagged())),
-        Attack('%s speaks to the MAC address of %s' % (me, them), _by(
-            me, _datagrams(ATTACKER, STRANGER, ATTACKER.mac))),
-        Attack('%s listens to what is for others' % me, tuple(_overheard(places)))]
+    names = ' or '.join(one.me.name for one in ATTACKERS)
+    return [Attack('%s %s' % (names, what), tuple(_rows(lie))) for what, lie in LIES] + [
+        Attack('%s listens to what is for others' % LISTENER.me.name, tuple(_overheard(places)))]
 
 
-def _by(sender: str, sent: Iterable[bytes]) -> Tuple[Row, ...]:
-    """Return a row for each frame: nobody may see it."""
-    return tuple(Row('%s: frame %d' % (sender, number), sender, (frame,))
-                 for number, frame in enumerate(sent, 1))
+def _rows(lie: Lie) -> Iterator[Row]:
+    """Yield a row for each frame: nobody may see it."""
+    for attacker in ATTACKERS:
+        for number, frame in enumerate(lie(attacker), 1):
+            yield Row('%s: frame %d' % (attacker.me.name, number), attacker.me.name, (frame,))
 
 
 def _datagrams(source: Party, target: Party, mac: str) -> Iterator[bytes]:
@@ -55,33 +59,61 @@ def _datagrams(source: Party, target: Party, mac: str) -> Iterator[bytes]:
             source.address(version), target.address(version), PORT, PORT))
 
 
-def _poison() -> Iterator[bytes]:
-    me, to, claimed = ATTACKER, MATE, EVERYBODY[GATEWAY]
+def _borrow_address(who: Attacker) -> Iterator[bytes]:
+    yield from _datagrams(who.posed, who.mate, who.me.mac)
+    yield from _datagrams(EVERYBODY[GATEWAY], who.mate, who.me.mac)
+
+
+def _pose(who: Attacker) -> Iterator[bytes]:
+    yield from _datagrams(who.posed, who.victim, who.posed.mac)
+
+
+def _poison(who: Attacker) -> Iterator[bytes]:
+    me, to, claimed = who.me, who.mate, EVERYBODY[GATEWAY]
     for target in (to.mac, frames.BROADCAST):
         yield frames.arp(frames.REPLY, me.mac, claimed.ipv4, to.mac, to.ipv4, to=target)
     yield frames.advertisement(me.mac, claimed.ipv6, to.mac, to.ipv6, claimed.ipv6)
     yield frames.advertisement(me.mac, me.ipv6, to.mac, to.ipv6, claimed.ipv6)
 
 
-def _offers() -> Iterator[bytes]:
-    me, to = ATTACKER, MATE
+def _advertise(who: Attacker) -> Iterator[bytes]:
+    yield frames.router_advertisement(who.me.mac, who.me.link_local)
+    yield frames.router_advertisement(who.me.mac, who.me.link_local, who.mate.mac,
+                                      who.mate.link_local)
+
+
+def _offer(who: Attacker) -> Iterator[bytes]:
+    me, to = who.me, who.mate
     offer = frames.dhcp(2, to.mac, '10.9.0.66', me.ipv4)
     yield frames.framed(me.mac, frames.BROADCAST, frames.udp(me.ipv4, ALL4, 67, 68, offer))
     yield frames.framed(me.mac, to.mac, frames.udp(me.ipv4, to.ipv4, 67, 68, offer))
     yield frames.framed(me.mac, to.mac, frames.udp(me.link_local, to.link_local, 547, 546))
 
 
-def _tagged() -> Iterator[bytes]:
-    me, to = ATTACKER, MATE
-    packet = frames.udp(me.ipv4, to.ipv4, PORT, PORT)
-    for mac, tags in ((frames.BROADCAST, (FOREIGN_VLAN,)), (to.mac, (FOREIGN_VLAN,)),
-                      (to.mac, (0, FOREIGN_VLAN))):
-        yield frames.framed(me.mac, mac, packet, tags)
+def _hop(who: Attacker) -> Iterator[bytes]:
+    packet = frames.udp(who.me.ipv4, who.mate.ipv4, PORT, PORT)
+    for mac, tags in ((frames.BROADCAST, (FOREIGN_VLAN,)), (who.mate.mac, (FOREIGN_VLAN,)),
+                      (who.mate.mac, (0, FOREIGN_VLAN))):
+        yield frames.framed(who.me.mac, mac, packet, tags)
+
+
+def _cross(who: Attacker) -> Iterator[bytes]:
+    yield from _datagrams(who.me, STRANGER, who.me.mac)
+
+
+LIES: Sequence[Tuple[str, Lie]] = (
+    ('sends with an address of another', _borrow_address),
+    ('sends with MAC address and addresses of another', _pose),
+    ('says that it is the gateway (ARP, ND)', _poison),
+    ('advertises itself as a router', _advertise),
+    ('plays DHCP and DHCPv6 server', _offer),
+    ('hops to VLAN %d (one tag, two)' % FOREIGN_VLAN, _hop),
+    ('speaks to the MAC address of %s' % STRANGER.name, _cross))
 
 
 def _overheard(places: FrozenSet[str]) -> Iterator[Row]:
     """Yield what others say; they may hear it all but the attacker and its group."""
-    others = places - {ATTACKER.name, MATE.name}
+    others = places - {LISTENER.me.name, LISTENER.mate.name}
     yield Row('a question aloud', STRANGER.name, (frames.arp(
         frames.REQUEST, STRANGER.mac, STRANGER.ipv4, frames.NO_MAC, CONFIDANT.ipv4),),
         frozenset([CONFIDANT.name]))
