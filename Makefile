@@ -14,7 +14,7 @@ BENCH = PYTHONPATH=lib:tests/programs LC_ALL=C $(PYTHON) -m bench $(if $(STOCK),
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit test-dom0 test-ovs test-packets test-hooks test-daemon \
 	test-resilience test-kills explore soak test-cli test-xapi test-selftest test-versions \
-	test-browser test-sandbox test-demo test-migratevm test-package test-xen measure test-mutants xo \
+	test-kernel test-browser test-sandbox test-demo test-migratevm test-package test-xen measure test-mutants xo \
 	bench bench-quick bench-kernel lint golden completion corpus rpm repo clean packages root
 
 help:
@@ -76,6 +76,10 @@ test-selftest: $(SANDBOX) ## xsisolate selftest: it says yes, notices sabotage, 
 # Not part of make test: each version takes as long as these parts do.
 test-versions: $(SANDBOX) ## PARTS='ovs selftest': the tests on Debian 11's, 12's and 13's Open vSwitch, fetched by apt
 	@PYTHONPATH=tests/programs $(PYTHON) -m versions $(PARTS)
+
+test-kernel: $(SANDBOX) ## OPTIONS=--full: xsisolate selftest on the kernel's datapath, in QEMU
+	@$(SETUP) xen
+	@PYTHONPATH=tests/programs $(PYTHON) -m xen.selftest $(OPTIONS)
 
 test-browser: $(SANDBOX) ## the matrix's page in Chromium, which is installed for that (not part of make test)
 	@$(SETUP) browser

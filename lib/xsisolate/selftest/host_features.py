@@ -4,25 +4,15 @@ import platform
 from typing import Dict, List, NamedTuple, Tuple
 
 from xsisolate import __version__
+from xsisolate.dataplane.switch_needs import CONSEQUENCE, read_needs
 from xsisolate.dom0.ovs import appctl
 from xsisolate.dom0.ovs.flow_table import PROTOCOLS
 from xsisolate.dom0.ovs.switch_features import (count_meters, read_datapath,
-                                                read_datapath_features, read_openflow_versions)
+                                                read_openflow_versions)
 from xsisolate.dom0.ovs.trial_bridge import TRIAL_BRIDGE
 from xsisolate.errors import HostError
 
 KERNELS = 'system@'
-# Of the datapath, as ovs-vswitchd calls it: what we use it for. A flow that needs another feature
-# than there is is refused with the whole bundle.
-NEEDED = (
-    ('Recirc', 'packets come back from connection tracking by it'),
-    ('CT state', 'answers of UDP services are known by it'),
-    ('CT zone', 'each VLAN has connections of its own'),
-    ('CT label', 'it tells the connections of bridges apart'),
-    ('Conntrack clear', 'a packet is judged anew behind connection tracking'))
-CONSEQUENCE = ('no VIF with a policy can be programmed: each stays shut, and its plug fails with '
-               'what ovs-vswitchd says')
-
 
 class Feature(NamedTuple):
     """What was asked of the switch, and what follows where it lacks that."""
@@ -56,10 +46,8 @@ def read_host() -> Host:
 
 
 def _datapath_features() -> Tuple[Feature, ...]:
-    found = read_datapath_features(TRIAL_BRIDGE)
-    return tuple(Feature(name, found.get(name, 'unknown'), '' if found.get(
-        name, 'unknown') in ('Yes', 'unknown') else '%s: %s' % (use, CONSEQUENCE))
-        for name, use in NEEDED)
+    return tuple(Feature(need.name, need.found, '' if need.is_met else '%s: %s' % (
+        need.use, CONSEQUENCE)) for need in read_needs(TRIAL_BRIDGE))
 
 
 def _openflow() -> Feature:

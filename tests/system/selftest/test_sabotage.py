@@ -4,19 +4,21 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 import pytest
 from sandbox.dom0 import Sandbox
 from sandbox.vm import Vm
+from xsisolate.activation import preconditions
+from xsisolate.dataplane import switch_needs
 from xsisolate.dom0.ovs.trial_bridge import TRIAL_BRIDGE
 from xsisolate.hooks import plug as hooks_plug
 from xsisolate.openflow.flow import Flow, FlowDiff, make_flow
 from xsisolate.pipeline import decision, tables
 from xsisolate.pipeline.terms import goto
 from xsisolate.planner import vif_items
-from xsisolate.selftest import checks, host_features
+from xsisolate.selftest import checks
 from xsisolate.selftest import run as selftest_run
 from xsisolate.selftest.leftovers import DEVICES, find_left
 from xsisolate.selftest.scene import Scene
 from xsisolate.selftest.speed import Speed
 
-from support.command import DIFFERENT, DONE, Outcome, xsisolate
+from support.command import DIFFERENT, DONE, FAILED, Outcome, xsisolate
 from support.packets.broken_pipeline import find_flows
 
 NO_SPEED = {'managed': Speed(1.0, 1.0), 'unmanaged': Speed(1.0, 1.0)}
@@ -155,12 +157,21 @@ def test_a_refresh_that_loses_frames(vms: Tuple[Vm, Vm], monkeypatch: pytest.Mon
 
 def test_a_datapath_without_labels(vms: Tuple[Vm, Vm], monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what does not work then, and what happens instead."""
-    monkeypatch.setattr(host_features, 'read_datapath_features', lambda bridge: {'CT label': 'No'})
+    monkeypatch.setattr(switch_needs, 'read_datapath_features', lambda bridge: {'CT label': 'No'})
     outcome = xsisolate('selftest', code=DIFFERENT)
     assert 'no VIF with a policy can be programmed' in outcome.out
+    assert 'lacks CT label' in xsisolate('doctor', code=FAILED).out
 
 
 def test_nothing_is_broken(vms: Tuple[Vm, Vm]) -> None:
     """So that what is noticed above is what was broken."""
     report = xsisolate('selftest', '--json', code=DONE).json
     assert report['fine']
+
+
+def test_activate_refuses_a_datapath_without_labels(vms: Tuple[Vm, Vm],
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not list(preconditions._poor_switches())
+    monkeypatch.setattr(switch_needs, 'read_datapath_features', lambda bridge: {'CT label': 'No'})
+    said, = preconditions._poor_switches()
+    assert said.startswith('bridge xenbr0: its datapath lacks CT label (')
