@@ -12,7 +12,8 @@ MODULES: Dict[str, Sequence[str]] = {
     'status': ('status',), 'explain': ('explain',), 'matrix': ('matrix',),
     'set': ('set', 'unset'), 'seal': ('seal',), 'relocate': ('relocate',), 'sync': ('sync',),
     'check': ('check',), 'doctor': ('doctor',), 'activate': ('activate', 'deactivate'),
-    'selftest': ('selftest',), 'watch': ('watch',), 'hold_release': ('hold', 'release')}
+    'selftest': ('selftest',), 'report': ('report',), 'watch': ('watch',),
+    'hold_release': ('hold', 'release')}
 INTERRUPTED = 130           # as shells have it
 EXAMPLES = '''
 examples:

@@ -197,6 +197,7 @@ def compare(scene: Scene) -> Outcome:
 def sizes(scene: Scene) -> Iterator[Measured]:
     """Yield how many flows there are."""
     yield Measured('flows of ours on the bridge', (len(scene.flows()),), '')
+    yield Measured('rows sent once more', (scene.radio.repeated,), '')
     yield Measured('verdicts in the datapath', (count_datapath_flows(TRIAL_BRIDGE),), '')
 
 

@@ -46,6 +46,7 @@ class Radio:
 
     def __init__(self, stations: Mapping[str, Station]) -> None:
         self._stations = stations
+        self.repeated = 0           # rows that were sent once more
 
     def can_play(self, row: Row) -> bool:
         """Tell whether all who speak in a row are here."""
@@ -57,16 +58,28 @@ class Radio:
         self._stations[_place(name)].send(frame)
 
     def play(self, rows: Iterable[Row], step: Callable[[], None] = lambda: None) -> List[Verdict]:
-        """Send all rows; return what became of each, in their order."""
+        """Send all rows; return what became of each, in their order.
+
+        A busy host may lose a frame: a row of which nothing was seen where it must not be, and not
+        all where it must, is sent once more.
+        """
         verdicts: List[Verdict] = []
         batch: List[Row] = []
         for row in rows:
             batch.append(row)
             if sum(len(one.frames) + len(one.steps) for one in batch) >= BATCH:
-                verdicts += self._play(batch)
+                verdicts += self._play_again(self._play(batch))
                 batch = []
                 step()
-        return verdicts + self._play(batch)
+        return verdicts + self._play_again(self._play(batch))
+
+    def _play_again(self, verdicts: List[Verdict]) -> List[Verdict]:
+        lost = [at for at, verdict in enumerate(verdicts)
+                if not verdict.arrived and not verdict.leaks]
+        self.repeated += len(lost)
+        for at, verdict in zip(lost, self._play([verdicts[at].row for at in lost]) if lost else ()):
+            verdicts[at] = verdict
+        return verdicts
 
     def _play(self, batch: Sequence[Row]) -> List[Verdict]:
         self.drain()

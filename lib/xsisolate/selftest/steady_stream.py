@@ -4,6 +4,7 @@ from time import sleep
 from typing import Optional, Type
 from types import TracebackType
 
+from xsisolate.errors import HostError
 from xsisolate.selftest import frames
 from xsisolate.selftest.parties import Party
 from xsisolate.selftest.radio import Radio
@@ -42,8 +43,11 @@ class SteadyStream:
 
     def _send(self) -> None:
         while not self._stopped.is_set():
-            self._radio.send(self._source.name, frames.framed(
-                self._source.mac, self._target.mac, frames.udp(
-                    self._source.ipv4, self._target.ipv4, PORT, PORT, WORD + b'%06d' % self.sent)))
+            frame = frames.framed(self._source.mac, self._target.mac, frames.udp(
+                self._source.ipv4, self._target.ipv4, PORT, PORT, WORD + b'%06d' % self.sent))
             self.sent += 1
+            try:
+                self._radio.send(self._source.name, frame)
+            except HostError:
+                pass        # its cable is down: the frame is lost
             sleep(PAUSE_S)
