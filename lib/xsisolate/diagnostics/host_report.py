@@ -17,20 +17,20 @@ from xsisolate.dom0.run_files.pool_networks import read_networks
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import XsisolateError
 from xsisolate.paths import rooted
-from xsisolate.vif_id import UUID
 
 LOGS = ('/var/log/daemon.log', '/var/log/messages')
 OURS = 'xsisolate'
 LINES = 2000            # of the log
-KEPT = ('*',)           # a network of the configuration that is no name
+# How the configuration calls networks without a name of their owner's.
+PLAIN_KEY = re.compile(r'\*|xenbr\d+|xapi\d+|xenapi|[0-9a-f-]{36}')
 # What a line of ours in syslog says besides uuids and addresses, and which host wrote it.
 LOGGED = (re.compile(r'\bgroups=([^\s"]+)'), re.compile(r'\bgroups? ([a-z0-9][a-z0-9_.-]*)'),
           re.compile(r'^(?:[A-Z][a-z]{2} +\d+ [\d:]{8}|\d{4}-\S+) (\S+) '))
 # Of a configuration that cannot be read each word is hidden that is none of these.
-WORDS = re.compile(r'[\w.-]{3,}')
+WORDS = re.compile(r'[\w.-]{2,}')
 PLAIN_WORDS = frozenset(
-    'version networks groups subnets gateways ipv4 ipv6 mac dhcp_servers default fail_closed vms vm '
-    'rules reach addresses unsealed accept grace devid roles holders true false isolated locked '
+    'version networks groups subnets gateways ipv4 ipv6 mac dhcp_servers default fail_closed vms '
+    'vm rules reach addresses unsealed accept grace devid roles holders true false isolated locked '
     'unlocked disabled gateway dhcp router tcp udp icmp icmp6 external yaml etc xsisolate'.split())
 
 
@@ -67,13 +67,14 @@ def _find_names() -> Set[str]:
 
 
 def _names_of_configuration() -> Set[str]:
+    """Return groups, and networks that do not go by their bridge or uuid."""
     configurations = [read_configuration(), read_last_configuration()]
-    if configurations[0] and configurations[0].error:
-        return {word for word in WORDS.findall(read_config_text(config_file()))
-                if word not in PLAIN_WORDS}
-    return {name for one in configurations if one for name in (
-        *one.config.groups, *(key for key in one.config.networks
-                              if key not in KEPT and not UUID.fullmatch(key)))}
+    names = {name for one in configurations if one for name in (
+        *one.config.groups, *(key for key in one.config.networks if not PLAIN_KEY.fullmatch(key)))}
+    if read_configuration().error:
+        names |= {word for word in WORDS.findall(_read_configuration())
+                  if word not in PLAIN_WORDS and not PLAIN_KEY.fullmatch(word)}
+    return names
 
 
 def _names_of_pool() -> Set[str]:
