@@ -1,11 +1,11 @@
 """Flows as the text of ovs-ofctl(8): the referee of what the product says and reads itself.
 
-Up to 2.15 it has no word for IGMP, and reads any value that a learn action is to match as 0.
+The one of 2.15 prints another word for IGMP, and reads the values of learn actions as 0.
 """
 from xsisolate.openflow.dump import parse_line
 from xsisolate.openflow.flow import sort_match
 
-IGMP, OLD_IGMP = 'igmp', 'ip,nw_proto=2'
+OLD, OURS = 'igmp', 'ip,nw_proto=2'
 
 
 def parse_dump(text):
@@ -25,24 +25,16 @@ def format_bundle(flows):
 
 
 def is_old(switch):
-    """Tell whether the referee has no word for IGMP."""
-    return 'igmp' not in switch.ofctl('parse-flow', 'ip,nw_proto=2,actions=drop')
+    """Tell whether the referee reads learn actions wrongly, and has a word of its own for IGMP."""
+    return ']=0x1' not in switch.ofctl('parse-flow', 'actions=learn(table=1,NXM_NX_REG15[1]=0x1)')
 
 
-def in_new_words(flows):
+def in_our_words(flows):
     """Return flows of an old referee as a new one would have printed them."""
-    return frozenset(flow._replace(match=_renamed(flow.match)) for flow in flows)
+    return frozenset(flow._replace(match=sort_match(','.join(
+        OURS if word == OLD else word for word in flow.match.split(',')))) for flow in flows)
 
 
-def _renamed(match):
-    words = match.split(',')
-    if {'ip', 'nw_proto=2'} <= set(words):
-        words = [word for word in words if word not in ('ip', 'nw_proto=2')] + [IGMP]
-    return sort_match(','.join(words))
-
-
-def in_old_words(flows):
-    """Return flows as an old referee understands them, without those that it would change."""
-    return [flow._replace(match=','.join(OLD_IGMP if word == IGMP else word
-                                         for word in flow.match.split(',')))
-            for flow in flows if 'learn(' not in flow.actions]
+def that_it_reads(flows):
+    """Return those flows that an old referee would not change."""
+    return [flow for flow in flows if 'learn(' not in flow.actions]

@@ -8,6 +8,7 @@ from xsisolate import __version__
 from xsisolate.config.host_config import read_configuration, read_last_configuration
 from xsisolate.config.load import config_file, read_config_text
 from xsisolate.dataplane.context import HostContext
+from xsisolate.diagnostics.explain import read_hostname
 from xsisolate.diagnostics.inventory import read_inventory
 from xsisolate.diagnostics.pseudonyms import Pseudonyms
 from xsisolate.dom0.ovs import appctl, ofctl
@@ -56,7 +57,7 @@ def report_host(more: List[Section]) -> Iterator[str]:
 
 def _find_names() -> Set[str]:
     """Return the names that this host knows: its own, VMs', groups' and networks'."""
-    node = os.uname().nodename
+    node = read_hostname()
     names = {node, node.split('.')[0], *list_groups()}
     for find in (_names_of_configuration, _names_of_pool, _names_of_vifs, _names_of_log):
         try:

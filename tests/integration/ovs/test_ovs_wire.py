@@ -1,7 +1,7 @@
 """What we say in OpenFlow is what ovs-ofctl would have said, and we read what it reads."""
 import pytest
 
-from support.ofctl_text import format_bundle, in_new_words, in_old_words, is_old, parse_dump
+from support.ofctl_text import format_bundle, in_our_words, is_old, parse_dump, that_it_reads
 from support.bridge_scenarios import SCENARIOS, flows_of
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.errors import HostError
@@ -13,7 +13,7 @@ OFCTL = ('-O', 'OpenFlow14')
 def dump(switch, bridge):
     found = parse_dump(switch.ofctl(*OFCTL, '--no-stats', '--no-names', 'dump-flows', bridge,
                                     'cookie=0x5849534f00000000/0xffffffff00000000'))
-    return in_new_words(found) if is_old(switch) else found
+    return in_our_words(found) if is_old(switch) else found
 
 
 @pytest.mark.parametrize('name', sorted(SCENARIOS))
@@ -23,9 +23,9 @@ def test_both_ways(switch, bridge, name):
     assert dump(switch, bridge) == flows
     flow_table.apply_diff(bridge, FlowDiff(delete=tuple(flows)))
     assert dump(switch, bridge) == frozenset()
-    said = in_old_words(flows) if is_old(switch) else flows
+    said = frozenset(that_it_reads(flows)) if is_old(switch) else flows
     switch.ofctl(*OFCTL, '--bundle', 'add-flows', bridge, '-', stdin=format_bundle(said))
-    assert flow_table.read_flows(bridge) == (in_new_words(said) if is_old(switch) else flows)
+    assert flow_table.read_flows(bridge) == said
     flow_table.apply_diff(bridge, FlowDiff(delete=tuple(flows)))
 
 

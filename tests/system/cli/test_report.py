@@ -1,5 +1,4 @@
 """`report` shows what an issue needs, and nothing that is this host's own."""
-import os
 from pathlib import Path
 from typing import Iterator, Tuple
 
@@ -31,8 +30,10 @@ groups:
     rules: [tcp/443]
   legacy-dmz: {}
 '''
+HOST = 'dom0-seven.example.org'
 LOG = ('Nov 29 11:22:33 dom0-old.example.org xsisolate[71]: hook vif=vif7.0 '
        'vm=%s groups=retired,payroll reason="10.77.3.11 of %s"\n'
+       'Nov 29 11:22:34 dom0-seven xsisolate-watch: compared\n'
        'Nov 29 11:22:34 x other[1]: not ours: 10.77.3.12\n')
 
 
@@ -58,6 +59,7 @@ def originals(dom0: Sandbox, tenants: Tuple[Vm, Vm], tmp_path: Path,
     log = tmp_path / 'messages'
     log.write_text(LOG % (tenants[0].uuid, MACS[0]))
     monkeypatch.setattr(host_report, 'LOGS', (str(log),))
+    monkeypatch.setattr(host_report, 'read_hostname', lambda: HOST)
     numbers = ['%x' % parse_prefix(address).value for address in ADDRESSES[:3] + (REMOTE,)]
     words = [word for mac in MACS + (REMOTE_MAC,) for word in (
         '0x%x,' % int(mac.replace(':', '')[4:], 16), '%x->' % int(mac.replace(':', '')[4:], 16))]
@@ -65,7 +67,7 @@ def originals(dom0: Sandbox, tenants: Tuple[Vm, Vm], tmp_path: Path,
     links = [format_prefix(eui64_link_local(mac)) for mac in MACS]
     uuids = [vm.uuid for vm in tenants] + [dom0.network_uuid('xenbr0')]
     yield (*NAMES, *ADDRESSES, *MACS, REMOTE, REMOTE_MAC, *numbers, *words, *noted, *links, *uuids,
-           'Müller', 'M\\xfcller', 'Secret', 'retired', 'dom0-old', os.uname().nodename)
+           'Müller', 'M\\xfcller', 'Secret', 'retired', 'dom0-old', HOST, 'dom0-seven')
 
 
 def test_nothing_of_the_hosts_own_is_shown(originals: Tuple[str, ...]) -> None:
