@@ -2,11 +2,11 @@
 from ipaddress import ip_address
 from struct import pack
 
-from xsisolate.typing_compat import Iterable
+from xsisolate.typing_compat import Iterable, Optional, Tuple
 
 IPV4, IPV6, ARP, VLAN = 0x800, 0x86dd, 0x806, 0x8100
-ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
-SHORTEST = 60           # an Ethernet frame less its checksum
+ICMP, TCP, UDP, ICMP6, SCTP = 1, 6, 17, 58, 132
+SHORTEST, LONGEST = 60, 1514     # an Ethernet frame less its checksum
 BROADCAST = 'ff:ff:ff:ff:ff:ff'
 ALL_NODES_MAC, ALL_NODES = '33:33:00:00:00:01', 'ff02::1'
 NO_MAC = '00:00:00:00:00:00'
@@ -133,3 +133,52 @@ def dhcp(op: int, client_mac: str, offered: str = '0.0.0.0', server: str = '0.0.
     return pack('!BBBBIHH', op, 1, 6, 0, 0x5e1f, 0, 0) + raw('0.0.0.0') + raw(offered) + raw(
         server) + raw('0.0.0.0') + mac_bytes(client_mac).ljust(16 + 64 + 128, b'\0') + (
             b'\x63\x82\x53\x63' + bytes([53, 1, op, 255]))
+
+
+# --- frames that others have built ----------------------------------------------------------------
+
+
+def split(frame: bytes) -> Optional[Tuple[bytes, int, bytes, bytes]]:
+    """Return an IP packet's header, protocol, both addresses, and what it carries.
+
+    None unless it is untagged, plain and whole: no options, no fragment, lengths that fit.
+    """
+    kind, packet = int.from_bytes(frame[12:14], 'big'), frame[14:]
+    if kind == IPV4 and len(packet) >= 20:
+        total = int.from_bytes(packet[2:4], 'big')
+        if packet[0] == 0x45 and not int.from_bytes(packet[6:8], 'big') & 0x3fff and (
+                20 <= total <= len(packet) and not checksum(packet[:20])):
+            return packet[:20], packet[9], packet[12:20], packet[20:total]
+    if kind == IPV6 and len(packet) >= 40:
+        length = int.from_bytes(packet[4:6], 'big')
+        if packet[0] >> 4 == 6 and length <= len(packet) - 40:
+            return packet[:40], packet[6], packet[8:40], packet[40:40 + length]
+    return None
+
+
+def with_more_data(frame: bytes, data: bytes) -> Optional[bytes]:
+    """Return a frame whose UDP datagram has more data; None if it has no sound datagram."""
+    parts = split(frame)
+    if parts is None or parts[1] != UDP or len(parts[3]) < 8:
+        return None
+    header, _, addresses, segment = parts
+    summed, longer = segment[6:8] != b'\0\0', len(segment) + len(data)
+    sound = int.from_bytes(segment[4:6], 'big') == len(segment) and (
+        not checksum(_pseudo(addresses, len(segment)) + segment) if summed else len(header) == 20)
+    if not sound or len(header) + longer + 14 > LONGEST:
+        return None
+    segment = segment[:4] + pack('!HH', longer, 0) + segment[8:] + data
+    if summed:
+        total = checksum(_pseudo(addresses, longer) + segment) or 0xffff
+        segment = segment[:6] + pack('!H', total) + segment[8:]
+    if len(header) == 40:
+        header = header[:4] + pack('!H', longer) + header[6:]
+    else:
+        header = header[:2] + pack('!H', 20 + longer) + header[4:10] + b'\0\0' + header[12:]
+        header = header[:10] + pack('!H', checksum(header)) + header[12:]
+    return (frame[:14] + header + segment).ljust(SHORTEST, b'\0')
+
+
+def _pseudo(addresses: bytes, length: int) -> bytes:
+    """Return what a UDP checksum is over besides the datagram."""
+    return addresses + pack('!IxxxB', length, UDP)

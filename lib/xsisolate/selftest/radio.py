@@ -3,7 +3,7 @@ from time import monotonic, sleep
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 from xsisolate.selftest.parties import EVERYBODY
-from xsisolate.selftest.rows import MARK, MARK_LENGTH, Row, mark, marked
+from xsisolate.selftest.rows import MARK, MARK_LENGTH, Row, mark, marked, without_trailer
 from xsisolate.selftest.station import Station
 
 BATCH = 400         # frames in the air
@@ -92,13 +92,17 @@ class Radio:
                 if row.unmarked:
                     marks[frame] = at, index
                 else:
-                    frame = marked(frame, len(marks))
-                    marks[mark(len(marks))] = at, index
+                    plain, number = without_trailer(frame), len(marks)
+                    frame = marked(frame, number)
+                    marks[mark(number)] = at, index
+                    if plain:
+                        marks.setdefault(plain, (at, index))
                 self.send(row.sender, frame)
                 sleep(GAP_S)
         found: List[Sightings] = [{} for _ in batch]
         for place, frame in self.listen():
-            known = marks.get(_mark_in(frame)) or marks.get(frame)
+            known = marks.get(_mark_in(frame)) or marks.get(frame) or marks.get(
+                without_trailer(frame))
             # what comes from the LAN is on the LAN anyway
             if known and place != _place(batch[known[0]].sender):
                 found[known[0]].setdefault(place, set()).add(known[1])

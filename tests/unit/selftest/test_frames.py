@@ -1,7 +1,7 @@
 """The self-test's frames: every length and checksum as a receiver checks it."""
 import pytest
 from xsisolate.selftest import frames
-from xsisolate.selftest.rows import MARK_PLACE, mark, marked
+from xsisolate.selftest.rows import MARK_PLACE, mark, marked, without_trailer
 
 MACS = ('02:00:00:00:00:01', '02:00:00:00:00:02')
 V4, V6 = ('10.9.0.1', '10.9.0.2'), ('fd00:9::1', 'fd00:9::2')
@@ -15,7 +15,11 @@ PACKETS = {
 
 @pytest.mark.parametrize('name', PACKETS)
 def test_lengths_and_checksums(name):
-    packet = PACKETS[name]
+    check_sums(PACKETS[name])
+
+
+def check_sums(packet):
+    """Check a packet as its receiver does."""
     if packet[0] >> 4 == 6:
         payload, protocol, addresses = packet[40:], packet[6], packet[8:40]
         assert int.from_bytes(packet[4:6], 'big') == len(payload)
@@ -49,6 +53,42 @@ def test_arp():
     assert request[12:22].hex() == '0806' '0001' '0800' '0604' '0001'
     reply = frames.arp(frames.REPLY, MACS[0], V4[0], MACS[1], V4[1])
     assert reply[:6].hex() == '020000000002'
+
+
+@pytest.mark.parametrize('name', ['udp', 'udp, odd length', 'udp6', 'dhcp'])
+def test_a_datagram_has_its_mark_in_its_data(name):
+    """The kernel's connection tracking cuts off what is behind a packet."""
+    frame = marked(frames.framed(*MACS, PACKETS[name]), 7)
+    header, protocol, addresses, segment = frames.split(frame)
+    assert protocol == frames.UDP and segment.endswith(mark(7))
+    check_sums(header + segment)
+    assert frame[:14] == frames.framed(*MACS, PACKETS[name])[:14]
+
+
+def test_a_datagram_without_checksum_stays_so():
+    packet = PACKETS['udp']
+    frame = frames.framed(*MACS, packet[:26] + b'\0\0' + packet[28:])
+    assert frames.split(frames.with_more_data(frame, b'more'))[3][6:8] == b'\0\0'
+
+
+@pytest.mark.parametrize('spoil', [
+    lambda frame: frame[:38] + b'\xff\xff' + frame[40:],        # UDP length
+    lambda frame: frame[:40] + b'\x12\x34' + frame[42:],        # UDP checksum
+    lambda frame: frame[:24] + b'\x12\x34' + frame[26:],        # IP checksum
+    lambda frame: frame[:14] + b'\x46' + frame[15:],            # options
+    lambda frame: frame[:20] + b'\x20' + frame[21:],            # a fragment
+    lambda frame: frame[:30], lambda frame: frame[:12] + b'\x81\0\0\x78' + frame[12:]])
+def test_what_is_not_sound_is_not_made_so(spoil):
+    frame = spoil(frames.framed(*MACS, PACKETS['udp']))
+    assert frames.with_more_data(frame, b'more') is None
+    assert marked(frame, 8) == frame.ljust(60, b'\0') + mark(8)
+
+
+def test_sctp_is_known_without_its_trailer():
+    packet = frames.ip(*V4, frames.SCTP, bytes(40))
+    frame = frames.framed(*MACS, packet)
+    assert without_trailer(marked(frame, 9)) == without_trailer(frame) == frame[:74]
+    assert without_trailer(frames.framed(*MACS, PACKETS['udp'])) == b''
 
 
 def test_marks():
