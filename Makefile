@@ -13,9 +13,9 @@ BENCH = PYTHONPATH=lib:tests/programs LC_ALL=C $(PYTHON) -m bench $(if $(STOCK),
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit test-dom0 test-ovs test-packets test-hooks test-daemon \
-	test-resilience test-kills explore soak test-cli test-xapi test-browser test-sandbox test-demo \
-	test-migratevm test-package test-xen measure test-mutants xo \
-	bench bench-quick bench-kernel lint golden completion rpm repo clean packages root
+	test-resilience test-kills explore soak test-cli test-xapi test-selftest test-versions \
+	test-kernel test-browser test-sandbox test-demo test-migratevm test-package test-xen measure test-mutants xo \
+	bench bench-quick bench-kernel lint golden completion corpus rpm repo clean packages root
 
 help:
 	@echo 'xsisolate: network isolation for the VMs of XCP-ng and XenServer hosts'
@@ -70,6 +70,17 @@ soak: $(SANDBOX) ## MINUTES=10 SEED=...: everything at random, checked after eac
 test-cli: $(SANDBOX) ## status, explain, matrix, check, doctor on a host with real packets
 	@$(SUITE) cli
 
+test-selftest: $(SANDBOX) ## xsisolate selftest: it says yes, notices sabotage, leaves nothing
+	@$(SUITE) selftest
+
+# Not part of make test: each version takes as long as these parts do.
+test-versions: $(SANDBOX) ## PARTS='ovs selftest': the tests on Debian 11's, 12's and 13's Open vSwitch, fetched by apt
+	@PYTHONPATH=tests/programs $(PYTHON) -m versions $(PARTS)
+
+test-kernel: $(SANDBOX) ## OPTIONS=--full: xsisolate selftest on the kernel's datapath, in QEMU
+	@$(SETUP) xen
+	@PYTHONPATH=tests/programs $(PYTHON) -m xen.selftest $(OPTIONS)
+
 test-browser: $(SANDBOX) ## the matrix's page in Chromium, which is installed for that (not part of make test)
 	@$(SETUP) browser
 	@$(SUITE) browser
@@ -106,6 +117,9 @@ lint: $(PYTHONS) ## ruff, and mypy --strict
 
 completion: $(VENV)/ready ## write bash's completion anew, out of the command line's parser
 	@PYTHONPATH=lib $(PYTHON) rpm/completion/generate.py > rpm/completion/xsisolate
+
+corpus: $(VENV)/ready ## write the self-test's frames anew, out of tests/support/packets
+	@PYTHONPATH=lib:tests:tests/programs $(PYTHON) -m support.packets.shipped_corpus lib/xsisolate/selftest/corpus.jsonl.gz
 
 bench: $(SANDBOX) ## what hooks, sync and packets cost (STOCK=FOLDER: the stock scripts, too)
 	@$(BENCH) --plots docs/plots

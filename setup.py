@@ -54,6 +54,7 @@ setup(
     license='Apache-2.0',
     package_dir={'': 'lib'},
     packages=find_packages('lib'),
+    package_data={'xsisolate.selftest': ['corpus.jsonl.gz']},
     python_requires='>=3.6',
     # the last ovs for Python 3.6 is the one that XCP-ng 8.3 ships
     install_requires=['ovs<3; python_version < "3.7"', 'ovs; python_version >= "3.7"',

@@ -1,7 +1,7 @@
 """Runs the tests as `make` names them, and adds up what they say.
 
     suite.py all | lint | unit | dom0 | ovs | packets | hooks | daemon | resilience | cli | xapi |
-             migratevm | sandbox | demo | package
+             selftest | migratevm | sandbox | demo | package
     suite.py mutants | kills | measure | explore | browser
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
@@ -37,16 +37,16 @@ EXPLORE = int(os.environ.get('EXPLORE') or 1)
 THOROUGH = '20'
 # Where the interpreter itself matters; the rest starts the hooks as programs.
 LIBRARY = ('unit', 'dom0')
-PROGRAMS = ('ovs', 'packets', 'hooks', 'daemon', 'resilience', 'cli', 'xapi', 'migratevm',
-            'sandbox', 'demo', 'package')
+PROGRAMS = ('ovs', 'packets', 'hooks', 'daemon', 'resilience', 'cli', 'xapi', 'selftest',
+            'migratevm', 'sandbox', 'demo', 'package')
 # On Dom0's Python where there is one, and on no other.
-ON_DOM0S = ('resilience', 'cli', 'migratevm', 'package')
+ON_DOM0S = ('resilience', 'cli', 'selftest', 'migratevm', 'package')
 # Where a part's tests are, below tests/.
 FOLDERS = {
     'unit': ('unit',), 'dom0': ('integration/dom0',), 'ovs': ('integration/ovs',),
     'packets': ('system/packets',), 'hooks': ('system/hooks', 'system/resync', 'system/seal'),
     'daemon': ('system/daemon',), 'cli': ('system/cli',), 'xapi': ('system/xapi',),
-    'migratevm': ('system/migratevm',),
+    'selftest': ('system/selftest',), 'migratevm': ('system/migratevm',),
     'resilience': ('resilience',), 'package': ('package',), 'browser': ('browser',),
     'sandbox': ('programs/sandbox',), 'demo': ('programs/demo',)}
 ASKED_FOR = ('mutants', 'kills', 'measure', 'explore', 'browser')   # long, or in need of much
@@ -127,7 +127,8 @@ def plan(part: str) -> List[Step]:
         steps.append(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python',
                            served=True))
     steps += [tests(part, hook_python=DOM0S if has_dom0s() else '')
-              for part in ('daemon', 'resilience', 'cli', 'xapi', 'migratevm', 'package')]
+              for part in ('daemon', 'resilience', 'selftest', 'cli', 'xapi', 'migratevm',
+                           'package')]
     return steps + on_dom0s(*LIBRARY) + [
         tests(*LIBRARY), tests('sandbox', 'demo', loose=True)] + lint()
 
@@ -152,7 +153,7 @@ def lint() -> List[Step]:
         for python in pythons] + [
         Step('mypy --strict, the sandbox, the demo and the real Xen',
              (CURRENT, '-m', 'mypy', '--strict', '-p', 'sandbox', '-p', 'demo', '-p', 'bench',
-              '-p', 'xen', '-m', 'suite'))]
+              '-p', 'xen', '-m', 'suite', '-m', 'versions'))]
 
 
 def tests(*parts: str, python: str = CURRENT, hook_python: str = '',

@@ -2,7 +2,9 @@
 import os
 from typing import Iterator, NamedTuple, Tuple
 
+from xsisolate.dataplane.switch_needs import find_lacking
 from xsisolate.dom0.linux.process import CommandFailed, run
+from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.xapi.host_uuid import read_host_uuid
 from xsisolate.dom0.xapi.xe import is_ha_enabled, read_ended_tasks
 from xsisolate.dom0.xen.xenopsd_conf import read_xenopsd_config
@@ -33,6 +35,7 @@ def against_activating() -> Iterator[str]:
     """Yield what speaks against taking the hooks over."""
     yield from _unusable_hooks()
     yield from _strangers()
+    yield from _poor_switches()
 
 
 def against_deactivating() -> Iterator[str]:
@@ -81,3 +84,15 @@ def _strangers() -> Iterator[str]:
         if os.path.dirname(hook.path) not in (OURS, STOCK):
             yield ('xenopsd calls neither the stock %s nor ours but %s, because of %s: remove that '
                    'first' % (name, hook.path, hook.where))
+
+
+def _poor_switches() -> Iterator[str]:
+    """Yield which bridges are on a datapath that cannot do what every policy needs."""
+    try:
+        with Ovsdb() as ovsdb:
+            for bridge in ovsdb.read_bridge_rows():
+                lacking = find_lacking(bridge.name)
+                if lacking:
+                    yield 'bridge %s: its datapath lacks %s' % (bridge.name, lacking)
+    except HostError:
+        return          # that Open vSwitch does not answer is said when VIFs are looked at

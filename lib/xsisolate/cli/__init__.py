@@ -12,7 +12,8 @@ MODULES: Dict[str, Sequence[str]] = {
     'status': ('status',), 'explain': ('explain',), 'matrix': ('matrix',),
     'set': ('set', 'unset'), 'seal': ('seal',), 'relocate': ('relocate',), 'sync': ('sync',),
     'check': ('check',), 'doctor': ('doctor',), 'activate': ('activate', 'deactivate'),
-    'watch': ('watch',), 'dump': ('dump',), 'hold_release': ('hold', 'release')}
+    'selftest': ('selftest',), 'report': ('report',), 'watch': ('watch',), 'dump': ('dump',),
+    'hold_release': ('hold', 'release')}
 INTERRUPTED = 130           # as shells have it
 EXAMPLES = '''
 examples:
@@ -20,6 +21,7 @@ examples:
   xsisolate explain red1 red2 tcp/443     may red1 reach red2, and by which rule?
   xsisolate sync --dry-run                does the switch carry what it should?
   xsisolate doctor                        what is wrong on this host, and what to do
+  xsisolate selftest                      does this host's switch do what policies say?
   xsisolate COMMAND --help                all about one command
 
 exit codes: 0 done, 1 the host failed, 2 usage, 3 policy or configuration error, 4 differences found

@@ -7,6 +7,7 @@ from xsisolate.dataplane.in_band import leans_on_in_band
 from xsisolate.dataplane.own_address import own_address
 from xsisolate.dataplane.remotes import forwards, in_band_remotes, name_all, open_remotes, place_of
 from xsisolate.dataplane.resync import sync_bridges
+from xsisolate.dataplane.switch_needs import find_lacking
 from xsisolate.diagnostics.finding import Finding, ok, problem, warning
 from xsisolate.diagnostics.inventory import BridgeView, Inventory
 from xsisolate.dom0.ovs import appctl
@@ -42,9 +43,22 @@ def examine_bridges(dom0: HostContext, inventory: Inventory) -> Iterator[Finding
         managed = [one for one in inventory.vifs
                    if one.bridge == name and one.vif.policy.mode is not Mode.UNLOCKED]
         yield from _examine_bridge(dom0, view, len(managed))
+    yield from _examine_datapaths(inventory)
     if not inventory.bridges:
         yield warning('bridges', 'none', 'a bridge for each network', 'see that the host uses Open '
                       'vSwitch (xe-switch-network-backend openvswitch) and has networks')
+
+
+def _examine_datapaths(inventory: Inventory) -> Iterator[Finding]:
+    """Yield what a bridge's datapath lacks; that ovs-vswitchd does not answer is said before."""
+    try:
+        lacking = [(name, find_lacking(name)) for name in sorted(inventory.bridges)]
+    except HostError:
+        return
+    for name, what in lacking:
+        if what:
+            yield problem('datapath of ' + name, 'lacks ' + what, 'connection tracking with labels',
+                          'run a kernel that has it; xsisolate selftest tries it')
 
 
 def examine_records(inventory: Inventory) -> Iterator[Finding]:

@@ -37,6 +37,11 @@ from scapy.layers.sctp import SCTP, SCTPChunkInit  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
 from scapy.utils6 import in6_getnsma, in6_getnsmac  # noqa: E402
 
+# A question for the time of day holds the time of day, unless it is told otherwise.
+for _field in ICMP.fields_desc:
+    if _field.name in ('ts_ori', 'ts_rx', 'ts_tx'):
+        _field.fld.default = 0
+
 ALL = 'ff:ff:ff:ff:ff:ff'
 NOBODY = '02:00:00:00:99:99'
 Frame = Any

@@ -7,7 +7,7 @@ import ovs.jsonrpc
 import ovs.poller
 import ovs.stream
 
-from xsisolate.dom0.ovs.ovsdb_rows import IN_BAND_KEY
+from xsisolate.dom0.ovs.ovsdb_rows import IN_BAND_KEY, TRIAL_BRIDGE
 from xsisolate.dom0.ovs.rundir import find_file
 from xsisolate.errors import HostError
 from xsisolate.vif_id import VIF_NETDEV
@@ -63,11 +63,11 @@ class Database:
         return self._idl is not None and bool(self._idl.has_ever_connected())
 
     def bridges(self) -> Dict[str, BridgeState]:
-        """Return every bridge's state by name."""
+        """Return every bridge's state by name, without the self-test's."""
         managers = tuple(sorted((row.target, tuple(row.connection_mode))
                                 for row in self._idl.tables['Manager'].rows.values()))
         return {row.name: _state(row, managers)
-                for row in self._idl.tables['Bridge'].rows.values()}
+                for row in self._idl.tables['Bridge'].rows.values() if row.name != TRIAL_BRIDGE}
 
 
 def _state(bridge: Any, managers: Tuple[Any, ...]) -> BridgeState:

@@ -25,6 +25,11 @@ def delete_stock_flows(bridge: str, ofport: int) -> None:
     run(OFCTL + ('del-flows', bridge, 'in_port=%d,%s' % (ofport, STOCK_COOKIE)), timeout=TIMEOUT_S)
 
 
+def dump_all(bridge: str) -> str:
+    """Return the dump of all flows of a bridge, with statistics."""
+    return run(OFCTL + ('--no-names', 'dump-flows', bridge), timeout=TIMEOUT_S)
+
+
 def dump_counts(bridge: str, cookie: int, mask: int) -> str:
     """Return the dump, with statistics, of the flows whose cookie matches."""
     return run(OFCTL + ('--no-names', 'dump-flows', bridge, 'cookie=0x%x/0x%x' % (cookie, mask)),

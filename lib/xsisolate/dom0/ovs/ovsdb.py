@@ -11,7 +11,7 @@ from xsisolate.dom0.ovs import ovsdb_operations as wire
 from xsisolate.dom0.ovs.jsonrpc import Conflict, Connection
 from xsisolate.dom0.ovs.ovsdb_operations import Operation, Row
 from xsisolate.dom0.ovs.ovsdb_rows import (BRIDGE_COLUMNS, INTERFACE_COLUMNS, PORT_COLUMNS,
-                                           REMOTE_COLUMNS)
+                                           REMOTE_COLUMNS, TRIAL_BRIDGE)
 from xsisolate.dom0.ovs.ovsdb_rows import Bridge as Bridge
 from xsisolate.dom0.ovs.ovsdb_rows import NetworkBridge as NetworkBridge
 from xsisolate.dom0.ovs.ovsdb_rows import Port as Port
@@ -35,10 +35,14 @@ SELECT_REMOTES = [wire.select(table, columns) for table, columns in sorted(REMOT
 
 
 class Ovsdb(Connection):
-    """A connection to Open vSwitch's database; every call ends within `timeout` seconds."""
+    """A connection to Open vSwitch's database; every call ends within `timeout` seconds.
 
-    def __init__(self, timeout: float = 10.0) -> None:
+    It shows all bridges but the self-test's, or with `trial` that one alone, without managers.
+    """
+
+    def __init__(self, timeout: float = 10.0, trial: bool = False) -> None:
         super().__init__(find_file('db.sock'), 'Open_vSwitch', timeout)
+        self._trial = trial
 
     def read_bridges(self) -> Tuple[Bridge, ...]:
         """Return every bridge with its ports and interfaces, as of one moment."""
@@ -261,4 +265,12 @@ class Ovsdb(Connection):
 
     def _select(self, *selects: Operation) -> List[List[Row]]:
         """Return the rows of each select, all as of one moment."""
-        return [result['rows'] for result in self.transact(selects)]
+        return [self._sift(select['table'], result['rows'])
+                for select, result in zip(selects, self.transact(selects))]
+
+    def _sift(self, table: str, rows: List[Row]) -> List[Row]:
+        """Return the rows of a table that this connection shows."""
+        if table == 'Bridge':
+            return [row for row in rows
+                    if 'name' not in row or (row['name'] == TRIAL_BRIDGE) is self._trial]
+        return [] if table == 'Manager' and self._trial else rows

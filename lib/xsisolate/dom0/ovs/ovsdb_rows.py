@@ -5,6 +5,7 @@ from xsisolate.typing_compat import (Any, Iterable, List, Mapping, NamedTuple, O
                                      Tuple, TypeVar)
 
 IN_BAND_KEY = 'disable-in-band'     # other_config of a bridge
+TRIAL_BRIDGE = 'xsi-selftest'       # the self-test's, which belongs to no network
 BRIDGE_COLUMNS = ('_uuid', 'name', 'fail_mode', 'protocols',
                   'mcast_snooping_enable', 'external_ids', 'other_config', 'ports', 'controller')
 PORT_COLUMNS = ('_uuid', 'name', 'tag', 'trunks', 'vlan_mode', 'fake_bridge',
