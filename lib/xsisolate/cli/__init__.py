@@ -12,7 +12,7 @@ MODULES: Dict[str, Sequence[str]] = {
     'status': ('status',), 'explain': ('explain',), 'matrix': ('matrix',),
     'set': ('set', 'unset'), 'seal': ('seal',), 'relocate': ('relocate',), 'sync': ('sync',),
     'check': ('check',), 'doctor': ('doctor',), 'activate': ('activate', 'deactivate'),
-    'watch': ('watch',), 'hold_release': ('hold', 'release')}
+    'watch': ('watch',), 'pool': ('pool',), 'hold_release': ('hold', 'release')}
 INTERRUPTED = 130           # as shells have it
 EXAMPLES = '''
 examples:

@@ -12,14 +12,17 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, Callable, Collection, Dict, Iterator, List, Mapping
 
+from xsisolate.admin.host_overview import DOCTOR, MATRIX, OVERVIEW, SYNC
 from xsisolate.admin.plugin_protocol import EXPLAIN, GROUPS, NOT_HERE, REFRESH, describe_reply
 from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_vifs
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.resync import choose_bridges, sync_bridges
 from xsisolate.diagnostics import explain as explaining
+from xsisolate.diagnostics import doctor as examination
 from xsisolate.diagnostics import resync_report, status as host_status
 from xsisolate.diagnostics.inventory import read_inventory
+from xsisolate.diagnostics.overview import read_overview, read_pool_matrix
 from xsisolate.diagnostics.route import Asked
 from xsisolate.dom0.linux.syslog import Log, escape
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
@@ -138,6 +141,27 @@ def groups(arguments: Arguments) -> Dict[str, Any]:
     return {'groups': found, 'pool': state.describe() if state else None}
 
 
+def overview(arguments: Arguments) -> Any:
+    """Tell in one piece how this host is: release, hooks, daemon, configuration, VIFs."""
+    _check(arguments, (), ())
+    with _open_dom0() as dom0:
+        return read_overview(dom0).describe()
+
+
+def doctor(arguments: Arguments) -> Any:
+    """Examine this host."""
+    _check(arguments, (), ())
+    findings = list(examination.examine())
+    return dict(examination.describe(findings), code=examination.exit_code(findings))
+
+
+def matrix(arguments: Arguments) -> Any:
+    """Tell what the matrix of the whole pool needs: this host's VIFs, and its configuration."""
+    _check(arguments, (), ())
+    with _open_dom0() as dom0:
+        return read_pool_matrix(dom0)
+
+
 @contextmanager
 def _open_dom0() -> Iterator[HostContext]:
     """Connect to this host's Open vSwitch and xenstore."""
@@ -162,4 +186,5 @@ def _is_true(text: str) -> bool:
 
 
 FUNCTIONS: Mapping[str, Callable[[Arguments], Any]] = {
-    REFRESH: refresh, 'sync': sync, 'status': status, EXPLAIN: explain, GROUPS: groups}
+    REFRESH: refresh, SYNC: sync, 'status': status, EXPLAIN: explain, GROUPS: groups,
+    OVERVIEW: overview, DOCTOR: doctor, MATRIX: matrix}

@@ -141,7 +141,8 @@ class Pool(Effects):
                 'PIF', device='eth0', VLAN='-1', host=self.refs[host.name], network=self.network,
                 other_config={}, currently_attached=True)
         self.master = self.hosts[0]
-        self.db.add('pool', 'OpaqueRef:pool', master=self.refs[self.master.name])
+        self.db.add('pool', 'OpaqueRef:pool', master=self.refs[self.master.name], name_label='lab',
+                    other_config={})
 
     # --- doors: sockets ----------------------------------------------------------------------
 

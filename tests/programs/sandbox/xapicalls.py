@@ -46,8 +46,8 @@ CALLS: Mapping[str, CallType] = {
     'VIF.set_ipv6_allowed': CallType(OPERATOR, ('VIF ref', STRINGS)),
     'host.call_plugin': CallType(ADMIN, ('host ref', STRING, STRING, MAP)),
     'event.from': CallType(READER, (STRINGS, STRING, NUMBER)),
-    # migratevm's
     'pool.get_all_records': CallType(READER),
+    # migratevm's
     'SR.get_all_records': CallType(READER),
     'SR.get_record': CallType(READER, ('SR ref',)),
     'PBD.get_record': CallType(READER, ('PBD ref',)),

@@ -11,7 +11,7 @@ from sandbox.xapidb import Refused
 
 from support.xapi_admin import Admin, data
 
-FUNCTIONS = ('explain', 'groups', 'refresh', 'status', 'sync')
+FUNCTIONS = ('doctor', 'explain', 'groups', 'matrix', 'overview', 'refresh', 'status', 'sync')
 
 
 def ask(pool: Pool, fn: str, host: int = 0, **args: str) -> Any:

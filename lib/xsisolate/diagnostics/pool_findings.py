@@ -1,0 +1,88 @@
+"""What is not well in a pool: hosts that do not answer, and hosts that differ from the others."""
+from collections import Counter
+from typing import Iterator, List, NamedTuple, Optional, Sequence
+
+from xsisolate.admin.host_overview import HostOverview
+from xsisolate.admin.pool_call import DOWN, NONSENSE, OLDER, PLUGIN_MISSING, HostAnswer
+from xsisolate.diagnostics.finding import Finding, problem, warning
+from xsisolate.errors import EXIT_DIFFERENT
+
+ACTIVE = 'active'
+DIGITS = 12             # of a digest
+
+
+class Common(NamedTuple):
+    """What most hosts have."""
+
+    version: str
+    digest: str             # of xsisolate.yaml
+
+
+def find_common(answers: Sequence[HostAnswer]) -> Optional[Common]:
+    """Return what most hosts have, of equally many what the first has: the master comes first."""
+    told: List[HostOverview] = [answer.reply for answer in answers if not answer.error]
+    if not told:
+        return None
+    return Common(*(_most([getattr(one, field) for one in told]) for field in Common._fields))
+
+
+def _most(values: Sequence[str]) -> str:
+    counts = Counter(values)
+    return max(values, key=lambda value: counts[value])
+
+
+def examine_hosts(answers: Sequence[HostAnswer]) -> Iterator[Finding]:
+    """Yield what is wrong with hosts: those that say nothing first, then those that differ."""
+    for answer in answers:
+        if answer.error:
+            yield explain_silence(answer)
+    common = find_common(answers)
+    for answer in answers:
+        if common and not answer.error:
+            yield from _examine(answer.host.name, answer.reply, common)
+
+
+def explain_silence(answer: HostAnswer) -> Finding:
+    """Return why a host's plugin does not answer, and what to do."""
+    name, code = 'host ' + answer.host.name, answer.code
+    if code == PLUGIN_MISSING:
+        return problem(name, 'has no xsisolate: no VM is protected on it', 'xsisolate, active',
+                       'install it there (docs/install.md), then xsisolate activate; an upgrade by '
+                       'the installer removes it')
+    if code == OLDER:
+        return problem(name, 'has an older xsisolate, which does not know this question',
+                       'the release of the other hosts', 'upgrade the package there')
+    if code in DOWN:
+        return problem(name, 'is down: ' + answer.error, 'a host that runs',
+                       'start it, or forget it (xe host-forget) if it is gone for good')
+    if code == NONSENSE:
+        return problem(name, answer.error, 'JSON of this plugin', 'see which '
+                       '/etc/xapi.d/plugins/xsisolate is there: rpm -V xsisolate')
+    return problem(name, answer.error, 'an answer of its plugin', 'run xsisolate doctor on it; '
+                   'see whether xapi runs there (systemctl status xapi)')
+
+
+def _examine(host: str, found: HostOverview, common: Common) -> Iterator[Finding]:
+    what = 'host ' + host
+    if not found.active:
+        yield problem(what, 'xsisolate is installed and not active: its VMs run on the stock hooks',
+                      'hooks of xsisolate', 'xsisolate activate on that host')
+    elif found.daemon != ACTIVE:
+        yield problem(what, 'xsisolate-watch.service is %s' % found.daemon, ACTIVE,
+                      'systemctl start xsisolate-watch on that host')
+    if found.version != common.version:
+        yield problem(what, 'xsisolate %s' % found.version, '%s, as most hosts have'
+                      % common.version, 'install the same release on all hosts', EXIT_DIFFERENT)
+    if found.digest != common.digest:
+        yield problem(what, 'xsisolate.yaml is %s' % name_digest(found.digest),
+                      '%s, as on most hosts' % name_digest(common.digest),
+                      'compare /etc/xsisolate/xsisolate.yaml of both hosts', EXIT_DIFFERENT)
+    for text in found.warnings:
+        yield problem(what, text, 'nothing to say', 'xsisolate doctor on that host',
+                      found.code) if found.code else warning(what, text, 'nothing to say',
+                                                             'xsisolate doctor on that host')
+
+
+def name_digest(digest: str) -> str:
+    """Return a digest as people can compare it."""
+    return digest[:DIGITS] or 'not there'
