@@ -17,7 +17,8 @@ class HostOverview(NamedTuple):
     active: bool                    # xenopsd calls our hooks
     daemon: str                     # what systemd says: active, inactive, ...
     digest: str                     # SHA-256 of xsisolate.yaml; '': there is none
-    source: str                     # of xsisolate.yaml: file, local or pool
+    source: str                     # of xsisolate.yaml: file, local, or `pool 7`, the version
+    wanted: str                     # digest of the pool's configuration in XAPI; '': none there
     modes: Mapping[str, int]        # number of VIFs by mode
     unsealed: int                   # VIFs whose seal does not fit
     error: str                      # the last error of a VIF, or of the follower of XAPI
@@ -38,7 +39,8 @@ def parse_overview(reply: Any) -> HostOverview:
     """Return what a host's plugin has answered; raise ValueError if it cannot be read."""
     try:
         found = HostOverview(**{name: reply[name] for name in HostOverview._fields})
-        texts = found.version, found.daemon, found.digest, found.source, found.error
+        texts = (found.version, found.daemon, found.digest, found.source, found.wanted,
+                 found.error)
         numbers = found.unsealed, found.code, *found.modes.values()
         if not all(isinstance(text, str) for text in (*texts, *found.modes, *found.warnings)):
             raise ValueError('a text is not a string')

@@ -16,9 +16,11 @@ from xsisolate.diagnostics.status import (describe_vif, exit_code, find_warnings
 from xsisolate.diagnostics.vm_lookup import said_addresses
 from xsisolate.dom0.linux.atomic_file import read_file
 from xsisolate.dom0.linux.systemd import unit_state
+from xsisolate.dom0.run_files.pool_configuration import Taken, read_taken
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import Mode
 
+CONFIGURATION = 'configuration of the pool: '
 FITTING = ('sealed', 'none', 'accepted')
 
 
@@ -26,13 +28,22 @@ def read_overview(dom0: HostContext) -> HostOverview:
     """Return what this host says of itself."""
     status = read_status(dom0)
     errors = [view.error for view in status.vifs if view.error]
+    taken, digest = read_taken() or Taken(), digest_file()
     errors += [status.pool.error] if status.pool and status.pool.error else []
     return HostOverview(
         version=__version__, active=is_active(), daemon=unit_state(DAEMON),
-        digest=digest_file(), source='file',
+        digest=digest, source=name_source(taken, digest), wanted=taken.wanted_digest,
         modes=dict(Counter(view.vif.policy.mode.word for view in status.vifs)),
         unsealed=sum(view.seal not in FITTING for view in status.vifs),
-        error=errors[0] if errors else '', warnings=status.warnings, code=status.code)
+        error=errors[0] if errors else '', code=status.code,
+        warnings=status.warnings + ((CONFIGURATION + taken.error,) if taken.error else ()))
+
+
+def name_source(taken: Taken, digest: str) -> str:
+    """Return where xsisolate.yaml comes from: file, local, or `pool` and the version."""
+    if taken.local:
+        return 'local'
+    return 'pool %d' % taken.taken if taken.taken and taken.digest == digest else 'file'
 
 
 def digest_file() -> str:

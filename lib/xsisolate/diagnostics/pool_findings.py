@@ -7,7 +7,7 @@ from xsisolate.admin.pool_call import DOWN, NONSENSE, OLDER, PLUGIN_MISSING, Hos
 from xsisolate.diagnostics.finding import Finding, problem, warning
 from xsisolate.errors import EXIT_DIFFERENT
 
-ACTIVE = 'active'
+ACTIVE, LOCAL = 'active', 'local'
 DIGITS = 12             # of a digest
 
 
@@ -15,7 +15,8 @@ class Common(NamedTuple):
     """What most hosts have."""
 
     version: str
-    digest: str             # of xsisolate.yaml
+    digest: str             # of xsisolate.yaml: the pool's in XAPI, if there is one
+    in_xapi: bool = False
 
 
 def find_common(answers: Sequence[HostAnswer]) -> Optional[Common]:
@@ -23,7 +24,9 @@ def find_common(answers: Sequence[HostAnswer]) -> Optional[Common]:
     told: List[HostOverview] = [answer.reply for answer in answers if not answer.error]
     if not told:
         return None
-    return Common(*(_most([getattr(one, field) for one in told]) for field in Common._fields))
+    wanted = [one.wanted for one in told if one.wanted]
+    return Common(_most([one.version for one in told]),
+                  _most(wanted or [one.digest for one in told]), bool(wanted))
 
 
 def _most(values: Sequence[str]) -> str:
@@ -74,13 +77,24 @@ def _examine(host: str, found: HostOverview, common: Common) -> Iterator[Finding
         yield problem(what, 'xsisolate %s' % found.version, '%s, as most hosts have'
                       % common.version, 'install the same release on all hosts', EXIT_DIFFERENT)
     if found.digest != common.digest:
-        yield problem(what, 'xsisolate.yaml is %s' % name_digest(found.digest),
-                      '%s, as on most hosts' % name_digest(common.digest),
-                      'compare /etc/xsisolate/xsisolate.yaml of both hosts', EXIT_DIFFERENT)
+        yield problem(what, 'xsisolate.yaml is %s%s' % (
+            name_digest(found.digest), ' and says local: true' if found.source == LOCAL else ''),
+                      name_digest(common.digest) + (', the pool\'s in XAPI' if common.in_xapi
+                                                    else ', as on most hosts'),
+                      _how_to_agree(found, common), EXIT_DIFFERENT)
     for text in found.warnings:
         yield problem(what, text, 'nothing to say', 'xsisolate doctor on that host',
                       found.code) if found.code else warning(what, text, 'nothing to say',
                                                              'xsisolate doctor on that host')
+
+
+def _how_to_agree(found: HostOverview, common: Common) -> str:
+    if found.source == LOCAL:
+        return 'take local: true out of the file if the host should have the pool\'s configuration'
+    if common.in_xapi:
+        return ('see why (xsisolate pool doctor): its daemon takes the pool\'s configuration as '
+                'soon as it reaches XAPI')
+    return 'push one for all (xsisolate pool config push), or compare the files of both hosts'
 
 
 def name_digest(digest: str) -> str:

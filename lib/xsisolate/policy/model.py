@@ -145,6 +145,7 @@ class Config(NamedTuple):
     grace: int = 10                                 # seconds
     networks: Mapping[str, Network] = {}
     groups: Mapping[str, Group] = {}
+    local: bool = False                             # the pool's configuration does not replace it
 
 
 class EffectivePolicy(NamedTuple):

@@ -3,6 +3,7 @@
     XAPI ── event.from ─► this process ─► /run/xsisolate/groups/*.json ─► daemon, hooks
                                      ├──► /run/xsisolate/networks.json ─► daemon, hooks
                                      ├──► /run/xsisolate/pool.json     ─► status, doctor
+                                     ├──► /etc/xsisolate/xsisolate.yaml ─► daemon, hooks
           OVSDB (what bridges are set to) ──► this host's PIFs in XAPI ─► networkd
 
 A process of its own, because a call waits for half a minute, and a pool's first snapshot takes
@@ -28,6 +29,7 @@ from xsisolate.errors import ConfigError, HostError, XsisolateError
 from xsisolate.networkd.pif_records import tell
 from xsisolate.policy.model import HOLDERS
 from xsisolate.policy.pool_members import Members, find_members
+from xsisolate.pool.take_over import TakeOver
 from xsisolate.pool.view import CLASSES, PoolView
 
 EVENTS_S = 5.0              # how long XAPI waits for an event; then the configuration is read
@@ -62,6 +64,7 @@ class Follower:
         self._complaint = ''
         self._state = (read_state() or PoolState(False))._replace(connected=False)
         self._pause = RETRY_FIRST_S
+        self._take_over = TakeOver(log)
         self._members: Members = _read_all()
 
     def run(self) -> None:
@@ -89,6 +92,8 @@ class Follower:
             changed = view.take(batch['events'])
             if changed and write_networks(view.networks()):
                 ring('networks')    # before the configuration is read, whose keys may be labels
+            if self._take_over.keep(*view.configuration()):
+                ring('configuration')
             configuration = read_configuration()
             if configuration.error:
                 raise ConfigError(configuration.error)      # the rosters are not known

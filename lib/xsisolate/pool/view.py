@@ -4,6 +4,7 @@ Values in, values out: the follower feeds it event batches and asks for places.
 """
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
+from xsisolate.config.stored import PREFIX
 from xsisolate.networkd.desired import KEYS, Pif, find_pifs
 from xsisolate.policy.model import PoolNetwork
 from xsisolate.policy.pool_members import PoolVif
@@ -11,7 +12,7 @@ from xsisolate.policy.seal import SEAL_KEY
 from xsisolate.policy.vmdata_writer import is_ours
 from xsisolate.policy.xapi_records import make_vif, make_vm
 
-CLASSES = ('VM', 'VIF', 'network', 'host', 'PIF')
+CLASSES = ('VM', 'VIF', 'network', 'host', 'PIF', 'pool')
 FIELDS: Mapping[str, Tuple[str, ...]] = {
     'vm': ('uuid', 'name_label', 'power_state', 'resident_on', 'scheduled_to_be_resident_on',
            'xenstore_data', 'is_a_template', 'is_a_snapshot', 'is_control_domain'),
@@ -19,6 +20,7 @@ FIELDS: Mapping[str, Tuple[str, ...]] = {
             'other_config', 'currently_attached'),
     'network': ('uuid', 'bridge', 'name_label', 'default_locking_mode'),
     'host': ('uuid',),
+    'pool': ('uuid', 'other_config'),
     'pif': ('host', 'network', 'VLAN', 'other_config')}
 
 Record = Dict[str, Any]
@@ -57,6 +59,12 @@ class PoolView:
             yield PoolNetwork(str(record['uuid']).lower(), str(record['bridge']),
                               str(record['name_label']))
 
+    def configuration(self) -> Tuple[str, Mapping[str, str]]:
+        """Return the pool's uuid, and the keys with its configuration."""
+        for record in self._records['pool'].values():
+            return str(record['uuid']).lower(), record['other_config']
+        return '', {}
+
     def pifs(self, host: str) -> List[Pif]:
         """Return a host's PIFs with real bridges."""
         return find_pifs(self._records['pif'], self._records['network'], host)
@@ -80,6 +88,9 @@ def _shorten(kind: str, snapshot: Mapping[str, Any]) -> Record:
     if kind == 'vif':
         record['other_config'] = {key: value for key, value in record['other_config'].items()
                                   if key == SEAL_KEY}
+    if kind == 'pool':
+        record['other_config'] = {key: value for key, value in record['other_config'].items()
+                                  if key.startswith(PREFIX)}
     if kind == 'pif':
         record['other_config'] = {key: value for key, value in record['other_config'].items()
                                   if key in KEYS}

@@ -13,6 +13,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any, Callable, Collection, Dict, Iterator, List, Mapping
 
 from xsisolate.admin.host_overview import DOCTOR, MATRIX, OVERVIEW, SYNC
+from xsisolate.admin.pool_config_protocol import CHECK, CONFLICT, PUSH, SHOW, STATE
 from xsisolate.admin.plugin_protocol import EXPLAIN, GROUPS, NOT_HERE, REFRESH, describe_reply
 from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_vifs
@@ -33,6 +34,7 @@ from xsisolate.errors import EXIT_POLICY, EXIT_USAGE, UsageError, XsisolateError
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import HOLDERS, Mode
 from xsisolate.vif_id import UUID
+from xsisolate.xapi_plugin import pool_config
 from xsisolate.xapi_plugin.apply_now import NotHere, apply_now
 
 CODES = {EXIT_USAGE: 'XSISOLATE_USAGE', EXIT_POLICY: 'XSISOLATE_POLICY'}
@@ -59,6 +61,8 @@ def _guarded(name: str, function: Callable[[Arguments], Any],
                 return json.dumps(function(arguments), sort_keys=True)
         except NotHere as error:
             raise failure(NOT_HERE, [escape(str(error))]) from None
+        except pool_config.Conflict as error:
+            raise failure(CONFLICT, [escape(str(error))]) from None
         except XsisolateError as error:
             log.error('failed', fn=name, error=error)
             raise failure(CODES.get(error.exit_code, FAILED), [escape(str(error))]) from None
@@ -162,6 +166,30 @@ def matrix(arguments: Arguments) -> Any:
         return read_pool_matrix(dom0)
 
 
+def config_show(arguments: Arguments) -> Any:
+    """Tell the pool's configuration in XAPI, and the one before."""
+    _check(arguments, (), ())
+    return pool_config.show()
+
+
+def config_check(arguments: Arguments) -> Any:
+    """Tell what this host's release says of a configuration: packed."""
+    _check(arguments, ('packed',), ())
+    return pool_config.check(arguments['packed'])
+
+
+def config_push(arguments: Arguments) -> Any:
+    """Write the pool's configuration: packed; base (the version that it was made after)."""
+    _check(arguments, ('packed', 'base'), ())
+    return pool_config.push(arguments['packed'], arguments['base'])
+
+
+def config_state(arguments: Arguments) -> Any:
+    """Tell which version of the pool's configuration this host has."""
+    _check(arguments, (), ())
+    return pool_config.state()
+
+
 @contextmanager
 def _open_dom0() -> Iterator[HostContext]:
     """Connect to this host's Open vSwitch and xenstore."""
@@ -187,4 +215,5 @@ def _is_true(text: str) -> bool:
 
 FUNCTIONS: Mapping[str, Callable[[Arguments], Any]] = {
     REFRESH: refresh, SYNC: sync, 'status': status, EXPLAIN: explain, GROUPS: groups,
-    OVERVIEW: overview, DOCTOR: doctor, MATRIX: matrix}
+    OVERVIEW: overview, DOCTOR: doctor, MATRIX: matrix, SHOW: config_show, CHECK: config_check,
+    PUSH: config_push, STATE: config_state}

@@ -47,6 +47,8 @@ CALLS: Mapping[str, CallType] = {
     'host.call_plugin': CallType(ADMIN, ('host ref', STRING, STRING, MAP)),
     'event.from': CallType(READER, (STRINGS, STRING, NUMBER)),
     'pool.get_all_records': CallType(READER),
+    'pool.add_to_other_config': CallType(OPERATOR, ('pool ref', STRING, STRING)),
+    'pool.remove_from_other_config': CallType(OPERATOR, ('pool ref', STRING)),
     # migratevm's
     'SR.get_all_records': CallType(READER),
     'SR.get_record': CallType(READER, ('SR ref',)),
@@ -69,8 +71,6 @@ CALLS: Mapping[str, CallType] = {
 # What other clients send, and the product does not.
 OTHERS: Mapping[str, CallType] = {
     'event.inject': CallType(READER, (STRING, STRING)),
-    'pool.add_to_other_config': CallType(OPERATOR, ('pool ref', STRING, STRING)),
-    'pool.remove_from_other_config': CallType(OPERATOR, ('pool ref', STRING)),
     'SR.get_uuid': CallType(READER, ('SR ref',)),
     **{kind + '.get_record': CallType(READER, (kind + ' ref',))
        for kind in ('pool', 'host', 'PIF')},

@@ -11,7 +11,8 @@ from sandbox.xapidb import Refused
 
 from support.xapi_admin import Admin, data
 
-FUNCTIONS = ('doctor', 'explain', 'groups', 'matrix', 'overview', 'refresh', 'status', 'sync')
+FUNCTIONS = ('config_check', 'config_push', 'config_show', 'config_state',
+             'doctor', 'explain', 'groups', 'matrix', 'overview', 'refresh', 'status', 'sync')
 
 
 def ask(pool: Pool, fn: str, host: int = 0, **args: str) -> Any:
