@@ -19,7 +19,7 @@ PURE = {'policy', 'openflow', 'pipeline', 'planner', 'vif_id'}
 # What a pure package may hold in a folder that is not pure as a whole.
 PURE_MODULES = {'hooks.event', 'daemon.schedule', 'pool.view', 'admin.steps',
                 'admin.policy_change', 'admin.locking', 'admin.plugin_protocol',
-                'admin.host_overview', 'admin.pool_config_protocol', 'config.stored',
+                'admin.host_overview', 'admin.pool_config_protocol', 'admin.activation_protocol', 'config.stored',
                 'activation.desired', 'diagnostics.passage', 'diagnostics.trace',
                 'diagnostics.carried', 'networkd.desired'}
 EVERYWHERE = {'errors', 'typing_compat', 'vif_id'}
@@ -46,7 +46,7 @@ RULES = {
     'activation': {'paths', 'dataplane', 'networkd', 'planner', 'policy', 'config'} | NEIGHBOURS,
     'diagnostics': {'paths', 'dataplane', 'planner', 'pipeline', 'openflow', 'policy', 'config',
                     'activation', 'admin', 'networkd'} | NEIGHBOURS,
-    'xapi_plugin': {'admin', 'dataplane', 'diagnostics', 'planner', 'policy',
+    'xapi_plugin': {'activation', 'admin', 'dataplane', 'diagnostics', 'planner', 'policy',
                     'config'} | NEIGHBOURS,
     'migratevm': {'policy', 'dom0.xapi'},      # a package of its own: no other imports it
     'cli': {'activation', 'admin', 'networkd', 'config', 'daemon', 'dataplane', 'diagnostics',

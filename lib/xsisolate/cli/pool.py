@@ -2,7 +2,7 @@
 from importlib import import_module
 from typing import Any
 
-MODULES = ('pool_look', 'pool_matrix', 'pool_config')
+MODULES = ('pool_look', 'pool_matrix', 'pool_config', 'pool_activate')
 EXAMPLES = '''
 examples:
   xsisolate pool status               every host in a row; what is not well comes first
@@ -14,7 +14,7 @@ examples:
 def add_parser(commands: Any) -> None:
     """Add the commands to the command line, one level below `pool`."""
     parser = commands.add_parser(
-        'pool', help='all hosts of the pool at once: status, doctor, configuration',
+        'pool', help='all hosts of the pool at once: status, doctor, configuration, activate',
         description='Commands about all hosts of the pool. Each host is asked through its XAPI '
         'plugin, side by side, with a deadline for each.', epilog=EXAMPLES)
     below = parser.add_subparsers(dest='pool_command', metavar='COMMAND', title='commands')

@@ -12,6 +12,7 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, Callable, Collection, Dict, Iterator, List, Mapping
 
+from xsisolate.admin.activation_protocol import ACTIVATE, DEACTIVATE
 from xsisolate.admin.host_overview import DOCTOR, MATRIX, OVERVIEW, SYNC
 from xsisolate.admin.pool_config_protocol import CHECK, CONFLICT, PUSH, SHOW, STATE
 from xsisolate.admin.plugin_protocol import EXPLAIN, GROUPS, NOT_HERE, REFRESH, describe_reply
@@ -34,7 +35,7 @@ from xsisolate.errors import EXIT_POLICY, EXIT_USAGE, UsageError, XsisolateError
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import HOLDERS, Mode
 from xsisolate.vif_id import UUID
-from xsisolate.xapi_plugin import pool_config
+from xsisolate.xapi_plugin import activation, pool_config
 from xsisolate.xapi_plugin.apply_now import NotHere, apply_now
 
 CODES = {EXIT_USAGE: 'XSISOLATE_USAGE', EXIT_POLICY: 'XSISOLATE_POLICY'}
@@ -190,6 +191,18 @@ def config_state(arguments: Arguments) -> Any:
     return pool_config.state()
 
 
+def activate(arguments: Arguments) -> Any:
+    """Take the hooks of this host over: dry_run (true or false)."""
+    _check(arguments, (), ('dry_run',))
+    return activation.change(True, _is_true(arguments.get('dry_run', ''))).describe()
+
+
+def deactivate(arguments: Arguments) -> Any:
+    """Give the hooks of this host back: dry_run (true or false)."""
+    _check(arguments, (), ('dry_run',))
+    return activation.change(False, _is_true(arguments.get('dry_run', ''))).describe()
+
+
 @contextmanager
 def _open_dom0() -> Iterator[HostContext]:
     """Connect to this host's Open vSwitch and xenstore."""
@@ -216,4 +229,4 @@ def _is_true(text: str) -> bool:
 FUNCTIONS: Mapping[str, Callable[[Arguments], Any]] = {
     REFRESH: refresh, SYNC: sync, 'status': status, EXPLAIN: explain, GROUPS: groups,
     OVERVIEW: overview, DOCTOR: doctor, MATRIX: matrix, SHOW: config_show, CHECK: config_check,
-    PUSH: config_push, STATE: config_state}
+    PUSH: config_push, STATE: config_state, ACTIVATE: activate, DEACTIVATE: deactivate}

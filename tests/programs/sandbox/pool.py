@@ -142,7 +142,7 @@ class Pool(Effects):
                 other_config={}, currently_attached=True)
         self.master = self.hosts[0]
         self.db.add('pool', 'OpaqueRef:pool', master=self.refs[self.master.name], name_label='lab',
-                    other_config={})
+                    other_config={}, ha_enabled=False)
 
     # --- doors: sockets ----------------------------------------------------------------------
 

@@ -45,6 +45,7 @@ CALLS: Mapping[str, CallType] = {
     'VIF.set_ipv4_allowed': CallType(OPERATOR, ('VIF ref', STRINGS)),
     'VIF.set_ipv6_allowed': CallType(OPERATOR, ('VIF ref', STRINGS)),
     'host.call_plugin': CallType(ADMIN, ('host ref', STRING, STRING, MAP)),
+    'host.restart_agent': CallType(OPERATOR, ('host ref',)),
     'event.from': CallType(READER, (STRINGS, STRING, NUMBER)),
     'pool.get_all_records': CallType(READER),
     'pool.add_to_other_config': CallType(OPERATOR, ('pool ref', STRING, STRING)),

@@ -45,6 +45,9 @@ class Effects:
     def locking_changed(self, ref: str) -> None:
         """A VIF's locking has changed on a VM that runs: xenopsd runs the script."""
 
+    def restart_agent(self, host: str) -> None:
+        """Restart a host's toolstack, a while later."""
+
     def call_plugin(self, host: str, plugin: str, fn: str, session: str,
                     args: Mapping[str, str]) -> str:
         """Run a plugin on a host; raises Refused."""
@@ -233,6 +236,11 @@ class Database:
         self.set('VIF', ref, **fields)
         if self.get('VM', vm)['power_state'] == 'Running':
             self.effects.locking_changed(ref)
+        return ''
+
+    def _host_restart_agent(self, session: str, host: str) -> str:
+        self.get('host', host)
+        self.effects.restart_agent(host)
         return ''
 
     def _host_call_plugin(self, session: str, host: str, plugin: str, fn: str,

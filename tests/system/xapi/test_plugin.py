@@ -11,7 +11,7 @@ from sandbox.xapidb import Refused
 
 from support.xapi_admin import Admin, data
 
-FUNCTIONS = ('config_check', 'config_push', 'config_show', 'config_state',
+FUNCTIONS = ('activate', 'config_check', 'config_push', 'config_show', 'config_state', 'deactivate',
              'doctor', 'explain', 'groups', 'matrix', 'overview', 'refresh', 'status', 'sync')
 
 

@@ -187,8 +187,8 @@ def test_a_disk_that_takes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize('noted', ['', '{', '[]', 'null', '{"version": 1, "more": 2}',
-                                   '{"version": 2}', '{"version": 1, "pool": "%s", "taken": "7"}' % POOL,
-                                   '[' * 9999])
+                                   '{"version": 1, "pool": "%s", "taken": "7"}' % POOL,
+                                   '{"version": 2}', '[' * 9999])
 def test_a_note_that_makes_no_sense(host: Host, noted: str) -> None:
     (host.file.parent / 'pool-configuration.json').write_text(noted)
     assert host.hear((1, NEW)) and host.text == NEW

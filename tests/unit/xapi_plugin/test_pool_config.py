@@ -1,4 +1,4 @@
-"""Two administrators push: XAPI's own answer to the second key decides, and nothing is half done."""
+"""Two administrators push: XAPI's answer to the second key decides, nothing is half done."""
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
