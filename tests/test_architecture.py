@@ -19,7 +19,8 @@ PURE = {'policy', 'openflow', 'pipeline', 'planner', 'vif_id'}
 # What a pure package may hold in a folder that is not pure as a whole.
 PURE_MODULES = {'hooks.event', 'daemon.schedule', 'pool.view', 'admin.steps',
                 'admin.policy_change', 'admin.locking', 'admin.plugin_protocol',
-                'admin.host_overview', 'admin.pool_config_protocol', 'admin.activation_protocol', 'config.stored',
+                'admin.host_overview', 'admin.pool_config_protocol', 'admin.activation_protocol',
+                'config.stored',
                 'activation.desired', 'diagnostics.passage', 'diagnostics.trace',
                 'diagnostics.carried', 'networkd.desired'}
 EVERYWHERE = {'errors', 'typing_compat', 'vif_id'}

@@ -275,17 +275,15 @@ def test_a_host_that_was_down_takes_it_before_its_vms_start(pool: Pool, hosts: H
     assert file_of(pool.hosts[1]) == GRACE % 3
     shell(pool.hosts[1], 'rm /run/xsisolate/pool-configuration-asked')      # it has booted
 
-    def boot() -> None:
-        time.sleep(2)
-        hosts.start(pool.hosts[1])
-    booting = threading.Thread(target=boot)
-    booting.start()
-    began = time.monotonic()
-    vm = pool.start_vm('early', pool.hosts[1], 11)      # its hook waits for the daemon
-    waited = time.monotonic() - began
+    vm = pool.add_vm('early', 11)
+    starting = threading.Thread(target=pool.start, args=(vm, pool.hosts[1]))
+    starting.start()
+    starting.join(2)
+    assert starting.is_alive()          # its hook waits for the daemon
+    hosts.start(pool.hosts[1])
+    starting.join(20)
     try:
-        assert file_of(pool.hosts[1]) == GRACE % 4 and waited > 2
-        booting.join()
+        assert not starting.is_alive() and file_of(pool.hosts[1]) == GRACE % 4
     finally:
         pool.destroy(vm)
 
