@@ -20,7 +20,7 @@ PURE = {'policy', 'openflow', 'pipeline', 'planner', 'vif_id'}
 PURE_MODULES = {'hooks.event', 'daemon.schedule', 'pool.view', 'admin.steps',
                 'admin.policy_change', 'admin.locking', 'admin.plugin_protocol',
                 'admin.host_overview', 'admin.pool_config_protocol', 'admin.activation_protocol',
-                'config.stored',
+                'config.stored', 'pool.absent',
                 'activation.desired', 'diagnostics.passage', 'diagnostics.trace',
                 'diagnostics.carried', 'networkd.desired'}
 EVERYWHERE = {'errors', 'typing_compat', 'vif_id'}

@@ -12,6 +12,7 @@ from xsisolate.errors import EXIT_DIFFERENT, EXIT_HOST, worst_exit_code
 if TYPE_CHECKING:
     from xsisolate.admin.pool_call import HostAnswer
     from xsisolate.diagnostics.finding import Finding
+    from xsisolate.dom0.xapi.session import Xapi
 
 STATUS_EXAMPLES = '''
 examples:
@@ -68,7 +69,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     from xsisolate.diagnostics.pool_findings import examine_hosts
     with opener(arguments)() as xapi:
         answers = ask_all(xapi, arguments, 'asking hosts', OVERVIEW, parse=parse_overview)
-    findings = list(examine_hosts(answers))
+        findings = [*examine_hosts(answers), *find_unprotected(xapi, answers)]
     if arguments.json:
         say_json({'hosts': [describe_host(answer) for answer in answers],
                   'findings': [finding.describe() for finding in findings]})
@@ -77,6 +78,15 @@ def run_status(arguments: argparse.Namespace) -> int:
         say(*table(TITLES, [row(answer) for answer in sort_worst(answers, findings)],
                    screen_width()))
     return exit_code(findings)
+
+
+def find_unprotected(xapi: 'Xapi', answers: 'Sequence[HostAnswer]') -> 'List[Finding]':
+    """Return which sealed VMs run on hosts without xsisolate; XAPI is asked if there are any."""
+    from xsisolate.admin.vm_lookup import read_all
+    from xsisolate.diagnostics.pool_findings import examine_vms, is_unprotected
+    if not any(map(is_unprotected, answers)):
+        return []
+    return list(examine_vms(answers, read_all(xapi)))
 
 
 def sort_worst(answers: 'Sequence[HostAnswer]',
@@ -126,7 +136,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     with opener(arguments)() as xapi:
         overviews = ask_all(xapi, arguments, 'asking hosts', OVERVIEW, parse=parse_overview)
         answers = ask_all(xapi, arguments, 'examining hosts', DOCTOR, parse=parse_examination)
-    findings = list(examine_hosts(overviews))
+        findings = [*examine_hosts(overviews), *find_unprotected(xapi, overviews)]
     told = [answer for answer in answers if not answer.error]
     if arguments.json:
         say_json({'pool': [finding.describe() for finding in findings],

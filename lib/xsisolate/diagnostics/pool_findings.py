@@ -6,9 +6,12 @@ from xsisolate.admin.host_overview import HostOverview
 from xsisolate.admin.pool_call import DOWN, NONSENSE, OLDER, PLUGIN_MISSING, HostAnswer
 from xsisolate.diagnostics.finding import Finding, problem, warning
 from xsisolate.errors import EXIT_DIFFERENT
+from xsisolate.policy.address import quoted
+from xsisolate.policy.xapi_records import XapiVm
 
 ACTIVE, LOCAL = 'active', 'local'
 DIGITS = 12             # of a digest
+VMS_SHOWN = 20
 
 
 class Common(NamedTuple):
@@ -43,6 +46,22 @@ def examine_hosts(answers: Sequence[HostAnswer]) -> Iterator[Finding]:
     for answer in answers:
         if common and not answer.error:
             yield from _examine(answer.host.name, answer.reply, common)
+
+
+def is_unprotected(answer: HostAnswer) -> bool:
+    """Tell whether a host runs, and xsisolate does not work on it."""
+    return answer.code == PLUGIN_MISSING or not (answer.error or answer.reply.active)
+
+
+def examine_vms(answers: Sequence[HostAnswer], vms: Sequence[XapiVm]) -> Iterator[Finding]:
+    """Yield the sealed VMs that run where no policy is kept."""
+    for answer in filter(is_unprotected, answers):
+        found = ['%s (%s)' % (quoted(vm.name), vm.uuid) for vm in vms
+                 if vm.host == answer.host.ref and any(vif.seal for vif in vm.vifs)]
+        if found:
+            yield problem('host ' + answer.host.name, 'NOT PROTECTED: %d sealed VMs: %s%s' % (
+                len(found), ', '.join(found[:VMS_SHOWN]), ', ...' * (len(found) > VMS_SHOWN)),
+                'a host with xsisolate', 'migrate or stop them until xsisolate is active there')
 
 
 def explain_silence(answer: HostAnswer) -> Finding:

@@ -146,6 +146,7 @@ class Config(NamedTuple):
     networks: Mapping[str, Network] = {}
     groups: Mapping[str, Group] = {}
     local: bool = False                             # the pool's configuration does not replace it
+    guard: bool = False                             # no VM starts on a host without xsisolate
 
 
 class EffectivePolicy(NamedTuple):

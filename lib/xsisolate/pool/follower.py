@@ -24,11 +24,12 @@ from xsisolate.dom0.run_files.group_members import list_groups, read_members, wr
 from xsisolate.dom0.run_files.pool_networks import write_networks
 from xsisolate.dom0.run_files.pool_state import PoolState, read_state, write_state
 from xsisolate.dom0.xapi.host_uuid import read_host_uuid
-from xsisolate.dom0.xapi.session import Xapi, connect
+from xsisolate.dom0.xapi.session import Xapi, XapiError, connect
 from xsisolate.errors import ConfigError, HostError, XsisolateError
 from xsisolate.networkd.pif_records import tell
 from xsisolate.policy.model import HOLDERS
 from xsisolate.policy.pool_members import Members, find_members
+from xsisolate.pool.guard import Guard
 from xsisolate.pool.take_over import TakeOver
 from xsisolate.pool.view import CLASSES, PoolView
 
@@ -65,6 +66,8 @@ class Follower:
         self._state = (read_state() or PoolState(False))._replace(connected=False)
         self._pause = RETRY_FIRST_S
         self._take_over = TakeOver(log)
+        self._guard = Guard(log)
+        self._guard_error = ''
         self._members: Members = _read_all()
 
     def run(self) -> None:
@@ -101,6 +104,7 @@ class Follower:
                 self._write(view, uuid, configuration.config)
                 previous = configuration.config
             self._tell_networkd(xapi, view, uuid)
+            self._look_after_hosts(xapi, view, uuid, configuration.config.guard)
             self._confirm(uuid)
             used, spent = process_time(), used
             sleep(max(COALESCE_S, used - spent))    # whatever guests write: half a CPU at most
@@ -133,6 +137,18 @@ class Follower:
         if told.renoted:
             os.kill(os.getppid(), signal.SIGHUP)    # the daemon, which compares all bridges
         self._state = self._state._replace(untold=told.missing, refused=told.error)
+
+    def _look_after_hosts(self, xapi: Xapi, view: PoolView, uuid: str, guard: bool) -> None:
+        """Find hosts that have lost xsisolate; groups are followed also where that fails."""
+        error = ''
+        try:
+            self._guard.look(xapi, view, uuid, guard)
+        except XapiError as failure:
+            error = str(failure)
+        if error and error != self._guard_error:
+            self._log.warning('guard', error=error, reason='hosts without xsisolate are not '
+                              'looked after just now')
+        self._guard_error = error
 
     def _confirm(self, uuid: str) -> None:
         """Note that XAPI has just said that nothing else has changed."""

@@ -11,6 +11,7 @@ from xsisolate.policy.pool_members import PoolVif
 from xsisolate.policy.seal import SEAL_KEY
 from xsisolate.policy.vmdata_writer import is_ours
 from xsisolate.policy.xapi_records import make_vif, make_vm
+from xsisolate.pool.absent import KEYS as HOST_KEYS
 
 CLASSES = ('VM', 'VIF', 'network', 'host', 'PIF', 'pool')
 FIELDS: Mapping[str, Tuple[str, ...]] = {
@@ -19,8 +20,8 @@ FIELDS: Mapping[str, Tuple[str, ...]] = {
     'vif': ('VM', 'network', 'device', 'MAC', 'locking_mode', 'ipv4_allowed', 'ipv6_allowed',
             'other_config', 'currently_attached'),
     'network': ('uuid', 'bridge', 'name_label', 'default_locking_mode'),
-    'host': ('uuid',),
-    'pool': ('uuid', 'other_config'),
+    'host': ('uuid', 'name_label', 'enabled', 'other_config'),
+    'pool': ('uuid', 'master', 'other_config'),
     'pif': ('host', 'network', 'VLAN', 'other_config')}
 
 Record = Dict[str, Any]
@@ -59,6 +60,14 @@ class PoolView:
             yield PoolNetwork(str(record['uuid']).lower(), str(record['bridge']),
                               str(record['name_label']))
 
+    def hosts(self) -> Mapping[str, Record]:
+        """Return the records of the pool's hosts, by reference."""
+        return self._records['host']
+
+    def master(self) -> str:
+        """Return the reference of the pool's master, '' if it is not known."""
+        return next((str(record['master']) for record in self._records['pool'].values()), '')
+
     def configuration(self) -> Tuple[str, Mapping[str, str]]:
         """Return the pool's uuid, and the keys with its configuration."""
         for record in self._records['pool'].values():
@@ -91,6 +100,9 @@ def _shorten(kind: str, snapshot: Mapping[str, Any]) -> Record:
     if kind == 'pool':
         record['other_config'] = {key: value for key, value in record['other_config'].items()
                                   if key.startswith(PREFIX)}
+    if kind == 'host':
+        record['other_config'] = {key: value for key, value in record['other_config'].items()
+                                  if key in HOST_KEYS}
     if kind == 'pif':
         record['other_config'] = {key: value for key, value in record['other_config'].items()
                                   if key in KEYS}

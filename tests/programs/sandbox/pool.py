@@ -136,6 +136,7 @@ class Pool(Effects):
         for number, host in enumerate(self.hosts):
             self.refs[host.name] = self.db.add(
                 'host', name_label=host.name, hostname=host.name, enabled=True, uuid=host.uuid,
+                other_config={'boot_time': '100.'},
                 address=MANAGEMENT % (number + 2))
             self.pifs[host.name] = self.db.add(
                 'PIF', device='eth0', VLAN='-1', host=self.refs[host.name], network=self.network,

@@ -97,6 +97,22 @@ def test_a_host_that_says_no_is_named_first(pool: Pool, admin: Admin, plugins: P
     assert told['hosts'][1]['error'] and not told['hosts'][0]['error']
 
 
+def test_sealed_vms_on_a_host_without_it_are_not_protected(pool: Pool, admin: Admin,
+                                                           plugins: Plugins) -> None:
+    web = pool.start_vm('web', pool.hosts[1], 11)
+    pool.start_vm('free', pool.hosts[1], 12)
+    safe = pool.start_vm('safe', pool.hosts[0], 13)
+    for vm in (web, safe):
+        admin.fine('set', vm.name, '--groups', 'red', '--ipv4', vm.ipv4)
+    plugins.replace(1, Refused('XENAPI_MISSING_PLUGIN', 'xsisolate'))
+    for command in ('status', 'doctor'):
+        ran = admin('pool', command)
+        assert ran.code == 1
+        assert 'NOT PROTECTED: 1 sealed VMs: \'web\' (%s)' % web.uuid in ran.out, ran.out
+    plugins.replace(1, lambda answer: json.dumps(dict(json.loads(answer), active=False)))
+    assert 'NOT PROTECTED' in admin('pool', 'status').out
+
+
 @pytest.mark.parametrize('nonsense', [
     'x', '[]', '{}', 'null', '{"version": 1}', '[' * 5000,
     '{"version": "1", "active": "yes", "daemon": "", "digest": "", "source": "", "modes": {}, '
