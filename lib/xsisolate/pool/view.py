@@ -98,11 +98,12 @@ def _shorten(kind: str, snapshot: Mapping[str, Any]) -> Record:
         record['other_config'] = {key: value for key, value in record['other_config'].items()
                                   if key == SEAL_KEY}
     if kind == 'pool':
-        record['other_config'] = {key: value for key, value in record['other_config'].items()
+        record['other_config'] = {key: value for key, value
+                                  in (record['other_config'] or {}).items()
                                   if key.startswith(PREFIX)}
     if kind == 'host':
-        record['other_config'] = {key: value for key, value in record['other_config'].items()
-                                  if key in HOST_KEYS}
+        record['other_config'] = {key: value for key, value
+                                  in (record['other_config'] or {}).items() if key in HOST_KEYS}
     if kind == 'pif':
         record['other_config'] = {key: value for key, value in record['other_config'].items()
                                   if key in KEYS}
