@@ -20,20 +20,24 @@ from typing import Any, Optional
 from xsisolate.config.host_config import read_configuration
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
-from xsisolate.dom0.run_files.group_members import list_groups, read_members, write_members
+from xsisolate.dom0.run_files.group_members import (list_groups, read_members, write_changed,
+                                                    write_members)
 from xsisolate.dom0.run_files.pool_networks import write_networks
 from xsisolate.dom0.run_files.pool_state import PoolState, read_state, write_state
 from xsisolate.dom0.xapi.host_uuid import read_host_uuid
 from xsisolate.dom0.xapi.session import Xapi, XapiError, connect
 from xsisolate.errors import ConfigError, HostError, XsisolateError
 from xsisolate.networkd.pif_records import tell
+from xsisolate.policy.member_index import MemberIndex, merge
 from xsisolate.policy.model import HOLDERS
-from xsisolate.policy.pool_members import Members, find_members
+from xsisolate.policy.pool_members import Members
 from xsisolate.pool.guard import Guard
 from xsisolate.pool.take_over import TakeOver
 from xsisolate.pool.view import CLASSES, PoolView
 
 EVENTS_S = 5.0              # how long XAPI waits for an event; then the configuration is read
+CHORES_S = 4.0              # how often what does not depend on VMs is looked at
+OF_VMS = frozenset(('vm', 'vif'))
 COALESCE_S = 0.2            # events come in bursts
 RETRY_FIRST_S = 0.5         # after a failure, doubled each time ...
 RETRY_MOST_S = 5.0          # ... up to this
@@ -69,6 +73,7 @@ class Follower:
         self._guard = Guard(log)
         self._guard_error = ''
         self._members: Members = _read_all()
+        self._index: Optional[MemberIndex] = None       # None: to be made of the whole pool
 
     def run(self) -> None:
         """Follow for ever."""
@@ -87,38 +92,52 @@ class Follower:
 
     def _follow(self, xapi: Xapi, uuid: str) -> None:
         """Follow a session until it fails: lost, forgotten, too far behind, another master."""
-        view, token, previous = PoolView(), '', None
-        used = process_time()
+        self._index = None
+        view, token, config = PoolView(), '', None
+        used, chores = process_time(), 0.0
         while True:
             batch = xapi.call('event.from', list(CLASSES), token, EVENTS_S)
             token = str(batch['token'])
             changed = view.take(batch['events'])
-            if changed and write_networks(view.networks()):
-                ring('networks')    # before the configuration is read, whose keys may be labels
-            if self._take_over.keep(*view.configuration()):
-                ring('configuration')
-            configuration = read_configuration()
-            if configuration.error:
-                raise ConfigError(configuration.error)      # the rosters are not known
-            if changed or configuration.config != previous:
-                self._write(view, uuid, configuration.config)
-                previous = configuration.config
-            self._tell_networkd(xapi, view, uuid)
-            self._look_after_hosts(xapi, view, uuid, configuration.config.guard)
+            if changed - OF_VMS or monotonic() >= chores:
+                chores = monotonic() + CHORES_S
+                before, config = config, self._do_chores(xapi, view, uuid, 'network' in changed)
+                if config != before:
+                    self._index = None
+            self._write(view, uuid, config)
             self._confirm(uuid)
             used, spent = process_time(), used
             sleep(max(COALESCE_S, used - spent))    # whatever guests write: half a CPU at most
 
+    def _do_chores(self, xapi: Xapi, view: PoolView, uuid: str, networks: bool) -> Any:
+        """Do what does not depend on VMs; return the configuration."""
+        if networks and write_networks(view.networks()):
+            ring('networks')    # before the configuration is read, whose keys may be labels
+        if self._take_over.keep(*view.configuration()):
+            ring('configuration')
+        configuration = read_configuration()
+        if configuration.error:
+            raise ConfigError(configuration.error)      # the rosters are not known
+        self._tell_networkd(xapi, view, uuid)
+        self._look_after_hosts(xapi, view, uuid, configuration.config.guard)
+        return configuration.config
+
     def _write(self, view: PoolView, uuid: str, config: Any) -> None:
-        """Bring the group files up to date."""
-        here = view.find_host(uuid)
-        if not here:
-            raise HostError('the pool does not know this host (%s)' % uuid)
-        places = list(view.places())
-        members = find_members(places, config, here, self._members)
-        changed = write_members(members)
-        self._members = members
-        self._state = self._state._replace(vifs=len(places), groups=len(members.keys() - {HOLDERS}))
+        """Bring the group files up to date: all of them, or those of VIFs that have changed."""
+        index, found = self._index, view.touched()
+        if index is None:
+            here = view.find_host(uuid)
+            if not here:
+                raise HostError('the pool does not know this host (%s)' % uuid)
+            index, found = MemberIndex(config, here, self._members), view.all_places()
+        for ref, place in found:
+            index.put(ref, place)
+        settled = index.settle()
+        members = merge(self._members, settled)
+        changed = write_members(members) if self._index is None else write_changed(settled)
+        self._members, self._index = members, index
+        self._state = self._state._replace(vifs=index.vifs,
+                                           groups=len(members.keys() - {HOLDERS}))
         if changed:
             ring('changed', *changed)
             self._log.info('groups', changed=','.join(changed[:10]), groups=len(members),
