@@ -31,6 +31,7 @@ class MemberIndex:
                 for address in member.addresses:
                     self._known.setdefault((member.network, address), set()).add(member.mac)
         self._touched.update(before)
+        self._addresses.update(self._known)
 
     def put(self, ref: str, place: Optional[PoolVif]) -> None:
         """Take in what a VIF is now; None: it is gone."""
