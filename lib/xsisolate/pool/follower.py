@@ -25,6 +25,7 @@ from xsisolate.dom0.run_files.group_members import (list_groups, read_members, w
 from xsisolate.dom0.run_files.pool_networks import write_networks
 from xsisolate.dom0.run_files.pool_state import PoolState, read_state, write_state
 from xsisolate.dom0.xapi.host_uuid import read_host_uuid
+from xsisolate.dom0.xapi.json_rpc import NoJson
 from xsisolate.dom0.xapi.session import Xapi, XapiError, connect
 from xsisolate.errors import ConfigError, HostError, XsisolateError
 from xsisolate.networkd.pif_records import tell
@@ -72,6 +73,7 @@ class Follower:
         self._take_over = TakeOver(log)
         self._guard = Guard(log)
         self._guard_error = ''
+        self._in_json = True
         self._members: Members = _read_all()
         self._index: Optional[MemberIndex] = None       # None: to be made of the whole pool
 
@@ -96,7 +98,7 @@ class Follower:
         view, token, config = PoolView(), '', None
         used, chores = process_time(), 0.0
         while True:
-            batch = xapi.call('event.from', list(CLASSES), token, EVENTS_S)
+            batch = self._read_events(xapi, token)
             token = str(batch['token'])
             changed = view.take(batch['events'])
             if changed - OF_VMS or monotonic() >= chores:
@@ -108,6 +110,17 @@ class Follower:
             self._confirm(uuid)
             used, spent = process_time(), used
             sleep(max(COALESCE_S, used - spent))    # whatever guests write: half a CPU at most
+
+    def _read_events(self, xapi: Xapi, token: str) -> Any:
+        """Wait for the next batch of events, or for nothing to have happened for a while."""
+        if self._in_json:
+            try:
+                return xapi.call_json('event.from', list(CLASSES), token, EVENTS_S)
+            except NoJson as error:
+                self._in_json = False
+                self._log.info('XML', error=error, reason='XAPI gives no events in JSON: a large '
+                               'pool takes longer to read')
+        return xapi.call('event.from', list(CLASSES), token, EVENTS_S)
 
     def _do_chores(self, xapi: Xapi, view: PoolView, uuid: str, networks: bool) -> Any:
         """Do what does not depend on VMs; return the configuration."""
