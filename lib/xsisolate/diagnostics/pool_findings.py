@@ -78,8 +78,9 @@ def explain_silence(answer: HostAnswer) -> Finding:
         return problem(name, 'is down: ' + answer.error, 'a host that runs',
                        'start it, or forget it (xe host-forget) if it is gone for good')
     if code == NONSENSE:
-        return problem(name, answer.error, 'JSON of this plugin', 'see which '
-                       '/etc/xapi.d/plugins/xsisolate is there: rpm -V xsisolate')
+        return problem(name, answer.error, 'an answer as of this release', 'install the same '
+                       'release on all hosts (xsisolate pool status); else see whether the '
+                       'plugin is ours (rpm -V xsisolate)')
     return problem(name, answer.error, 'an answer of its plugin', 'run xsisolate doctor on it; '
                    'see whether xapi runs there (systemctl status xapi)')
 

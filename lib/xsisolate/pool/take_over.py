@@ -33,6 +33,8 @@ class TakeOver:
 
     def keep(self, pool: str, other_config: Mapping[str, str]) -> bool:
         """Have the file be what XAPI says; return whether it has changed."""
+        if not pool:
+            return False            # XAPI has not told of the pool: nothing is known
         before = read_taken()
         if before and before.pool != pool:
             before = None           # the host has come from another pool

@@ -81,6 +81,13 @@ def test_a_pool_without_a_configuration_touches_nothing(host: Host) -> None:
     assert not host.log.lines
 
 
+def test_a_pool_that_xapi_does_not_tell_of(host: Host) -> None:
+    assert host.hear((1, NEW))
+    assert not host.take_over.keep('', {}) and host.text == NEW
+    taken = read_taken()
+    assert taken and taken.taken == 1
+
+
 def test_the_newest_is_taken_once(host: Host) -> None:
     assert host.hear((1, NEW), (2, NEWER)) and host.text == NEWER
     assert host.file.with_name('xsisolate.yaml.previous').read_text() == OWN
