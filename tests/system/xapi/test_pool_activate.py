@@ -10,7 +10,7 @@ import pytest
 from sandbox.pool import CONFIG, Pool
 from sandbox.xapidb import Refused
 
-from support.active_hosts import activate
+from sandbox.active import activate
 from support.xapi_admin import Admin
 from xsisolate import __version__
 from xsisolate.cli import pool_activate

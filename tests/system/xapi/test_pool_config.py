@@ -9,7 +9,7 @@ from sandbox.pool import CONFIG, Pool
 from sandbox.poolhost import Daemon, PoolHost
 from sandbox.xapidb import Refused
 
-from support.active_hosts import activate, shell
+from sandbox.active import activate, shell
 from support.xapi_admin import Ran, run_here, until
 
 FILE = '/etc/xsisolate/xsisolate.yaml'

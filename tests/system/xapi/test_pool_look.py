@@ -8,7 +8,7 @@ import pytest
 from sandbox.pool import CONFIG, Pool
 from sandbox.xapidb import Refused
 
-from support.active_hosts import activate, deactivate, shell
+from sandbox.active import activate, deactivate, shell
 from support.xapi_admin import Admin
 
 QUICK = True

@@ -21,8 +21,7 @@ def activate(hosts: Sequence[PoolHost]) -> None:
     for host in hosts:
         shell(host, 'printf "setup-vif-rules=/usr/libexec/xsisolate/setup-vif-rules\\n'
               'vif-script=/usr/libexec/xsisolate/vif\\n" > %s' % CONF)
-        if not shell(host, 'grep -c units.down %s || :' % SYSTEMCTL).strip().isdigit() or (
-                shell(host, 'grep -c units.down %s || :' % SYSTEMCTL).strip() == '0'):
+        if shell(host, 'grep -c units.down %s || :' % SYSTEMCTL).strip() in ('', '0'):
             done = host.execute(['sh', '-c', 'cat > /run/systemctl; chmod 755 /run/systemctl; '
                                  'mount --bind /run/systemctl %s' % SYSTEMCTL], SAYS)
             assert not done.returncode, done.stderr
