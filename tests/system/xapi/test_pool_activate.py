@@ -7,10 +7,10 @@ import json
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
 import pytest
+from sandbox.active import activate
 from sandbox.pool import CONFIG, Pool
 from sandbox.xapidb import Refused
 
-from sandbox.active import activate
 from support.xapi_admin import Admin
 from xsisolate import __version__
 from xsisolate.cli import pool_activate

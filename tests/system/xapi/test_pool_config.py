@@ -5,11 +5,11 @@ import time
 from typing import Any, Dict, Iterator, List
 
 import pytest
+from sandbox.active import activate, shell
 from sandbox.pool import CONFIG, Pool
 from sandbox.poolhost import Daemon, PoolHost
 from sandbox.xapidb import Refused
 
-from sandbox.active import activate, shell
 from support.xapi_admin import Ran, run_here, until
 
 FILE = '/etc/xsisolate/xsisolate.yaml'

@@ -5,10 +5,10 @@ import time
 from typing import Any, Iterator, List, Mapping
 
 import pytest
+from sandbox.active import activate, deactivate, shell
 from sandbox.pool import CONFIG, Pool
 from sandbox.xapidb import Refused
 
-from sandbox.active import activate, deactivate, shell
 from support.xapi_admin import Admin
 
 QUICK = True
