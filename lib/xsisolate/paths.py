@@ -6,6 +6,8 @@ RELEASE = os.path.dirname(LIBRARY)
 
 OURS, STOCK = '/usr/libexec/xsisolate', '/usr/libexec/xenopsd'     # the hooks' folders
 RULES, VIF = 'setup-vif-rules', 'vif'                               # the hooks
+POOL_CONFIGURATION = '/etc/xsisolate/pool-configuration.json'  # what the follower has taken
+POOL_ASKED = '/run/xsisolate/pool-configuration-asked'      # ... and that XAPI was asked since boot
 HANDED_BACK = '/run/xsisolate/handed-back'      # `xsisolate deactivate` leaves it for the hooks
 
 

@@ -35,7 +35,9 @@ _xsisolate() {
     local command= word options= kind=
     COMPREPLY=()
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-        case $word in -*) ;; *) command=$word; break ;; esac
+        case $word in -*) continue ;; esac
+        command=${command:+$command }$word
+        [ "$command" = pool ] || break
     done
     case $command in
 '''
@@ -61,12 +63,20 @@ complete -F _xsisolate xsisolate
 def make_completion() -> str:
     """Return the completion's text."""
     parser = build_parser()
-    commands = find_commands(parser)
-    lines = ["    '') options='%s' words='%s' kind=words ;;" % (
-        ' '.join(find_flags(parser)), ' '.join(sorted(commands)))]
-    for name, command in sorted(commands.items()):
-        lines += list(_case(name, command))
+    lines = _cases('', parser)
     return HEAD.replace('options= kind=', "options= words= kind=") + '\n'.join(lines) + '\n' + TAIL
+
+
+def _cases(name: str, parser: argparse.ArgumentParser) -> List[str]:
+    """Return the lines that complete a command; one that has commands below it offers these."""
+    below = find_commands(parser)
+    if not below:
+        return list(_case(name, parser))
+    lines = ["    '%s') options='%s' words='%s' kind=words ;;" % (
+        name, ' '.join(find_flags(parser)), ' '.join(sorted(below)))]
+    for word, command in sorted(below.items()):
+        lines += _cases((name + ' ' + word).strip(), command)
+    return lines
 
 
 def find_commands(parser: argparse.ArgumentParser) -> Dict[str, argparse.ArgumentParser]:
@@ -84,12 +94,14 @@ def find_flags(parser: argparse.ArgumentParser) -> List[str]:
 def _case(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
     """Yield the lines that complete one command."""
     positional = [action for action in command._actions if not action.option_strings]
-    kind = _kind(positional[0]) if positional else 'options'
-    yield '    %s)' % name
-    yield "        options='%s' kind=%s" % (' '.join(find_flags(command)), kind)
+    kind = 'kind=options' if not positional else _value(positional[0])
+    yield "    '%s')" % name if ' ' in name else '    %s)' % name
+    yield "        options='%s' %s" % (' '.join(find_flags(command)), kind)
     valued = [action for action in command._actions if action.option_strings and action.nargs != 0]
-    if valued:
+    if valued or len(positional) > 1:
         yield '        case $previous in'
+        if len(positional) > 1 and positional[0].choices:
+            yield '        %s) %s ;;' % ('|'.join(positional[0].choices), _value(positional[1]))
         for action in valued:
             yield '        %s) %s ;;' % ('|'.join(action.option_strings), _value(action))
         yield '        esac'

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
-from support.inventories import HOSTILE, make_matrix
+from support.inventories import HOSTILE, make_matrix, make_pool
 
 from xsisolate.diagnostics.matrix_page import make_page
 
@@ -52,6 +52,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name, options in PAGES.items():
         page = make_page(make_matrix(**options), 'host-1')
         (folder / (name + '.html')).write_text(page, encoding='utf-8')
+    (folder / 'pool.html').write_text(make_page(make_pool(4, 200), 'pool lab'), encoding='utf-8')
     yield folder
     if os.environ.get('KEEP_PAGES'):
         shutil.copytree(str(folder), os.path.join(os.environ['KEEP_PAGES'], 'pages'))
@@ -64,7 +65,7 @@ def show(chrome: Chrome, pages: Path, name: str, **more: Any) -> None:
     (pages / (name + kind + '.png')).write_bytes(chrome.screenshot())
 
 
-@pytest.mark.parametrize('name', PAGES)
+@pytest.mark.parametrize('name', [*PAGES, 'pool'])
 def test_nothing_is_asked_for_and_nothing_complains(chrome: Chrome, pages: Path,
                                                     name: str) -> None:
     show(chrome, pages, name)
@@ -73,6 +74,13 @@ def test_nothing_is_asked_for_and_nothing_complains(chrome: Chrome, pages: Path,
     assert chrome.evaluate('performance.getEntriesByType("resource").length') == 0
     assert chrome.evaluate('document.compatMode') == 'CSS1Compat'
     assert chrome.evaluate('document.querySelectorAll("h1").length') == 1
+
+
+def test_the_page_of_a_pool_has_the_vifs_of_all_hosts(chrome: Chrome, pages: Path) -> None:
+    show(chrome, pages, 'pool')
+    names = chrome.evaluate('[...document.querySelectorAll("details.vifs tbody tr")].map('
+                            'row => row.cells[1].textContent.split(":")[0])')
+    assert sorted(set(names)) == ['host-%d' % (at + 1) for at in range(4)] and len(names) == 200
 
 
 @pytest.mark.parametrize('name', ['8', '60', '500', 'lone'])

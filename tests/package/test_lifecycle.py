@@ -1,14 +1,17 @@
 """What rpm and an admin do, one after the other, under VMs that run."""
+import json
 import os
 import re
 import subprocess
+import xmlrpc.client
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Set
+from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Set
 
 import pytest
 
 from support.installed_dom0 import (HOST_UUID, OUR_COOKIE, OURS, STANDIN, STOCK, Answering, Dom0,
                                     start_vm)
+from sandbox.hooks import REPOSITORY
 from sandbox.process import run, wait_until
 from support.package_root import build_spec, read
 
@@ -378,6 +381,30 @@ def test_changing_ones_mind_needs_no_restart(dom0: Dom0) -> None:
     dom0.xsisolate('activate')
     assert 'restarted' not in dom0.xsisolate('deactivate')
     check_stock(dom0, installed=True)
+
+
+def ask_plugin(function: str, **arguments: str) -> Any:
+    """Call the XAPI plugin, as xapi does; return what it answers."""
+    plugins = os.path.join(REPOSITORY, 'tests', 'programs', 'sandbox', 'plugins')   # XenAPIPlugin
+    done = subprocess.run(
+        ['/etc/xapi.d/plugins/xsisolate', xmlrpc.client.dumps(('x', arguments), function)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='utf-8', timeout=120, cwd='/',
+        env={'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'PYTHONPATH': plugins})
+    reply: Any = xmlrpc.client.loads(done.stdout)[0][0]
+    assert reply['Status'] == 'Success', (reply, done.stderr)
+    return json.loads(reply['Value'])
+
+
+def test_the_plugin_does_what_the_commands_do(dom0: Dom0) -> None:
+    """`xsisolate pool activate` needs no ssh."""
+    before = dom0.answering()
+    planned = ask_plugin('activate', dry_run='true')
+    assert planned['steps'] and not planned['problems'] and dom0.answering() == before
+    assert ask_plugin('activate')['steps'] == planned['steps']
+    assert dom0.xsisolate('activate', '--dry-run') == 'nothing to do: the hooks are taken over\n'
+    assert not ask_plugin('activate', dry_run='true')['steps']
+    assert ask_plugin('deactivate')['steps'] and dom0.answering() == before
+    assert not ask_plugin('deactivate', dry_run='true')['steps']
 
 
 def test_removing_what_is_not_active(dom0: Dom0) -> None:

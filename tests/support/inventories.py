@@ -1,10 +1,14 @@
 """Hosts that nobody started: inventories of any size, for what only looks at them."""
-from typing import Iterator, List, Sequence, Tuple
+import json
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
+from xsisolate.config.compiled import encode
 from xsisolate.config.host_config import Configuration
 from xsisolate.dataplane.bridge_snapshot import BridgeSnapshot
 from xsisolate.diagnostics.inventory import BridgeView, Inventory, VifView
 from xsisolate.diagnostics.matrix import Matrix, make_network
+from xsisolate.diagnostics.pool_matrix import HostVifs, make_pool_matrix, parse_host
+from xsisolate.diagnostics.status import describe_vif
 from xsisolate.diagnostics.vm_lookup import read_places
 from xsisolate.dom0.ovs.ovsdb import Bridge
 from xsisolate.pipeline.delivery import Topology
@@ -20,14 +24,6 @@ BRIDGE, UUID = 'xapi3', '00000000-0000-0000-0000-0000000000aa'
 NETWORK_FACTS = Network(subnets=frozenset((parse_prefix('10.9.0.0/16'),)))
 HOSTILE = ('<script>alert(1)</script>', 'a\nb\x1b[2J\x00', '\u202eevil\u202c', 'שלום עולם',
            'x' * 255, '"&\'<', '漢字の名前', 'e\u0301\u200b\u2028', '')
-
-
-class NoStore:
-    """xenstore of a host where no guest says anything of itself."""
-
-    def read_children(self, path: str, limit: int = 0) -> dict:
-        """Return nothing."""
-        return {}
 
 
 def isolated(groups: str, allow: Sequence[Peer] = (), address: str = '') -> EffectivePolicy:
@@ -98,6 +94,30 @@ def make_matrix(count: int, hostile: bool = False, lone: bool = False) -> Matrix
         named += [(text, isolated('red', address='10.9.200.%d' % (at + 1)))
                   for at, text in enumerate(HOSTILE)]
     inventory = make_inventory(named)
-    networks = [make_network(place, inventory.vifs, NoStore())      # type: ignore[arg-type]
+    networks = [make_network(place, inventory.vifs, lambda view: ())
                 for place in read_places(inventory).values()]
     return Matrix(tuple(networks), (), inventory.configuration.config.groups, ())
+
+
+def host_reply(views: Sequence[VifView], config: Config) -> Dict[str, Any]:
+    """Return what a host's plugin says of these VIFs, as JSON carries it."""
+    reply = {'vifs': [dict(describe_vif(one), mute=one.vif.mute, said=[],
+                           networks=[list(network) for network in one.vif.networks])
+                      for one in views], 'configuration': encode(config), 'digest': 'ab' * 32,
+             'warnings': [], 'code': 0}
+    parsed: Dict[str, Any] = json.loads(json.dumps(reply))
+    return parsed
+
+
+def pool_of_hosts(hosts: int, count: int) -> List[HostVifs]:
+    """Return what the hosts of a pool say that have so many VIFs together, in turn."""
+    inventory = make_inventory(list(policies(count)))
+    config = inventory.configuration.config
+    return [parse_host('host-%d' % (at + 1), host_reply(inventory.vifs[at::hosts], config))
+            for at in range(hosts)]
+
+
+def make_pool(hosts: int, count: int) -> Matrix:
+    """Return the matrix of such a pool."""
+    told = pool_of_hosts(hosts, count)
+    return make_pool_matrix(told, told[0].config, ())

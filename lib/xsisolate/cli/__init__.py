@@ -13,7 +13,7 @@ MODULES: Dict[str, Sequence[str]] = {
     'set': ('set', 'unset'), 'seal': ('seal',), 'relocate': ('relocate',), 'sync': ('sync',),
     'check': ('check',), 'doctor': ('doctor',), 'activate': ('activate', 'deactivate'),
     'selftest': ('selftest',), 'report': ('report',), 'watch': ('watch',), 'dump': ('dump',),
-    'hold_release': ('hold', 'release')}
+    'pool': ('pool',), 'hold_release': ('hold', 'release')}
 INTERRUPTED = 130           # as shells have it
 EXAMPLES = '''
 examples:

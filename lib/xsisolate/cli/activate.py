@@ -4,7 +4,8 @@ import os
 import sys
 from typing import Any, List, Optional, Sequence, TextIO
 
-from xsisolate.activation.desired import Step
+from xsisolate.activation.carry_out import (COMMAND, connect_switch, is_within_reach, take_or_undo,
+                                            tell_networkd)
 from xsisolate.activation.preconditions import (against_activating, against_deactivating,
                                                 examine_restart)
 from xsisolate.activation.steps import (forget_ended, is_active, is_untouched, needs_restart,
@@ -12,16 +13,12 @@ from xsisolate.activation.steps import (forget_ended, is_active, is_untouched, n
 from xsisolate.config.host_config import read_configuration
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dom0.linux.process import run as run_program
-from xsisolate.dom0.linux.syslog import Log, escape
-from xsisolate.dom0.ovs.ovsdb import Ovsdb
+from xsisolate.dom0.linux.syslog import escape
 from xsisolate.dom0.xen.xenstore import Xenstore
-from xsisolate.errors import (EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, HostError,
-                              UsageError, XsisolateError)
-from xsisolate.networkd.pif_records import tell_now
+from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, UsageError
 
 RESTART = '/opt/xensource/bin/xe-toolstack-restart'
 RESTART_TIMEOUT_S = 300.0
-COMMAND = {True: 'activate', False: 'deactivate'}
 EXAMPLES = '''
 examples:
   xsisolate {0} --dry-run       show what would be done; exit code 4 if anything would
@@ -82,31 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
                 say('would ' + step.text)
             return EXIT_DIFFERENT
         else:
-            take_or_undo(dom0, steps, active)
+            take_or_undo(dom0, steps, active, say, complain)
         if active and not arguments.dry_run:
-            tell_networkd(ovsdb)
+            tell_networkd(ovsdb, say, complain)
     if not arguments.dry_run:
         restart(arguments.restart_toolstack)
     return EXIT_DONE
-
-
-def tell_networkd(ovsdb: Ovsdb) -> None:
-    """Have networkd leave bridges as they are set, before the toolstack's restart plugs all PIFs.
-
-    The daemon's follower does the same from now on, so a failure does not undo the activation.
-    """
-    try:
-        told = tell_now(ovsdb)
-        error = told.error
-    except HostError as failure:
-        error = str(failure)
-    else:
-        for bridge in told.changed:
-            say('XAPI\'s PIF record of %s tells networkd what the bridge is set to' % bridge)
-    if error:
-        say('xsisolate: networkd could not be told what bridges are set to: %s. It sets them back '
-            'when a PIF is plugged; the daemon tells it as soon as XAPI lets it' % error,
-            sys.stderr)
 
 
 def say(text: str, stream: Optional[TextIO] = None) -> None:
@@ -115,22 +93,9 @@ def say(text: str, stream: Optional[TextIO] = None) -> None:
         print(escape(line), file=stream or sys.stdout, flush=True)
 
 
-def connect_switch() -> Ovsdb:
-    """Return a connection to Open vSwitch, without which no VIF can be isolated."""
-    try:
-        return Ovsdb()
-    except HostError as error:
-        raise HostError('%s; isolation needs it (xe-switch-network-backend openvswitch); nothing '
-                        'was changed' % error) from error
-
-
-def is_within_reach() -> bool:
-    """Tell whether there are xenstored and Open vSwitch, as there must be for a VIF."""
-    try:
-        with Ovsdb(), Xenstore():
-            return True
-    except HostError:
-        return False
+def complain(text: str) -> None:
+    """Print lines on stderr."""
+    say(text, sys.stderr)
 
 
 def weigh_restart(arguments: argparse.Namespace) -> List[str]:
@@ -162,34 +127,6 @@ def refuse(problems: Sequence[str]) -> int:
         say('xsisolate: ' + problem, sys.stderr)
     say('xsisolate: nothing was changed', sys.stderr)
     return EXIT_HOST
-
-
-def take_or_undo(dom0: HostContext, steps: Sequence[Step], active: bool) -> None:
-    """Take all steps, or leave the host as it was: with the hooks of the one or of the other."""
-    before = is_active()
-    try:
-        take(steps)
-    except HostError as error:
-        if before is active:    # a repair of what was there: what is done of it is good
-            raise HostError('%s; correct this and run it again' % error) from error
-        say('xsisolate: %s; taking everything back' % error, sys.stderr)
-        try:
-            take(plan_steps(dom0, before))
-        except HostError as second:
-            raise HostError('nor could everything be taken back: %s; correct this and run '
-                            '`xsisolate %s`' % (second, COMMAND[before])) from error
-        raise HostError('nothing has changed after all') from error
-    Log('xsisolate', stderr=False).info(COMMAND[active] + 'd', steps=len(steps))
-
-
-def take(steps: Sequence[Step]) -> None:
-    """Take steps; one that fails ends it."""
-    for number, step in enumerate(steps, 1):
-        say('%d/%d %s' % (number, len(steps), step.text))
-        try:
-            step.act()
-        except XsisolateError as error:
-            raise HostError('could not %s: %s' % (step.text.splitlines()[0], error)) from error
 
 
 def restart(wanted: bool) -> None:

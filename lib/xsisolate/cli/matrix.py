@@ -80,12 +80,12 @@ def write_page(path: str, page: str) -> None:
         raise HostError('%s cannot be written: %s' % (printable(path), error.strerror)) from error
 
 
-def lines(matrix: Matrix) -> Iterator[str]:
+def lines(matrix: Matrix, where: str = 'this host') -> Iterator[str]:
     """Yield the matrix as text."""
     for warning in matrix.warnings:
         yield paint('! ' + printable(warning), 'warn')
     if not matrix.networks:
-        yield 'no VIF on any network of this host'
+        yield 'no VIF on any network of ' + where
     for network in matrix.networks:
         yield paint('network %s: %d VIFs' % (network.place.name, len(network.views)), 'bold')
         room = screen_width() or PIPE_WIDTH

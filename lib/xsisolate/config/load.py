@@ -67,7 +67,7 @@ def read_config_text(path: str) -> str:
     """Return a configuration file's text, or raise ConfigError."""
     try:
         with open(path, 'rb') as file:
-            return _decode(file.read(MAX_SIZE + 1), path)
+            return decode_config(file.read(MAX_SIZE + 1), path)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -90,12 +90,13 @@ def _compile_config(path: str) -> Config:
             data = file.read(MAX_SIZE + 1)
     except OSError as error:
         raise _unreadable(path, error) from error
-    config = parse_config(_decode(data, path), path)
+    config = parse_config(decode_config(data, path), path)
     write_compiled(stamp, config)
     return config
 
 
-def _decode(data: bytes, path: str) -> str:
+def decode_config(data: bytes, path: str) -> str:
+    """Return the text of a configuration, or raise ConfigError."""
     if len(data) > MAX_SIZE:
         raise ConfigError('%s: has more than %d bytes' % (path, MAX_SIZE))
     try:

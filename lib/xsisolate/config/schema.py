@@ -16,7 +16,8 @@ from xsisolate.vif_id import UUID
 CONFIG_VERSION = 1      # what `version:` in the file must say
 MAX_GRACE = 120         # seconds; udev kills a hook that takes 180
 
-TOP_KEYS = frozenset(['version', 'unsealed', 'grace', 'networks', 'groups'])
+TOP_KEYS = frozenset(['version', 'unsealed', 'grace', 'networks', 'groups', 'local',
+                      'guard'])
 NETWORK_KEYS = frozenset(['default', 'subnets', 'gateways', 'dhcp_servers', 'fail_closed'])
 GATEWAY_KEYS = frozenset(['ipv4', 'ipv6', 'mac'])
 HOLDER_KEYS = frozenset(['vm', 'devid', 'ipv4', 'ipv6'])
@@ -46,6 +47,10 @@ def _parse_top(top: Mapping[str, Entry]) -> Config:
         config = config._replace(accept_unsealed=top['unsealed'].parse(_parse_unsealed))
     if 'grace' in top:
         config = config._replace(grace=top['grace'].number(0, MAX_GRACE))
+    if 'local' in top:
+        config = config._replace(local=top['local'].boolean())
+    if 'guard' in top:
+        config = config._replace(guard=top['guard'].boolean())
     if 'networks' in top:
         config = config._replace(networks=_parse_networks(top['networks']))
     if 'groups' in top:

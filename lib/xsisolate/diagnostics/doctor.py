@@ -19,6 +19,7 @@ from xsisolate.diagnostics.unprotected import Unprotected
 from xsisolate.diagnostics.vm_lookup import label
 from xsisolate.dom0.ovs.library import find_ovs
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
+from xsisolate.dom0.run_files.pool_configuration import read_taken
 from xsisolate.dom0.run_files.pool_networks import read_networks
 from xsisolate.dom0.run_files.pool_state import read_state
 from xsisolate.dom0.xen.xenstore import Xenstore
@@ -32,6 +33,7 @@ Step = Callable[[str], None]
 def examine(step: Step = lambda name: None) -> Iterator[Finding]:
     """Yield all findings; what fails becomes one, and the rest is looked at all the same."""
     for name, check in (('libraries', examine_libraries), ('configuration', examine_configuration),
+                        ('pool configuration', examine_pool_configuration),
                         ('hooks', examine_xenopsd), ('HA', examine_ha), ('units', examine_units),
                         ('Open vSwitch', examine_version), ('pool', examine_pool)):
         step(name)
@@ -104,6 +106,24 @@ def examine_configuration() -> Iterator[Finding]:
                       'the line, unless all guests are trusted')
     else:
         yield ok('seals', 'unsealed: quarantine: only sealed policies count')
+
+
+def examine_pool_configuration() -> Iterator[Finding]:
+    """Yield whether this host has the pool's configuration that is in XAPI."""
+    taken = read_taken()
+    if taken is None:
+        return
+    if taken.local:
+        yield warning('pool configuration', '%s says local: true: it stays, and the pool\'s '
+                      '(version %d) does not count here' % (config_file(), taken.wanted),
+                      'the pool\'s configuration', 'take the line out, unless it is meant')
+    elif taken.error:
+        yield problem('pool configuration', '%s. This host has %s' % (
+            taken.error, 'version %d' % taken.taken if taken.taken else 'its own file'),
+            'version %d' % taken.wanted if taken.wanted else 'a version in XAPI',
+            'correct it (xsisolate pool config check FILE) and push it again', EXIT_POLICY)
+    else:
+        yield ok('pool configuration', 'version %d, from XAPI' % taken.taken)
 
 
 def _find_mistake(path: str) -> str:

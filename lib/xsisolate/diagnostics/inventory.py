@@ -54,11 +54,12 @@ class VifView(NamedTuple):
     carried: bool = True        # its bridge has the flows that it needs, or that it keeps
     certain: bool = True        # all of the policy that it keeps is known
     unprotected: Optional[Unprotected] = None   # no flow can enforce its policy: it is unlocked
+    host: str = ''              # where hosts are looked at together, the one that it is on
 
     @property
     def name(self) -> str:
-        """The VIF's name in Dom0."""
-        return self.vif.id.vif
+        """The VIF's name in Dom0; behind that of its host, where there are several."""
+        return '%s:%s' % (self.host, self.vif.id.vif) if self.host else self.vif.id.vif
 
 
 class BridgeView(NamedTuple):

@@ -6,13 +6,14 @@ from xsisolate.diagnostics.passage import End, Place, find_owners, why_inside
 from xsisolate.diagnostics.vm_lookup import label, read_places, said_addresses
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.policy.admission import EVERYTHING
-from xsisolate.policy.model import GATEWAY, Group, Mode
+from xsisolate.policy.model import GATEWAY, Group, Mode, Prefix
 from xsisolate.policy.reachability import Alike, Node, Services, find_alike, find_links, outside
 from xsisolate.policy.seal import format_peer
 from xsisolate.policy.service import format_service
 
 EVERYTHING_WORD = 'everything'
 Step = Callable[[str], None]
+Said = Callable[[VifView], Sequence[Prefix]]    # the addresses that a guest says its VIF has
 
 
 class NetworkMatrix(NamedTuple):
@@ -42,15 +43,15 @@ def read_matrix(inventory: Inventory, store: Xenstore, warnings: Sequence[str],
         step(place.name)
         views = [view for view in inventory.vifs if view.bridge == bridge and any(
             network.network == number for network in view.vif.networks)]
-        networks.append(make_network(place, views, store))
+        networks.append(make_network(place, views, lambda view: said_addresses(view, store)))
     return Matrix(tuple(networks), tuple(view for view in inventory.vifs
                                          if not view.vif.networks),
                   inventory.configuration.config.groups, tuple(warnings))
 
 
-def make_network(place: Place, views: Sequence[VifView], store: Xenstore) -> NetworkMatrix:
+def make_network(place: Place, views: Sequence[VifView], said: Said) -> NetworkMatrix:
     """Return one network's matrix, its VIFs sorted by sets."""
-    nodes = [_node(place, view, store) for view in views]
+    nodes = [_node(place, view, said) for view in views]
     links = find_links(nodes, place.groups)
     sets = find_alike(nodes, links)
     order = [at for alike in sets for at in alike.members]
@@ -64,13 +65,13 @@ def make_network(place: Place, views: Sequence[VifView], store: Xenstore) -> Net
               for alike in sets))
 
 
-def _node(place: Place, view: VifView, store: Xenstore) -> Node:
+def _node(place: Place, view: VifView, said: Said) -> Node:
     name, policy = label(view), view.vif.policy
     if policy.mode is not Mode.UNLOCKED:
         return Node(name, policy, tuple(sorted(policy.addresses)),
                     policy.addresses if GATEWAY in policy.roles else frozenset())
     # An unmanaged VIF is known by its addresses alone, and not by those of others.
-    own = [address for address in said_addresses(view, store) if not find_owners(place, address)]
+    own = [address for address in said(view) if not find_owners(place, address)]
     return Node(name, policy, tuple(own), frozenset(
         address for address in own if not why_inside(place, End(name, address, view.vif.mac))))
 

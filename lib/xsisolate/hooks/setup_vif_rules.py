@@ -15,6 +15,7 @@ from xsisolate.errors import EXIT_DONE, HostError
 from xsisolate.hooks.callouts import find_paths, parse_trunks, pvs_proxy, read_private, run_script
 from xsisolate.hooks.event import Event, parse_rules_call
 from xsisolate.hooks.plug import plug, unplug
+from xsisolate.hooks.pool_wait import wait_for_pool_configuration
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import Mapping, Optional, Sequence
 
@@ -49,6 +50,9 @@ def filter_vif(event: Event, store: Xenstore, log: Log) -> None:
                  reason='the guest has left its emulated NIC')
         return
     began, paths = monotonic(), find_paths(event)
+    if not wait_for_pool_configuration():
+        log.warning('configuration', reason='XAPI has not said since boot which configuration the '
+                    'pool has: the last one that is known serves')
     configuration = read_configuration()
     facts = read_vif(store, event.vif, event.vm_uuid, configuration)
     private = read_private(store, paths)

@@ -148,6 +148,8 @@ class Config(NamedTuple):
     grace: int = 10                                 # seconds
     networks: Mapping[str, Network] = {}
     groups: Mapping[str, Group] = {}
+    local: bool = False                             # the pool's configuration does not replace it
+    guard: bool = False                             # no VM starts on a host without xsisolate
 
 
 class EffectivePolicy(NamedTuple):

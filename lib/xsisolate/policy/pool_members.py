@@ -1,6 +1,6 @@
 """Which VIFs of the pool are in which group, for a host that has to admit those of the others."""
-from typing import (Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set,
-                    Tuple)
+from typing import (Container, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
+                    Optional, Sequence, Set, Tuple)
 
 from xsisolate.errors import PolicyError
 from xsisolate.policy.model import HOLDERS, Config, EffectivePolicy, Mode, Prefix, RemoteMember
@@ -46,20 +46,27 @@ def find_members(places: Iterable[PoolVif], config: Config, here: str,
             for group in groups:
                 found.setdefault(group, []).append(member._replace(
                     addresses=own, shared=member.shared & own))
-    return {group: tuple(sorted(members, key=_order)) for group, members in found.items()}
+    return {group: tuple(sorted(members, key=order)) for group, members in found.items()}
 
 
 def _find_claims(places: Iterable[PoolVif], config: Config, here: str) -> Iterator[Claim]:
     for place in places:
-        hosts = {place.vm.host, place.vm.bound_for} - {''}
-        if not hosts or (place.vm.is_live and not place.vif.attached):
-            continue
-        policy = _read_effective(place, config)
-        groups = _list_groups(policy) if policy else []
-        if policy and groups:
-            yield Claim(RemoteMember(place.vif.network, place.vif.mac, policy.addresses,
-                                     policy.shared, policy.roles, policy.macs), tuple(groups),
-                        bool(hosts - {here}))
+        claim = find_claim(place, config, here)
+        if claim:
+            yield claim
+
+
+def find_claim(place: PoolVif, config: Config, here: str) -> Optional[Claim]:
+    """Return what a VIF claims to be a member of, None if of nothing."""
+    hosts = {place.vm.host, place.vm.bound_for} - {''}
+    if not hosts or (place.vm.is_live and not place.vif.attached):
+        return None
+    policy = _read_effective(place, config)
+    groups = _list_groups(policy) if policy else []
+    if not policy or not groups:
+        return None
+    return Claim(RemoteMember(place.vif.network, place.vif.mac, policy.addresses, policy.shared,
+                              policy.roles, policy.macs), tuple(groups), bool(hosts - {here}))
 
 
 def _list_groups(policy: EffectivePolicy) -> List[str]:
@@ -71,20 +78,29 @@ def _list_groups(policy: EffectivePolicy) -> List[str]:
 def _find_lost(claims: Iterable[Claim],
                before: Members) -> FrozenSet[Tuple[str, Prefix, str]]:
     """Return (network, address, MAC address) of the members that came too late for an address."""
-    known = {(member.network, address, member.mac) for members in before.values()
-             for member in members for address in member.addresses}
+    known: Dict[Address, Set[str]] = {}
+    for members in before.values():
+        for member in members:
+            for address in member.addresses:
+                known.setdefault((member.network, address), set()).add(member.mac)
     owners: Dict[Address, List[Claim]] = {}
     for claim in claims:
         for address in claim.member.addresses:
             owners.setdefault((claim.member.network, address), []).append(claim)
-    lost: Set[Tuple[str, Prefix, str]] = set()
-    for (network, address), found in owners.items():
-        first, *others = sorted(found, key=lambda claim: (
-            (network, address, claim.member.mac) not in known, claim.elsewhere,
-            claim.member.mac)) if len(found) > 1 else found
-        lost.update((network, address, claim.member.mac) for claim in others
-                    if address not in first.member.shared & claim.member.shared)
-    return frozenset(lost)
+    return frozenset((*key, mac) for key, found in owners.items()
+                     for mac in find_losers(key, found, known.get(key, ())))
+
+
+def find_losers(key: Address, claims: Sequence[Claim], known: Container[str]) -> Set[str]:
+    """Return the MAC addresses of those of an address's claims that came too late for it."""
+    if len(claims) < 2:
+        return set()
+    address = key[1]
+    first, *others = sorted(claims, key=lambda claim: (
+        claim.member.mac not in known, claim.elsewhere, claim.member.mac,
+        sorted(claim.member.shared)))
+    return {claim.member.mac for claim in others
+            if address not in first.member.shared & claim.member.shared}
 
 
 def _read_effective(place: PoolVif, config: Config) -> Optional[EffectivePolicy]:
@@ -98,5 +114,6 @@ def _read_effective(place: PoolVif, config: Config) -> Optional[EffectivePolicy]
     return policy if policy.mode is Mode.ISOLATED or policy.roles or policy.macs else None
 
 
-def _order(member: RemoteMember) -> Tuple[str, str, List[Prefix]]:
+def order(member: RemoteMember) -> Tuple[str, str, List[Prefix]]:
+    """Return what members are sorted by."""
     return member.network, member.mac, sorted(member.addresses)

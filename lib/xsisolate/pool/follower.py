@@ -3,6 +3,7 @@
     XAPI ── event.from ─► this process ─► /run/xsisolate/groups/*.json ─► daemon, hooks
                                      ├──► /run/xsisolate/networks.json ─► daemon, hooks
                                      ├──► /run/xsisolate/pool.json     ─► status, doctor
+                                     ├──► /etc/xsisolate/xsisolate.yaml ─► daemon, hooks
           OVSDB (what bridges are set to) ──► this host's PIFs in XAPI ─► networkd
 
 A process of its own, because a call waits for half a minute, and a pool's first snapshot takes
@@ -19,18 +20,25 @@ from typing import Any, Optional
 from xsisolate.config.host_config import read_configuration
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
-from xsisolate.dom0.run_files.group_members import list_groups, read_members, write_members
+from xsisolate.dom0.run_files.group_members import (list_groups, read_members, write_changed,
+                                                    write_members)
 from xsisolate.dom0.run_files.pool_networks import write_networks
 from xsisolate.dom0.run_files.pool_state import PoolState, read_state, write_state
 from xsisolate.dom0.xapi.host_uuid import read_host_uuid
-from xsisolate.dom0.xapi.session import Xapi, connect
+from xsisolate.dom0.xapi.json_rpc import NoJson
+from xsisolate.dom0.xapi.session import Xapi, XapiError, connect
 from xsisolate.errors import ConfigError, HostError, XsisolateError
 from xsisolate.networkd.pif_records import tell
+from xsisolate.policy.member_index import MemberIndex, merge
 from xsisolate.policy.model import HOLDERS
-from xsisolate.policy.pool_members import Members, find_members
+from xsisolate.policy.pool_members import Members
+from xsisolate.pool.guard import Guard
+from xsisolate.pool.take_over import TakeOver
 from xsisolate.pool.view import CLASSES, PoolView
 
 EVENTS_S = 5.0              # how long XAPI waits for an event; then the configuration is read
+CHORES_S = 4.0              # how often what does not depend on VMs is looked at
+OF_VMS = frozenset(('vm', 'vif'))
 COALESCE_S = 0.2            # events come in bursts
 RETRY_FIRST_S = 0.5         # after a failure, doubled each time ...
 RETRY_MOST_S = 5.0          # ... up to this
@@ -62,7 +70,12 @@ class Follower:
         self._complaint = ''
         self._state = (read_state() or PoolState(False))._replace(connected=False)
         self._pause = RETRY_FIRST_S
+        self._take_over = TakeOver(log)
+        self._guard = Guard(log)
+        self._guard_error = ''
+        self._in_json = True
         self._members: Members = _read_all()
+        self._index: Optional[MemberIndex] = None       # None: to be made of the whole pool
 
     def run(self) -> None:
         """Follow for ever."""
@@ -81,35 +94,63 @@ class Follower:
 
     def _follow(self, xapi: Xapi, uuid: str) -> None:
         """Follow a session until it fails: lost, forgotten, too far behind, another master."""
-        view, token, previous = PoolView(), '', None
-        used = process_time()
+        self._index = None
+        view, token, config = PoolView(), '', None
+        used, chores = process_time(), 0.0
         while True:
-            batch = xapi.call('event.from', list(CLASSES), token, EVENTS_S)
+            batch = self._read_events(xapi, token)
             token = str(batch['token'])
             changed = view.take(batch['events'])
-            if changed and write_networks(view.networks()):
-                ring('networks')    # before the configuration is read, whose keys may be labels
-            configuration = read_configuration()
-            if configuration.error:
-                raise ConfigError(configuration.error)      # the rosters are not known
-            if changed or configuration.config != previous:
-                self._write(view, uuid, configuration.config)
-                previous = configuration.config
-            self._tell_networkd(xapi, view, uuid)
+            if changed - OF_VMS or monotonic() >= chores:
+                chores = monotonic() + CHORES_S
+                before, config = config, self._do_chores(xapi, view, uuid, 'network' in changed)
+                if config != before:
+                    self._index = None
+            self._write(view, uuid, config)
             self._confirm(uuid)
             used, spent = process_time(), used
             sleep(max(COALESCE_S, used - spent))    # whatever guests write: half a CPU at most
 
+    def _read_events(self, xapi: Xapi, token: str) -> Any:
+        """Wait for the next batch of events, or for nothing to have happened for a while."""
+        if self._in_json:
+            try:
+                return xapi.call_json('event.from', list(CLASSES), token, EVENTS_S)
+            except NoJson as error:
+                self._in_json = False
+                self._log.info('XML', error=error, reason='XAPI gives no events in JSON: a large '
+                               'pool takes longer to read')
+        return xapi.call('event.from', list(CLASSES), token, EVENTS_S)
+
+    def _do_chores(self, xapi: Xapi, view: PoolView, uuid: str, networks: bool) -> Any:
+        """Do what does not depend on VMs; return the configuration."""
+        if networks and write_networks(view.networks()):
+            ring('networks')    # before the configuration is read, whose keys may be labels
+        if self._take_over.keep(*view.configuration()):
+            ring('configuration')
+        configuration = read_configuration()
+        if configuration.error:
+            raise ConfigError(configuration.error)      # the rosters are not known
+        self._tell_networkd(xapi, view, uuid)
+        self._look_after_hosts(xapi, view, uuid, configuration.config.guard)
+        return configuration.config
+
     def _write(self, view: PoolView, uuid: str, config: Any) -> None:
-        """Bring the group files up to date."""
-        here = view.find_host(uuid)
-        if not here:
-            raise HostError('the pool does not know this host (%s)' % uuid)
-        places = list(view.places())
-        members = find_members(places, config, here, self._members)
-        changed = write_members(members)
-        self._members = members
-        self._state = self._state._replace(vifs=len(places), groups=len(members.keys() - {HOLDERS}))
+        """Bring the group files up to date: all of them, or those of VIFs that have changed."""
+        index, found = self._index, view.touched()
+        if index is None:
+            here = view.find_host(uuid)
+            if not here:
+                raise HostError('the pool does not know this host (%s)' % uuid)
+            index, found = MemberIndex(config, here, self._members), view.all_places()
+        for ref, place in found:
+            index.put(ref, place)
+        settled = index.settle()
+        members = merge(self._members, settled)
+        changed = write_members(members) if self._index is None else write_changed(settled)
+        self._members, self._index = members, index
+        self._state = self._state._replace(vifs=index.vifs,
+                                           groups=len(members.keys() - {HOLDERS}))
         if changed:
             ring('changed', *changed)
             self._log.info('groups', changed=','.join(changed[:10]), groups=len(members),
@@ -128,6 +169,18 @@ class Follower:
         if told.renoted:
             os.kill(os.getppid(), signal.SIGHUP)    # the daemon, which compares all bridges
         self._state = self._state._replace(untold=told.missing, refused=told.error)
+
+    def _look_after_hosts(self, xapi: Xapi, view: PoolView, uuid: str, guard: bool) -> None:
+        """Find hosts that have lost xsisolate; groups are followed also where that fails."""
+        error = ''
+        try:
+            self._guard.look(xapi, view, uuid, guard)
+        except XapiError as failure:
+            error = str(failure)
+        if error and error != self._guard_error:
+            self._log.warning('guard', error=error, reason='hosts without xsisolate are not '
+                              'looked after just now')
+        self._guard_error = error
 
     def _confirm(self, uuid: str) -> None:
         """Note that XAPI has just said that nothing else has changed."""

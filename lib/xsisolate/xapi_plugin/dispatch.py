@@ -12,6 +12,9 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, Callable, Collection, Dict, Iterator, List, Mapping
 
+from xsisolate.admin.activation_protocol import ACTIVATE, DEACTIVATE
+from xsisolate.admin.host_overview import DOCTOR, MATRIX, OVERVIEW, SYNC
+from xsisolate.admin.pool_config_protocol import CHECK, CONFLICT, PUSH, SHOW, STATE
 from xsisolate.admin.plugin_protocol import (BRIDGES, EXPLAIN, GROUPS, NOT_HERE, REFRESH,
                                              describe_reply)
 from xsisolate.config.host_config import read_configuration
@@ -19,8 +22,10 @@ from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_vifs
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.resync import choose_bridges, sync_bridges
 from xsisolate.diagnostics import explain as explaining
+from xsisolate.diagnostics import doctor as examination
 from xsisolate.diagnostics import resync_report, status as host_status
 from xsisolate.diagnostics.inventory import read_inventory
+from xsisolate.diagnostics.overview import read_overview, read_pool_matrix
 from xsisolate.diagnostics.route import Asked
 from xsisolate.dom0.linux.netdev import list_linux_bridges
 from xsisolate.dom0.linux.syslog import Log, escape
@@ -32,6 +37,7 @@ from xsisolate.errors import EXIT_POLICY, EXIT_USAGE, UsageError, XsisolateError
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import HOLDERS, Mode
 from xsisolate.vif_id import UUID
+from xsisolate.xapi_plugin import activation, pool_config
 from xsisolate.xapi_plugin.apply_now import NotHere, apply_now
 
 CODES = {EXIT_USAGE: 'XSISOLATE_USAGE', EXIT_POLICY: 'XSISOLATE_POLICY'}
@@ -58,6 +64,8 @@ def _guarded(name: str, function: Callable[[Arguments], Any],
                 return json.dumps(function(arguments), sort_keys=True)
         except NotHere as error:
             raise failure(NOT_HERE, [escape(str(error))]) from None
+        except pool_config.Conflict as error:
+            raise failure(CONFLICT, [escape(str(error))]) from None
         except XsisolateError as error:
             log.error('failed', fn=name, error=error)
             raise failure(CODES.get(error.exit_code, FAILED), [escape(str(error))]) from None
@@ -150,6 +158,63 @@ def bridges(arguments: Arguments) -> Dict[str, List[str]]:
             'linux': list_linux_bridges()}
 
 
+def overview(arguments: Arguments) -> Any:
+    """Tell in one piece how this host is: release, hooks, daemon, configuration, VIFs."""
+    _check(arguments, (), ())
+    with _open_dom0() as dom0:
+        return read_overview(dom0).describe()
+
+
+def doctor(arguments: Arguments) -> Any:
+    """Examine this host."""
+    _check(arguments, (), ())
+    findings = list(examination.examine())
+    return dict(examination.describe(findings), code=examination.exit_code(findings))
+
+
+def matrix(arguments: Arguments) -> Any:
+    """Tell what the matrix of the whole pool needs: this host's VIFs, and its configuration."""
+    _check(arguments, (), ())
+    with _open_dom0() as dom0:
+        return read_pool_matrix(dom0)
+
+
+def config_show(arguments: Arguments) -> Any:
+    """Tell the pool's configuration in XAPI, and the one before."""
+    _check(arguments, (), ())
+    return pool_config.show()
+
+
+def config_check(arguments: Arguments) -> Any:
+    """Tell what this host's release says of a configuration: packed."""
+    _check(arguments, ('packed',), ())
+    return pool_config.check(arguments['packed'])
+
+
+def config_push(arguments: Arguments) -> Any:
+    """Write the pool's configuration: packed; base (the version that it was made after)."""
+    _check(arguments, ('packed', 'base'), ())
+    return pool_config.push(arguments['packed'], arguments['base'])
+
+
+def config_state(arguments: Arguments) -> Any:
+    """Tell which version of the pool's configuration this host has."""
+    _check(arguments, (), ())
+    return pool_config.state()
+
+
+def activate(arguments: Arguments) -> Any:
+    """Take the hooks of this host over: dry_run (true or false)."""
+    _check(arguments, (), ('dry_run',))
+    return activation.change(True, _is_true(arguments.get('dry_run', ''))).describe()
+
+
+def deactivate(arguments: Arguments) -> Any:
+    """Give the hooks of this host back: dry_run (true or false)."""
+    _check(arguments, (), ('dry_run',))
+    return activation.change(False, _is_true(arguments.get('dry_run', ''))).describe()
+
+
 @contextmanager
 def _open_dom0() -> Iterator[HostContext]:
     """Connect to this host's Open vSwitch and xenstore."""
@@ -174,5 +239,7 @@ def _is_true(text: str) -> bool:
 
 
 FUNCTIONS: Mapping[str, Callable[[Arguments], Any]] = {
-    REFRESH: refresh, 'sync': sync, 'status': status, EXPLAIN: explain, GROUPS: groups,
+    REFRESH: refresh, SYNC: sync, 'status': status, EXPLAIN: explain, GROUPS: groups,
+    OVERVIEW: overview, DOCTOR: doctor, MATRIX: matrix, SHOW: config_show, CHECK: config_check,
+    PUSH: config_push, STATE: config_state, ACTIVATE: activate, DEACTIVATE: deactivate,
     BRIDGES: bridges}

@@ -4,9 +4,11 @@ import time
 from typing import Callable, List, NamedTuple
 
 from demo.screen import Screen
-from sandbox.pool import Pool, PoolVm
+from sandbox.active import CONF, activate, shell
+from sandbox.pool import CONFIG, Pool, PoolVm
 from sandbox.process import LabError
 
+FILE = '/run/pool.yaml'
 PATIENCE_S = 10.0
 WIDTH = 118
 UUID = re.compile('([0-9a-f]{8})(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
@@ -99,6 +101,14 @@ def play(session: Session) -> None:
     session.admin('set', 'db', '--groups', 'red', code=3)
     session.admin('set', 'db', '--replace', '--groups', 'red', '--ipv4', db.ipv4, '--ipv6', db.ipv6)
     session.remark('db is back in its group', lambda: session.reach(web, db))
+    activate(pool.hosts)
+    session.admin('pool', 'status')
+    shell(alpha, 'cat > %s <<END\n%sgroups:\n  red: {rules: [icmp, icmp6]}\nEND' % (FILE, CONFIG))
+    session.admin('pool', 'config', 'push', FILE)
+    session.remark('the members of red may still ping each other', lambda: session.reach(web, db))
+    session.admin('pool', 'matrix')
+    shell(beta, 'rm ' + CONF)
+    session.admin('pool', 'status', code=1)
 
 
 def show_session(screen: Screen, python: str) -> bool:

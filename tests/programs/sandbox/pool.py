@@ -137,12 +137,14 @@ class Pool(Effects):
         for number, host in enumerate(self.hosts):
             self.refs[host.name] = self.db.add(
                 'host', name_label=host.name, hostname=host.name, enabled=True, uuid=host.uuid,
+                other_config={'boot_time': '100.'},
                 address=MANAGEMENT % (number + 2))
             self.pifs[host.name] = self.db.add(
                 'PIF', device='eth0', VLAN='-1', host=self.refs[host.name], network=self.network,
                 other_config={}, currently_attached=True)
         self.master = self.hosts[0]
-        self.db.add('pool', 'OpaqueRef:pool', master=self.refs[self.master.name])
+        self.db.add('pool', 'OpaqueRef:pool', master=self.refs[self.master.name], name_label='lab',
+                    other_config={}, ha_enabled=False)
 
     # --- doors: sockets ----------------------------------------------------------------------
 

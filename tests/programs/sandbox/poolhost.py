@@ -28,6 +28,8 @@ from sandbox.vm import GuestAddresses, Vm
 BRIDGE = 'xenbr0'
 GATEWAY = GatewayAddresses('00:00:5e:00:01:01', '10.9.0.254/24', 'fd00:9::1/64')
 XAPI_FOLDER, INVENTORY = '/var/lib/xcp', '/etc/xensource-inventory'
+SECRET = '/etc/xensource/ptoken'
+POOL_SECRET = '/'.join(['6c8d0a5e-8a4f-2c61-1c5b-6f2f5a3f8c77'] * 3)
 PLUGIN = '/etc/xapi.d/plugins/xsisolate'
 REAL_ETC, OWN_ETC = '/run/etc.machine', '/run/etc.host'
 MS_BIND = 4096
@@ -175,6 +177,9 @@ def cover_xapi(uuid: str) -> None:
     cover_etc()
     with open(INVENTORY, 'w') as file:
         file.write("PRODUCT_BRAND='XCP-ng'\nINSTALLATION_UUID='%s'\n" % uuid)
+    os.makedirs(os.path.dirname(SECRET), exist_ok=True)
+    with open(os.open(SECRET, os.O_WRONLY | os.O_CREAT, 0o600), 'w') as file:
+        file.write(POOL_SECRET)
     os.makedirs(os.path.dirname(PLUGIN), exist_ok=True)
     os.symlink(os.path.join(REPOSITORY, 'rpm', 'plugin', 'xsisolate'), PLUGIN)
 

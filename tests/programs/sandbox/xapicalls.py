@@ -46,9 +46,17 @@ CALLS: Mapping[str, CallType] = {
     'VIF.set_ipv4_allowed': CallType(OPERATOR, ('VIF ref', STRINGS)),
     'VIF.set_ipv6_allowed': CallType(OPERATOR, ('VIF ref', STRINGS)),
     'host.call_plugin': CallType(ADMIN, ('host ref', STRING, STRING, MAP)),
+    'host.disable': CallType(OPERATOR, ('host ref',)),
+    'host.enable': CallType(OPERATOR, ('host ref',)),
+    'host.add_to_other_config': CallType(OPERATOR, ('host ref', STRING, STRING)),
+    'host.remove_from_other_config': CallType(OPERATOR, ('host ref', STRING)),
+    'message.create': CallType(OPERATOR, (STRING, 'int', 'enum cls', STRING, STRING)),
+    'host.restart_agent': CallType(OPERATOR, ('host ref',)),
     'event.from': CallType(READER, (STRINGS, STRING, NUMBER)),
-    # migratevm's
     'pool.get_all_records': CallType(READER),
+    'pool.add_to_other_config': CallType(OPERATOR, ('pool ref', STRING, STRING)),
+    'pool.remove_from_other_config': CallType(OPERATOR, ('pool ref', STRING)),
+    # migratevm's
     'SR.get_all_records': CallType(READER),
     'SR.get_record': CallType(READER, ('SR ref',)),
     'PBD.get_record': CallType(READER, ('PBD ref',)),
@@ -70,8 +78,6 @@ CALLS: Mapping[str, CallType] = {
 # What other clients send, and the product does not.
 OTHERS: Mapping[str, CallType] = {
     'event.inject': CallType(READER, (STRING, STRING)),
-    'pool.add_to_other_config': CallType(OPERATOR, ('pool ref', STRING, STRING)),
-    'pool.remove_from_other_config': CallType(OPERATOR, ('pool ref', STRING)),
     'VM.clone': CallType(VM_ADMIN, ('VM ref', STRING)),
     'VM.copy': CallType(VM_ADMIN, ('VM ref', STRING, 'SR ref')),
     'VM.provision': CallType(VM_ADMIN, ('VM ref',)),

@@ -45,6 +45,9 @@ class Effects:
     def locking_changed(self, ref: str) -> None:
         """A VIF's locking has changed on a VM that runs: xenopsd runs the script."""
 
+    def restart_agent(self, host: str) -> None:
+        """Restart a host's toolstack, a while later."""
+
     def call_plugin(self, host: str, plugin: str, fn: str, session: str,
                     args: Mapping[str, str]) -> str:
         """Run a plugin on a host; raises Refused."""
@@ -62,6 +65,7 @@ class Database:
         self.sessions: Dict[str, str] = {}      # their roles
         self.calls: List[Tuple[str, Tuple[Any, ...]]] = []
         self.roles: List[str] = []
+        self.messages: List[Tuple[str, str, str, str]] = []
         self.generation = 1
         self.oldest = 0             # events before that are lost
         self.closed = False
@@ -233,6 +237,28 @@ class Database:
         self.set('VIF', ref, **fields)
         if self.get('VM', vm)['power_state'] == 'Running':
             self.effects.locking_changed(ref)
+        return ''
+
+    def _host_disable(self, session: str, host: str) -> str:
+        self.set('host', host, enabled=False)
+        return ''
+
+    def _host_enable(self, session: str, host: str) -> str:
+        self.set('host', host, enabled=True)
+        return ''
+
+    def _message_create(self, session: str, name: str, priority: str, kind: str, uuid: str,
+                        body: str) -> str:
+        if not priority.isdigit() or not any(record['uuid'] == uuid
+                                             for record in self.objects[CLASSES[kind.lower()]
+                                                                        ].values()):
+            raise Refused('UUID_INVALID', kind, uuid)
+        self.messages.append((name, kind, uuid, body))
+        return 'OpaqueRef:%s' % uuids.uuid4()
+
+    def _host_restart_agent(self, session: str, host: str) -> str:
+        self.get('host', host)
+        self.effects.restart_agent(host)
         return ''
 
     def _host_call_plugin(self, session: str, host: str, plugin: str, fn: str,

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from typing import Dict, Iterator, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 import pytest
 from sandbox.hooks import REPOSITORY
@@ -18,15 +18,21 @@ GENERATOR = os.path.join(REPOSITORY, 'rpm', 'completion', 'generate.py')
 pytestmark = pytest.mark.any_python
 
 
-def find_commands(parser: argparse.ArgumentParser) -> Dict[str, argparse.ArgumentParser]:
-    """Return the parsers of all commands by name."""
-    return {name: command for action in parser._actions
-            if isinstance(action, argparse._SubParsersAction)
-            for name, command in action.choices.items()}
+def find_commands(parser: argparse.ArgumentParser,
+                  above: str = '') -> Dict[str, argparse.ArgumentParser]:
+    """Return the parsers of all commands by name, such as `set` or `pool status`."""
+    found: Dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                found.update(find_commands(command, above + name + ' ')
+                             or {above + name: command})
+    return found
 
 
 COMMANDS = find_commands(cli.build_parser())
-JSON = {'status', 'explain', 'dump', 'matrix', 'seal', 'sync', 'check', 'doctor'}     # print tables
+JSON = {'status', 'explain', 'dump', 'matrix', 'seal', 'sync', 'check', 'doctor', 'pool status',
+        'pool doctor', 'pool matrix', 'pool sync'}     # print tables
 
 
 def read(*names: str) -> str:
@@ -42,7 +48,7 @@ def man_page() -> Dict[str, str]:
     text = text.replace('\\-', '-').replace('"', '')
     parts = re.split(r'^\.SS ', text.partition('.SH COMMANDS')[2].partition('.SH OUTPUT')[0],
                      flags=re.MULTILINE)
-    return {part.split()[0]: part for part in parts[1:]}
+    return {' '.join(part.split()[:1 + part.startswith('pool ')]): part for part in parts[1:]}
 
 
 def flags() -> Iterator[Tuple[str, str]]:
@@ -60,9 +66,9 @@ def test_the_man_page_has_every_command() -> None:
 
 @pytest.mark.parametrize('command', sorted(COMMANDS))
 def test_a_command_is_found_without_the_others(command: str) -> None:
-    alone = find_commands(cli.build_parser(command))
+    alone = find_commands(cli.build_parser(command.split()[0]))
     assert alone[command].format_help() == COMMANDS[command].format_help()
-    assert len(alone) < 3
+    assert len({name.split()[0] for name in alone}) < 3
 
 
 @pytest.mark.parametrize('command, flag', sorted(flags()))
@@ -91,15 +97,18 @@ def test_every_flag_has_help_and_every_command_examples(command: str) -> None:
     assert 'examples:' in str(parser.epilog) and parser.description
     assert ('--json' in {flag for action in parser._actions for flag in action.option_strings}) is (
         command in JSON) or command not in JSON
-    said = xsisolate(command, '--help').out
+    said = xsisolate(*command.split(), '--help').out
     assert said.startswith('usage: xsisolate %s' % command) and 'examples:' in said
-    examples = re.findall(r'^  xsisolate (\S+)', str(parser.epilog), re.MULTILINE)
+    examples = re.findall(r'^  xsisolate ((?:pool )?\S+)', str(parser.epilog), re.MULTILINE)
     assert set(examples) <= set(COMMANDS), examples
 
 
 def test_the_help_of_all() -> None:
-    said = xsisolate('--help').out
-    assert all(re.search(r'^    %s\s' % command, said, re.MULTILINE) for command in COMMANDS)
+    said, pool = xsisolate('--help').out, xsisolate('pool', '--help').out
+    for command in COMMANDS:
+        first, _, second = command.partition(' ')
+        assert re.search(r'^    %s\s' % first, said, re.MULTILINE), first
+        assert not second or re.search(r'^    %s\s' % second, pool, re.MULTILINE), second
     assert 'exit codes: 0 done' in said and 'examples:' in said
 
 
@@ -114,16 +123,24 @@ def test_usage(words: Tuple[str, ...]) -> None:
     {(name, flag) for name, flag in flags() if flag.startswith('--') and len(flag) > 4}))
 def test_no_flag_is_guessed(command: str, flag: str) -> None:
     """`set VM --re` was taken for --replace, which forgets the VM's addresses."""
-    said = xsisolate(command, 'a', 'b', flag[:-1], code=USAGE)
+    said = xsisolate(*command.split(), *fill(command), flag[:-1], code=USAGE)
     assert said.err.startswith('usage: xsisolate %s ' % command) and not said.out
 
 
 @pytest.mark.parametrize('command', sorted(COMMANDS))
 def test_words_too_many_show_the_usage_of_the_command(command: str) -> None:
-    said = xsisolate(command, *'abcdef', code=USAGE)
+    words = fill(command)
+    said = xsisolate(*command.split(), *words, code=USAGE)
     assert said.err.startswith('usage: xsisolate %s ' % command), said.err
-    assert said.err.endswith(': error: unrecognized arguments: %s\n' % ' '.join('abcdef'[sum(
+    assert said.err.endswith(': error: unrecognized arguments: %s\n' % ' '.join(words[sum(
         not action.option_strings for action in COMMANDS[command]._actions):]))
+
+
+def fill(command: str) -> List[str]:
+    """Return words for a command: one that it knows where it wants such a one, and too many."""
+    places = [action for action in COMMANDS[command]._actions if not action.option_strings]
+    return [str(next(iter(action.choices))) if action.choices else 'a'
+            for action in places] + list('bcdefg')
 
 
 def test_the_completion_is_current() -> None:

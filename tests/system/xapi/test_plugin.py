@@ -11,7 +11,9 @@ from sandbox.xapidb import Refused
 
 from support.xapi_admin import Admin, data
 
-FUNCTIONS = ('bridges', 'explain', 'groups', 'refresh', 'status', 'sync')
+FUNCTIONS = ('activate', 'bridges', 'config_check', 'config_push', 'config_show', 'config_state',
+             'deactivate',
+             'doctor', 'explain', 'groups', 'matrix', 'overview', 'refresh', 'status', 'sync')
 
 
 def ask(pool: Pool, fn: str, host: int = 0, **args: str) -> Any:

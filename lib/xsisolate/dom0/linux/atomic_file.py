@@ -19,16 +19,18 @@ def read_file(path: str) -> Optional[str]:
         raise HostError('%s: cannot be read: %s' % (path, error.strerror)) from error
 
 
-def put_file(path: str, text: Optional[str], mtime: Optional[float] = None) -> bool:
+def put_file(path: str, text: Optional[str], mtime: Optional[float] = None,
+             inside: bool = False) -> bool:
     """Have a file with this text, or none; return whether that was not so before.
 
-    The new text is written beside the file's folder, for xenopsd reads whatever is inside.
+    The new text is written beside the file's folder, for xenopsd reads whatever is inside of some;
+    `inside` is for folders that nobody else reads, and that may be file systems of their own.
     A new text is there together with its `mtime`, if one is given.
     """
     if read_file(path) == text:
         return False
     folder, name = os.path.split(path)
-    partial = '%s.%s.new' % (folder, name)
+    partial = '%s/.%s.new' % (folder, name) if inside else '%s.%s.new' % (folder, name)
     try:
         if text is None:
             os.unlink(path)

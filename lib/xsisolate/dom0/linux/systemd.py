@@ -20,6 +20,16 @@ def present_units(units: Iterable[str]) -> List[str]:
             or _says_yes('is-active', unit)]
 
 
+def unit_state(unit: str) -> str:
+    """Return what systemd says of a unit (active, inactive, failed, ...), or why it does not."""
+    try:
+        text = run(('systemctl', 'show', '-p', 'ActiveState', unit))
+    except CommandFailed:
+        return 'unknown'
+    return dict(line.split('=', 1) for line in text.splitlines() if '=' in line).get(
+        'ActiveState') or 'unknown'
+
+
 def start_units(units: Iterable[str]) -> None:
     """Have units started, now and at each boot."""
     for unit in units:

@@ -168,6 +168,20 @@ def write_members(members: Mapping[str, Iterable[RemoteMember]]) -> Tuple[str, .
     return tuple(changed + gone)
 
 
+def write_changed(members: Mapping[str, Iterable[RemoteMember]]) -> Tuple[str, ...]:
+    """Keep the files of these groups as they are now, and no others; a group without any is none.
+
+    Return the groups whose files have changed.
+    """
+    from xsisolate.dom0.linux.atomic_file import (put_file)
+    changed = []
+    for group, found in sorted(members.items()):
+        some = tuple(found)
+        if put_file(_path(group), format_members(group, some) if some else None):
+            changed.append(group)
+    return tuple(changed)
+
+
 def format_members(group: str, members: Iterable[RemoteMember]) -> str:
     """Return a group file's content, a line for each member; ConfigError if it is too large."""
     lines = [json.dumps(_describe(member), sort_keys=True) for member in members]

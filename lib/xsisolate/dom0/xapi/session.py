@@ -13,6 +13,7 @@ import xmlrpc.client
 from types import TracebackType
 from typing import Any, NamedTuple, Optional, Sequence, Tuple, Type
 
+from xsisolate.dom0.xapi.json_rpc import call_json
 from xsisolate.dom0.xapi.transport import (SOCKET, TIMEOUT_S, LocalConnection, PinnedConnection,
                                            Transport)
 from xsisolate.errors import HostError, UsageError
@@ -32,6 +33,9 @@ ADVICE = {
     'HANDLE_INVALID': 'XAPI no longer has this object',
     'SESSION_INVALID': 'XAPI has forgotten the session: it was restarted, or the session is old',
     'XENAPI_MISSING_PLUGIN': 'xsisolate is not installed on that host',
+    'UNKNOWN_XENAPI_PLUGIN_FUNCTION': 'that host has an older xsisolate: upgrade it',
+    'HOST_OFFLINE': 'the host is down',
+    'HOST_NOT_LIVE': 'the host is down',
 }
 
 
@@ -68,8 +72,10 @@ class Remote(NamedTuple):
 class Xapi:
     """A session; it is logged out when its context ends."""
 
-    def __init__(self, session: Any, remote: Optional[Remote] = None) -> None:
+    def __init__(self, session: Any, remote: Optional[Remote] = None,
+                 timeout: float = TIMEOUT_S) -> None:
         self._session = session
+        self._timeout = timeout
         self.remote = remote        # the host that answered, the master; None: this host
 
     @property
@@ -99,8 +105,25 @@ class Xapi:
         Not by way of session.xenapi: that logs in again by itself, and a follower of events must
         not miss that XAPI was restarted.
         """
-        reply = _transport(method, getattr(self._session, method), self._session.handle, *args)
+        reply = _transport(method, getattr(self._session, method), self._session.handle, *args,
+                           timeout=self._timeout)
         return _parse(method, reply)
+
+    def call_json(self, method: str, *args: Any) -> Any:
+        """Do what `call` does, in JSON and on this host only; raise NoJson where that is unknown.
+        """
+        reply = _transport(method, call_json, method, [self._session.handle, *args],
+                           self._timeout, timeout=self._timeout)
+        return _parse(method, reply)
+
+    def beside(self, timeout: float) -> 'Xapi':
+        """Return the same session for another thread, its calls with a deadline of their own.
+
+        It is logged out with this one, and never by itself.
+        """
+        twin = _over_tls(self.remote, timeout) if self.remote else _local(timeout)
+        twin._session = self._session.handle
+        return Xapi(twin, self.remote, timeout)
 
 
 def connect(remote: Optional[Remote] = None) -> Xapi:
@@ -157,14 +180,14 @@ def _parse(method: str, reply: Any) -> Any:
     raise XapiError(method, details or ['the reply has neither a value nor an error'])
 
 
-def _transport(method: str, function: Any, *args: Any) -> Any:
+def _transport(method: str, function: Any, *args: Any, timeout: float = TIMEOUT_S) -> Any:
     """Make a call; failures of the network become ConnectionLost."""
     try:
         return function(*args)
     except ssl.SSLError as error:
         raise ConnectionLost(method, _explain_tls(error)) from error
     except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
-        raise ConnectionLost(method, _reason(error)) from error
+        raise ConnectionLost(method, _reason(error, timeout)) from error
     except (xmlrpc.client.Error, ValueError, TypeError, OverflowError) as error:
         raise XapiError(method, ['%s: %s' % (type(error).__name__, error)]) from error
 
@@ -175,9 +198,9 @@ def _explain_tls(error: ssl.SSLError) -> str:
                or error.args[-1]))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, timeout: float) -> str:
     if isinstance(error, socket.timeout):
-        return 'no answer within %g s' % TIMEOUT_S
+        return 'no answer within %g s' % timeout
     if isinstance(error, xmlrpc.client.ProtocolError):
         return 'HTTP %d %s' % (error.errcode, error.errmsg)
     code = error.errno if isinstance(error, OSError) else None
@@ -194,26 +217,28 @@ def _module() -> Any:
     return XenAPI
 
 
-def _local() -> Any:
+def _local(timeout: float = TIMEOUT_S) -> Any:
     """Return a session, not logged in, on this host's XAPI."""
     if not os.path.exists(SOCKET):
         raise HostError('no XAPI on this machine (%s is missing): run it on a host of the pool, or '
                         'name one with --host' % SOCKET)
-    transport = Transport(LocalConnection)
+    transport = Transport(lambda: LocalConnection(timeout))
     return _module().Session('http://localhost/', transport=transport)
 
 
-def _over_tls(remote: Remote) -> Any:
+def _over_tls(remote: Remote, timeout: float = TIMEOUT_S) -> Any:
     """Return a session, not logged in, with a server that has proven its identity."""
     host, context = _split_port(remote.host)[0], make_context(remote)
     return _module().Session('https://%s/' % _bracketed(host),
-                             transport=Transport(lambda: secure_connection(remote, context)))
+                             transport=Transport(
+                                 lambda: secure_connection(remote, context, timeout)))
 
 
-def secure_connection(remote: Remote, context: ssl.SSLContext) -> PinnedConnection:
+def secure_connection(remote: Remote, context: ssl.SSLContext,
+                      timeout: float = TIMEOUT_S) -> PinnedConnection:
     """Return a connection, not made yet, to a host that has to prove its identity."""
     host, port = _split_port(remote.host)
-    connection = PinnedConnection(host, port, timeout=TIMEOUT_S, context=context)
+    connection = PinnedConnection(host, port, timeout=timeout, context=context)
     connection.fingerprints = remote.fingerprints
     return connection
 

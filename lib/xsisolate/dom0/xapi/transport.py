@@ -15,13 +15,14 @@ TIMEOUT_S = 90.0            # a plugin on another host may wait for xenopsd
 class LocalConnection(http.client.HTTPConnection):
     """HTTP on xapi's unix socket."""
 
-    def __init__(self) -> None:
-        super().__init__('localhost', timeout=TIMEOUT_S)
+    def __init__(self, seconds: float = TIMEOUT_S) -> None:
+        super().__init__('localhost', timeout=seconds)
+        self._seconds = seconds
 
     def connect(self) -> None:
         """Connect, within the deadline."""
         client: Any = socket.socket(socket.AF_UNIX)
-        connect_unix(client, SOCKET, TIMEOUT_S)
+        connect_unix(client, SOCKET, self._seconds)
         self.sock = client
 
 
