@@ -200,6 +200,9 @@ def party(place: Place, asker: End, other: End, ingress: bool) -> Party:
         groups = other.vif.policy.groups if _mode(other.vif) is Mode.ISOLATED else frozenset()
         refusal = '' if _owns(other.vif, other.address) else '%s is not an address of %s' % (
             format_prefix(other.address), other.name)
+        if ingress and other.mac in [gateway.mac for gateway in gateways]:
+            refusal = ('MAC address %s is that of a gateway, or of a VIF on another host that '
+                       'holds a role: no VIF here is believed under it' % other.mac)
         if holds(other.vif, GATEWAY):       # its own addresses count as outside
             return Party(other.name, other.address, groups, external=True, refusal=refusal)
         return Party(other.name, other.address, groups, inside='it is a VIF of this network',
