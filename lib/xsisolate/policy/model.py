@@ -54,6 +54,23 @@ class Peer(NamedTuple):
     service: Optional[Service] = None   # None: everything
 
 
+class Source(NamedTuple):
+    """Where a VIF gets own addresses from that its policy does not list: a word in ipv4 or ipv6."""
+
+    version: int        # 4 or 6
+    word: str
+
+    @property
+    def key(self) -> str:
+        """The key of vm-data in which the word stands."""
+        return 'ipv%d' % self.version
+
+
+LEASED4, LEASED6 = Source(4, 'dhcp'), Source(6, 'dhcp')     # what trusted servers lease to it
+SLAAC = Source(6, 'slaac')      # what it makes of its MAC address in the network's /64s
+SOURCES = (LEASED4, LEASED6, SLAAC)
+
+
 class Identity(NamedTuple):
     """Which VIF a policy is meant for."""
 
@@ -72,6 +89,7 @@ class VifPolicy(NamedTuple):
     ipv6: Optional[FrozenSet[Prefix]] = None
     shared: Optional[FrozenSet[Prefix]] = None      # single own addresses that others may have, too
     roles: Optional[FrozenSet[str]] = None          # ROLES that the VIF holds on its networks
+    sources: FrozenSet[Source] = frozenset()        # those of a key are there only if its list is
 
 
 class Locking(NamedTuple):
@@ -158,3 +176,5 @@ class EffectivePolicy(NamedTuple):
     shared: FrozenSet[Prefix] = frozenset()     # own ones that members of its groups may have, too
     unproven: bool = False          # vm-data and seal do not fit; perhaps they will in a moment
     roles: FrozenSet[str] = frozenset()
+    sources: FrozenSet[Source] = frozenset()    # where more own addresses may come from
+    leased: FrozenSet[Prefix] = frozenset()     # own ones that yield to whoever has them fixed
