@@ -92,8 +92,11 @@ def _try_to_parse(text: str) -> List[LeaseRecord]:
 
 def newest(records: Iterable[LeaseRecord], mac: str) -> Optional[LeaseRecord]:
     """Return the newest record that is about a VIF with this MAC address."""
-    return max([record for record in records if record.mac == mac], default=None,
-               key=lambda record: record.at)
+    found: Optional[LeaseRecord] = None
+    for record in records:
+        if record.mac == mac and (found is None or record.at > found.at):
+            found = record
+    return found
 
 
 def current(record: Optional[LeaseRecord], now: float, longer: int = ALLOWANCE_S

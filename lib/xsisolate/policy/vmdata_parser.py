@@ -201,7 +201,7 @@ def _parse_folder(folder: Folder) -> VifPolicy:
 
 
 def _without_sources(own: Optional[FrozenSet[Own]]) -> Optional[FrozenSet[Prefix]]:
-    return own and frozenset(one for one in own if isinstance(one, Prefix))
+    return None if own is None else frozenset(one for one in own if isinstance(one, Prefix))
 
 
 def parse_role(text: str) -> str:
