@@ -9,7 +9,7 @@ An exchange that the VIF has begun is INIT_BIND, a lease is BOUND. Time is the c
 from typing import Callable, Dict, Mapping, NamedTuple, Tuple
 
 from xsisolate.leases.messages import Grant, Message, Verb
-from xsisolate.policy.leases import ALLOWANCE_S, LEASES_MAX, Lease
+from xsisolate.policy.leases import LEASES_MAX, Lease
 from xsisolate.policy.model import Prefix
 
 EXCHANGE_S = 120.0          # how long an answer may take: RFC 7513, MAX_DHCP_RESPONSE_TIME
@@ -65,7 +65,7 @@ def expire(known: Bindings, now: float) -> Bindings:
     return Bindings({key: one for key, one in known.exchanges.items()
                      if 0 <= now - one.began < EXCHANGE_S},
                     {address: lease for address, lease in known.leases.items()
-                     if now < lease.until + ALLOWANCE_S})
+                     if now < lease.end})
 
 
 def _begin(exchanges: Mapping[bytes, Exchange], message: Message,

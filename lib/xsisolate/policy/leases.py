@@ -27,7 +27,13 @@ class Lease(NamedTuple):
 
     address: Prefix         # a single one
     until: int              # seconds since 1970
-    server: str             # who said so, for an admin's eyes
+    server: str             # which server said so, for an admin's eyes
+    longer: int = ALLOWANCE_S       # so many seconds it counts beyond its end
+
+    @property
+    def end(self) -> int:
+        """When it no longer counts."""
+        return self.until + self.longer
 
 
 class LeaseRecord(NamedTuple):
@@ -39,11 +45,16 @@ class LeaseRecord(NamedTuple):
     vif: str = ''           # XAPI's uuid of the VIF
 
 
-def format_record(record: LeaseRecord) -> str:
-    """Return what is kept, in one line."""
+def format_record(record: LeaseRecord, carried: bool = False) -> str:
+    """Return what is kept, in one line; `carried`: in VIF.other_config."""
     return json.dumps({'version': VERSION, 'vif': record.vif, 'mac': record.mac, 'at': record.at,
-                       'leases': [[format_prefix(lease.address), lease.until, lease.server]
-                                  for lease in sorted(record.leases)]}, sort_keys=True)
+                       'leases': [_describe(lease, carried) for lease in sorted(record.leases)]},
+                      sort_keys=True)
+
+
+def _describe(lease: Lease, carried: bool) -> List[Any]:
+    fields: List[Any] = [format_prefix(lease.address), lease.until, lease.server]
+    return fields if carried or lease.longer == ALLOWANCE_S else [*fields, lease.longer]
 
 
 def parse_record(text: str) -> LeaseRecord:
@@ -64,11 +75,12 @@ def parse_record(text: str) -> LeaseRecord:
         raise PolicyError('leases cannot be read: %s' % quoted(str(error))) from None
 
 
-def _parse_lease(address: Any, until: Any, server: Any) -> Lease:
+def _parse_lease(address: Any, until: Any, server: Any, longer: Any = ALLOWANCE_S) -> Lease:
     prefix = parse_prefix(str(address))
     if prefix.length != BITS[prefix.version]:
         raise ValueError('a lease is a single address')
-    return Lease(check_own(prefix), _number(until), str(server)[:64])
+    return Lease(check_own(prefix), _number(until), str(server)[:64],
+                 min(_number(longer), CARRIED_S))
 
 
 def _number(value: Any) -> int:
@@ -79,8 +91,10 @@ def _number(value: Any) -> int:
 
 def find_carried(other_config: Mapping[str, str], mac: str) -> Optional[LeaseRecord]:
     """Return the leases that a VIF's other_config carries; None: none that can be read."""
-    return newest([record for key in KEYS if key in other_config
-                   for record in _try_to_parse(other_config[key])], mac)
+    found = newest([record for key in KEYS if key in other_config
+                    for record in _try_to_parse(other_config[key])], mac)
+    return found and found._replace(leases=tuple([
+        lease._replace(longer=CARRIED_S) for lease in found.leases]))
 
 
 def _try_to_parse(text: str) -> List[LeaseRecord]:
@@ -99,11 +113,21 @@ def newest(records: Iterable[LeaseRecord], mac: str) -> Optional[LeaseRecord]:
     return found
 
 
-def current(record: Optional[LeaseRecord], now: float, longer: int = ALLOWANCE_S
-            ) -> Tuple[Lease, ...]:
+def current(record: Optional[LeaseRecord], now: float) -> Tuple[Lease, ...]:
     """Return the leases that have not ended."""
-    return tuple([lease for lease in record.leases if now < lease.until + longer]
-                 if record else [])
+    return tuple([lease for lease in record.leases if now < lease.end] if record else [])
+
+
+def must_carry(record: LeaseRecord, carried: Optional[LeaseRecord], now: float) -> bool:
+    """Tell whether VIF.other_config has to be written: not at each renewal.
+
+    What it carries must count until the VIF's next renewal, at half of its time, and beyond.
+    """
+    known = {lease.address: lease for lease in current(carried, now)}
+    wanted = {lease.address: lease for lease in current(record, now)}
+    return known.keys() != wanted.keys() or any(
+        known[address].end - now < (lease.until - now) * 3 / 4
+        for address, lease in wanted.items())
 
 
 def refuse(address: Prefix, network: Network) -> str:

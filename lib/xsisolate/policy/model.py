@@ -146,6 +146,7 @@ class RemoteMember(NamedTuple):
     addresses: FrozenSet[Prefix]
     shared: FrozenSet[Prefix] = frozenset()     # those of them that others may have, too
     roles: FrozenSet[str] = frozenset()
+    leased: FrozenSet[Prefix] = frozenset()     # those of them that yield to a fixed one
 
 
 class PoolNetwork(NamedTuple):

@@ -13,7 +13,7 @@ import ctypes
 import os
 import signal
 import sys
-from time import monotonic, process_time, sleep
+from time import monotonic, process_time, sleep, time
 from typing import Any, Optional
 
 from xsisolate.config.host_config import read_configuration
@@ -31,6 +31,7 @@ from xsisolate.policy.pool_members import Members, find_members
 from xsisolate.pool.view import CLASSES, PoolView
 
 EVENTS_S = 5.0              # how long XAPI waits for an event; then the configuration is read
+LEASES_S = 60.0             # ... and that seldom it is seen that leases have ended
 COALESCE_S = 0.2            # events come in bursts
 RETRY_FIRST_S = 0.5         # after a failure, doubled each time ...
 RETRY_MOST_S = 5.0          # ... up to this
@@ -81,7 +82,7 @@ class Follower:
 
     def _follow(self, xapi: Xapi, uuid: str) -> None:
         """Follow a session until it fails: lost, forgotten, too far behind, another master."""
-        view, token, previous = PoolView(), '', None
+        view, token, previous, again = PoolView(), '', None, 0.0
         used = process_time()
         while True:
             batch = xapi.call('event.from', list(CLASSES), token, EVENTS_S)
@@ -92,7 +93,9 @@ class Follower:
             configuration = read_configuration()
             if configuration.error:
                 raise ConfigError(configuration.error)      # the rosters are not known
-            if changed or configuration.config != previous:
+            if (changed or configuration.config != previous
+                    or monotonic() >= again and self._has_leases()):
+                again = monotonic() + LEASES_S
                 self._write(view, uuid, configuration.config)
                 previous = configuration.config
             self._tell_networkd(xapi, view, uuid)
@@ -100,13 +103,16 @@ class Follower:
             used, spent = process_time(), used
             sleep(max(COALESCE_S, used - spent))    # whatever guests write: half a CPU at most
 
+    def _has_leases(self) -> bool:
+        return any(member.leased for members in self._members.values() for member in members)
+
     def _write(self, view: PoolView, uuid: str, config: Any) -> None:
         """Bring the group files up to date."""
         here = view.find_host(uuid)
         if not here:
             raise HostError('the pool does not know this host (%s)' % uuid)
         places = list(view.places())
-        members = find_members(places, config, here, self._members)
+        members = find_members(places, config, here, self._members, time())
         changed = write_members(members)
         self._members = members
         self._state = self._state._replace(vifs=len(places), groups=len(members.keys() - {HOLDERS}))

@@ -5,6 +5,7 @@ Values in, values out: the follower feeds it event batches and asks for places.
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 from xsisolate.networkd.desired import KEYS, Pif, find_pifs
+from xsisolate.policy.leases import KEYS as LEASE_KEYS
 from xsisolate.policy.model import PoolNetwork
 from xsisolate.policy.pool_members import PoolVif
 from xsisolate.policy.seal import SEAL_KEY
@@ -79,7 +80,7 @@ def _shorten(kind: str, snapshot: Mapping[str, Any]) -> Record:
                                    if is_ours(key)}
     if kind == 'vif':
         record['other_config'] = {key: value for key, value in record['other_config'].items()
-                                  if key == SEAL_KEY}
+                                  if key == SEAL_KEY or key in LEASE_KEYS}
     if kind == 'pif':
         record['other_config'] = {key: value for key, value in record['other_config'].items()
                                   if key in KEYS}

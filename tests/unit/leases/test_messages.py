@@ -10,7 +10,7 @@ from support.packets.dhcp_messages import (ACK, ADVERTISE, CONFIRM, DECLINE, DEC
                                            bootp, dhcp6, duid, frame, ia_na, ip_bytes, options4,
                                            query, query6)
 
-from xsisolate.leases.frame import parse_frame
+from xsisolate.leases.frame import find_client, format_mac, parse_frame
 from xsisolate.leases.messages import LONGEST_S, Verb, parse_message
 from xsisolate.policy.address import format_prefix
 
@@ -182,3 +182,20 @@ def test_no_bytes_do_any_harm(sample, data):
 @given(st.binary(max_size=400))
 def test_noise_says_nothing(noise):
     assert parse(noise) is None
+
+
+@pytest.mark.parametrize('data', [
+    query(DISCOVER, MAC), query6(SOLICIT, MAC), answer(ACK, MAC, TEN),
+    answer(ACK, MAC, TEN, dst='ff:ff:ff:ff:ff:ff', ip_dst='255.255.255.255'),
+    answer6(REPLY, MAC, ('fd00::9', 60)),
+    frame(MAC, 'ff:ff:ff:ff:ff:ff', '0.0.0.0', '255.255.255.255', (68, 67), bootp(DISCOVER, MAC),
+          tag=7),
+    frame(OTHER, 'ff:ff:ff:ff:ff:ff', TEN, '255.255.255.255', (67, 68), bootp(
+        NAK, MAC), tag=7)])
+def test_the_client_is_found_at_a_glance(data):
+    assert format_mac(find_client(data)) == MAC == parse(data).mac
+
+
+@given(st.binary(max_size=100))
+def test_a_glance_at_noise(noise):
+    assert len(find_client(noise)) <= 6

@@ -39,9 +39,9 @@ POLICIES = maybe(st.builds(
     VifPolicy, maybe(MODES), maybe(GROUPS), maybe(st.frozensets(PEERS, max_size=8)),
     maybe(st.frozensets(IPV4, max_size=5)), maybe(st.frozensets(IPV6, max_size=5)),
     sources=st.frozensets(st.sampled_from(SOURCES)))).map(
-        lambda policy: None if policy in (None, VifPolicy()) else policy._replace(
-            sources=frozenset(source for source in policy.sources
-                              if getattr(policy, source.key) is not None)))
+        lambda policy: policy and policy._replace(sources=frozenset(
+            source for source in policy.sources if getattr(policy, source.key) is not None))).map(
+                lambda policy: None if policy == VifPolicy() else policy)
 KEYS = st.one_of(st.sampled_from(['mode', 'groups', 'allow', 'allow-1', 'vif/0/mode', 'vif/1/ipv4',
                                   'vif/9/allow', 'vif', 'nonsense', 'groups/x']), st.text())
 OLD = st.dictionaries(KEYS.map(lambda key: ROOT + key), st.text(), max_size=5)

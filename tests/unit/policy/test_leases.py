@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import parse_prefix
-from xsisolate.policy.leases import (ALLOWANCE_S, KEYS, LEASES_MAX, SIZE_LIMIT, Lease, LeaseRecord,
-                                     current, find_carried, format_record, newest, parse_record)
+from xsisolate.policy.leases import (ALLOWANCE_S, CARRIED_S, KEYS, LEASES_MAX, SIZE_LIMIT, Lease, LeaseRecord,
+                                     current, find_carried, format_record, must_carry, newest,
+                                     parse_record)
 from xsisolate.policy.model import Prefix
 
 MAC, OTHER = '02:00:00:00:00:0b', '02:00:00:00:00:0c'
@@ -76,7 +77,8 @@ def test_the_newest_counts():
     newer = ONE._replace(at=2000, leases=())
     for order in (KEYS, KEYS[::-1]):
         assert find_carried(dict(zip(order, map(format_record, (ONE, newer)))), MAC) == newer
-    assert find_carried({KEYS[0]: 'cut', KEYS[1]: TEXT}, MAC) == ONE
+    found = find_carried({KEYS[0]: 'cut', KEYS[1]: TEXT}, MAC)
+    assert found and found.leases == (ONE.leases[0]._replace(longer=CARRIED_S),)
     assert newest([ONE, newer], MAC) == newer and newest([], MAC) is None
 
 
@@ -87,3 +89,45 @@ def test_a_copy_with_another_mac_address_has_none():
 def test_a_lease_ends():
     assert current(ONE, 1_000_000 + ALLOWANCE_S - 1) == ONE.leases
     assert current(ONE, 1_000_000 + ALLOWANCE_S) == () == current(None, 0)
+
+
+def test_what_is_carried_counts_longer_wherever_it_is_read_and_no_longer_by_being_carried_on():
+    carried = find_carried({KEYS[0]: format_record(ONE, carried=True)}, MAC)
+    assert current(carried, 1_000_000 + CARRIED_S - 1) and not current(
+        carried, 1_000_000 + CARRIED_S)
+    kept = parse_record(format_record(carried))
+    assert kept == carried
+    assert find_carried({KEYS[0]: format_record(kept, carried=True)}, MAC) == carried
+
+
+def lease(until, address='10.9.0.9', longer=ALLOWANCE_S):
+    return Lease(parse_prefix(address), until, '', longer)
+
+
+@pytest.mark.parametrize('leases, carried, must', [
+    pytest.param([], None, False, id='nothing'),
+    pytest.param([lease(600)], None, True, id='a new one'),
+    pytest.param([lease(600)], [lease(600, longer=CARRIED_S)], False, id='carried'),
+    pytest.param([lease(600), lease(600, 'fd00::9')], [lease(600, longer=CARRIED_S)], True,
+                 id='another one'),
+    pytest.param([], [lease(600, longer=CARRIED_S)], True, id='given back'),
+    pytest.param([], [lease(-4000, longer=CARRIED_S)], False, id='ended by itself'),
+    pytest.param([lease(900)], [lease(300, longer=CARRIED_S)], False, id='renewed'),
+    pytest.param([lease(86400)], [lease(43200, longer=CARRIED_S)], True,
+                 id='renewed, and the next renewal may come too late'),
+    pytest.param([lease(600)], [lease(-3300, longer=CARRIED_S)], True, id='about to run out'),
+])
+def test_what_is_carried_is_written_when_it_must_be(leases, carried, must):
+    known = None if carried is None else LeaseRecord(MAC, 0, tuple(carried))
+    assert must_carry(LeaseRecord(MAC, 1, tuple(leases)), known, 0) is must
+
+
+def test_renewals_of_an_hour_lead_to_few_writes():
+    """A VIF with a lease of two minutes that it renews each minute, for a day."""
+    carried, writes = None, 0
+    for now in range(0, 86400, 60):
+        record = LeaseRecord(MAC, now, (lease(now + 120),))
+        if must_carry(record, carried, now):
+            carried = find_carried({KEYS[0]: format_record(record, carried=True)}, MAC)
+            writes += 1
+    assert writes <= 25

@@ -112,7 +112,8 @@ def _parse_member(member: object) -> RemoteMember:
                         mac=parse_mac(str(member.get('mac'))),
                         addresses=_parse_addresses('addresses', member.get('addresses')),
                         shared=_parse_addresses('shared', member.get('shared', [])),
-                        roles=_parse_roles(member.get('roles', [])))
+                        roles=_parse_roles(member.get('roles', [])),
+                        leased=_parse_addresses('leased', member.get('leased', [])))
 
 
 def _parse_roles(words: object) -> FrozenSet[str]:
@@ -165,6 +166,8 @@ def _describe(member: RemoteMember) -> Mapping[str, object]:
         format_prefix(address) for address in sorted(member.addresses)]}
     if member.shared:
         found['shared'] = [format_prefix(address) for address in sorted(member.shared)]
+    if member.leased:
+        found['leased'] = [format_prefix(address) for address in sorted(member.leased)]
     if member.roles:
         found['roles'] = sorted(member.roles)
     return found
