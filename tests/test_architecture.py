@@ -20,7 +20,7 @@ PURE = {'policy', 'leases', 'openflow', 'pipeline', 'planner', 'vif_id'}
 PURE_MODULES = {'hooks.event', 'daemon.schedule', 'pool.view', 'admin.steps',
                 'admin.policy_change', 'admin.locking', 'admin.plugin_protocol',
                 'activation.desired', 'diagnostics.passage', 'diagnostics.trace',
-                'diagnostics.carried', 'networkd.desired'}
+                'diagnostics.carried', 'diagnostics.origins', 'networkd.desired'}
 EVERYWHERE = {'errors', 'typing_compat', 'vif_id'}
 NEIGHBOURS = {'dom0.linux', 'dom0.ovs', 'dom0.xen', 'dom0.xapi', 'dom0.run_files'}
 # Who may import whom, besides itself and what is in EVERYWHERE; from the ground upwards.

@@ -17,8 +17,8 @@ def relocated_policy(vm: XapiVm, vif: XapiVif, before: Optional[VifPolicy]) -> V
     """Return a VIF's policy with XAPI's own locking in it: the stricter of the two counts."""
     written, locking = before or VifPolicy(), vif.locking
     if written.sources and locking.mode is Mode.LOCKED:
-        raise PolicyError('VM %s device %s: XAPI\'s lists limit what %s may give it, which no policy '
-                          'of ours can say: keep XAPI\'s lock, or list its addresses' % (
+        raise PolicyError('VM %s device %s: XAPI\'s lists limit what %s may give it, which no '
+                          'policy of ours can say: keep XAPI\'s lock, or list its addresses' % (
                               vm.uuid, vif.devid, ' and '.join(sorted(
                                   source.word for source in written.sources))))
     effective = resolve_policy(identify(vm, vif), None, locking, without_slaac(before),

@@ -14,8 +14,8 @@ from xsisolate.daemon.lease_ear import Client, HeardFrame, LeaseEar
 from xsisolate.daemon.schedule import Schedule, Task
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.run_files.group_members import find_claims, list_groups
-from xsisolate.dom0.run_files.vif_leases import (list_leases, stamp_folder,
-                                                 write_leases)
+from xsisolate.dom0.run_files.vif_leases import (hold_learning, list_leases, read_leases,
+                                                 stamp_folder, write_leases)
 from xsisolate.errors import ConfigError, HostError
 from xsisolate.leases.bindings import Bindings, expire, hear
 from xsisolate.leases.frame import parse_frame
@@ -23,7 +23,7 @@ from xsisolate.leases.messages import parse_message
 from xsisolate.planner.vif import Attached, Vif
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.leases import LeaseRecord, refuse
-from xsisolate.policy.model import LEASED4, LEASED6, Mode, Network, Prefix
+from xsisolate.policy.model import LEASED4, LEASED6, Network, Prefix
 from xsisolate.vif_id import VifId
 
 WAITING_MAX = 256           # frames of VIFs that are not known yet ...
@@ -76,8 +76,11 @@ class LeaseBook:
         self._learners: Dict[VifId, Learner] = {}
         self._clients: Dict[Client, VifId] = {}
         self._waiting: List[Waiting] = []
+        self._holds: Optional[int] = None       # the lock: one daemon learns
+        self._told = False
         self._stamp: Optional[int] = None
         self._next_check = 0.0
+        self._try_to_hold()
 
     def fileno(self) -> int:
         """Return the descriptor to wait for."""
@@ -115,9 +118,28 @@ class LeaseBook:
 
     def listen(self) -> None:
         """Take in what bridges have copied to us."""
+        if self._holds is None:
+            return
         self._ear.follow_bridges(self._host.bridges)
         for frame in self._ear.take():
             self._hear(frame)
+
+    def _try_to_hold(self) -> None:
+        """Begin to learn, unless another daemon does; what that has learned is in the files."""
+        self._holds = hold_learning()
+        if self._holds is None and not self._told:
+            self._told = True
+            self._log.warning('not learning', reason='another daemon of this host learns leases, '
+                              'or /run cannot be written')
+        for learner in self._learners.values() if self._holds is not None else ():
+            try:
+                record = read_leases(*learner.owner)
+            except ConfigError:
+                continue
+            if record and record.mac == learner.vif.mac and record.at > learner.at:
+                learner.at = record.at
+                learner.bindings = Bindings(leases={
+                    lease.address: lease for lease in record.leases})
 
     def _hear(self, heard: HeardFrame) -> None:
         learner = self._learners.get(self._clients.get(heard.client, VifId(-1, 0)))
@@ -220,6 +242,10 @@ class LeaseBook:
 
     def look(self) -> None:
         """End what has ended, and have the files as they should be."""
+        if self._holds is None:
+            self._try_to_hold()
+        if self._holds is None:
+            return
         now = monotonic()
         there = {known.id for known in self._host.vifs.values()}
         for vif_id in self._learners.keys() - there:
@@ -235,6 +261,10 @@ class LeaseBook:
                 self._write(learner)
         self._remove_old({learner.owner for learner in self._learners.values()})
         self._stamp = stamp_folder()
+
+    def has_kept(self) -> bool:
+        """Tell whether any VIF has leases to be carried in XAPI."""
+        return self._stamp is not None
 
     def _write(self, learner: Learner) -> None:
         try:

@@ -10,7 +10,7 @@ from xsisolate.daemon.files import Files, metadata_file
 from xsisolate.daemon.guard import Guard
 from xsisolate.daemon.known import KnownBridge, KnownHost
 from xsisolate.daemon.lease_book import LeaseBook
-from xsisolate.daemon.pool_child import PoolChild
+from xsisolate.daemon.pool_child import CARRIER, PoolChild
 from xsisolate.daemon.schedule import Schedule, Task
 from xsisolate.daemon.switch import SETTLE_S, Switch
 from xsisolate.daemon.work import Work
@@ -39,6 +39,7 @@ class Loop:
         self._switch = Switch(self._host, self._guard, self._schedule, log)
         self._store = XenstoreWatches()
         self._pool = PoolChild(log)
+        self._carrier = PoolChild(log, CARRIER)
         self._files = Files()
         self._next_files = 0.0
         self._next_store = 0.0
@@ -66,6 +67,7 @@ class Loop:
             self._wait()
         notify('STOPPING=1')
         self._pool.stop()
+        self._carrier.stop()
         self._log.info('stopped')
 
     def _stop(self, *_: Any) -> None:
@@ -103,6 +105,8 @@ class Loop:
             self._pool.keep()
             self._look_at_files(now)
             self._book.look()
+            if self._book.has_kept():
+                self._carrier.keep()
 
     def _hear_database(self, now: float) -> None:
         """Take in what Open vSwitch is set to, and which VIFs it has."""

@@ -1,4 +1,4 @@
-"""Which addresses are leased to a VIF, as far as this host knows: its file, or what the VIF carries.
+"""Which addresses are leased to a VIF, as its file says, or what the VIF carries in XAPI.
 
 The daemon need not run. The newer of the two counts, and one that cannot be read is as none.
 """

@@ -5,6 +5,7 @@ the sender. Everybody else is asked only whether it is what it says it is.
 """
 from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from xsisolate.diagnostics.origins import explain_missing
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import LINK_LOCAL, NEVER_EXTERNAL, contains, format_prefix
 from xsisolate.policy.admission import Answer, How, Party, Talk, admit
@@ -145,7 +146,9 @@ def _may_not_send(place: Place, source: End, talk: Talk) -> str:
         if inside:
             return 'a gateway that is a VIF forwards for addresses outside: ' + inside
         if not _owns(vif, source.address) and not forwards(source):
-            return '%s is not one of its own addresses' % format_prefix(source.address)
+            missing = explain_missing(vif, source.address.version, place.facts)
+            return '%s is not one of its own addresses%s' % (format_prefix(source.address),
+                                                              missing and ': ' + missing)
         server, client = DHCP_PORTS[source.address.version]
         if not holds(vif, DHCP) and talk.protocol == 'udp' and (
                 talk.source == server or talk.destination == client):

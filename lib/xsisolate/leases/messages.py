@@ -59,7 +59,8 @@ def parse_message(datagram: Datagram) -> Optional[Message]:
 # --- DHCP for IPv4: RFC 2131, 2132 -----------------------------------------------------------
 
 BOOTP = Struct('!BBBBIHH4s4s4s4s16s64s128sI')
-# op, htype, hlen, hops; xid; secs, flags; ciaddr, yiaddr, siaddr, giaddr; chaddr; sname, file; cookie
+# op, htype, hlen, hops, xid, secs, flags; ciaddr, yiaddr, siaddr, giaddr, chaddr; sname, file,
+# cookie
 BOOTREQUEST, BOOTREPLY, ETHERNET, COOKIE = 1, 2, 1, 0x63825363
 PAD, REQUESTED, LEASE_TIME, OVERLOAD, KIND, SERVER_ID, END = 0, 50, 51, 52, 53, 54, 255
 WANTED = {REQUESTED: 4, LEASE_TIME: 4, OVERLOAD: 1, KIND: 1, SERVER_ID: 4}      # and their lengths

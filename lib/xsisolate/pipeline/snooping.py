@@ -8,8 +8,8 @@ from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.openflow.ownership import LISTENER
 from xsisolate.pipeline.tables import (ACCEPT, DESTINATION, EGRESS, FANOUT, PASS, SETTLE,
                                        TO_ISOLATED, TO_LOCAL)
-from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY, Attachment,
-                                      goto, network_match, outputs, raised)
+from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
+                                      Attachment, goto, network_match, outputs, raised)
 from xsisolate.policy.model import LEASED4, LEASED6, Mode, Source
 from xsisolate.typing_compat import AbstractSet, Iterable, Iterator
 

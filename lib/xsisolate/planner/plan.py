@@ -112,8 +112,9 @@ def disturbed(registry: Registry, vif: Vif, ofports: Mapping[str, int]) -> List[
     """Return the other VIFs whose items this VIF's event makes stale.
 
     They share its MAC address (live migration onto the same host), take turns
-    in owning an address, they have leased one that it has fixed, their port has another number than their flows were
-    made for, or another program has deleted the header of an item that they refer to.
+    in owning an address, they have leased one that it has fixed, their port has another number than
+    their flows were made for, or another program has deleted the header of an item that they refer
+    to.
     """
     names = {endpoint_name(attached.network, vif.mac) for attached in vif.networks}
     own = set(port_keys(vif.id))

@@ -6,8 +6,8 @@ list that is empty admits none.
 from xsisolate.errors import PolicyError, UnprovenPolicy
 from xsisolate.policy.address import contains, eui64, eui64_link_local, format_prefix, quoted
 from xsisolate.policy.leases import refuse
-from xsisolate.policy.model import (DHCP, SLAAC, Config, EffectivePolicy, Group, Identity, Locking, Mode,
-                                    Network, Prefix, Source, VifPolicy)
+from xsisolate.policy.model import (DHCP, SLAAC, Config, EffectivePolicy, Group, Identity, Locking,
+                                    Mode, Network, Prefix, Source, VifPolicy)
 from xsisolate.policy.seal import Sealing, explain, judge
 from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterable, Mapping, Optional, Tuple
 

@@ -16,7 +16,10 @@ MAC = '02:00:00:00:00:0b'
 TEN, TWENTY = '10.9.0.10', '10.9.0.20'
 
 
-def play(*messages, refuse=lambda address: '', known=Bindings()):
+NOTHING = Bindings()
+
+
+def play(*messages, refuse=lambda address: '', known=NOTHING):
     """Return a VIF's leased addresses after messages, (seconds, frame) each."""
     for now, data in messages:
         known = hear(known, parse_message(parse_frame(data)), now, refuse).bindings

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import parse_prefix
-from xsisolate.policy.leases import (ALLOWANCE_S, CARRIED_S, KEYS, LEASES_MAX, SIZE_LIMIT, Lease, LeaseRecord,
-                                     current, find_carried, format_record, must_carry, newest,
-                                     parse_record)
+from xsisolate.policy.leases import (ALLOWANCE_S, CARRIED_S, KEYS, LEASES_MAX, SIZE_LIMIT, Lease,
+                                     LeaseRecord, current, find_carried, format_record, must_carry,
+                                     newest, parse_record)
 from xsisolate.policy.model import Prefix
 
 MAC, OTHER = '02:00:00:00:00:0b', '02:00:00:00:00:0c'

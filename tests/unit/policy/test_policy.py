@@ -3,8 +3,9 @@ import pytest
 
 from xsisolate.errors import PolicyError, UnprovenPolicy
 from xsisolate.policy.address import parse_prefix
-from xsisolate.policy.model import (LEASED4, LEASED6, SLAAC, Config, EffectivePolicy, Gateway, Group,
-                                    Holder, Identity, Locking, Mode, Network, Peer, VifPolicy)
+from xsisolate.policy.model import (LEASED4, LEASED6, SLAAC, Config, EffectivePolicy, Gateway,
+                                    Group, Holder, Identity, Locking, Mode, Network, Peer,
+                                    VifPolicy)
 from xsisolate.policy.resolve import (find_network, is_fail_closed, is_within, quarantine,
                                       resolve_policy)
 from xsisolate.policy.seal import make_seal

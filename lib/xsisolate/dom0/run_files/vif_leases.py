@@ -10,6 +10,7 @@ from xsisolate.vif_id import UUID
 
 FOLDER = '/run/xsisolate/leases'
 SUFFIX = '.json'
+LOCK = '/run/xsisolate/learning.lock'
 
 
 def read_leases(vm_uuid: str, devid: str) -> Optional[LeaseRecord]:
@@ -50,6 +51,32 @@ def list_leases() -> Iterator[Tuple[str, str, float]]:
                 yield vm_uuid, devid, time() - entry.stat().st_mtime
     except OSError:
         return      # there is none yet; or one has just gone
+
+
+def hold_learning() -> Optional[int]:
+    """Be the one process that learns, until the descriptor is closed; None: another one is."""
+    from fcntl import LOCK_EX, LOCK_NB, flock
+    path = rooted(LOCK)
+    try:
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return None
+    try:
+        flock(number, LOCK_EX | LOCK_NB)
+        return number
+    except OSError:
+        os.close(number)
+        return None
+
+
+def is_learning() -> bool:
+    """Tell whether a daemon learns on this host."""
+    number = hold_learning()
+    if number is None:
+        return True
+    os.close(number)
+    return False
 
 
 def stamp_folder() -> Optional[int]:
