@@ -52,7 +52,7 @@ class Learning:
             dom0.ovs.vsctl('set', 'Port', 'eth0', 'tag=%d' % vlan)
             dom0.uplinks[self.bridge] = self.uplink
         self.server = self.uplink.add_host('server', SERVER_MAC, '10.9.0.5/24', 'fd00:9::5/64')
-        self.other = self.uplink.add_host('lan', '02:00:00:00:aa:06', '10.9.0.6/24')
+        self.other = self.uplink.add_host('lan', '02:00:00:00:aa:06', '10.9.0.6/24', 'fd00:9::6/64')
 
     def _add_tagging_switch(self) -> str:
         ip(['link add nic0 type veth peer name trunk0'])
