@@ -6,56 +6,31 @@
 The file of a VIF is written before its flows are: what the flows say, the next hook knows, too.
 """
 from time import monotonic, time
-from typing import Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, List, NamedTuple, Optional, Set
 
 from xsisolate.config.host_config import Configuration
 from xsisolate.daemon.known import KnownHost
+from xsisolate.daemon.learner import QUIET_S, Learner, Owner, why_refused
 from xsisolate.daemon.lease_ear import Client, HeardFrame, LeaseEar
 from xsisolate.daemon.schedule import Schedule, Task
 from xsisolate.dom0.linux.syslog import Log
-from xsisolate.dom0.run_files.group_members import find_claims, list_groups
 from xsisolate.dom0.run_files.vif_leases import (hold_learning, list_leases, read_leases,
                                                  stamp_folder, write_leases)
 from xsisolate.errors import ConfigError, HostError
 from xsisolate.leases.bindings import Bindings, expire, hear
 from xsisolate.leases.frame import parse_frame
 from xsisolate.leases.messages import parse_message
-from xsisolate.planner.vif import Attached, Vif
+from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import format_prefix
-from xsisolate.policy.leases import LeaseRecord, refuse
-from xsisolate.policy.model import LEASED4, LEASED6, Network, Prefix
+from xsisolate.policy.model import LEASED4, LEASED6, Prefix
 from xsisolate.vif_id import VifId
 
 WAITING_MAX = 256           # frames of VIFs that are not known yet ...
 WAITING_S = 10.0            # ... are kept so long
-QUIET_S = 10.0              # a VIF whose leases have changed since has to wait its turn
+MANY = 10                   # so many VIFs whose addresses change at once are their bridge's task
 CHECK_S = 10.0              # how often files are looked at, whatever their folder says
 GONE_S = 300.0              # a file of a VIF that is not here is removed after that
 REFUSALS_MAX = 16           # that are remembered, so that each is said once
-
-Owner = Tuple[str, str]     # VM and device
-
-
-class Learner:
-    """A VIF whose addresses are learned."""
-
-    def __init__(self, vif: Vif) -> None:
-        self.vif = vif
-        self.networks: Dict[int, Tuple[Attached, Network]] = {}
-        self.bindings = Bindings(leases={lease.address: lease for lease in vif.leases})
-        self.at = 0                         # when the leases last changed; see LeaseRecord
-        self.changed_at = -QUIET_S          # when it last got an address, or lost one
-        self.refused: Dict[Prefix, str] = {}
-
-    @property
-    def owner(self) -> Owner:
-        """Whose leases these are."""
-        return self.vif.vm_uuid, str(self.vif.id.devid)
-
-    def record(self) -> LeaseRecord:
-        """Return what is kept of its leases."""
-        return LeaseRecord(self.vif.mac, self.at, tuple(sorted(self.bindings.leases.values())),
-                           self.vif.vif_uuid)
 
 
 class Waiting(NamedTuple):
@@ -76,6 +51,7 @@ class LeaseBook:
         self._learners: Dict[VifId, Learner] = {}
         self._clients: Dict[Client, VifId] = {}
         self._waiting: List[Waiting] = []
+        self._changed: List[Learner] = []
         self._holds: Optional[int] = None       # the lock: one daemon learns
         self._told = False
         self._stamp: Optional[int] = None
@@ -99,7 +75,7 @@ class LeaseBook:
             self._forget(vif.id)
             learner = self._learners[vif.id] = Learner(vif)
             learner.at = vif.leases_at
-        learner.vif = vif
+        learner.vif, learner.bridge = vif, bridge
         learner.networks = {attached.network: (attached, configuration.find_network(
             attached.bridge, attached.network_uuid)) for attached in vif.networks}
         mac = bytes.fromhex(vif.mac.replace(':', ''))
@@ -123,6 +99,7 @@ class LeaseBook:
         self._ear.follow_bridges(self._host.bridges)
         for frame in self._ear.take():
             self._hear(frame)
+        self._ask_for_tasks()
 
     def _try_to_hold(self) -> None:
         """Begin to learn, unless another daemon does; what that has learned is in the files."""
@@ -155,8 +132,8 @@ class LeaseBook:
             return
         attached, network = learner.networks[heard.client[1]]
         before, now = learner.bindings, time()
-        found = hear(before, message, now, lambda address: self._refuse(
-            learner, attached, network, address))
+        found = hear(before, message, now, lambda address: why_refused(
+            learner, attached, network, address, self._host, self._learners.values()))
         for address, reason in found.refused.items():
             self._say_refused(learner, address, message.server, reason)
         self._take(learner, found.bindings)
@@ -191,12 +168,28 @@ class LeaseBook:
                            address=','.join(map(format_prefix, sorted(gone))))
         if not come and not gone:
             return
-        now, task = monotonic(), Task('', learner.vif.id)
-        if now - learner.changed_at >= QUIET_S:
-            self._schedule.ask_at(task, now)        # it may just have been looked at
-        else:
-            self._schedule.ask(task, now)
-        learner.changed_at = now
+        self._changed.append(learner)
+
+    def _ask_for_tasks(self) -> None:
+        """Have the flows changed of VIFs that have got an address, or lost one.
+
+        Many at once are their bridge's task: it takes less time than one for each.
+        """
+        changed, self._changed = self._changed, []
+        now = monotonic()
+        for bridge in {learner.bridge for learner in changed}:
+            found = [learner for learner in changed if learner.bridge == bridge]
+            if len(found) >= MANY:
+                self._schedule.ask(Task(bridge), now)
+                continue
+            for learner in found:
+                task = Task('', learner.vif.id)
+                if now - learner.changed_at >= QUIET_S:
+                    self._schedule.ask_at(task, now)        # it may just have been looked at
+                else:
+                    self._schedule.ask(task, now)
+        for learner in changed:
+            learner.changed_at = now
 
     def _say_refused(self, learner: Learner, address: Prefix, server: str, reason: str) -> None:
         if learner.refused.get(address) == reason:
@@ -206,37 +199,6 @@ class LeaseBook:
         learner.refused[address] = reason
         self._log.warning('lease refused', vif=learner.vif.id.vif, vm=learner.vif.vm_uuid,
                           address=format_prefix(address), server=server, reason=reason)
-
-    # --- whose an address is -------------------------------------------------------------------
-
-    def _refuse(self, learner: Learner, attached: Attached, network: Network,
-                address: Prefix) -> str:
-        """Return why an address cannot be leased to a VIF, '' if it can."""
-        if address in learner.vif.policy.addresses - learner.vif.policy.leased:
-            return ''       # it owns it anyway
-        return (refuse(address, network) or self._refuse_fixed(learner, attached, address)
-                or self._refuse_leased(learner, attached, address)
-                or _refuse_elsewhere(learner, attached, address))
-
-    def _refuse_fixed(self, learner: Learner, attached: Attached, address: Prefix) -> str:
-        for known in self._host.vifs.values():
-            other = known.last
-            if other and other.id != learner.vif.id and other.vm_uuid != learner.vif.vm_uuid and (
-                    address in other.policy.addresses - other.policy.leased) and any(
-                        one.network == attached.network and one.bridge == attached.bridge
-                        for one in other.networks):
-                return 'it is %s\'s of VM %s, which has it fixed' % (other.id.vif, other.vm_uuid)
-        return ''
-
-    def _refuse_leased(self, learner: Learner, attached: Attached, address: Prefix) -> str:
-        if address in learner.bindings.leases:
-            return ''       # the older lease
-        for other in self._learners.values():
-            if other.owner != learner.owner and any(
-                    one == attached for one, _ in other.networks.values()) and (
-                        address in expire(other.bindings, time()).leases):
-                return 'it is leased to %s of VM %s' % (other.vif.id.vif, other.vif.vm_uuid)
-        return ''
 
     # --- files -------------------------------------------------------------------------------
 
@@ -252,6 +214,7 @@ class LeaseBook:
             self._forget(vif_id)
         for learner in list(self._learners.values()):
             self._take(learner, expire(learner.bindings, time()))
+        self._ask_for_tasks()
         stamp = stamp_folder()
         if stamp == self._stamp and now < self._next_check:
             return
@@ -280,18 +243,3 @@ class LeaseBook:
                     write_leases(vm_uuid, devid, None)
                 except HostError as error:
                     self._log.error('failed', task='removing leases', vm=vm_uuid, error=error)
-
-
-def _refuse_elsewhere(learner: Learner, attached: Attached, address: Prefix) -> str:
-    """Return which member of a group on another host has an address."""
-    if address in learner.bindings.leases:
-        return ''
-    try:
-        for group in list_groups():
-            for member in find_claims(group, [address]):
-                if member.mac != learner.vif.mac and member.network == attached.network_uuid:
-                    return ('it is that of the VIF with MAC address %s on another host'
-                            % member.mac)
-    except ConfigError as error:
-        return 'it is not known whether a VIF on another host has it: %s' % error
-    return ''

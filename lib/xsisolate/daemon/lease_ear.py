@@ -8,7 +8,7 @@ import os
 import select
 from threading import Lock, Thread
 from time import monotonic, sleep
-from typing import Dict, Iterable, List, NamedTuple, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from xsisolate.dom0.ovs.packet_listener import PacketListener
 from xsisolate.leases.frame import find_client
@@ -43,7 +43,8 @@ class LeaseEar:
         self._waker, self._wake = os.pipe()         # holds a byte while there is something to take
         self._nudged, self._nudge = os.pipe()
         self.dropped = 0                            # messages beyond their clients' shares
-        Thread(target=self._listen, daemon=True).start()
+        self._failure: Optional[Exception] = None
+        Thread(target=self._run, daemon=True).start()
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when there is something to take."""
@@ -57,7 +58,9 @@ class LeaseEar:
             os.write(self._nudge, b'.')
 
     def take(self) -> List[HeardFrame]:
-        """Return what was heard since the last time."""
+        """Return what was heard since the last time; raise what has ended the thread."""
+        if self._failure:
+            raise self._failure
         with self._lock:
             heard, self._heard = self._heard, []
             if heard:
@@ -65,6 +68,13 @@ class LeaseEar:
             return heard
 
     # --- the thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._listen()
+        except Exception as error:      # noqa: B902 - the daemon ends by it, and is started again
+            self._failure = error
+            os.write(self._wake, b'.')
 
     def _listen(self) -> None:
         while True:
