@@ -16,7 +16,7 @@ from sandbox.uplink import GatewayAddresses
 from sandbox.vm import Vm
 
 from support.packets.built_network import GATEWAY_MAC
-from support.packets.dhcp_messages import ACK, REQUEST, answer, query
+from sandbox.dhcp import ACK, REQUEST, answer, query
 from support.packets.real_programs import Dhclient, Program, addresses, dnsmasq, within
 
 CONFIG = '''

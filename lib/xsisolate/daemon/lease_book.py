@@ -122,7 +122,10 @@ class LeaseBook:
         learner = self._learners.get(self._clients.get(heard.client, VifId(-1, 0)))
         if learner is None:
             self._keep_waiting(heard)
-            return
+        else:
+            self._hear_of(learner, heard)
+
+    def _hear_of(self, learner: Learner, heard: HeardFrame) -> None:
         datagram = parse_frame(heard.frame)
         message = parse_message(datagram) if datagram else None
         version = datagram.version if datagram else 0

@@ -9,7 +9,8 @@ from xsisolate.diagnostics.origins import explain_missing
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import LINK_LOCAL, NEVER_EXTERNAL, contains, format_prefix
 from xsisolate.policy.admission import Answer, How, Party, Talk, admit
-from xsisolate.policy.model import DHCP, GATEWAY, Group, Mode, Network, Prefix, RemoteMember
+from xsisolate.policy.model import (DHCP, GATEWAY, Group, Mode, Network, Prefix, RemoteMember,
+                                    Source)
 
 # What goes to a client's port, or comes from a server's, is a DHCP server's word.
 DHCP_PORTS = {4: (67, 68), 6: (547, 546)}
@@ -89,14 +90,20 @@ def _steps(place: Place, source: End, target: End, talk: Talk) -> Iterator[Step]
                 _mode(target.vif), 'is unmanaged: it admits every sender'))
     if _mode(source.vif) is Mode.ISOLATED and not forwards(source):
         yield _asked(EGRESS, place, source, target, talk)
-    if _mode(target.vif) is Mode.ISOLATED and not forwards(target):
-        server, client = DHCP_PORTS[target.address.version]
-        if talk.protocol == 'udp' and talk.destination == client and not (
-                (source.vif is None or holds(source.vif, DHCP)) and talk.source == server):
-            yield _step(INGRESS, target, 'to port %d only DHCP servers beyond the uplink may '
-                        'answer' % client, '')
-        else:
-            yield _asked(INGRESS, place, target, source, talk)
+    server, client = DHCP_PORTS[target.address.version]
+    if _hears_servers_only(target) and talk.protocol == 'udp' and talk.destination == client and (
+            source.vif is not None and not holds(source.vif, DHCP) or talk.source != server):
+        yield _step(INGRESS, target, 'to port %d only DHCP servers beyond the uplink may '
+                    'answer' % client, '')
+    elif _mode(target.vif) is Mode.ISOLATED and not forwards(target):
+        yield _asked(INGRESS, place, target, source, talk)
+
+
+def _hears_servers_only(target: End) -> bool:
+    """Tell whether DHCP answers come to a VIF from trusted servers only."""
+    return _mode(target.vif) is Mode.ISOLATED and not forwards(target) or (
+        _mode(target.vif) is Mode.LOCKED and target.vif is not None
+        and Source(target.address.version, DHCP) in target.vif.policy.sources)
 
 
 def _step(side: str, end: End, why_not: str, because: str) -> Step:

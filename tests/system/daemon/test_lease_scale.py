@@ -12,7 +12,7 @@ from sandbox.host import Host
 from sandbox.process import wait_until
 from sandbox.uplink import GatewayAddresses
 from support.packets.built_network import GATEWAY_MAC
-from support.packets.dhcp_messages import ACK, REQUEST, answer, query
+from sandbox.dhcp import ACK, REQUEST, answer, query
 from support.vif_crowd import GROUPS, crowded
 
 from xsisolate.dataplane.switch_state import read_registry

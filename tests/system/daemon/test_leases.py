@@ -13,7 +13,7 @@ from sandbox.process import wait_until
 from sandbox.vm import Vm
 from support.learning import (SERVER, SERVER_MAC, Learning, kept, lease_path, owned, status_of,
                               xsisolate)
-from support.packets.dhcp_messages import (ACK, BROADCAST, DECLINE, DISCOVER, NAK, OFFER, RELEASE,
+from sandbox.dhcp import (ACK, BROADCAST, DECLINE, DISCOVER, NAK, OFFER, RELEASE,
                                            REPLY, REQUEST, SOLICIT, answer, answer6, duid, ia_na,
                                            ip_bytes, options4, query, query6)
 from support.packets.real_programs import addresses, need, radvd, within
@@ -143,6 +143,22 @@ def test_without_the_daemon_nothing_is_learned_and_nothing_is_lost(learning: Lea
     red.send(query(RELEASE, red.mac, ciaddr='10.9.0.70', ip_src='10.9.0.70'))
     learning.wait_owned(red)
     assert owned(other) == ['10.9.0.71']
+
+
+def test_a_daemon_that_is_killed_on_the_way(learning: Learning) -> None:
+    """Wherever between the answer and the flows: what is kept is owned, and what is not is not."""
+    red = learning.start('red', 0x47)
+    found = []
+    for number, delay in enumerate((0, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)):
+        learning.exchange(red, '10.9.0.%d' % (70 + number), xid=number + 1)
+        time.sleep(delay)
+        learning.watch.signal(9)
+        learning.watch.start_again()
+        wait_until(lambda: owned(red) == kept(red), 'what is kept to be owned', 5)
+        found.append(len(kept(red)))
+    print('leases after each kill: %s' % found)
+    learning.exchange(red, '10.9.0.90', xid=99)
+    wait_until(lambda: '10.9.0.90' in owned(red), 'the daemon to learn again', 5)
 
 
 def test_a_lease_ends_with_its_time(learning: Learning) -> None:

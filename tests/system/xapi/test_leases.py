@@ -7,7 +7,7 @@ from typing import Any, FrozenSet, Iterator, List
 import pytest
 from sandbox.pool import Pool, PoolVm
 from sandbox.poolhost import Daemon, PoolHost
-from support.packets.dhcp_messages import ACK, RELEASE, REQUEST, answer, query
+from sandbox.dhcp import ACK, RELEASE, REQUEST, answer, query
 from support.xapi_admin import until
 
 from xsisolate.policy.leases import KEYS, find_carried

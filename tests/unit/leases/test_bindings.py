@@ -2,7 +2,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.packets.dhcp_messages import (ACK, DECLINE, DISCOVER, NAK, RELEASE, REPLY, REQUEST,
+from sandbox.dhcp import (ACK, DECLINE, DISCOVER, NAK, RELEASE, REPLY, REQUEST,
                                            SOLICIT, answer, answer6, query, query6)
 
 from xsisolate.leases.bindings import EXCHANGE_S, EXCHANGES_MAX, Bindings, expire, hear

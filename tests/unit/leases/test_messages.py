@@ -4,7 +4,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.packets.dhcp_messages import (ACK, ADVERTISE, CONFIRM, DECLINE, DECLINE6, DISCOVER,
+from sandbox.dhcp import (ACK, ADVERTISE, CONFIRM, DECLINE, DECLINE6, DISCOVER,
                                            INFORM, NAK, OFFER, REBIND, RELEASE, RELEASE6, RENEW,
                                            REPLY, REQUEST, REQUEST6, SOLICIT, answer, answer6,
                                            bootp, dhcp6, duid, frame, ia_na, ip_bytes, options4,
