@@ -58,10 +58,10 @@ def bootp(kind: int, mac: str, xid: int = 1, ciaddr: str = '0.0.0.0', yiaddr: st
     op = odd.get('op', 2 if kind in (OFFER, ACK, NAK) else 1)
     head = struct.pack('!BBBBIHH', op, odd.get('htype', 1), odd.get('hlen', 6), 0, xid, 0, 0)
     raw = odd.get('raw', options4([(53, bytes([kind])), *options]) + b'\xff')
-    parts: bytes = (head + ip_bytes(ciaddr) + ip_bytes(yiaddr) + bytes(4) + ip_bytes(giaddr)
-                    + mac_bytes(mac).ljust(16, b'\0') + sname.ljust(64, b'\0') + file.ljust(128, b'\0')
-                    + odd.get('cookie', COOKIE) + raw)
-    return parts
+    cookie: bytes = odd.get('cookie', COOKIE)
+    return b''.join([head, ip_bytes(ciaddr), ip_bytes(yiaddr), bytes(4), ip_bytes(giaddr),
+                     mac_bytes(mac).ljust(16, b'\0'), sname.ljust(64, b'\0'),
+                     file.ljust(128, b'\0'), cookie, raw])
 
 
 def query(kind: int, mac: str, src: str = '', ip_src: str = '0.0.0.0', **more: Any) -> bytes:
