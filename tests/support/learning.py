@@ -85,6 +85,11 @@ class Learning:
             vm.ip('route add fd00:9::/64 dev eth0')
         return vm
 
+    def start_daemon(self) -> None:
+        """Start the daemon again that was stopped."""
+        self.watch.heard = []
+        self.watch.start()
+
     def lease(self, vm: Vm, version: int = 4) -> str:
         """Have a VM's client ask for an address; return it."""
         return self.client(vm, version).wait_for('BOUND' if version == 4 else 'BOUND6')

@@ -133,7 +133,7 @@ def test_without_the_daemon_nothing_is_learned_and_nothing_is_lost(learning: Lea
     red.unplug()
     red.plug()
     assert owned(red) == ['10.9.0.70']
-    learning.watch.start()
+    learning.start_daemon()
     assert owned(red) == ['10.9.0.70'] and 'nothing is learned' not in xsisolate('status').stdout
     learning.grant(other, '10.9.0.71')
     learning.watch.signal(9)
@@ -201,7 +201,7 @@ def test_a_file_that_does_not_count(learning: Learning, text: str) -> None:
     assert 'lease' in xsisolate('status').stdout
     if text is None:
         os.rmdir(lease_path(red))
-    learning.watch.start()
+    learning.start_daemon()
     learning.exchange(red, '10.9.0.70', xid=9)
     wait_until(lambda: kept(red) == ['10.9.0.70'], 'the file to be written anew', 15)
     assert owned(red) == ['10.9.0.70']
@@ -220,12 +220,11 @@ def test_two_daemons(learning: Learning) -> None:
         learning.watch.stop()
         time.sleep(2.5)
         learning.exchange(red, '10.9.0.72', xid=9)
-        learning.watch.wait_for = second.wait_for       # type: ignore
         learning.wait_owned(red, '10.9.0.70', '10.9.0.71', '10.9.0.72')
         second.stop()
     finally:
         second.close()
-        learning.watch.start()
+        learning.start_daemon()
 
 
 # --- whose an address is ---------------------------------------------------------------------
