@@ -47,7 +47,8 @@ class Vif:
             target[args[1]] = args[2]
         self.valid.append(self.carried is not None)
         return {'VIF.get_by_uuid': 'ref', 'VIF.get_record': {
-            'other_config': dict(self.other_config), 'MAC': self.mac.upper(), 'VM': 'vm'}}.get(method)
+            'other_config': dict(self.other_config), 'MAC': self.mac.upper(),
+            'VM': 'vm'}}.get(method)
 
     @property
     def carried(self) -> Any:
