@@ -33,6 +33,7 @@ def daemons(pool: Pool) -> Iterator[List[Daemon]]:
             assert daemon.stop() == 0 and 'Traceback' not in daemon.said(), daemon.said()
     finally:
         for daemon in found:
+            print(daemon.said())
             if daemon.process.poll() is None:
                 daemon.stop()
 
@@ -98,7 +99,7 @@ class Lan:
                       and key in self.pool.vif(vm)['other_config'])
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def lan(pool: Pool, daemons: Any) -> Lan:
     """The pool with a DHCP server on each host."""
     return Lan(pool)
