@@ -15,7 +15,7 @@ LINES = 300
 # Values in, values out: nothing that can reach a file, a socket, a clock or a process.
 PURE_STDLIB = {'re', 'typing', 'enum', 'operator', 'hashlib', 'itertools', 'functools',
                'collections', 'ipaddress', 'json', 'struct', 'base64', 'binascii', 'hmac', 'zlib'}
-PURE = {'policy', 'openflow', 'pipeline', 'planner', 'vif_id'}
+PURE = {'policy', 'leases', 'openflow', 'pipeline', 'planner', 'vif_id'}
 # What a pure package may hold in a folder that is not pure as a whole.
 PURE_MODULES = {'hooks.event', 'daemon.schedule', 'pool.view', 'admin.steps',
                 'admin.policy_change', 'admin.locking', 'admin.plugin_protocol', 'admin.proof',
@@ -23,12 +23,14 @@ PURE_MODULES = {'hooks.event', 'daemon.schedule', 'pool.view', 'admin.steps',
                 'config.stored', 'pool.absent',
                 'activation.desired', 'diagnostics.passage', 'diagnostics.trace',
                 'diagnostics.carried', 'diagnostics.flow_words', 'networkd.desired',
+                'diagnostics.origins',
                 'selftest.frames', 'diagnostics.pseudonyms'}
 EVERYWHERE = {'errors', 'typing_compat', 'quick_imports', 'vif_id'}
 NEIGHBOURS = {'dom0.linux', 'dom0.ovs', 'dom0.xen', 'dom0.xapi', 'dom0.run_files'}
 # Who may import whom, besides itself and what is in EVERYWHERE; from the ground upwards.
 RULES = {
     'policy': set(),
+    'leases': {'policy'},
     'openflow': {'policy'},
     'pipeline': {'openflow', 'policy'},
     'planner': {'pipeline', 'openflow', 'policy'},
@@ -40,7 +42,8 @@ RULES = {
     'config': {'paths', 'policy', 'dom0.run_files'},
     'dataplane': {'planner', 'pipeline', 'openflow', 'policy', 'config'} | NEIGHBOURS,
     'hooks': {'paths', 'dataplane', 'planner', 'policy', 'openflow', 'config'} | NEIGHBOURS,
-    'daemon': {'paths', 'dataplane', 'planner', 'openflow', 'policy', 'config'} | NEIGHBOURS,
+    'daemon': {'paths', 'dataplane', 'planner', 'openflow', 'leases', 'policy',
+               'config'} | NEIGHBOURS,
     'networkd': {'paths', 'policy', 'dom0.ovs', 'dom0.xapi', 'dom0.run_files'},
     'pool': {'paths', 'policy', 'config', 'networkd', 'dom0.linux', 'dom0.ovs',
              'dom0.run_files', 'dom0.xapi'},

@@ -13,8 +13,8 @@ from xsisolate.planner.items import Items, Registry, header_flow, parse_registry
 from xsisolate.planner.plan import Plan, draft_plan, finish_plan
 from xsisolate.planner.vif import Attached, Vif, VifPort
 from xsisolate.policy.address import eui64_link_local, parse_prefix
-from xsisolate.policy.model import (HOLDERS, Config, EffectivePolicy, Gateway, Group, Mode, Network,
-                                    Prefix, RemoteMember)
+from xsisolate.policy.model import (HOLDERS, LEASED4, LEASED6, Config, EffectivePolicy, Gateway,
+                                    Group, Mode, Network, Prefix, RemoteMember, Source)
 from xsisolate.policy.service import parse_service
 from xsisolate.policy.vmdata_parser import parse_peer
 from xsisolate.vif_id import VifId
@@ -166,6 +166,13 @@ def also_by(vif: Vif, *macs: str) -> Vif:
     return vif._replace(policy=vif.policy._replace(macs=frozenset(macs)))
 
 
+def learning(vif: Vif, leased: str = '', sources: Iterable[Source] = (LEASED4, LEASED6)) -> Vif:
+    """Return a VIF that owns what it is leased, too."""
+    found = prefixes(leased)
+    return vif._replace(policy=vif.policy._replace(
+        addresses=vif.policy.addresses | found, sources=frozenset(sources), leased=found))
+
+
 RED = [make_vif(11, own='10.9.0.11 fd00:9::11', groups='red'),
        make_vif(12, own='10.9.0.12 fd00:9::12', groups='red')]
 BLUE = [make_vif(13, own='10.9.0.13 fd00:9::13', groups='blue'),
@@ -238,6 +245,13 @@ SCENARIOS = {
     'macs-of-a-router': make_scenario(RED[:1], members={HOLDERS: [
         member(1, '10.9.0.101')._replace(roles=frozenset(['gateway']), macs=frozenset(
             ['00:00:5e:00:01:05', 'vrrp'][number:number + 1])) for number in (0, 1)]}),
+    'leased': make_scenario([
+        learning(make_vif(11, own='fd00:9::11', groups='red'), '10.9.0.71 fd00:9::d:47'),
+        learning(make_vif(12, own='10.9.0.12', groups='red', tap=True), sources=[LEASED4]),
+        learning(make_vif(13, LOCKED, own='fe80::13'), '10.9.0.73')],
+        networks={BRIDGE: subnets(dhcp='10.9.0.2')}),
+    'leased-trunk': make_scenario([
+        learning(make_vif(11, groups='red', trunks=(0, 10)), '10.9.0.71', [LEASED4])]),
     'no-uplink': make_scenario(RED[:1], uplinks=(), snooping=True),
 }
 

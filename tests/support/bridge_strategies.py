@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 from support.bridge_scenarios import (BOND, BRIDGE, GATEWAY_MAC, TAPS_FROM, UPLINK, Scenario,
                                       attached, mac_of, make_scenario, member)
 from xsisolate.planner.vif import Vif, VifPort
-from xsisolate.policy.address import BITS, eui64_link_local
-from xsisolate.policy.model import (HOLDERS, ROLES, EffectivePolicy, Gateway, Group, Mode, Network,
-                                    Peer, Prefix, Service)
+from xsisolate.policy.address import BITS, LINK_LOCAL, contains, eui64_link_local
+from xsisolate.policy.model import (HOLDERS, ROLES, SOURCES, EffectivePolicy, Gateway, Group, Mode,
+                                    Network, Peer, Prefix, Service, Source)
 from xsisolate.policy.service import VERSIONS
 from xsisolate.vif_id import VifId
 
@@ -61,6 +61,7 @@ def own_addresses(draw, number):
     return frozenset(own)
 
 
+SOURCE_SETS = st.sampled_from([frozenset()] * 2) | st.frozensets(st.sampled_from(SOURCES))
 # Most VIFs hold no role.
 ROLE_SETS = st.sampled_from([frozenset()] * 2) | st.frozensets(st.sampled_from(ROLES))
 # Nor have most additional MAC addresses; the gateways' are among VRRP's.
@@ -86,7 +87,13 @@ def vifs(draw, number):
     if mode in (Mode.LOCKED, Mode.ISOLATED):
         policy = EffectivePolicy(mode, draw(own_addresses(number)), draw(GROUP_SETS),
                                  draw(st.frozensets(peers(), max_size=4)), roles=draw(ROLE_SETS),
-                                 macs=draw(own_macs(number)))
+                                 macs=draw(own_macs(number)),
+                                 sources=draw(SOURCE_SETS))
+        leased = frozenset(address for address in policy.addresses
+                           if Source(address.version, 'dhcp') in policy.sources
+                           and address.length == BITS[address.version]
+                           and not contains(LINK_LOCAL, address))
+        policy = policy._replace(leased=leased)
     ports = [VifPort('vif%d.0' % number, number)]
     if draw(st.booleans()):
         ports.append(VifPort('tap%d.0' % number, TAPS_FROM + number))

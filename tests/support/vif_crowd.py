@@ -1,6 +1,6 @@
 """Many VIFs without guests: nodes in xenstore, metadata, netdevs and ports, but no namespaces."""
 from contextlib import contextmanager
-from typing import Dict, Iterator, List
+from typing import Callable, Dict, Iterator, List
 
 from sandbox import seals
 from sandbox.metadata import VifRecord
@@ -23,7 +23,8 @@ def policy_of(number: int) -> Dict[str, str]:
 
 
 @contextmanager
-def crowded(host: Sandbox, count: int) -> Iterator[List[str]]:
+def crowded(host: Sandbox, count: int,
+            policy_of: Callable[[int], Dict[str, str]] = policy_of) -> Iterator[List[str]]:
     """Have so many sealed VIFs on the first bridge, not yet programmed; yields their netdevs."""
     domains = [Domain(FIRST + number, '00000000-0000-4000-8000-%012x' % number, 'crowd%d' % number)
                for number in range(count)]

@@ -2,7 +2,7 @@
 import json
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
-from xsisolate.admin.policy_change import PolicyChange, plan_policies
+from xsisolate.admin.policy_change import PolicyChange, plan_policies, without_slaac
 from xsisolate.admin.steps import RELOCATED_KEY, Step
 from xsisolate.errors import PolicyError
 from xsisolate.policy.model import Config, Mode, Network, VifPolicy
@@ -16,7 +16,12 @@ from xsisolate.policy.xapi_records import (LOCKED, MODES, UNLOCKED, Call, XapiVi
 def relocated_policy(vm: XapiVm, vif: XapiVif, before: Optional[VifPolicy]) -> VifPolicy:
     """Return a VIF's policy with XAPI's own locking in it: the stricter of the two counts."""
     written, locking = before or VifPolicy(), vif.locking
-    effective = resolve_policy(identify(vm, vif), None, locking, before,
+    if written.sources and locking.mode is Mode.LOCKED:
+        raise PolicyError('VM %s device %s: XAPI\'s lists limit what %s may give it, which no '
+                          'policy of ours can say: keep XAPI\'s lock, or list its addresses' % (
+                              vm.uuid, vif.devid, ' and '.join(sorted(
+                                  source.word for source in written.sources))))
+    effective = resolve_policy(identify(vm, vif), None, locking, without_slaac(before),
                                Config(accept_unsealed=True), Network())
     lists = (locking.ipv4, locking.ipv6) if locking.mode is Mode.LOCKED else (None, None)
     return written._replace(mode=effective.mode,

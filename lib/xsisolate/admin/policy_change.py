@@ -3,7 +3,7 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.admin.steps import Notes, Seals, Step, write_steps
 from xsisolate.errors import PolicyError
-from xsisolate.policy.model import Config, EffectivePolicy, Mode, Network, VifPolicy
+from xsisolate.policy.model import SLAAC, Config, EffectivePolicy, Mode, Network, VifPolicy
 from xsisolate.policy.resolve import resolve_policy
 from xsisolate.policy.seal import is_portable, make_seal
 from xsisolate.policy.vmdata_writer import Policies, replace_policy
@@ -26,7 +26,9 @@ class PolicyChange(NamedTuple):
     def mute(self) -> List[str]:
         """The devices whose VIFs will pass nothing but DHCP, because they own no address."""
         return [devid for devid, policy in self.effective.items() if self.policies[devid]
-                and policy.mode in (Mode.LOCKED, Mode.ISOLATED) and not policy.addresses]
+                and policy.mode in (Mode.LOCKED, Mode.ISOLATED)
+                and not policy.addresses
+                and not (self.policies[devid] or VifPolicy()).sources]
 
     @property
     def portable(self) -> List[str]:
@@ -76,6 +78,11 @@ def _plan(vm: XapiVm, policies: Policies, data: Mapping[str, str], now: str,
                         write_steps(vm, data, seals, notes, now))
 
 
+def without_slaac(policy: Optional[VifPolicy]) -> Optional[VifPolicy]:
+    """Return a policy without what only a host's configuration can make addresses of."""
+    return policy and policy._replace(sources=policy.sources - {SLAAC})
+
+
 def _resolve(vm: XapiVm, vif: XapiVif, policy: Optional[VifPolicy]) -> EffectivePolicy:
     """Return what a policy comes to; raise PolicyError if the host would refuse it.
 
@@ -83,7 +90,7 @@ def _resolve(vm: XapiVm, vif: XapiVif, policy: Optional[VifPolicy]) -> Effective
     asked for, since it is made of this very policy.
     """
     try:
-        return resolve_policy(identify(vm, vif), None, vif.locking, policy,
+        return resolve_policy(identify(vm, vif), None, vif.locking, without_slaac(policy),
                               Config(accept_unsealed=True), Network())
     except PolicyError as error:
         raise PolicyError('VM %s device %s: %s' % (vm.uuid, vif.devid, error)) from None

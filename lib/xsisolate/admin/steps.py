@@ -8,9 +8,8 @@ knows how to take itself back.
 from typing import List, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.policy.seal import SEAL_KEY
-from xsisolate.policy.xapi_records import Call, XapiVif, XapiVm
+from xsisolate.policy.xapi_records import TOUCHED_KEY, Call, XapiVif, XapiVm
 
-TOUCHED_KEY = 'xsisolate-changed'       # in VM.other_config; its value is a date for people
 RELOCATED_KEY = 'xsisolate-relocated'   # in VIF.other_config: what relocate has moved away
 
 Seals = Mapping[str, Optional[str]]     # by device; None: it is to have no seal

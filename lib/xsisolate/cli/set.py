@@ -9,8 +9,10 @@ from xsisolate.errors import UsageError
 OPTIONS = (
     ('mode', 'M', 'unlocked, locked, isolated or disabled'),
     ('groups', 'G', 'isolation groups, as in "red, backup"; "" means none'),
-    ('ipv4', 'A', 'the VIF\'s own IPv4 addresses or CIDRs; any: all of them, for a router'),
-    ('ipv6', 'A', 'the VIF\'s own IPv6 addresses or CIDRs, or any'),
+    ('ipv4', 'A', 'the VIF\'s own IPv4 addresses or CIDRs; dhcp: what trusted servers lease to it; '
+                  'any: all of them, for a router'),
+    ('ipv6', 'A', 'the VIF\'s own IPv6 addresses or CIDRs; dhcp; slaac: those of its MAC address '
+                  'in the network\'s subnets; any'),
     ('shared', 'A', 'own addresses that other members of its groups list as shared, too, as '
                     'VRRP does'),
     ('mac', 'M', 'additional MAC addresses, as those of CARP and VRRP; vrrp: all of them'),
@@ -163,7 +165,7 @@ def decide(target: Any, words: Dict[str, str], removed: List[str], anew: bool) -
     """Return the policies of all VIFs of a VM, as they shall be."""
     from xsisolate.admin.vm_lookup import need_vifs, proven_policies
     from xsisolate.policy.model import VifPolicy
-    from xsisolate.policy.vmdata_writer import parse_words
+    from xsisolate.policy.vmdata_writer import parse_words, replace_keys
     need_vifs(target)
     if len(target.vifs) > 1 and {'ipv4', 'ipv6', 'shared', 'mac', 'roles'} & words.keys():
         raise UsageError('VM %s has %d VIFs, and addresses and roles belong to one: say which, as '
@@ -174,10 +176,9 @@ def decide(target: Any, words: Dict[str, str], removed: List[str], anew: bool) -
     if not words and not removed and not anew:
         _need_policies(target, policies)
     for vif in target.vifs:
-        changes = parse_words(words, vif.devid)._asdict() if words else {}
+        changes = parse_words(words, vif.devid) if words else VifPolicy()
         before = policies.get(vif.devid) or VifPolicy()
-        after: Optional[VifPolicy] = before._replace(
-            **{name: changes[name] for name in words}, **dict.fromkeys(removed))
+        after: Optional[VifPolicy] = replace_keys(before, changes, [*words, *removed])
         if anew and not words or after == VifPolicy():
             after = None
         policies[vif.devid] = after

@@ -6,7 +6,8 @@ from xsisolate.cli.command import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import (Cell, Progress, paint, printable, say, say_json, screen_width,
                                   table)
 from xsisolate.diagnostics.inventory import VifView
-from xsisolate.diagnostics.status import Status, describe, read_status
+from xsisolate.diagnostics.origins import find_origins
+from xsisolate.diagnostics.status import Status, describe, format_origin, read_status
 from xsisolate.errors import UsageError
 from xsisolate.policy.address import LINK_LOCAL, contains, format_prefix
 from xsisolate.policy.model import Mode
@@ -118,7 +119,17 @@ def row(view: VifView) -> List[Any]:
 def addresses(view: VifView) -> List[str]:
     """Return a VIF's own addresses, except the link-local one, which every VIF has."""
     return [format_prefix(own) for own in sorted(view.vif.policy.addresses)
-            if not contains(LINK_LOCAL, own)]
+            if not contains(LINK_LOCAL, own)] + ['(%s)' % text.partition(':')[0]
+                                                 for text in view.unbound]
+
+
+def with_origin(view: VifView) -> str:
+    """Return a VIF's own addresses, each with where it comes from."""
+    origins = find_origins(view.vif)
+    if not view.vif.policy.sources:
+        return ' '.join(map(format_prefix, sorted(origins)))
+    return ', '.join('%s (%s)' % (format_prefix(own), format_origin(origins[own]))
+                     for own in sorted(origins))
 
 
 def errors(views: Sequence[VifView]) -> Iterator[str]:
@@ -150,7 +161,8 @@ def in_full(view: VifView) -> Iterator[str]:
             ('groups', ' '.join(sorted(policy.groups))),
             ('allow', ' '.join(sorted(map(format_peer, policy.allow))) if view.certain else
              'not known: the switch keeps what it was'),
-            ('addresses', ' '.join(format_prefix(own) for own in sorted(policy.addresses))),
+            ('addresses', with_origin(view)), ('not leased', '; '.join(view.unbound)),
+            ('leases', printable(vif.complaint)),
             ('shared', ' '.join(format_prefix(own) for own in sorted(policy.shared))),
             ('also as', ' '.join(sorted(policy.macs))), ('roles', ' '.join(sorted(policy.roles))),
             ('seal', view.seal), ('flows', str(view.flows) + (

@@ -28,10 +28,16 @@ class KnownVif:
         # What it was programmed to, for as long as the switch reports no change of flows: a guest
         # that writes to no effect then costs a look at what it has written.
         self.programmed: Optional[Vif] = None
+        self.last: Optional[Vif] = None     # the same, whatever the switch has reported since
         self.unlocked_for = ''      # the VM for which it is unlocked by right
         self.doubt_until: Optional[float] = None        # when its grace ends
         self.reason = ''            # why it is in quarantine, or mute
         self.groups: Optional[FrozenSet[str]] = None    # whose members its flows name, if known
+
+    @property
+    def is_noted(self) -> bool:
+        """Tell whether it was ever looked at."""
+        return self.last is not None
 
     def note(self, vif: Vif, groups: Mapping[str, Group]) -> bool:
         """Note what the VIF was programmed to; True if there is a new reason to say why.
@@ -40,6 +46,7 @@ class KnownVif:
         """
         new = bool(vif.error) and vif.error != self.reason
         self.programmed = vif._replace(mute='')     # as its facts say
+        self.last = vif
         self.reason, self.doubt_until = vif.error, None
         self.unlocked_for = vif.vm_uuid if vif.policy.mode is Mode.UNLOCKED else ''
         # Each of a managed VIF's networks names those that hold roles on it.

@@ -9,7 +9,8 @@ import ovs.poller
 from xsisolate.daemon.files import Files, metadata_file
 from xsisolate.daemon.guard import Guard
 from xsisolate.daemon.known import KnownBridge, KnownHost
-from xsisolate.daemon.pool_child import PoolChild
+from xsisolate.daemon.lease_book import LeaseBook
+from xsisolate.daemon.pool_child import CARRIER, PoolChild
 from xsisolate.daemon.schedule import Schedule, Task
 from xsisolate.daemon.switch import SETTLE_S, Switch
 from xsisolate.daemon.work import Work
@@ -32,11 +33,13 @@ class Loop:
         self._host = KnownHost()
         self._schedule = Schedule()
         self._guard = Guard(self._host, log)
-        self._work = Work(self._host, self._guard, log)
+        self._book = LeaseBook(self._host, self._schedule, log)
+        self._work = Work(self._host, self._guard, self._book, log)
         self._database = Database()
         self._switch = Switch(self._host, self._guard, self._schedule, log)
         self._store = XenstoreWatches()
         self._pool = PoolChild(log)
+        self._carrier = PoolChild(log, CARRIER)
         self._files = Files()
         self._next_files = 0.0
         self._next_store = 0.0
@@ -64,6 +67,7 @@ class Loop:
             self._wait()
         notify('STOPPING=1')
         self._pool.stop()
+        self._carrier.stop()
         self._log.info('stopped')
 
     def _stop(self, *_: Any) -> None:
@@ -89,6 +93,7 @@ class Loop:
             self._waiting = True
             self._log.warning('waiting', reason=self._database.trouble)
         self._switch.listen(now)
+        self._book.listen()
         if self._store.fileno() < 0 and self._store.connect():
             self._look_at_vifs(None, now)
         if now >= self._next_store:
@@ -99,6 +104,9 @@ class Loop:
             self._next_files = now + FILES_S
             self._pool.keep()
             self._look_at_files(now)
+            self._book.look()
+            if self._book.has_kept():
+                self._carrier.keep()
 
     def _hear_database(self, now: float) -> None:
         """Take in what Open vSwitch is set to, and which VIFs it has."""
@@ -169,7 +177,7 @@ class Loop:
         poller, now = ovs.poller.Poller(), monotonic()
         self._database.wait(poller)
         self._switch.wait(poller)
-        listeners: List[Union[PoolChild, XenstoreWatches]] = [self._pool]
+        listeners: List[Union[PoolChild, LeaseBook, XenstoreWatches]] = [self._pool, self._book]
         if now >= self._next_store:
             listeners.append(self._store)
         for listener in listeners:

@@ -1,30 +1,41 @@
-"""The process that follows XAPI, as the daemon keeps it: started, started again, ended.
+"""A process that talks with XAPI, as the daemon keeps it: started, started again, ended.
 
-It rings when it has written files: a line on its stdout. The files stay the truth, and are looked
-at each second anyway: a line that is lost, or odd, costs that second and nothing else.
+The follower rings when it has written files: a line on its stdout. The files stay the truth, and
+are looked at each second anyway: a line that is lost, or odd, costs that second and nothing else.
 """
 import os
 import subprocess
 import sys
 from time import monotonic
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.paths import LIBRARY
 
 XAPI_SOCKET = '/var/lib/xcp/xapi'
-MODULE = 'xsisolate.pool.follower'
 AGAIN_FIRST_S = 1.0         # after it has died, doubled each time ...
 AGAIN_MOST_S = 60.0         # ... up to this
 STOP_S = 1.5                # it logs out of XAPI first
 PIECE = 1 << 16             # all that a pipe holds
 
 
+class Program(NamedTuple):
+    """What a child runs."""
+
+    module: str
+    name: str
+
+
+FOLLOWER = Program('xsisolate.pool.follower', 'the follower of XAPI')
+CARRIER = Program('xsisolate.pool.lease_carrier', 'the carrier of leases')
+
+
 class PoolChild:
     """The child; a host without XAPI has none."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, program: Program = FOLLOWER) -> None:
         self._log = log
+        self._program = program
         self._process: 'Optional[subprocess.Popen[bytes]]' = None
         self._next = 0.0
         self._pause = AGAIN_FIRST_S
@@ -36,7 +47,7 @@ class PoolChild:
             code = self._process.poll()
             if code is None:
                 return
-            self._log.warning('the follower of XAPI ended', code=code, seconds=self._pause,
+            self._log.warning(self._program.name + ' ended', code=code, seconds=self._pause,
                               reason='it is started again after that')
             self._hang_up()
             self._next = now + self._pause
@@ -48,12 +59,12 @@ class PoolChild:
         paths = [LIBRARY] + [path for path in [os.environ.get('PYTHONPATH')] if path]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, '-m', MODULE, str(os.getpid())], stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, cwd='/',
+                [sys.executable, '-m', self._program.module, str(os.getpid())],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd='/',
                 env=dict(os.environ, PYTHONPATH=os.pathsep.join(paths), NOTIFY_SOCKET=''))
             os.set_blocking(self.fileno(), False)
         except OSError as error:
-            self._log.error('failed', task='starting the follower of XAPI', error=error)
+            self._log.error('failed', task='starting ' + self._program.name, error=error)
             self._next = monotonic() + AGAIN_MOST_S
 
     def fileno(self) -> int:

@@ -6,6 +6,7 @@ from typing import Dict, FrozenSet, Mapping, NamedTuple, Optional, Union
 from xsisolate.daemon.guard import Guard
 from xsisolate.daemon.in_force import ConfigurationInForce
 from xsisolate.daemon.known import Failure, KnownBridge, KnownHost, KnownVif
+from xsisolate.daemon.lease_book import LeaseBook
 from xsisolate.daemon.schedule import Task
 from xsisolate.dataplane.bridge_settings import set_in_band
 from xsisolate.dataplane.bridge_snapshot import (BridgeSnapshot, make_snapshot, read_facts,
@@ -46,9 +47,10 @@ class Done(NamedTuple):
 class Work:
     """What the daemon does; what it learns by it is in the host's records."""
 
-    def __init__(self, host: KnownHost, guard: Guard, log: Log) -> None:
+    def __init__(self, host: KnownHost, guard: Guard, book: LeaseBook, log: Log) -> None:
         self._host = host
         self._guard = guard
+        self._book = book
         self._log = log
         self._configuration = ConfigurationInForce(log)
         self._wake: Dict[Task, float] = {}      # by the task that is worked on
@@ -106,7 +108,7 @@ class Work:
                            dead=len(found.dead), ms=round((monotonic() - began) * 1000))
         bridge.lost_at, bridge.compared_at = None, began
         for vif in found.vifs:
-            known = self._note(host, vif)
+            known = self._note(host, vif, bridge.name)
             try:
                 known.vm_uuid = read_vm_uuid(host.store, vif.id.domid)
             except UnknownVif:
@@ -143,7 +145,7 @@ class Work:
         if done.spared:
             return Done()
         vif, diff = done.vif, done.diff
-        self._note(host, vif)
+        self._note(host, vif, bridge.name)
         if diff.add or diff.delete:
             self._log.info('refreshed', vif=vif.id.vif, vm=vif.vm_uuid,
                            mode=vif.policy.mode.word,
@@ -152,13 +154,14 @@ class Work:
                            ms=round((monotonic() - began) * 1000))
         return Done(changed=bool(diff.add or diff.delete))
 
-    def _note(self, host: HostContext, vif: Vif) -> KnownVif:
+    def _note(self, host: HostContext, vif: Vif, bridge: str) -> KnownVif:
         """Note what a VIF was programmed to; say it if it is in quarantine, mute, or waits."""
         known = self._host.vif(vif.id)
         if known.note(vif, host.configuration.config.groups):
             self._log.warning('mute' if vif.mute else 'waiting' if vif.waiting else 'quarantined',
                               vif=vif.id.vif,
                               vm=vif.vm_uuid, reason=vif.error)
+        self._book.follow(vif, bridge, host.configuration)
         if vif.policy.mode is Mode.UNLOCKED:
             self._guard.release(vif)
         return known

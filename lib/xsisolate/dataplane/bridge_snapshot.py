@@ -142,7 +142,9 @@ def vif_from_facts(facts: VifFacts, snapshot: BridgeSnapshot, vif_id: VifId) -> 
     return Vif(vif_id, facts.vm_uuid, facts.metadata.mac,
                tuple(_attached(bridge, own, vlan) for vlan in trunks) or (own,), bool(trunks),
                facts.policy, ports, facts.arriving, facts.metadata.locking,
-               external_ids=facts.external_ids)
+               external_ids=facts.external_ids, vif_uuid=facts.metadata.vif_uuid,
+               leases=facts.leases.leases, leases_at=facts.leases.at,
+               complaint=facts.leases.complaint)
 
 
 def _trunks(bridge: Bridge, ports: Sequence[VifPort]) -> List[int]:

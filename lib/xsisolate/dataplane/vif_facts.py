@@ -1,5 +1,6 @@
 """Which VIF it is and what it may do, from xenstore, xenopsd's metadata and the configuration."""
 from xsisolate.config.host_config import Configuration
+from xsisolate.dataplane.lease_facts import LeaseFacts, find_leases
 from xsisolate.dom0.xen.vif_metadata import VifMetadata, read_metadata
 from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
 from xsisolate.errors import PolicyError, UnknownVif, UnprovenPolicy
@@ -22,6 +23,7 @@ class VifFacts(NamedTuple):
     identity: Identity
     policy: EffectivePolicy
     arriving: bool              # the VM migrates to this host: another uuid for now
+    leases: LeaseFacts = LeaseFacts()
 
     @property
     def vm_uuid(self) -> str:
@@ -76,22 +78,28 @@ def read_facts_of(store: Xenstore, vif_id: VifId, metadata: VifMetadata,
                   configuration: Configuration) -> VifFacts:
     """Return the facts of a VIF whose metadata are known."""
     identity, arriving = _identify(store, metadata)
+    leases = LeaseFacts()
     try:
-        policy = _resolve(store, vif_id.domid, metadata, identity, configuration)
+        written = _read_valid(store, vif_id.domid, identity, configuration)
+        if written and written.sources:
+            leases = find_leases(identity, metadata.other_config)
+        policy = resolve_policy(
+            identity, metadata.other_config.get(SEAL_KEY), metadata.locking, written,
+            configuration.config, configuration.find_network(metadata.bridge,
+                                                             metadata.network_uuid),
+            frozenset([lease.address for lease in leases.leases]))
     except PolicyError as error:
         # where no seal is looked at, there is nothing that may fit in a moment
         policy = quarantine(str(error), isinstance(error, UnprovenPolicy)
                             and not configuration.config.accept_unsealed)
-    return VifFacts(metadata, identity, policy, arriving)
+    return VifFacts(metadata, identity, policy, arriving, leases)
 
 
-def _resolve(store: Xenstore, domid: int, metadata: VifMetadata, identity: Identity,
-             configuration: Configuration) -> EffectivePolicy:
+def _read_valid(store: Xenstore, domid: int, identity: Identity,
+                configuration: Configuration) -> Optional[VifPolicy]:
     if configuration.error:
         raise PolicyError(configuration.error)
-    return resolve_policy(identity, metadata.other_config.get(SEAL_KEY), metadata.locking,
-                          read_policy(store, domid, identity), configuration.config,
-                          configuration.find_network(metadata.bridge, metadata.network_uuid))
+    return read_policy(store, domid, identity)
 
 
 def read_policy(store: Xenstore, domid: int, vif: Identity) -> Optional[VifPolicy]:

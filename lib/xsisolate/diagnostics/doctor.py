@@ -14,7 +14,8 @@ from xsisolate.diagnostics.doctor_toolstack import (examine_ha, examine_keys, ex
                                                     examine_xenopsd)
 from xsisolate.diagnostics.finding import PROBLEM, Finding, ok, problem, warning
 from xsisolate.diagnostics.inventory import Inventory, VifView
-from xsisolate.diagnostics.status import look_twice
+from xsisolate.diagnostics.origins import list_learners
+from xsisolate.diagnostics.status import NOT_LEARNING, look_twice
 from xsisolate.diagnostics.unprotected import Unprotected
 from xsisolate.diagnostics.vm_lookup import label
 from xsisolate.dom0.ovs.library import find_ovs
@@ -22,6 +23,7 @@ from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.run_files.pool_configuration import read_taken
 from xsisolate.dom0.run_files.pool_networks import read_networks
 from xsisolate.dom0.run_files.pool_state import read_state
+from xsisolate.dom0.run_files.vif_leases import is_learning
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import EXIT_POLICY, ConfigError, HostError, worst_exit_code
 from xsisolate.policy.model import Mode
@@ -53,6 +55,7 @@ def _examine_vifs(dom0: HostContext, step: Step) -> Iterator[Finding]:
     yield from examine_records(inventory)
     yield from examine_keys(dom0, inventory)
     yield from examine_policies(inventory)
+    yield from examine_leases(inventory)
     step('flows')
     yield from examine_drift(dom0, inventory)
 
@@ -169,7 +172,8 @@ def examine_policies(inventory: Inventory) -> Iterator[Finding]:
             found = True
             yield warning('VIF', '%s: %s' % (label(view), view.error), 'no error', 'xsisolate sync'
                           if not inventory.broken else MEND_FIRST)
-        elif view.vif.policy.mode is Mode.ISOLATED and not view.vif.policy.addresses:
+        elif (view.vif.policy.mode is Mode.ISOLATED and not view.vif.policy.addresses
+                and not view.vif.policy.sources):
             found = True
             yield warning('VIF', '%s is isolated and has no address' % label(view),
                           'ipv4 or ipv6 in its policy', 'write vif/%d/ipv4: without it nothing '
@@ -185,6 +189,20 @@ def _examine_unprotected(view: VifView, why: Unprotected) -> Finding:
     if why.is_promised:
         return problem(*what, code=EXIT_POLICY)
     return warning(*what)
+
+
+def examine_leases(inventory: Inventory) -> Iterator[Finding]:
+    """Yield whether leases are learned, and which do not count."""
+    learners = list_learners(inventory.vifs)
+    if learners and not is_learning():
+        yield warning('leases', NOT_LEARNING % ' '.join(learners[:4]), 'a daemon that learns',
+                      'systemctl start xsisolate-watch')
+    for view in inventory.vifs:
+        if view.vif.complaint:
+            yield warning('leases', '%s: %s' % (label(view), view.vif.complaint), 'a file that the '
+                          'daemon has written', 'start the daemon: it writes the file anew')
+        elif view.unbound:
+            yield ok('leases', '%s: %s' % (label(view), '; '.join(view.unbound)))
 
 
 def examine_pool() -> Iterator[Finding]:

@@ -5,13 +5,16 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 from xsisolate.diagnostics.flow_dump import find_names
 from xsisolate.diagnostics.flow_words import decode_trace
 from xsisolate.diagnostics.inventory import Inventory
+from xsisolate.diagnostics.origins import FIXED, find_origins
 from xsisolate.diagnostics.passage import End, Place, Step, judge
 from xsisolate.diagnostics.route import Asked, Hop, Route, find_route
+from xsisolate.diagnostics.status import format_origin
 from xsisolate.diagnostics.trace import Traced, find_ct, format_packet, parse_ports, parse_trace
 from xsisolate.diagnostics.vm_lookup import label
 from xsisolate.dom0.linux.kernel_modules import has_module
 from xsisolate.dom0.ovs import appctl
 from xsisolate.dom0.xen.xenstore import Xenstore
+from xsisolate.policy.address import format_prefix
 from xsisolate.policy.admission import How, Talk
 from xsisolate.policy.seal import PORTABLE_WORD
 
@@ -132,8 +135,17 @@ def walk(asker: 'Asker', route: Route) -> Explanation:
     back = [Hop(place, target, source) for place, source, target in reversed(route.hops)]
     return Explanation(route.hops[0].source.name, route.hops[-1].target.name, str(route.talk),
                        request, asker.walk(back, talk, asked) if done else (),
-                       route.notes + _note_helper(route.talk)
+                       route.notes + _note_helper(route.talk) + _note_origins(route.hops)
                        + _note_additional(route.hops) + asker.find_exposed(route.hops))
+
+
+def _note_origins(hops: Iterable[Hop]) -> Tuple[str, ...]:
+    """Return where the ends' addresses come from that no policy lists."""
+    ends = {(end.name, end.address): end for hop in hops for end in (hop.source, hop.target)}
+    found = [(end, find_origins(end.vif).get(end.address)) for end in ends.values() if end.vif]
+    return tuple('%s has address %s: %s' % (end.name, format_prefix(end.address),
+                                            format_origin(origin))
+                 for end, origin in found if origin and origin.word != FIXED)
 
 
 def _note_helper(talk: Talk) -> Tuple[str, ...]:

@@ -13,7 +13,8 @@ from xsisolate.dataplane.planning import plan_bridge
 from xsisolate.dataplane.vif_facts import VifFacts, read_policy
 from xsisolate.diagnostics.broken import Broken, read_time
 from xsisolate.diagnostics.carried import Carried, recorded_policy
-from xsisolate.diagnostics.counters import read_counters
+from xsisolate.diagnostics.counters import count_flows, read_counters
+from xsisolate.diagnostics.origins import find_unbound
 from xsisolate.diagnostics.unprotected import (DOMAINS_MAX, Unprotected, find_sriov_vifs,
                                                why_on_linux_bridge)
 from xsisolate.dom0.ovs import flow_table
@@ -21,9 +22,7 @@ from xsisolate.dom0.ovs.ovsdb import Bridge
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import ConfigError, HostError, PolicyError, UnknownVif
 from xsisolate.openflow.flow import Flow
-from xsisolate.openflow.ownership import HEADER
 from xsisolate.planner.context import PlanContext
-from xsisolate.planner.cookie import port_key
 from xsisolate.planner.drop_counts import Drops
 from xsisolate.planner.items import Registry, parse_registry
 from xsisolate.planner.retention import keeps_policy
@@ -55,6 +54,7 @@ class VifView(NamedTuple):
     certain: bool = True        # all of the policy that it keeps is known
     unprotected: Optional[Unprotected] = None   # no flow can enforce its policy: it is unlocked
     host: str = ''              # where hosts are looked at together, the one that it is on
+    unbound: Tuple[str, ...] = ()       # what it may own and does not, and why
 
     @property
     def name(self) -> str:
@@ -164,7 +164,7 @@ def _read_bridge(dom0: HostContext, bridge: Bridge, broken: Optional[Broken],
         facts[vif_id] = _read_facts(dom0, vif_id)
     cookies = Counter(flow.cookie for flow in flows)
     view, views = _judge(dom0, view, facts, flows, broken)
-    return view, [one._replace(flows=_count_flows(view.registry, cookies, one.vif),
+    return view, [one._replace(flows=count_flows(view.registry, cookies, one.vif),
                                drops=drops.get(one.vif.id))
                   for one in views]
 
@@ -266,6 +266,8 @@ def _view(dom0: HostContext, vif: Vif, known: Known, on: Optional[BridgeView]) -
         vif_uuid=facts.metadata.vif_uuid if facts else '',
         seal=_read_seal(dom0, vif.id.domid, facts) if facts else 'unknown',
         error=vif.error or shown,
+        unbound=tuple(find_unbound(vif, dom0.configuration.find_network(
+            facts.metadata.bridge, facts.metadata.network_uuid))) if facts else (),
         doubt=bool(on) and keeps_policy(on.registry if on else {}, vif,
                                         dom0.configuration.config))
 
@@ -288,10 +290,3 @@ def _shown_error(bridge: Bridge, vif: Vif) -> str:
     return next((interface.external_ids[ERROR_KEY] for port in bridge.ports
                  for interface in port.interfaces
                  if interface.name in names and ERROR_KEY in interface.external_ids), '')
-
-
-def _count_flows(registry: Registry, cookies: Mapping[int, int], vif: Vif) -> int:
-    """Return how many flows are a VIF's own: its ports' and its endpoints', headers included."""
-    ports = {port_key(port.name) for port in vif.ports}
-    keys = ports | {ref for key in ports if key in registry for ref in registry[key].refs}
-    return sum(cookies.get(key.cookie | header, 0) for key in keys for header in (0, HEADER))

@@ -5,11 +5,12 @@ the sender. Everybody else is asked only whether it is what it says it is.
 """
 from typing import FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from xsisolate.diagnostics.origins import explain_missing
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.address import LINK_LOCAL, NEVER_EXTERNAL, contains, format_prefix
 from xsisolate.policy.admission import Answer, How, Party, Talk, admit
 from xsisolate.policy.model import (DHCP, GATEWAY, Gateway, Group, Mode, Network, Prefix,
-                                    RemoteMember)
+                                    RemoteMember, Source)
 
 # What goes to a client's port, or comes from a server's, is a DHCP server's word.
 DHCP_PORTS = {4: (67, 68), 6: (547, 546)}
@@ -90,14 +91,20 @@ def _steps(place: Place, source: End, target: End, talk: Talk) -> Iterator[Step]
                 _mode(target.vif), 'is unmanaged: it admits every sender'))
     if _mode(source.vif) is Mode.ISOLATED and not forwards(source):
         yield _asked(EGRESS, place, source, target, talk)
-    if _mode(target.vif) is Mode.ISOLATED and not forwards(target):
-        server, client = DHCP_PORTS[target.address.version]
-        if talk.protocol == 'udp' and talk.destination == client and not (
-                (source.vif is None or holds(source.vif, DHCP)) and talk.source == server):
-            yield _step(INGRESS, target, 'to port %d only DHCP servers beyond the uplink may '
-                        'answer' % client, '')
-        else:
-            yield _asked(INGRESS, place, target, source, talk)
+    server, client = DHCP_PORTS[target.address.version]
+    if _hears_servers_only(target) and talk.protocol == 'udp' and talk.destination == client and (
+            source.vif is not None and not holds(source.vif, DHCP) or talk.source != server):
+        yield _step(INGRESS, target, 'to port %d only DHCP servers beyond the uplink may '
+                    'answer' % client, '')
+    elif _mode(target.vif) is Mode.ISOLATED and not forwards(target):
+        yield _asked(INGRESS, place, target, source, talk)
+
+
+def _hears_servers_only(target: End) -> bool:
+    """Tell whether DHCP answers come to a VIF from trusted servers only."""
+    return _mode(target.vif) is Mode.ISOLATED and not forwards(target) or (
+        _mode(target.vif) is Mode.LOCKED and target.vif is not None
+        and Source(target.address.version, DHCP) in target.vif.policy.sources)
 
 
 def _step(side: str, end: End, why_not: str, because: str) -> Step:
@@ -147,7 +154,9 @@ def _may_not_send(place: Place, source: End, talk: Talk) -> str:
         if inside:
             return 'a gateway that is a VIF forwards for addresses outside: ' + inside
         if not _owns(vif, source.address) and not forwards(source):
-            return '%s is not one of its own addresses' % format_prefix(source.address)
+            missing = explain_missing(vif, source.address.version, place.facts)
+            return '%s is not one of its own addresses%s' % (format_prefix(source.address),
+                                                              missing and ': ' + missing)
         server, client = DHCP_PORTS[source.address.version]
         if not holds(vif, DHCP) and talk.protocol == 'udp' and (
                 talk.source == server or talk.destination == client):

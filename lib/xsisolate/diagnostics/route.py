@@ -151,8 +151,8 @@ class RouteFinder:
         assert view is not None
         found = own_address(view, version, self._store)
         if not found and view.vif.policy.mode in (Mode.LOCKED, Mode.ISOLATED):
-            raise PolicyError('%s has no IPv%d address in its policy, so it can say nothing but '
-                              'DHCP' % (label(view), version))
+            raise PolicyError('%s has no IPv%d address, so it can say nothing but DHCP%s' % (
+                label(view), version, ''.join('; ' + text for text in view.unbound)))
         if not found and view.vif.policy.mode is Mode.UNLOCKED:
             raise UsageError('%s is unmanaged, and its guest does not say which IPv%d address it '
                              'has: name it (--source-address, --target-address)'

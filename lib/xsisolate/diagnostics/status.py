@@ -1,11 +1,14 @@
 """The state of every VIF of this host."""
 from time import sleep
+from time import localtime, strftime
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from xsisolate.dataplane.context import HostContext
 from xsisolate.diagnostics.inventory import Inventory, VifView, read_inventory
+from xsisolate.diagnostics.origins import Origin, find_origins, list_learners
 from xsisolate.diagnostics.vm_lookup import find_vm
 from xsisolate.dom0.run_files.pool_state import PoolState, read_state
+from xsisolate.dom0.run_files.vif_leases import is_learning
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, EXIT_POLICY
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.seal import format_peer
@@ -14,6 +17,10 @@ from xsisolate.policy.unprotected import NOT_PROTECTED
 UNSEALED = 'unsealed: accept in xsisolate.yaml: every guest chooses its own policy'
 PAUSE_S = 0.5           # a hook that is just programming a VIF is done by then
 SHOWN = 8               # VIFs in a warning
+
+
+NOT_LEARNING = ('the daemon does not run, so nothing is learned of leases (%s ...): addresses that '
+                'are known stay until their leases end; systemctl start xsisolate-watch')
 
 
 class Status(NamedTuple):
@@ -50,6 +57,10 @@ def find_warnings(inventory: Inventory) -> Tuple[str, ...]:
     found += ['%s, whatever their policies say: %s%s: no flow sees the frames of an SR-IOV network '
               'or of a Linux bridge' % (NOT_PROTECTED, ' '.join(open_ones[:SHOWN]),
                                         ' ...' * (len(open_ones) > SHOWN))] if open_ones else []
+    learners = list_learners(inventory.vifs)
+    found += [NOT_LEARNING % ' '.join(learners[:SHOWN])] if learners and not is_learning() else []
+    found += ['%s: %s' % (view.name, view.vif.complaint) for view in inventory.vifs
+              if view.vif.complaint]
     for name, view in sorted(inventory.bridges.items()):
         found += ['bridge %s: its flows cannot be read: %s' % (name, view.error)
                   ] if view.error else []
@@ -84,6 +95,14 @@ def describe(status: Status) -> Dict[str, Any]:
             'pool': status.pool.describe() if status.pool else None}
 
 
+def format_origin(origin: Origin) -> str:
+    """Return where an address comes from: `dhcp until 2026-11-29 14:05:00 from 10.9.0.2`."""
+    if not origin.until:
+        return origin.word
+    return '%s until %s from %s' % (origin.word, strftime('%Y-%m-%d %H:%M:%S', localtime(
+        origin.until)), origin.server)
+
+
 def describe_vif(view: VifView) -> Dict[str, Any]:
     """Return a VIF as JSON has it."""
     vif, policy, drops = view.vif, view.vif.policy, view.drops
@@ -96,6 +115,10 @@ def describe_vif(view: VifView) -> Dict[str, Any]:
         'mode': policy.mode.word, 'locking_mode': vif.locking.mode.word,
         'groups': sorted(policy.groups), 'allow': sorted(map(format_peer, policy.allow)),
         'addresses': [format_prefix(prefix) for prefix in sorted(policy.addresses)],
+        'origins': {format_prefix(prefix): format_origin(origin)
+                    for prefix, origin in sorted(find_origins(vif).items())},
+        'sources': ['%s=%s' % (source.key, source.word) for source in sorted(policy.sources)],
+        'unbound': list(view.unbound),
         'shared': [format_prefix(prefix) for prefix in sorted(policy.shared)],
         'roles': sorted(policy.roles), 'additional_macs': sorted(policy.macs),
         'seal': view.seal, 'in_doubt': view.doubt,

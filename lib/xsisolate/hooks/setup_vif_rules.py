@@ -86,9 +86,12 @@ def report(event: Event, outcome: VifResult, accept_unsealed: bool, seconds: flo
     elif outcome.vif.waiting:
         log.warning('waiting', vif=event.device, vm=outcome.vif.vm_uuid,
                     reason=outcome.vif.waiting)
-    elif policy.mode is Mode.ISOLATED and not policy.addresses:
+    elif policy.mode is Mode.ISOLATED and not policy.addresses and not policy.sources:
         log.warning('no address', vif=event.device, vm=outcome.vif.vm_uuid,
                     reason='an isolated VIF without ipv4 and ipv6 keys passes nothing but DHCP')
+    if outcome.vif.complaint:
+        log.warning('leases', vif=event.device, vm=outcome.vif.vm_uuid,
+                    reason=outcome.vif.complaint)
     if outcome.silenced:
         log.warning('in-band', bridge=outcome.network, reason=SILENCED
                     % outcome.silenced)

@@ -6,6 +6,7 @@ written down.
 from struct import Struct
 from struct import error as StructError
 
+from xsisolate.openflow.bundle import decode_bundle, encode_bundle
 from xsisolate.openflow.fields import LOCAL
 from xsisolate.openflow.learn import decode_learn, encode_learn
 from xsisolate.openflow.subfield import decode_subfield, encode_subfield, number, offset_and_bits
@@ -13,7 +14,7 @@ from xsisolate.typing_compat import Callable, Dict, Iterator
 
 OUTPUT, PUSH_VLAN, POP_VLAN, EXPERIMENTER = 0, 17, 18, 0xffff
 NICIRA = 0x2320
-MOVE, LOAD, NOTE, BUNDLE, RESUBMIT, LEARN = 6, 7, 8, 12, 14, 16
+MOVE, LOAD, NOTE, BUNDLE, RESUBMIT, LEARN, CONTROLLER = 6, 7, 8, 12, 14, 16, 20
 STACK_PUSH, STACK_POP, CT, CLONE, CT_CLEAR = 27, 28, 35, 42, 43
 NORMAL, IN_PORT_OF_RESUBMIT = 0xfffffffa, 0xfff8
 
@@ -26,12 +27,10 @@ LOAD_BODY = Struct('!HIQ')              # offset and bits, field, value
 MOVE_BODY = Struct('!HHHII')            # bits, offsets, fields
 STACK_BODY = Struct('!HIH6x')           # offset, field, bits
 CT_BODY = Struct('!HIHB3xH')            # flags, zone's field and its bits, table, helper
-BUNDLE_BODY = Struct('!HHHIHHI4x')      # algorithm, hashed, basis, kind, count, bits, field
+CONTROLLER_BODY = Struct('!HHBx')       # how much of the frame, whose connections; why
+BY_ACTION = 1
 CT_COMMIT, NO_TABLE = 1, 255
 HELPERS = {'tftp': 69, '': 0}          # by the port that a helper's protocol has
-ALGORITHMS = {'active_backup': 0, 'hrw': 1}
-HASHED = {'eth_src': 0}
-PORT_KIND = 0x00000002                  # NXM_OF_IN_PORT: members are OpenFlow ports
 HEX = ['%02x' % byte for byte in range(256)]
 RAW = 'raw'                             # an action that we do not know
 
@@ -235,24 +234,16 @@ def _decode_note(body: bytes) -> str:
     return 'note:' + '.'.join([HEX[byte] for byte in body])
 
 
-def _encode_bundle(text: str) -> bytes:
-    head, _, members = text[:-1].partition(',members:')
-    hashed, basis, algorithm, _ = head.split(',')
-    ports = [int(port) for port in members.split(',')]
-    body = BUNDLE_BODY.pack(ALGORITHMS[algorithm], HASHED[hashed], int(basis), PORT_KIND,
-                            len(ports), 0, 0)
-    return nicira(BUNDLE, body + Struct('!%dH' % len(ports)).pack(*ports))
+def _encode_controller(text: str) -> bytes:
+    length, _, number = text[:-1].partition(',id=')
+    return nicira(CONTROLLER, CONTROLLER_BODY.pack(int(length), int(number), BY_ACTION))
 
 
-def _decode_bundle(body: bytes) -> str:
-    algorithm, hashed, basis, kind, count, bits, target = BUNDLE_BODY.unpack_from(body)
-    if kind != PORT_KIND or bits or target:
-        raise ValueError('a bundle that stores its choice')
-    names = {number: name for name, number in ALGORITHMS.items()}
-    ports = Struct('!%dH' % count).unpack_from(body, BUNDLE_BODY.size)
-    fields = {number: name for name, number in HASHED.items()}
-    return 'bundle(%s,%d,%s,ofport,members:%s)' % (fields[hashed], basis, names[algorithm],
-                                                   ','.join(map(str, ports)))
+def _decode_controller(body: bytes) -> str:
+    length, number, why = CONTROLLER_BODY.unpack_from(body)
+    if why != BY_ACTION or not number:
+        raise ValueError('not ours')
+    return 'controller(max_len=%d,id=%d)' % (length, number)
 
 
 def _decode_ct(body: bytes, marking: str) -> str:
@@ -279,8 +270,10 @@ ENCODERS: Dict[str, Callable[[str], bytes]] = {
     'pop_vlan': _encode_fixed(HEAD.pack(POP_VLAN, 8) + bytes(4)),
     'ct_clear': _encode_fixed(nicira(CT_CLEAR, b'')),
     'learn(': lambda text: nicira(LEARN, encode_learn(text[:-1])),
-    'bundle(': _encode_bundle}
+    'bundle(': lambda text: nicira(BUNDLE, encode_bundle(text[:-1])),
+    'controller(max_len=': _encode_controller}
 DECODERS: Dict[int, Callable[[bytes], str]] = {
     RESUBMIT: _decode_resubmit, LOAD: _decode_load, MOVE: _decode_move, NOTE: _decode_note,
     STACK_PUSH: _stack_decoder('push'), STACK_POP: _stack_decoder('pop'),
-    CT_CLEAR: lambda _: 'ct_clear', LEARN: decode_learn, BUNDLE: _decode_bundle}
+    CT_CLEAR: lambda _: 'ct_clear', LEARN: decode_learn, BUNDLE: decode_bundle,
+    CONTROLLER: _decode_controller}

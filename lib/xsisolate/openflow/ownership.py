@@ -8,6 +8,8 @@ OWNER_MASK = 0xffffffff << 32
 # Set in a header's cookie: one masked dump returns all headers and nothing else.
 HEADER = 0x80000000
 HEADER_MASK = OWNER_MASK | HEADER
+# Whose connections get the frames that flows copy to the daemon; other controllers do not.
+LISTENER = 0x5849                   # 'XI'
 REGISTRY = 235                      # the headers' table; no packet reaches it
 # The switch fills this table by itself: that a flow in it comes or goes is not news.
 LEARNED = 237

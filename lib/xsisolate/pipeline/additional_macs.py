@@ -66,7 +66,8 @@ def port_flows(ofport: int, networks: Iterable[int], mac: str, additional: Seque
         yield make_flow(PARTY, 70, [port, *mac_match(10, match), flags(INGRESS_SIDE)], here,
                         goto(PARTY))
         for network in networks:
-            yield make_flow(SETTLE, 110, [port, network_match(network), 'dl_src=%s' % match],
+            # before what copies questions of DHCP (110): leases are for a VIF's own address
+            yield make_flow(SETTLE, 115, [port, network_match(network), 'dl_src=%s' % match],
                             _learn(cookie, _send_to(mac)), goto(DESTINATION))
 
 

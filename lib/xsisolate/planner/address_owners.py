@@ -62,16 +62,24 @@ def check_additional(items: Mapping[Key, Item], endpoint: Key, network: int, vif
 
 def assign_owners(items: Mapping[Key, Item], endpoint: Key, network: int,
                   policy: EffectivePolicy, groups: Tuple[int, ...]) -> Dict[Prefix, int]:
-    """Return of which address an endpoint is the nth owner, or raise AlreadyTaken."""
+    """Return of which address an endpoint is the nth owner, or raise AlreadyTaken.
+
+    A leased address yields: to one that is fixed, and to an older lease.
+    """
     addresses = sorted(policy.addresses)
     possible = [item for item in possible_owners(items.values(), addresses)
                 if item.key != endpoint and split_endpoint(item)[0] == network]
     alive = {ref for item in items.values() if item.key.kind is Kind.PORT
              for ref in item.refs} if possible else ()
     others = [(item, parse_facts(item)) for item in possible if item.key in alive]
-    return {address: _turn(items, address, groups if address in policy.shared else (),
-                           [other for other in others if address in other[1].owners])
-            for address in addresses}
+    owners: Dict[Prefix, int] = {}
+    for address in addresses:
+        found = [other for other in others if address in other[1].owners]
+        if address in policy.leased and found:
+            continue        # whoever has it keeps it
+        owners[address] = _turn(items, address, groups if address in policy.shared else (), [
+            other for other in found if address not in other[1].leased])
+    return owners
 
 
 def _turn(items: Mapping[Key, Item], address: Prefix, groups: Tuple[int, ...],
@@ -132,8 +140,10 @@ def _fresh_addresses(registry: Registry, endpoint: Optional[Key], vif: Vif) -> F
 
 
 def check_claims(registry: Registry, items: Mapping[Key, Item], endpoint: Key, vif: Vif,
-                 attached: Attached, claims: Claims) -> None:
+                 attached: Attached, claims: Claims) -> FrozenSet[Prefix]:
     """Raise AlreadyTaken if a VIF wants an address that a member on another host has.
+
+    Return the leased ones of which that is so: these it merely does not get.
 
     One of the same MAC address is the VIF itself, on its way from there. What the VIF has already
     it keeps: the other one came later.
@@ -142,12 +152,18 @@ def check_claims(registry: Registry, items: Mapping[Key, Item], endpoint: Key, v
     uuids = {attached.network_uuid, *(
         parse_network_name(item).uuid for key, item in items.items()
         if key.kind is Kind.NETWORK and key.id == attached.network & 0xfff)}
+    lost: FrozenSet[Prefix] = frozenset()
     for group in sorted(vif.policy.groups) if fresh else ():
         for member in claims.get(group, ()):
+            if member.mac == vif.mac or member.network not in uuids:
+                continue
             taken = fresh & member.addresses - (member.shared & vif.policy.shared)
-            if taken and member.mac != vif.mac and member.network in uuids:
-                raise _refuse(min(taken), 'the VIF with MAC address %s on another host, a member '
+            lost |= taken & vif.policy.leased
+            fixed = taken - vif.policy.leased - member.leased
+            if fixed:
+                raise _refuse(min(fixed), 'the VIF with MAC address %s on another host, a member '
                               'of group %s' % (member.mac, group))
+    return lost
 
 
 def _refuse(address: Prefix, owner: str) -> AlreadyTaken:

@@ -11,9 +11,11 @@ from xsisolate.typing_compat import (Dict, FrozenSet, Iterable, Iterator, List, 
                                      Tuple)
 
 TRUNK = 'trunk'
-SHARED = 's'            # behind an address
+SHARED, LEASED = 's', 'l'       # behind an address
+MARKS = SHARED + LEASED
 SPECIAL = '+'           # behind the mode, in front of each role and additional MAC address
 ARRIVING = 'arriving'
+LEARNS = '@'            # behind them: its IPv4 addresses are learned, also from answers to all
 
 
 class NetworkName(NamedTuple):
@@ -35,29 +37,38 @@ class EndpointFacts(NamedTuple):
     roles: FrozenSet[str] = frozenset()
     macs: FrozenSet[str] = frozenset()          # additional ones
     arriving: bool = False              # it has such, and its VM migrates to this host
+    leased: FrozenSet[Prefix] = frozenset()     # those that yield to whoever has them fixed
+    learns: bool = False
 
 
 def format_facts(facts: EndpointFacts) -> str:
     """Return an endpoint's facts as its header holds them."""
     links = ','.join('%d%s' % (link.ofport, 't' * link.tagged) for link in facts.links)
-    owners = ','.join('%x.%x.%x.%x%s' % (*address, owner, SHARED * (address in facts.shared))
+    owners = ','.join('%x.%x.%x.%x%s' % (*address, owner, SHARED if address in facts.shared
+                                         else LEASED * (address in facts.leased))
                       for address, owner in sorted(facts.owners.items()))
     mode = SPECIAL.join([facts.mode, *sorted(facts.roles), *sorted(facts.macs),
-                         *[ARRIVING] * facts.arriving])
+                         *[ARRIVING] * facts.arriving]) + LEARNS * facts.learns
     return ' '.join((mode, facts.vm_uuid, links, ','.join(map(str, facts.groups)), owners))
 
 
 def parse_facts(endpoint: Item) -> EndpointFacts:
     """Return the facts in an endpoint's header."""
     words, vm_uuid, links, groups, owners = endpoint.facts.split(' ')
-    mode, *special = words.split(SPECIAL)
+    mode, *special = words.rstrip(LEARNS).split(SPECIAL)
     return EndpointFacts(
         mode, vm_uuid,
         _parse_links(links),
         tuple(int(group) for group in _words(groups)), dict(_parse_owners(owners)),
-        frozenset([address for word in _words(owners) if word.endswith(SHARED)
-                   for address, _ in _parse_owners(word)]), frozenset(special).intersection(ROLES),
-        frozenset(special).difference(ROLES, [ARRIVING]), ARRIVING in special)
+        _marked(owners, SHARED), frozenset(special).intersection(ROLES),
+        frozenset(special).difference(ROLES, [ARRIVING]), ARRIVING in special,
+        _marked(owners, LEASED), LEARNS in words)
+
+
+def _marked(owners: str, mark: str) -> FrozenSet[Prefix]:
+    """Return the addresses that have a mark."""
+    return frozenset([address for word in _words(owners) if word.endswith(mark)
+                      for address, _ in _parse_owners(word)])
 
 
 def _parse_links(text: str) -> Tuple[Attachment, ...]:
@@ -70,7 +81,7 @@ def _words(text: str) -> List[str]:
 
 def _parse_owners(text: str) -> Iterator[Tuple[Prefix, int]]:
     for word in _words(text):
-        version, value, length, owner = (int(part, 16) for part in word.rstrip(SHARED).split('.'))
+        version, value, length, owner = (int(part, 16) for part in word.rstrip(MARKS).split('.'))
         yield Prefix(version, value, length), owner
 
 
@@ -130,12 +141,18 @@ def isolated_links(items: Iterable[Item]) -> IsolatedLinks:
     found: IsolatedLinks = {}
     for item in endpoints(items):
         mode, _, links, groups, _ = item.facts.split(' ')
-        if mode.split(SPECIAL)[0] == Mode.ISOLATED.word:
+        if mode.rstrip(LEARNS).split(SPECIAL)[0] == Mode.ISOLATED.word:
             network, _ = split_endpoint(item)
             numbers = tuple([int(group) for group in _words(groups)])
             found.setdefault(network, []).extend(
                 [(numbers, link) for link in _parse_links(links)])
     return found
+
+
+def learning_networks(items: Iterable[Item]) -> FrozenSet[int]:
+    """Return the networks on which IPv4 addresses are learned."""
+    return frozenset([split_endpoint(item)[0] for item in items if item.key.kind is Kind.ENDPOINT
+                      and LEARNS in item.facts.partition(' ')[0]])
 
 
 def possible_owners(items: Iterable[Item], addresses: Iterable[Prefix]) -> List[Item]:
@@ -161,4 +178,4 @@ def macs_here(items: Iterable[Item], network: int) -> FrozenSet[str]:
 def takes_turns(endpoint: Item) -> bool:
     """Tell whether an endpoint is not the first owner of one of its addresses."""
     owners = endpoint.facts.rpartition(' ')[2]
-    return any([word.rstrip(SHARED).rpartition('.')[2] != '0' for word in _words(owners)])
+    return any([word.rstrip(MARKS).rpartition('.')[2] != '0' for word in _words(owners)])

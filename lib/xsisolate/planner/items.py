@@ -25,7 +25,7 @@ HEX = ['%02x' % byte for byte in range(256)]
 FORMS = {
     Kind.PORT: re.compile(r'(vif|tap)[0-9]+\.[0-9]+\|[0-9]+ (trunk)?'),
     Kind.ENDPOINT: re.compile(r'[0-9a-f]+ [0-9a-f:]{17}\|[^ ]+ [^ ]* ([0-9]+t?,?)* ([0-9]+,?)* '
-                              r'([0-9a-f]+(\.[0-9a-f]+){3}s?,?)*'),
+                              r'([0-9a-f]+(\.[0-9a-f]+){3}[sl]?,?)*'),
     Kind.NETWORK: re.compile(r'[^ ]+ [^ ]+\|([0-9a-f]{32} [0-9a-f]{32})?')}
 
 

@@ -6,14 +6,15 @@ on other hosts, which the caller reads.
 """
 from xsisolate.planner.context import GroupInput, PlanContext
 from xsisolate.planner.cookie import BASE, BRIDGE, Key, Kind, port_key, port_keys
-from xsisolate.planner.item_facts import endpoint_name, endpoints, parse_port_facts, takes_turns
+from xsisolate.planner.item_facts import (endpoint_name, endpoints, parse_facts, parse_port_facts,
+                                          possible_owners, takes_turns)
 from xsisolate.planner.items import Item, Items, Registry, reachable
 from xsisolate.planner.mute_vifs import explain_mutes
 from xsisolate.planner.peer_items import group_of
 from xsisolate.planner.shared_items import (networks_of, refresh_shared, refresh_with_members,
                                             stamp_of)
 from xsisolate.planner.vif import Vif
-from xsisolate.planner.vif_items import add_vif
+from xsisolate.planner.vif_items import add_vif, yield_leases
 from xsisolate.policy.model import HOLDERS
 from xsisolate.typing_compat import (AbstractSet, Dict, FrozenSet, Iterable, List, Mapping,
                                      NamedTuple, Sequence, Tuple)
@@ -50,7 +51,7 @@ class Plan(NamedTuple):
 
 def draft_plan(registry: Registry, vifs: Iterable[Vif], context: PlanContext) -> Draft:
     """Return what the bridge should carry for these VIFs beside all that it carries."""
-    vifs = list(vifs)
+    vifs = list(yield_leases(vifs))
     present = {port.name for vif in vifs for port in vif.ports}
     own = {key for vif in vifs for key in port_keys(vif.id) if key in registry}
     gone = {key for key, item in registry.items() if key.kind is Kind.PORT
@@ -111,14 +112,18 @@ def disturbed(registry: Registry, vif: Vif, ofports: Mapping[str, int]) -> List[
     """Return the other VIFs whose items this VIF's event makes stale.
 
     They share its MAC address (live migration onto the same host), take turns
-    in owning an address, their port has another number than their flows were
-    made for, or another program has deleted the header of an item that they refer to.
+    in owning an address, they have leased one that it has fixed, their port has another number than
+    their flows were made for, or another program has deleted the header of an item that they refer
+    to.
     """
     names = {endpoint_name(attached.network, vif.mac) for attached in vif.networks}
     own = set(port_keys(vif.id))
     shared = {ref for key in own if key in registry for ref in registry[key].refs}
     shared |= {item.key for item in endpoints(registry.values())
                if item.name in names or takes_turns(item)}
+    fixed = vif.policy.addresses - vif.policy.leased
+    shared |= {item.key for item in possible_owners(registry.values(), fixed)
+               if not fixed.isdisjoint(parse_facts(item).leased)}
     damaged = _has_gaps(registry)
     found = {parse_netdev(item.name) for item in registry.values()
              if item.key.kind is Kind.PORT and item.key not in own and item.name in ofports

@@ -9,11 +9,12 @@ from xsisolate.pipeline.multicast import fanout_flow, multicast_flows
 from xsisolate.pipeline.peer_lookup import party_flows
 from xsisolate.pipeline.peer_sets import member_flows
 from xsisolate.pipeline.port_security import identity_flows
+from xsisolate.pipeline.snooping import aloud_copy_flow
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import GroupInput, PlanContext
 from xsisolate.planner.cookie import BASE, BRIDGE, FANOUT, Key, Kind
-from xsisolate.planner.item_facts import (IsolatedLinks, isolated_links, parse_network_name,
-                                          parse_port_facts)
+from xsisolate.planner.item_facts import (IsolatedLinks, isolated_links, learning_networks,
+                                          parse_network_name, parse_port_facts)
 from xsisolate.planner.items import Item, Items, make_item, is_merely_restamped
 from xsisolate.planner.peer_items import group_of, group_spread_flows, group_stamp, make_group
 from xsisolate.planner.roles import network_flows, network_stamp
@@ -37,10 +38,11 @@ def refresh_shared(items: Items, touched: AbstractSet[Key], context: PlanContext
     """Compile what depends on the bridge or several VIFs, and not on members elsewhere."""
     items[BASE] = make_item(BASE, 'base', base_flows())
     items[BRIDGE] = make_item(BRIDGE, 'bridge', bridge_flows(_without_managed(items, context)))
-    isolated = isolated_links(items.values())
+    isolated, learning = isolated_links(items.values()), learning_networks(items.values())
     for key in touched:
         if key.kind is Kind.SPREAD:
-            items[key] = make_item(key, items[key].name, _spread_flows(isolated, key.id))
+            items[key] = make_item(key, items[key].name,
+                                   _spread_flows(isolated, learning, key.id))
 
 
 def refresh_with_members(items: Items, key: Key, given: GroupInput, context: PlanContext) -> None:
@@ -73,7 +75,8 @@ def _without_managed(items: Items, context: PlanContext) -> Topology:
                                            if port[0] not in managed]))
 
 
-def _spread_flows(isolated: IsolatedLinks, spread: int) -> Iterator[Flow]:
+def _spread_flows(isolated: IsolatedLinks, learning: AbstractSet[int],
+                  spread: int) -> Iterator[Flow]:
     """Yield the flows that carry multicast: a network's to isolated VIFs, a group's to members."""
     if not spread & FANOUT:
         yield from group_spread_flows(isolated, spread)
@@ -82,3 +85,5 @@ def _spread_flows(isolated: IsolatedLinks, spread: int) -> Iterator[Flow]:
     links = [link for _, link in isolated.get(network, [])]
     if links:
         yield fanout_flow(network, links)
+    if network in learning:
+        yield aloud_copy_flow(network, links)

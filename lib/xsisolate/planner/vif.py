@@ -1,4 +1,5 @@
 """A VIF as the planner sees it."""
+from xsisolate.policy.leases import Lease
 from xsisolate.policy.model import EffectivePolicy, Locking, Mode
 from xsisolate.policy.resolve import quarantine
 from xsisolate.typing_compat import Mapping, NamedTuple, Tuple
@@ -38,6 +39,10 @@ class Vif(NamedTuple):
     external_ids: Mapping[str, str] = {}    # what other programs look for on its Interfaces
     mute: str = ''                      # why nothing passes although it is unmanaged
     waiting: str = ''                   # why it does not have all that its policy gives it
+    vif_uuid: str = ''                  # XAPI's
+    leases: Tuple[Lease, ...] = ()      # all that it has, also those that do not count
+    leases_at: int = 0                  # as of when
+    complaint: str = ''                 # why what was kept of its leases does not count
 
     @property
     def error(self) -> str:

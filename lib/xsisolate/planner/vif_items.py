@@ -9,6 +9,7 @@ from xsisolate.pipeline.peer_lookup import ask, asker_flows, endpoint_party_flow
 from xsisolate.pipeline.peer_sets import membership_flow
 from xsisolate.pipeline.port_security import (port_identity_flows, settle_flow, settled_flows,
                                               spoof_count_flow)
+from xsisolate.pipeline.snooping import answer_copy_flows, question_flows
 from xsisolate.planner.address_owners import (AlreadyTaken, assign_owners, check_additional,
                                               check_claims, check_mac, leave_waiting)
 from xsisolate.planner.context import PlanContext
@@ -23,7 +24,7 @@ from xsisolate.planner.roles import holder_flows, sender_flags
 from xsisolate.planner.shared_macs import is_placed
 from xsisolate.planner.vif import UNNAMED, Attached, Vif, VifPort
 from xsisolate.policy.additional_macs import mac_matches
-from xsisolate.policy.model import Mode
+from xsisolate.policy.model import LEASED4, EffectivePolicy, Mode, Prefix
 from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping,
                                      Optional, Tuple)
 
@@ -38,7 +39,8 @@ def add_vif(items: Items, vif: Vif, registry: Registry, context: PlanContext) ->
     if vif.policy.mode is Mode.UNLOCKED:
         return vif
     try:
-        return leave_waiting(vif, _add_endpoints(items, vif, registry, context))
+        facts = _add_endpoints(items, vif, registry, context)
+        return leave_waiting(_leave_leases(vif, facts), facts)
     except AlreadyTaken as conflict:
         vif = vif.closed(str(conflict))
         for port in vif.ports:
@@ -62,6 +64,30 @@ def _add_endpoints(items: Items, vif: Vif, registry: Registry,
     return facts
 
 
+def _leave_leases(vif: Vif, facts: Iterable[EndpointFacts]) -> Vif:
+    """Return a VIF without the leases of which another VIF has the address."""
+    owned = frozenset([address for fact in facts for address in fact.owners])
+    return vif._replace(policy=without_leases(vif.policy, vif.policy.leased - owned))
+
+
+def without_leases(policy: EffectivePolicy, lost: AbstractSet[Prefix]) -> EffectivePolicy:
+    """Return a policy without some of its leased addresses."""
+    return policy._replace(addresses=policy.addresses - lost,
+                           leased=policy.leased - lost) if lost else policy
+
+
+def yield_leases(vifs: Iterable[Vif]) -> Iterator[Vif]:
+    """Yield VIFs without leases of addresses that another of them has fixed on its network."""
+    vifs = list(vifs)
+    fixed = {(attached.network, address): vif.id for vif in vifs if any(
+        other.policy.leased for other in vifs) and vif.ports for attached in vif.networks
+        for address in vif.policy.addresses - vif.policy.leased}
+    for vif in vifs:
+        lost = [address for address in vif.policy.leased for attached in vif.networks
+                if fixed.get((attached.network, address), vif.id) != vif.id]
+        yield vif._replace(policy=without_leases(vif.policy, frozenset(lost)))
+
+
 def _find_endpoint(items: Items, vif: Vif, network: int) -> Key:
     """Return the key of a VIF's endpoint on a network, a free one if there is none yet."""
     key = find_or_add(items, Kind.ENDPOINT, endpoint_name(network, vif.mac),
@@ -76,11 +102,13 @@ def _find_facts(items: Items, key: Key, vif: Vif, attached: Attached, asked: Map
     """Return an endpoint's facts, its ports still unknown; raise AlreadyTaken over an address."""
     groups = tuple(sorted(asked[group_name(group)].id for group in vif.policy.groups
                           if group_name(group) in asked))
-    owners = assign_owners(items, key, attached.network, vif.policy, groups)
-    check_claims(registry, items, key, vif, attached, context.claims)
-    return EndpointFacts(vif.policy.mode.word, vif.vm_uuid, (), groups, owners, vif.policy.shared,
-                         vif.policy.roles, vif.policy.macs,
-                         vif.arriving and bool(vif.policy.macs))
+    elsewhere = check_claims(registry, items, key, vif, attached, context.claims)
+    policy = without_leases(vif.policy, elsewhere)
+    owners = assign_owners(items, key, attached.network, policy, groups)
+    return EndpointFacts(policy.mode.word, vif.vm_uuid, (), groups, owners, policy.shared,
+                         policy.roles, policy.macs,
+                         vif.arriving and bool(policy.macs), policy.leased & owners.keys(),
+                         LEASED4 in policy.sources)
 
 
 def _name_network(items: Items, attached: Attached) -> None:
@@ -113,7 +141,9 @@ def _port_flows(vif: Vif, ofport: int, key: Key) -> Iterator[Flow]:
     else:
         yield from port_identity_flows(ofport, vif.mac)
     for network in networks:
-        yield settle_flow(ofport, network, vif.trunk, key.cookie)
+        settle = settle_flow(ofport, network, vif.trunk, key.cookie)
+        yield settle
+        yield from question_flows(settle, vif.policy.sources)
 
 
 def _make_endpoint(items: Items, key: Key, vif: Vif, attached: Attached, asked: Mapping[str, Key],
@@ -123,7 +153,7 @@ def _make_endpoint(items: Items, key: Key, vif: Vif, attached: Attached, asked: 
     facts = facts._replace(links=links)
     refs = [BASE, BRIDGE, network_key(network), *asked.values(), *spread_keys(asked)]
     flows = list(_endpoint_flows(vif, network, facts, asked))
-    if vif.policy.mode is Mode.ISOLATED:
+    if vif.policy.mode is Mode.ISOLATED or facts.learns:
         refs.append(_add_fanout(items, network))
     if facts.roles:
         flows += holder_flows(vif, network, context.find_network(
@@ -147,6 +177,7 @@ def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
         return
     yield from endpoint_party_flows(*where, facts.owners, mode is Mode.ISOLATED, facts.roles)
     yield unsettled_flow(*where, facts.links, vif.arriving)
+    yield from answer_copy_flows(*where, mode, vif.policy.sources)
     sets = sorted(peers.id for peers in asked.values())
     if facts.macs:
         yield from additional_macs.endpoint_flows(

@@ -191,11 +191,16 @@ def parse_mac(text: str) -> str:
     return mac
 
 
-def eui64_link_local(mac: str) -> Prefix:
-    """Return the link-local address that IPv6 hosts make of their MAC."""
+def eui64(mac: str, network: int) -> Prefix:
+    """Return the address that IPv6 hosts make of their MAC in a /64, by the network's number."""
     number = int(mac.replace(':', ''), 16)
     interface = number >> 24 << 40 | EUI64_FILLER | number & 0xffffff
-    return Prefix(6, LINK_LOCAL.value | interface ^ UNIVERSAL_BIT, BITS[6])
+    return Prefix(6, network | interface ^ UNIVERSAL_BIT, BITS[6])
+
+
+def eui64_link_local(mac: str) -> Prefix:
+    """Return the link-local address that IPv6 hosts make of their MAC."""
+    return eui64(mac, LINK_LOCAL.value)
 
 
 def _wrong(text: str, reason: str) -> PolicyError:

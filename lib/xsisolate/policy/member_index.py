@@ -33,13 +33,16 @@ class MemberIndex:
         self._touched.update(before)
         self._addresses.update(self._known)
 
-    def put(self, ref: str, place: Optional[PoolVif]) -> None:
-        """Take in what a VIF is now; None: it is gone."""
+    def put(self, ref: str, place: Optional[PoolVif], now: float = 0.0) -> None:
+        """Take in what a VIF is now; None: it is gone.
+
+        `now`, in seconds since the epoch, says which leases still count.
+        """
         if place:
             self._present.add(ref)
         else:
             self._present.discard(ref)
-        claim = find_claim(place, self._config, self._here) if place else None
+        claim = find_claim(place, self._config, self._here, now) if place else None
         before = self._claims.get(ref)
         if claim == before:
             return
@@ -94,7 +97,8 @@ class MemberIndex:
             return member
         own = frozenset(address for address in member.addresses
                         if member.mac not in self._lost.get((member.network, address), ()))
-        return member._replace(addresses=own, shared=member.shared & own)
+        return member._replace(addresses=own, shared=member.shared & own,
+                               leased=member.leased & own)
 
 
 def _link(table: Dict[K, Set[str]], keys: Iterable[K], ref: str, add: bool) -> None:

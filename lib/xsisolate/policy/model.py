@@ -55,6 +55,23 @@ class Peer(NamedTuple):
     service: Optional[Service] = None   # None: everything
 
 
+class Source(NamedTuple):
+    """Where a VIF gets own addresses from that its policy does not list: a word in ipv4 or ipv6."""
+
+    version: int        # 4 or 6
+    word: str
+
+    @property
+    def key(self) -> str:
+        """The key of vm-data in which the word stands."""
+        return 'ipv%d' % self.version
+
+
+LEASED4, LEASED6 = Source(4, 'dhcp'), Source(6, 'dhcp')     # what trusted servers lease to it
+SLAAC = Source(6, 'slaac')      # what it makes of its MAC address in the network's /64s
+SOURCES = (LEASED4, LEASED6, SLAAC)
+
+
 class Identity(NamedTuple):
     """Which VIF a policy is meant for."""
 
@@ -74,6 +91,7 @@ class VifPolicy(NamedTuple):
     shared: Optional[FrozenSet[Prefix]] = None      # single own addresses that others may have, too
     roles: Optional[FrozenSet[str]] = None          # ROLES that the VIF holds on its networks
     mac: Optional[FrozenSet[str]] = None            # additional MAC addresses
+    sources: FrozenSet[Source] = frozenset()        # those of a key are there only if its list is
 
 
 class Locking(NamedTuple):
@@ -131,6 +149,7 @@ class RemoteMember(NamedTuple):
     shared: FrozenSet[Prefix] = frozenset()     # those of them that others may have, too
     roles: FrozenSet[str] = frozenset()
     macs: FrozenSet[str] = frozenset()  # additional ones
+    leased: FrozenSet[Prefix] = frozenset()     # those of them that yield to a fixed one
 
 
 class PoolNetwork(NamedTuple):
@@ -164,3 +183,5 @@ class EffectivePolicy(NamedTuple):
     unproven: bool = False          # vm-data and seal do not fit; perhaps they will in a moment
     roles: FrozenSet[str] = frozenset()
     macs: FrozenSet[str] = frozenset()  # additional MAC addresses: policy/additional_macs.py
+    sources: FrozenSet[Source] = frozenset()    # where more own addresses may come from
+    leased: FrozenSet[Prefix] = frozenset()     # own ones that yield to whoever has them fixed

@@ -3,6 +3,7 @@ from typing import (Container, Dict, FrozenSet, Iterable, Iterator, List, Mappin
                     Optional, Sequence, Set, Tuple)
 
 from xsisolate.errors import PolicyError
+from xsisolate.policy.leases import current, find_carried
 from xsisolate.policy.model import HOLDERS, Config, EffectivePolicy, Mode, Prefix, RemoteMember
 from xsisolate.policy.resolve import find_network, resolve_policy
 from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, read_policy
@@ -28,15 +29,16 @@ class Claim(NamedTuple):
 
 
 def find_members(places: Iterable[PoolVif], config: Config, here: str,
-                 before: Optional[Members] = None) -> Members:
+                 before: Optional[Members] = None, now: float = 0.0) -> Members:
     """Return every group's members outside the host `here`, in an order of their own.
 
     A VIF is a member where the hooks of its own host would make it one: it is isolated, and its
     policy is the one that its seal is made for. A VM on its way counts as long as it is, or is
     about to be, on another host: it is admitted with its first frame and until its last. An address
-    that is not shared has one owner: a member known `before`, else a VIF of this host.
+    that is not shared has one owner: a member that has it fixed, one known `before`, else a VIF of
+    this host. `now` is when leases end.
     """
-    claims = list(_find_claims(places, config, here))
+    claims = list(_find_claims(places, config, here, now))
     lost = _find_lost(claims, before or {})
     found: Dict[str, List[RemoteMember]] = {}
     for member, groups, elsewhere in claims:
@@ -45,28 +47,30 @@ def find_members(places: Iterable[PoolVif], config: Config, here: str,
                             if (member.network, address, member.mac) not in lost)
             for group in groups:
                 found.setdefault(group, []).append(member._replace(
-                    addresses=own, shared=member.shared & own))
+                    addresses=own, shared=member.shared & own, leased=member.leased & own))
     return {group: tuple(sorted(members, key=order)) for group, members in found.items()}
 
 
-def _find_claims(places: Iterable[PoolVif], config: Config, here: str) -> Iterator[Claim]:
+def _find_claims(places: Iterable[PoolVif], config: Config, here: str,
+                 now: float) -> Iterator[Claim]:
     for place in places:
-        claim = find_claim(place, config, here)
+        claim = find_claim(place, config, here, now)
         if claim:
             yield claim
 
 
-def find_claim(place: PoolVif, config: Config, here: str) -> Optional[Claim]:
+def find_claim(place: PoolVif, config: Config, here: str, now: float) -> Optional[Claim]:
     """Return what a VIF claims to be a member of, None if of nothing."""
     hosts = {place.vm.host, place.vm.bound_for} - {''}
     if not hosts or (place.vm.is_live and not place.vif.attached):
         return None
-    policy = _read_effective(place, config)
+    policy = _read_effective(place, config, now)
     groups = _list_groups(policy) if policy else []
     if not policy or not groups:
         return None
     return Claim(RemoteMember(place.vif.network, place.vif.mac, policy.addresses, policy.shared,
-                              policy.roles, policy.macs), tuple(groups), bool(hosts - {here}))
+                              policy.roles, policy.macs, policy.leased), tuple(groups),
+                 bool(hosts - {here}))
 
 
 def _list_groups(policy: EffectivePolicy) -> List[str]:
@@ -97,18 +101,20 @@ def find_losers(key: Address, claims: Sequence[Claim], known: Container[str]) ->
         return set()
     address = key[1]
     first, *others = sorted(claims, key=lambda claim: (
-        claim.member.mac not in known, claim.elsewhere, claim.member.mac,
-        sorted(claim.member.shared)))
+        address in claim.member.leased, claim.member.mac not in known, claim.elsewhere,
+        claim.member.mac, sorted(claim.member.shared)))
     return {claim.member.mac for claim in others
             if address not in first.member.shared & claim.member.shared}
 
 
-def _read_effective(place: PoolVif, config: Config) -> Optional[EffectivePolicy]:
+def _read_effective(place: PoolVif, config: Config, now: float) -> Optional[EffectivePolicy]:
     """Return the policy of a VIF that others must know of, None of others."""
     vm, vif = place.vm, place.vif
     try:
         policy = resolve_policy(identify(vm, vif), vif.seal, vif.locking, read_policy(vm, vif),
-                                config, find_network(config, place.bridge, vif.network))
+                                config, find_network(config, place.bridge, vif.network),
+                                frozenset([lease.address for lease in current(find_carried(
+                                    vif.other_config, vif.mac), now)]))
     except PolicyError:
         return None     # its own host quarantines it, and says why
     return policy if policy.mode is Mode.ISOLATED or policy.roles or policy.macs else None

@@ -5,9 +5,10 @@ list that is empty admits none.
 """
 from xsisolate.errors import PolicyError, UnprovenPolicy
 from xsisolate.policy.additional_macs import reduce_additional
-from xsisolate.policy.address import contains, eui64_link_local, format_prefix, quoted
-from xsisolate.policy.model import (Config, EffectivePolicy, Group, Identity, Locking, Mode,
-                                    Network, Prefix, VifPolicy)
+from xsisolate.policy.address import contains, eui64, eui64_link_local, format_prefix, quoted
+from xsisolate.policy.leases import refuse
+from xsisolate.policy.model import (DHCP, SLAAC, Config, EffectivePolicy, Group, Identity, Locking,
+                                    Mode, Network, Prefix, Source, VifPolicy)
 from xsisolate.policy.seal import Sealing, explain, judge
 from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterable, Mapping, Optional, Tuple
 
@@ -21,10 +22,11 @@ NOBODY_SAID_ANYTHING = VifPolicy()
 
 def resolve_policy(vif: Identity, seal: Optional[str], locking: Locking,
                    vmdata: Optional[VifPolicy], config: Config,
-                   network: Network) -> EffectivePolicy:
+                   network: Network, leased: FrozenSet[Prefix] = frozenset()) -> EffectivePolicy:
     """Return what a VIF may do, or raise PolicyError if its policy must not be applied.
 
-    `seal` and `vmdata` are None if the VIF has none.
+    `seal` and `vmdata` are None if the VIF has none. `leased` are the addresses that DHCP servers
+    have leased to it: they count if its policy says so, and where nothing forbids them.
     """
     written = vmdata or NOBODY_SAID_ANYTHING
     if not config.accept_unsealed:
@@ -32,9 +34,10 @@ def resolve_policy(vif: Identity, seal: Optional[str], locking: Locking,
     if written == NOBODY_SAID_ANYTHING:
         return _effective(vif, max(network.default, locking.mode), locking, written, network)
     _check_rosters(vif.vm_uuid, written.groups or frozenset(), config)
-    _check_fence(vif.mac, locking, written)
+    _check_fence(vif.mac, locking, written, network)
     _check_own_mac(locking, written)
-    return _effective(vif, max(_written_mode(written), locking.mode), locking, written, network)
+    found = _effective(vif, max(_written_mode(written), locking.mode), locking, written, network)
+    return _with_leases(found, vif.mac, locking, network, leased) if found.sources else found
 
 
 def quarantine(reason: str, unproven: bool = False) -> EffectivePolicy:
@@ -100,7 +103,7 @@ def _effective(vif: Identity, mode: Mode, locking: Locking, written: VifPolicy,
     macs = reduce_additional(written.mac or (), vif.mac)
     roles = roles.union(*[gateway.roles for gateway in network.gateways
                           if gateway.mac and gateway.mac in {vif.mac, *macs}])
-    own = _own_addresses(vif.mac, locking, written)
+    own = _own_addresses(vif.mac, locking, written) | _slaac(vif.mac, written.sources, network)
     if roles and not own and not locking.mode:
         own = _with_link_local_of(vif.mac, frozenset().union(
             *[holder.addresses for holder in named]))
@@ -115,7 +118,35 @@ def _effective(vif: Identity, mode: Mode, locking: Locking, written: VifPolicy,
         allow=written.allow or frozenset(),
         shared=written.shared or frozenset(),
         roles=roles,
-        macs=macs)
+        macs=macs,
+        sources=written.sources)
+
+
+def _with_leases(policy: EffectivePolicy, mac: str, locking: Locking, network: Network,
+                 leased: Iterable[Prefix]) -> EffectivePolicy:
+    """Return a policy with the leased addresses that its VIF may own."""
+    fence = locking.ipv4 | _with_link_local(mac, locking.ipv6)
+    own = frozenset([address for address in leased
+                     if Source(address.version, DHCP) in policy.sources
+                     and not refuse(address, network)
+                     and (locking.mode is not Mode.LOCKED or _is_inside(address, fence))])
+    return policy._replace(addresses=policy.addresses | own, leased=own - policy.addresses)
+
+
+def slaac_addresses(mac: str, network: Network) -> FrozenSet[Prefix]:
+    """Return the addresses that a MAC address makes in a network's /64s."""
+    return frozenset(eui64(mac, subnet.value) for subnet in network.subnets
+                     if (subnet.version, subnet.length) == (6, 64))
+
+
+def _slaac(mac: str, sources: AbstractSet[Source], network: Network) -> FrozenSet[Prefix]:
+    if SLAAC not in sources:
+        return frozenset()
+    found = slaac_addresses(mac, network)
+    if not found:
+        raise PolicyError('ipv6: slaac needs an IPv6 /64 among the network\'s subnets: name it in '
+                          'xsisolate.yaml, or take slaac out of vm-data')
+    return found
 
 
 def _with_link_local_of(mac: str, addresses: FrozenSet[Prefix]) -> FrozenSet[Prefix]:
@@ -135,7 +166,10 @@ def _own_addresses(mac: str, locking: Locking,
                    written: VifPolicy) -> FrozenSet[Prefix]:
     ipv4 = locking.ipv4 if written.ipv4 is None else written.ipv4
     ipv6 = locking.ipv6 if written.ipv6 is None else written.ipv6
-    return ipv4 | _of(written.shared, 4) | _with_link_local(mac, ipv6 | _of(written.shared, 6))
+    own6 = ipv6 | _of(written.shared, 6)
+    if any(source.version == 6 for source in written.sources):
+        own6 |= {eui64_link_local(mac)}     # by which it asks for the others
+    return ipv4 | _of(written.shared, 4) | _with_link_local(mac, own6)
 
 
 def _of(prefixes: Optional[FrozenSet[Prefix]], version: int) -> FrozenSet[Prefix]:
@@ -161,11 +195,12 @@ def _check_rosters(vm_uuid: str, groups: AbstractSet[str], config: Config) -> No
                 % (name, quoted(vm_uuid), name, name))
 
 
-def _check_fence(mac: str, locking: Locking, written: VifPolicy) -> None:
+def _check_fence(mac: str, locking: Locking, written: VifPolicy, network: Network) -> None:
     if locking.mode is not Mode.LOCKED:
         return
     _check_inside('ipv4', written.ipv4, locking.ipv4)
     _check_inside('ipv6', written.ipv6, _with_link_local(mac, locking.ipv6))
+    _check_inside('ipv6', _slaac(mac, written.sources, network), locking.ipv6)
     for version, fence in ((4, locking.ipv4), (6, locking.ipv6)):
         _check_inside('ipv%d' % version, _of(written.shared, version), fence, 'shared')
 

@@ -87,7 +87,8 @@ def _format_policy(policy: VifPolicy, peer: Callable[[Peer], str],
     for key, addresses in (('ipv4', policy.ipv4), ('ipv6', policy.ipv6),
                            ('shared', policy.shared)):
         if addresses is not None:
-            out[key] = sorted(map(own, addresses))
+            words = [source.word for source in policy.sources if source.key == key]
+            out[key] = sorted([*map(own, addresses), *words])
     if policy.roles is not None:
         out['roles'] = sorted(policy.roles)
     if policy.mac is not None:

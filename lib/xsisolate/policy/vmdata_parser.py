@@ -9,11 +9,12 @@ from itertools import islice
 
 from xsisolate.errors import PolicyError
 from xsisolate.policy.additional_macs import parse_additional
-from xsisolate.policy.address import BITS, check_own, parse_own, parse_prefix, quoted
-from xsisolate.policy.model import ROLES, Mode, Peer, Prefix, Service, VifPolicy
+from xsisolate.policy.address import (ANY, BITS, check_own, parse_own, parse_prefix, quoted)
+from xsisolate.policy.model import (ROLES, SOURCES, Mode, Peer, Prefix, Service, Source,
+                                    VifPolicy)
 from xsisolate.policy.service import VERSIONS, parse_service
 from xsisolate.typing_compat import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping,
-                                     NamedTuple, Optional, Tuple, TypeVar)
+                                     NamedTuple, Optional, Tuple, TypeVar, Union)
 
 ROOT = 'vm-data/xsisolate/'
 TEMPORARY_TAIL = '000000000001'     # how the uuid of a VM ends while it migrates in
@@ -39,11 +40,17 @@ GROUP_NAME = re.compile('[a-z0-9][a-z0-9_.-]{0,62}')
 MODES = {mode.word: mode for mode in Mode if mode is not Mode.QUARANTINED}
 
 EXTERNAL = 'external'
+# Words among own addresses, by key.
+WORDS = {key: {source.word: source for source in SOURCES if source.key == key}
+         for key in ('ipv4', 'ipv6')}
 
 T = TypeVar('T')
 
 
-class Source(NamedTuple):
+Own = Union[Prefix, Source]
+
+
+class Folder(NamedTuple):
     """One directory of vm-data: where it is, its values, and its keys by name."""
 
     where: str
@@ -58,8 +65,8 @@ def parse_vmdata(common: Mapping[str, bytes], own: Mapping[str, bytes],
     `common` holds the keys of vm-data/xsisolate, `own` those of its vif/<devid>; a key
     of `own`, with its numbered ones, replaces the common key of that name.
     """
-    for_all = _parse_source(_open_source(ROOT, common, COMMON_KEYS))
-    for_vif = _parse_source(_open_source('%svif/%s/' % (ROOT, devid), own, VIF_KEYS))
+    for_all = _parse_folder(_open_folder(ROOT, common, COMMON_KEYS))
+    for_vif = _parse_folder(_open_folder('%svif/%s/' % (ROOT, devid), own, VIF_KEYS))
     policy = VifPolicy(
         mode=_first(for_vif.mode, for_all.mode),
         groups=_first(for_vif.groups, for_all.groups),
@@ -68,7 +75,8 @@ def parse_vmdata(common: Mapping[str, bytes], own: Mapping[str, bytes],
         ipv6=for_vif.ipv6,
         shared=for_vif.shared,
         roles=for_vif.roles,
-        mac=for_vif.mac)
+        mac=for_vif.mac,
+        sources=for_vif.sources)
     return None if policy == VifPolicy() else policy
 
 
@@ -138,9 +146,9 @@ def _first(one: Optional[T], other: Optional[T]) -> Optional[T]:
     return other if one is None else one
 
 
-def _open_source(where: str, values: Mapping[str, bytes],
-                 names: Tuple[str, ...]) -> Source:
-    return Source(where, values, _sort_keys(where, values, names))
+def _open_folder(where: str, values: Mapping[str, bytes],
+                 names: Tuple[str, ...]) -> Folder:
+    return Folder(where, values, _sort_keys(where, values, names))
 
 
 def _sort_keys(where: str, keys: Iterable[str],
@@ -180,16 +188,24 @@ def _number_keys(where: str, name: str, numbers: List[int]) -> List[str]:
     return keys
 
 
-def _parse_source(source: Source) -> VifPolicy:
+def _parse_folder(folder: Folder) -> VifPolicy:
+    ipv4 = _read_list(folder, 'ipv4', _parse_own4, MAX_OWN)
+    ipv6 = _read_list(folder, 'ipv6', _parse_own6, MAX_OWN)
     return VifPolicy(
-        mode=_read_mode(source),
-        groups=_read_list(source, 'groups', parse_group, MAX_GROUPS),
-        allow=_read_list(source, 'allow', parse_peer, MAX_ALLOW),
-        ipv4=_read_list(source, 'ipv4', _parse_own4, MAX_OWN),
-        ipv6=_read_list(source, 'ipv6', _parse_own6, MAX_OWN),
-        shared=_read_list(source, 'shared', _parse_shared, MAX_OWN),
-        roles=_read_list(source, 'roles', parse_role, len(ROLES)),
-        mac=_read_list(source, 'mac', parse_additional, MAX_MACS))
+        mode=_read_mode(folder),
+        groups=_read_list(folder, 'groups', parse_group, MAX_GROUPS),
+        allow=_read_list(folder, 'allow', parse_peer, MAX_ALLOW),
+        ipv4=_without_sources(ipv4),
+        ipv6=_without_sources(ipv6),
+        shared=_read_list(folder, 'shared', _parse_shared, MAX_OWN),
+        roles=_read_list(folder, 'roles', parse_role, len(ROLES)),
+        mac=_read_list(folder, 'mac', parse_additional, MAX_MACS),
+        sources=frozenset(own for own in (ipv4 or frozenset()) | (ipv6 or frozenset())
+                          if isinstance(own, Source)))
+
+
+def _without_sources(own: Optional[FrozenSet[Own]]) -> Optional[FrozenSet[Prefix]]:
+    return None if own is None else frozenset(one for one in own if isinstance(one, Prefix))
 
 
 def parse_role(text: str) -> str:
@@ -199,12 +215,25 @@ def parse_role(text: str) -> str:
     return text
 
 
-def _parse_own4(text: str) -> Prefix:
-    return parse_own(text, 4)
+def _parse_own4(text: str) -> Own:
+    return _parse_own(text, 4)
 
 
-def _parse_own6(text: str) -> Prefix:
-    return parse_own(text, 6)
+def _parse_own6(text: str) -> Own:
+    return _parse_own(text, 6)
+
+
+def _parse_own(text: str, version: int) -> Own:
+    key = 'ipv%d' % version
+    if text in WORDS[key]:
+        return WORDS[key][text]
+    others = [source.key for source in SOURCES if source.word == text]
+    if others:
+        raise PolicyError('%s belongs into %s' % (quoted(text), others[0]))
+    if text[:1].isalpha() and ':' not in text and text != ANY:
+        raise PolicyError('%s is neither an address nor a word (%s)'
+                          % (quoted(text), ', '.join([ANY, *WORDS[key]])))
+    return parse_own(text, version)
 
 
 def _parse_shared(text: str) -> Prefix:
@@ -214,40 +243,40 @@ def _parse_shared(text: str) -> Prefix:
     return prefix
 
 
-def _read_mode(source: Source) -> Optional[Mode]:
-    if 'mode' not in source.keys:
+def _read_mode(folder: Folder) -> Optional[Mode]:
+    if 'mode' not in folder.keys:
         return None
-    return _parse_at(source.where + 'mode', parse_mode,
-                     _read_text(source, 'mode').strip(WHITE))
+    return _parse_at(folder.where + 'mode', parse_mode,
+                     _read_text(folder, 'mode').strip(WHITE))
 
 
-def _read_list(source: Source, name: str, parse: Callable[[str], T],
+def _read_list(folder: Folder, name: str, parse: Callable[[str], T],
                limit: int) -> Optional[FrozenSet[T]]:
-    if name not in source.keys:
+    if name not in folder.keys:
         return None
-    items = list(islice(_split_items(source, name), limit + 1))
+    items = list(islice(_split_items(folder, name), limit + 1))
     if len(items) > limit:
-        raise PolicyError('%s%s: has more than %d entries' % (source.where, name, limit))
-    return frozenset(_parse_at(source.where + key, parse, item) for key, item in items)
+        raise PolicyError('%s%s: has more than %d entries' % (folder.where, name, limit))
+    return frozenset(_parse_at(folder.where + key, parse, item) for key, item in items)
 
 
-def _split_items(source: Source, name: str) -> Iterator[Tuple[str, str]]:
-    for key in source.keys[name]:
-        for item in SEPARATORS.split(_read_text(source, key)):
+def _split_items(folder: Folder, name: str) -> Iterator[Tuple[str, str]]:
+    for key in folder.keys[name]:
+        for item in SEPARATORS.split(_read_text(folder, key)):
             if item:
                 yield key, item
 
 
-def _read_text(source: Source, key: str) -> str:
-    value = source.values[key]
+def _read_text(folder: Folder, key: str) -> str:
+    value = folder.values[key]
     if len(value) > MAX_VALUE:
         raise PolicyError('%s%s: has %d bytes, the limit is %d'
-                          % (source.where, key, len(value), MAX_VALUE))
+                          % (folder.where, key, len(value), MAX_VALUE))
     bad = FORBIDDEN.search(value)
     if bad:
         raise PolicyError('%s%s: %s has %s as byte %d: only printable ASCII, '
                           'tabs and line ends are allowed'
-                          % (source.where, key, quoted(value.decode('latin-1')),
+                          % (folder.where, key, quoted(value.decode('latin-1')),
                              quoted(bad.group().decode('latin-1')), bad.start() + 1))
     return value.decode('ascii')
 

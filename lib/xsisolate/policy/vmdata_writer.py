@@ -89,6 +89,15 @@ def parse_words(words: Mapping[str, str], devid: str) -> VifPolicy:
     return parse_vmdata({}, values, devid) or VifPolicy()
 
 
+def replace_keys(policy: VifPolicy, other: VifPolicy, names: Iterable[str]) -> VifPolicy:
+    """Return a policy with some keys as another policy has them."""
+    names = list(names)
+    sources = [source for source in policy.sources if source.key not in names]
+    sources += [source for source in other.sources if source.key in names]
+    return policy._replace(sources=frozenset(sources),
+                           **{name: getattr(other, name) for name in names})
+
+
 def as_words(policy: Optional[VifPolicy]) -> str:
     """Return a policy in one line: `mode=isolated groups=red,blue`."""
     keys = format_policy(policy or VifPolicy())

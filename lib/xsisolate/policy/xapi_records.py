@@ -13,6 +13,8 @@ from xsisolate.policy.vmdata_parser import ROOT, parse_vmdata, undo_migration
 
 NOBODY = 'OpaqueRef:NULL'
 VIF_FOLDER = 'vif/'
+# In VM.other_config, a date for people: with an event on a VM XAPI tells xenopsd of its VIFs.
+TOUCHED_KEY = 'xsisolate-changed'
 NETWORK_DEFAULT, LOCKED, UNLOCKED, DISABLED = 'network_default', 'locked', 'unlocked', 'disabled'
 LIVE = ('Running', 'Paused')        # power states in which there is a domain
 MODES = {UNLOCKED: Mode.UNLOCKED, LOCKED: Mode.LOCKED, DISABLED: Mode.DISABLED}

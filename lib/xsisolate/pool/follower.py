@@ -14,7 +14,7 @@ import ctypes
 import os
 import signal
 import sys
-from time import monotonic, process_time, sleep
+from time import monotonic, process_time, sleep, time
 from typing import Any, Optional
 
 from xsisolate.config.host_config import read_configuration
@@ -39,6 +39,7 @@ from xsisolate.pool.view import CLASSES, PoolView
 EVENTS_S = 5.0              # how long XAPI waits for an event; then the configuration is read
 CHORES_S = 4.0              # how often what does not depend on VMs is looked at
 OF_VMS = frozenset(('vm', 'vif'))
+LEASES_S = 60.0             # ... and that seldom it is seen that leases have ended
 COALESCE_S = 0.2            # events come in bursts
 RETRY_FIRST_S = 0.5         # after a failure, doubled each time ...
 RETRY_MOST_S = 5.0          # ... up to this
@@ -96,7 +97,7 @@ class Follower:
         """Follow a session until it fails: lost, forgotten, too far behind, another master."""
         self._index = None
         view, token, config = PoolView(), '', None
-        used, chores = process_time(), 0.0
+        used, chores, again = process_time(), 0.0, monotonic() + LEASES_S
         while True:
             batch = self._read_events(xapi, token)
             token = str(batch['token'])
@@ -106,10 +107,16 @@ class Follower:
                 before, config = config, self._do_chores(xapi, view, uuid, 'network' in changed)
                 if config != before:
                     self._index = None
+            if monotonic() >= again:
+                again = monotonic() + LEASES_S
+                self._index = None if self._has_leases() else self._index
             self._write(view, uuid, config)
             self._confirm(uuid)
             used, spent = process_time(), used
             sleep(max(COALESCE_S, used - spent))    # whatever guests write: half a CPU at most
+
+    def _has_leases(self) -> bool:
+        return any(member.leased for members in self._members.values() for member in members)
 
     def _read_events(self, xapi: Xapi, token: str) -> Any:
         """Wait for the next batch of events, or for nothing to have happened for a while."""
@@ -143,8 +150,9 @@ class Follower:
             if not here:
                 raise HostError('the pool does not know this host (%s)' % uuid)
             index, found = MemberIndex(config, here, self._members), view.all_places()
+        now = time()
         for ref, place in found:
-            index.put(ref, place)
+            index.put(ref, place, now)
         settled = index.settle()
         members = merge(self._members, settled)
         changed = write_members(members) if self._index is None else write_changed(settled)

@@ -7,6 +7,7 @@ from typing import (Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Opt
 
 from xsisolate.config.stored import PREFIX
 from xsisolate.networkd.desired import KEYS, Pif, find_pifs
+from xsisolate.policy.leases import KEYS as LEASE_KEYS
 from xsisolate.policy.model import PoolNetwork
 from xsisolate.policy.pool_members import PoolVif
 from xsisolate.policy.seal import SEAL_KEY
@@ -135,7 +136,7 @@ def _shorten(kind: str, snapshot: Mapping[str, Any]) -> Record:
                                    if is_ours(key)}
     if kind == 'vif':
         record['other_config'] = {key: value for key, value in record['other_config'].items()
-                                  if key == SEAL_KEY}
+                                  if key == SEAL_KEY or key in LEASE_KEYS}
     if kind == 'pool':
         record['other_config'] = {key: value for key, value
                                   in (record['other_config'] or {}).items()

@@ -15,6 +15,7 @@ LISTS = ('groups', 'allow', 'ipv4', 'ipv6', 'shared', 'roles', 'mac')
 # Protocols that have a name go by it.
 NUMBERED = {'ip/1': 'icmp', 'ip/6': 'tcp', 'ip/17': 'udp', 'ip/47': 'gre', 'ip/50': 'esp',
             'ip/51': 'ah', 'ip/58': 'icmp6', 'ip/132': 'sctp'}
+WORDS = {'ipv4': ('dhcp',), 'ipv6': ('dhcp', 'slaac')}
 Keys = Dict[str, Union[str, List[str]]]
 
 
@@ -52,7 +53,7 @@ def effective(policy: Mapping[str, str], devid: int) -> Keys:
 
 def normal(name: str, word: str) -> str:
     """Return one entry of a list in its only spelling."""
-    if name in ('groups', 'roles'):
+    if name in ('groups', 'roles') or word in WORDS.get(name, ()):
         return word
     if name == 'mac':
         return word.lower()

@@ -28,6 +28,7 @@ CALLS: Mapping[str, CallType] = {
     'VM.get_uuid': CallType(READER, ('VM ref',)),
     'VM.get_resident_on': CallType(READER, ('VM ref',)),
     'VM.get_all_records': CallType(READER),
+    'VIF.get_by_uuid': CallType(READER, (STRING,)),
     'VIF.get_record': CallType(READER, ('VIF ref',)),
     'VIF.get_all_records': CallType(READER),
     'network.get_record': CallType(READER, ('network ref',)),

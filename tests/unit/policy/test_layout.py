@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xsisolate.errors import PolicyError
-from xsisolate.policy.model import Mode, Peer, Prefix, Service, VifPolicy
+from xsisolate.policy.model import SOURCES, Mode, Peer, Prefix, Service, VifPolicy
 from xsisolate.policy.vmdata_parser import MAX_ALLOW, ROOT
 from xsisolate.policy.vmdata_writer import (as_words, lay_out, natural, parse_words, replace_policy,
                                             split_list)
@@ -37,8 +37,11 @@ def maybe(strategy):
 
 POLICIES = maybe(st.builds(
     VifPolicy, maybe(MODES), maybe(GROUPS), maybe(st.frozensets(PEERS, max_size=8)),
-    maybe(st.frozensets(IPV4, max_size=5)), maybe(st.frozensets(IPV6, max_size=5)))).map(
-        lambda policy: None if policy == VifPolicy() else policy)
+    maybe(st.frozensets(IPV4, max_size=5)), maybe(st.frozensets(IPV6, max_size=5)),
+    sources=st.frozensets(st.sampled_from(SOURCES)))).map(
+        lambda policy: policy and policy._replace(sources=frozenset(
+            source for source in policy.sources if getattr(policy, source.key) is not None))).map(
+                lambda policy: None if policy == VifPolicy() else policy)
 KEYS = st.one_of(st.sampled_from(['mode', 'groups', 'allow', 'allow-1', 'vif/0/mode', 'vif/1/ipv4',
                                   'vif/9/allow', 'vif', 'nonsense', 'groups/x']), st.text())
 OLD = st.dictionaries(KEYS.map(lambda key: ROOT + key), st.text(), max_size=5)

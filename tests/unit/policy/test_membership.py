@@ -3,7 +3,9 @@ from typing import Any, Dict, List
 
 import pytest
 
-from xsisolate.policy.model import HOLDERS, Config, Group, Mode, Prefix, RemoteMember, VifPolicy
+from xsisolate.policy.leases import CARRIED_S, KEYS, Lease, LeaseRecord, format_record
+from xsisolate.policy.model import (HOLDERS, LEASED4, Config, Group, Mode, Prefix, RemoteMember,
+                                    VifPolicy)
 from xsisolate.policy.pool_members import find_members
 from xsisolate.policy.seal import make_seal
 from xsisolate.policy.vmdata_writer import replace_policy
@@ -211,3 +213,53 @@ def test_members_tell_which_addresses_they_share() -> None:
                    vif_record(policy=SHARES))
     member, = find_members(view.places(), Config(), HERE)['red']
     assert member.addresses == member.shared == {ADDRESS}
+
+
+# --- what VIFs are leased ------------------------------------------------------------------------
+
+LEASED = VifPolicy(groups=frozenset({'red'}), ipv4=frozenset(), sources=frozenset([LEASED4]))
+FIXED = VifPolicy(groups=frozenset({'red'}), ipv4=frozenset({ADDRESS}))
+
+
+def with_lease(number: int, until: int = 1000) -> Dict[str, Any]:
+    """Return the records of a VM whose VIF carries a lease."""
+    vif = vif_record(number, LEASED)
+    vif['other_config'] = dict(vif['other_config'], **{KEYS[0]: format_record(LeaseRecord(
+        vif['MAC'], 1, (Lease(ADDRESS, until, ''),)))})
+    return {'vm': vm_record(number, xenstore_data=replace_policy({}, {'0': LEASED})), 'vif': vif}
+
+
+def with_fixed(number: int) -> Dict[str, Any]:
+    """Return the records of a VM with the same address, fixed."""
+    return {'vm': vm_record(number, xenstore_data=replace_policy({}, {'0': FIXED})),
+            'vif': vif_record(number, FIXED)}
+
+
+def members_of(*machines: Dict[str, Any], now: float = 0.0) -> List[Any]:
+    """Return red's members that own the address, and whether by a lease."""
+    view = PoolView()
+    view.take([event('network', 'net', NET), event('host', HERE, {'uuid': 'H'})])
+    for number, machine in enumerate(machines):
+        view.take([event('vm', 'vm%d' % number, machine['vm']),
+                   event('vif', 'vif%d' % number, dict(machine['vif'], VM='vm%d' % number))])
+    found = find_members(view.places(), Config(), HERE, None, now).get('red', ())
+    return [(member.mac[-1], ADDRESS in member.leased) for member in found
+            if ADDRESS in member.addresses]
+
+
+def test_a_lease_that_a_vif_carries_is_a_members_address():
+    assert members_of(with_lease(0)) == [('0', True)]
+    assert members_of(with_lease(0), now=1000 + CARRIED_S) == []
+
+
+def test_a_fixed_address_wins_over_a_lease_across_hosts():
+    assert members_of(with_lease(0), with_fixed(1)) == [('1', False)]
+    assert members_of(with_fixed(0), with_lease(1)) == [('0', False)]
+
+
+def test_a_lease_without_the_word_in_a_sealed_policy_is_none():
+    """Of whoever may write other_config, or of a policy that was changed since."""
+    found = with_lease(0)
+    found['vm'] = vm_record(0)
+    found['vif']['other_config']['xsisolate-seal'] = vif_record(0)['other_config']['xsisolate-seal']
+    assert members_of(found) == []

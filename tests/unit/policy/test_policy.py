@@ -3,8 +3,9 @@ import pytest
 
 from xsisolate.errors import PolicyError, UnprovenPolicy
 from xsisolate.policy.address import parse_prefix
-from xsisolate.policy.model import (Config, EffectivePolicy, Gateway, Group, Holder, Identity,
-                                    Locking, Mode, Network, Peer, VifPolicy)
+from xsisolate.policy.model import (LEASED4, LEASED6, SLAAC, Config, EffectivePolicy, Gateway,
+                                    Group, Holder, Identity, Locking, Mode, Network, Peer,
+                                    VifPolicy)
 from xsisolate.policy.resolve import (find_network, is_fail_closed, is_within, quarantine,
                                       resolve_policy)
 from xsisolate.policy.seal import make_seal
@@ -273,3 +274,58 @@ BY_BRIDGE, BY_UUID, BY_STAR = (Network(default=mode) for mode in (LOCKED, ISOLAT
 ])
 def test_find_network(networks, found):
     assert find_network(Config(networks=networks), 'xapi3', UUID.upper()) == found
+
+
+# --- addresses that the policy does not list -------------------------------------------------
+
+SLAAC_POLICY = VifPolicy(groups=RED, ipv6=frozenset(), sources=frozenset([SLAAC]))
+BOTH = VifPolicy(groups=RED, ipv4=frozenset(), ipv6=frozenset(),
+                 sources=frozenset([LEASED4, LEASED6]))
+SIX = Network(subnets=prefixes('10.0.0.0/24', 'fd00::/64', 'fd00:0:0:1::/64', 'fd00:2::/56'))
+
+
+def test_slaac_makes_an_address_in_each_64():
+    policy = resolve(SLAAC_POLICY, network=SIX)
+    assert policy.addresses == prefixes(LINK_LOCAL, 'fd00::216:3eff:fe01:203',
+                                        'fd00:0:0:1:216:3eff:fe01:203')
+    assert policy.sources == {SLAAC} and not policy.leased
+
+
+@pytest.mark.parametrize('network', [NO_NETWORK, Network(subnets=prefixes(
+    '10.0.0.0/24', 'fd00::/56'))])
+def test_slaac_needs_a_64(network):
+    assert 'slaac needs an IPv6 /64' in refusal(SLAAC_POLICY, network=network)
+
+
+def test_slaac_stays_inside_the_fence():
+    fence = Locking(LOCKED, ipv6=prefixes('fd00::/64'))
+    assert 'fd00::1:216:3eff:fe01:203' not in str(resolve(
+        SLAAC_POLICY, fence, network=Network(subnets=prefixes('fd00::/64'))))
+    assert "outside XAPI's ipv6_allowed" in refusal(SLAAC_POLICY, fence, network=SIX)
+
+
+@pytest.mark.parametrize('written, leased, own', [
+    pytest.param(BOTH, (), (LINK_LOCAL,), id='nothing leased yet: it can ask by DHCPv6'),
+    pytest.param(BOTH, ('10.0.0.9', 'fd00::9'), ('10.0.0.9', 'fd00::9', LINK_LOCAL), id='both'),
+    pytest.param(BOTH._replace(sources=frozenset([LEASED6])), ('10.0.0.9', 'fd00::9'),
+                 ('fd00::9', LINK_LOCAL), id='one family only'),
+    pytest.param(BOTH._replace(ipv4=prefixes('10.0.0.7')), ('10.0.0.9',),
+                 ('10.0.0.7', '10.0.0.9', LINK_LOCAL), id='beside a fixed one'),
+    pytest.param(BOTH, ('10.0.1.9', 'fd00:3::9'), (LINK_LOCAL,), id='outside the subnets'),
+    pytest.param(BOTH, ('10.0.0.254', '10.0.0.2'), (LINK_LOCAL,), id='a gateway and a server'),
+    pytest.param(BOTH, ('224.0.0.1', 'fe80::1', '0.0.0.0'), (LINK_LOCAL,), id='nobody can own it'),
+    pytest.param(RED_ONLY, ('10.0.0.9',), (), id='the policy has no word for it'),
+])
+def test_leased_addresses(written, leased, own):
+    network = SIX._replace(gateways=(Gateway(ipv4=parse_prefix('10.0.0.254')),),
+                           dhcp_servers=prefixes('10.0.0.2'))
+    policy = resolve_policy(VIF, None, NO_LOCKING, written, TRUSTING, network, prefixes(*leased))
+    assert policy.addresses == prefixes(*own)
+    assert policy.leased == {address for address in prefixes(*leased) & policy.addresses}
+
+
+def test_leases_stay_inside_the_fence():
+    fence = Locking(LOCKED, XAPI4, XAPI6)
+    policy = resolve_policy(VIF, None, fence, BOTH, TRUSTING, NO_NETWORK,
+                            prefixes('10.0.0.9', '10.0.1.9', 'fd00::9', 'fd01::9'))
+    assert policy.leased == prefixes('10.0.0.9', 'fd00::9')

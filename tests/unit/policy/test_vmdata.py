@@ -3,7 +3,7 @@ import pytest
 
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import parse_prefix
-from xsisolate.policy.model import Mode, Peer, Service, VifPolicy
+from xsisolate.policy.model import LEASED4, LEASED6, SLAAC, Mode, Peer, Service, VifPolicy
 from xsisolate.policy.service import EXTENSIONS, format_service, parse_service
 from xsisolate.policy.vmdata_parser import MAX_VALUE, parse_vmdata
 
@@ -57,6 +57,11 @@ def refusal(common, own):
                                    for n in range(1, 13)}}, {},
                  VifPolicy(allow=peers(*('10.0.0.%d' % n for n in range(1, 13)))),
                  id='twelve numbered keys'),
+    pytest.param({}, {'ipv4': b'dhcp'}, VifPolicy(ipv4=frozenset(), sources=frozenset([LEASED4])),
+                 id='leased addresses alone'),
+    pytest.param({}, {'ipv4': b'10.0.0.7,dhcp', 'ipv6': b'slaac', 'ipv6-1': b'dhcp fd00::7'},
+                 VifPolicy(ipv4=prefixes('10.0.0.7'), ipv6=prefixes('fd00::7'),
+                           sources=frozenset([LEASED4, LEASED6, SLAAC])), id='words and addresses'),
     pytest.param({}, {'ipv4': b'10.0.0.7 10.1.0.0/24', 'ipv6': b'FD00::7'},
                  VifPolicy(ipv4=prefixes('10.0.0.7', '10.1.0.0/24'),
                            ipv6=prefixes('fd00::7')), id='own addresses'),
@@ -249,6 +254,15 @@ def test_peer_is_understood(text, peer):
                  id='shared for all VIFs'),
     pytest.param({}, {'ipv4': b'fd00::7'}, 'vif/0/ipv4: ', 'belongs into ipv6',
                  id='v6 under ipv4'),
+    pytest.param({}, {'ipv4': b'slaac'}, 'vif/0/ipv4: ', 'belongs into ipv6',
+                 id='slaac under ipv4'),
+    pytest.param({}, {'ipv6': b'dhcpv6'}, 'vif/0/ipv6: ', 'nor a word (any, dhcp, slaac)',
+                 id='an unknown word'),
+    pytest.param({}, {'ipv4': b'DHCP'}, 'vif/0/ipv4: ', 'nor a word (any, dhcp)',
+                 id='words are lower case'),
+    pytest.param({}, {'shared': b'dhcp'}, 'vif/0/shared: ', 'not an IPv4 or IPv6 address',
+                 id='a lease is not shared'),
+    pytest.param({'ipv4': b'dhcp'}, {}, 'xsisolate/', 'under vif/<devid>/', id='dhcp for the VM'),
     pytest.param({}, {'ipv6': b'10.0.0.7'}, 'vif/0/ipv6: ', 'belongs into ipv4',
                  id='v4 under ipv6'),
     pytest.param({}, {'ipv4': b'224.0.0.1'}, 'vif/0/ipv4: ', 'multicast',

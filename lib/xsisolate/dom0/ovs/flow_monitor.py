@@ -3,20 +3,14 @@
 ovs-vswitchd hangs up when it ends, however it ends. While it lives it reports
 flows that are deleted or modified, headers that are there or come (Nicira's flow
 monitor, OpenFlow 1.0, in Open vSwitch since 1.9; nicira-ext.h), and ports whose
-configuration changes. For the
-latter a connection of ours must name a length of packets that it wants; that it
-wants no packets at all is said before.
+configuration changes. It wants no packets.
 """
-from socket import AF_UNIX, SOCK_STREAM, socket
 from struct import Struct
-from typing import Dict, FrozenSet, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Dict, FrozenSet, Iterator, Mapping, NamedTuple, Set, Tuple
 
-from xsisolate.dom0.ovs.rundir import find_file
+from xsisolate.dom0.ovs.ear import VENDOR, Ear, message
 from xsisolate.openflow.ownership import LEARNED, REGISTRY
 
-HEADER = Struct('!BBHI')            # version, type, length, xid
-VERSION = 1
-HELLO, ECHO_REQUEST, ECHO_REPLY, VENDOR, GET_CONFIG, CONFIG_REPLY, SET_CONFIG = 0, 2, 3, 4, 7, 8, 9
 PORT_STATUS, STATS_REQUEST, STATS_REPLY = 12, 16, 17
 # Vendor statistics of Nicira: OFPST_VENDOR, flags; vendor, subtype 2 is the flow
 # monitor, padding; then twice: its id, flags, out_port (any), length of match, table, padding.
@@ -33,11 +27,9 @@ FLOW_ADDED, FLOW_DELETED, FLOW_MODIFIED = 0, 1, 2
 ASYNC = Struct('!II6I')
 DELETED, MODIFIED = 1, 2    # of a port's status: why we are told
 ASYNC_ARGUMENTS = (0x00002320, 19, 0, 0, 1 << DELETED | 1 << MODIFIED, 0, 0, 0)
-CONFIG = Struct('!HH')      # the switch's way with fragments, which stays; length of packets
 STATUS = Struct('!B7xH6x16sI')      # why; port, name, configuration
 NO_FLOOD = 1 << 4
 LENGTH = 128
-PIECE = 1 << 16
 
 
 class News(NamedTuple):
@@ -51,40 +43,26 @@ class News(NamedTuple):
 
 
 class FlowMonitor:
-    """A connection to a bridge's management socket."""
+    """What one bridge says of its flows and ports."""
 
     def __init__(self, bridge: str) -> None:
         self.bridge = bridge
-        self._received = b''
-        self._socket: Optional[socket] = None
+        self._ear = Ear(bridge, message(STATS_REQUEST, 2, MONITOR.pack(*MONITOR_ARGUMENTS))
+                        + message(VENDOR, 3, ASYNC.pack(*ASYNC_ARGUMENTS)), LENGTH)
         self._flooded: Dict[str, bool] = {}     # ports that we were told of
 
     def fileno(self) -> int:
         """Return the descriptor to wait for, -1 if there is no connection."""
-        return self._socket.fileno() if self._socket else -1
+        return self._ear.fileno()
 
     def connect(self) -> bool:
         """Connect and subscribe; False if the bridge does not answer yet."""
-        self.close()
-        fresh = socket(AF_UNIX, SOCK_STREAM)
-        fresh.setblocking(False)
-        try:
-            fresh.connect(find_file(self.bridge + '.mgmt'))
-            fresh.sendall(_message(HELLO, 1)
-                          + _message(STATS_REQUEST, 2, MONITOR.pack(*MONITOR_ARGUMENTS))
-                          + _message(VENDOR, 3, ASYNC.pack(*ASYNC_ARGUMENTS))
-                          + _message(GET_CONFIG, 4))
-        except OSError:
-            fresh.close()
-            return False
-        self._socket = fresh
-        return True
+        self._flooded.clear()
+        return self._ear.connect()
 
     def close(self) -> None:
         """Hang up."""
-        if self._socket:
-            self._socket.close()
-        self._socket, self._received = None, b''
+        self._ear.close()
         self._flooded.clear()
 
     def read(self) -> News:
@@ -93,25 +71,14 @@ class FlowMonitor:
         ports: Dict[str, bool] = {}
         come: Set[int] = set()
         gone: Set[int] = set()
-        try:
-            while self._socket:
-                piece = self._socket.recv(PIECE)
-                if not piece:
-                    self.close()
-                    break
-                self._received += piece
-                for kind, xid, body in self._messages():
-                    if kind == STATS_REPLY:
-                        flows = _take_updates(body, come, gone) or flows
-                    elif kind == PORT_STATUS:
-                        ports.update(self._flood_changed(body))
-                    elif kind in (ECHO_REQUEST, CONFIG_REPLY):
-                        self._socket.sendall(_reply(kind, xid, body))
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-        return News(self._socket is not None, flows, ports, frozenset(come), frozenset(gone))
+        for kind, _, body in self._ear.hear():
+            if kind == STATS_REPLY:
+                flows = _take_updates(body, come, gone) or flows
+            elif kind == PORT_STATUS:
+                ports.update(self._flood_changed(body))
+        if self.fileno() < 0:
+            self._flooded.clear()
+        return News(self.fileno() >= 0, flows, ports, frozenset(come), frozenset(gone))
 
     def _flood_changed(self, body: bytes) -> Iterator[Tuple[str, bool]]:
         """Yield a port, and whether it is flooded, unless it is known that this has not changed.
@@ -126,16 +93,6 @@ class FlowMonitor:
         elif self._flooded.get(port) is not flooded:
             self._flooded[port] = flooded
             yield port, flooded
-
-    def _messages(self) -> Iterator[Tuple[int, int, bytes]]:
-        """Yield the whole messages among what has been received."""
-        while len(self._received) >= HEADER.size:
-            _, kind, length, xid = HEADER.unpack_from(self._received)
-            if len(self._received) < length:
-                return
-            body = self._received[HEADER.size:length]
-            self._received = self._received[max(length, HEADER.size):]
-            yield kind, xid, body
 
 
 def _take_updates(body: bytes, come: Set[int], gone: Set[int]) -> bool:
@@ -153,15 +110,3 @@ def _take_updates(body: bytes, come: Set[int], gone: Set[int]) -> bool:
             other.discard(cookie)
         place += max(length, UPDATE.size)
     return events != {FLOW_ADDED} and len(body) != UPDATES
-
-
-def _message(kind: int, xid: int, body: bytes = b'') -> bytes:
-    return HEADER.pack(VERSION, kind, HEADER.size + len(body), xid) + body
-
-
-def _reply(kind: int, xid: int, body: bytes) -> bytes:
-    """Return the answer to an echo, or to how the switch is configured."""
-    if kind == ECHO_REQUEST:
-        return _message(ECHO_REPLY, xid, body)
-    fragments, _ = CONFIG.unpack_from(body.ljust(CONFIG.size, b'\0'))
-    return _message(SET_CONFIG, xid, CONFIG.pack(fragments, LENGTH))

@@ -123,7 +123,8 @@ def _parse_member(member: object) -> RemoteMember:
                         addresses=_parse_addresses('addresses', member.get('addresses')),
                         shared=_parse_addresses('shared', member.get('shared', [])),
                         roles=_parse_roles(member.get('roles', [])),
-                        macs=_parse_macs(member.get('macs', [])))
+                        macs=_parse_macs(member.get('macs', [])),
+                        leased=_parse_addresses('leased', member.get('leased', [])))
 
 
 def _parse_roles(words: object) -> FrozenSet[str]:
@@ -197,6 +198,8 @@ def _describe(member: RemoteMember) -> Mapping[str, object]:
         format_prefix(address) for address in sorted(member.addresses)]}
     if member.shared:
         found['shared'] = [format_prefix(address) for address in sorted(member.shared)]
+    if member.leased:
+        found['leased'] = [format_prefix(address) for address in sorted(member.leased)]
     if member.roles:
         found['roles'] = sorted(member.roles)
     if member.macs:

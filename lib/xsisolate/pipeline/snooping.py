@@ -1,0 +1,42 @@
+"""Copies of DHCP messages for the daemon, which learns from them what servers lease to a VIF.
+
+Only where a policy says so, and of DHCP only. A question is copied when its sender is known to be
+the VIF, an answer when it has passed what decides where answers may come from. The frames
+themselves go on as without a copy, and whether the daemon hears them makes no difference to them.
+"""
+from xsisolate.openflow.flow import Flow, make_flow
+from xsisolate.openflow.ownership import LISTENER
+from xsisolate.pipeline.tables import (ACCEPT, DESTINATION, EGRESS, FANOUT, PASS, SETTLE,
+                                       TO_ISOLATED, TO_LOCAL)
+from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
+                                      Attachment, goto, network_match, outputs, raised)
+from xsisolate.policy.model import LEASED4, LEASED6, Mode, Source
+from xsisolate.typing_compat import AbstractSet, Iterable, Iterator
+
+LENGTH_MAX = 2048       # bytes of a frame; what is cut off says nothing
+COPY_TO_DAEMON = 'controller(max_len=%d,id=%d)' % (LENGTH_MAX, LISTENER)
+QUESTIONS = {LEASED4: DHCP_QUERY, LEASED6: DHCP6_QUERY}
+ANSWERS = {LEASED4: DHCP_ANSWER, LEASED6: DHCP6_ANSWER}
+
+
+def question_flows(settle: Flow, sources: AbstractSet[Source]) -> Iterator[Flow]:
+    """Yield the copies of what a VIF asks, beside the flow for all else that it sends."""
+    for source in sorted(sources & QUESTIONS.keys()):
+        yield make_flow(SETTLE, settle.priority + 10, [settle.match, QUESTIONS[source]],
+                        COPY_TO_DAEMON, settle.actions)
+
+
+def answer_copy_flows(network: int, mac: str, mode: Mode,
+                      sources: AbstractSet[Source]) -> Iterator[Flow]:
+    """Yield the copies of what a VIF is answered."""
+    for source in sorted(sources & ANSWERS.keys()):
+        here = [network_match(network), 'dl_dst=%s' % mac, ANSWERS[source]]
+        yield make_flow(ACCEPT, 30, here, COPY_TO_DAEMON, goto(PASS))
+        if mode is Mode.LOCKED:     # it too hears trusted servers only
+            yield make_flow(DESTINATION, 51, here, raised(TO_LOCAL, TO_ISOLATED), goto(EGRESS))
+
+
+def aloud_copy_flow(network: int, links: Iterable[Attachment]) -> Flow:
+    """Return the copy of what DHCP servers answer to all; isolated VIFs get theirs as always."""
+    return make_flow(FANOUT, 20, [network_match(network), DHCP_ANSWER], COPY_TO_DAEMON,
+                     *outputs(network, links))
