@@ -9,7 +9,7 @@ import pytest
 from sandbox.daemon import Watch
 from sandbox.dom0 import Sandbox
 from sandbox.host import Host
-from sandbox.process import wait_until
+from sandbox.process import ip, wait_until
 from sandbox.uplink import GatewayAddresses
 from support.packets.built_network import GATEWAY_MAC
 from sandbox.dhcp import ACK, REQUEST, answer, query
@@ -51,6 +51,7 @@ def address(number: int) -> str:
 def crowd(host: Sandbox) -> Iterator[List[str]]:
     """All of them, on one bridge."""
     with crowded(host, COUNT, policy) as netdevs:
+        ip(['link set far%s addrgenmode none up' % netdev[3:] for netdev in netdevs])
         yield netdevs
 
 
