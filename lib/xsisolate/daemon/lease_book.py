@@ -188,7 +188,7 @@ class LeaseBook:
             for learner in found:
                 task = Task('', learner.vif.id)
                 if now - learner.changed_at >= QUIET_S:
-                    self._schedule.ask_at(task, now)        # it may just have been looked at
+                    self._schedule.ask_first(task)
                 else:
                     self._schedule.ask(task, now)
         for learner in changed:
