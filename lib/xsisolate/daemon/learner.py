@@ -1,6 +1,6 @@
 """A VIF whose addresses are learned, and which addresses cannot be its own."""
-from time import time
-from typing import Dict, Iterable, Tuple
+from time import monotonic, time
+from typing import Dict, Iterable, List, Tuple
 
 from xsisolate.daemon.known import KnownHost
 from xsisolate.dom0.run_files.group_members import find_claims, list_groups
@@ -10,6 +10,7 @@ from xsisolate.planner.vif import Attached, Vif
 from xsisolate.policy.leases import LeaseRecord, refuse
 from xsisolate.policy.model import Network, Prefix
 
+LINES_MAX, LINES_S = 10, 60.0       # so many lines about a VIF in so many seconds
 QUIET_S = 10.0              # a VIF whose leases have changed since has to wait its turn
 
 Owner = Tuple[str, str]     # VM and device
@@ -26,11 +27,21 @@ class Learner:
         self.at = 0                         # when the leases last changed; see LeaseRecord
         self.changed_at = -QUIET_S          # when it last got an address, or lost one
         self.refused: Dict[Prefix, str] = {}
+        self._said: List[float] = []        # when its last lines were written
 
     @property
     def owner(self) -> Owner:
         """Whose leases these are."""
         return self.vif.vm_uuid, str(self.vif.id.devid)
+
+    def may_say(self) -> bool:
+        """Tell whether a line about it may be written: a guest causes them, all day if it likes."""
+        now = monotonic()
+        self._said = [at for at in self._said if now - at < LINES_S]
+        if len(self._said) >= LINES_MAX:
+            return False
+        self._said.append(now)
+        return True
 
     def record(self) -> LeaseRecord:
         """Return what is kept of its leases."""

@@ -161,12 +161,12 @@ class LeaseBook:
         self._write(learner)
         come, gone = bindings.leases.keys() - before.leases.keys(), (
             before.leases.keys() - bindings.leases.keys())
-        for address in sorted(come):
+        for address in sorted(come) if come and learner.may_say() else ():
             lease = bindings.leases[address]
             self._log.info('leased', vif=learner.vif.id.vif, vm=learner.vif.vm_uuid,
                            address=format_prefix(address), server=lease.server,
                            seconds=lease.until - int(time()))
-        if gone:
+        if gone and learner.may_say():
             self._log.info('lease ended', vif=learner.vif.id.vif, vm=learner.vif.vm_uuid,
                            address=','.join(map(format_prefix, sorted(gone))))
         if not come and not gone:
@@ -188,7 +188,7 @@ class LeaseBook:
             for learner in found:
                 task = Task('', learner.vif.id)
                 if now - learner.changed_at >= QUIET_S:
-                    self._schedule.ask_at(task, now)        # it may just have been looked at
+                    self._schedule.ask_first(task)
                 else:
                     self._schedule.ask(task, now)
         for learner in changed:
@@ -200,8 +200,9 @@ class LeaseBook:
         if len(learner.refused) >= REFUSALS_MAX:
             learner.refused.clear()
         learner.refused[address] = reason
-        self._log.warning('lease refused', vif=learner.vif.id.vif, vm=learner.vif.vm_uuid,
-                          address=format_prefix(address), server=server, reason=reason)
+        if learner.may_say():
+            self._log.warning('lease refused', vif=learner.vif.id.vif, vm=learner.vif.vm_uuid,
+                              address=format_prefix(address), server=server, reason=reason)
 
     # --- files -------------------------------------------------------------------------------
 

@@ -50,6 +50,10 @@ class Schedule:
         """Have a task run at that time, however often it has run."""
         self._due[task] = min(at, self._due.get(task, at))
 
+    def ask_first(self, task: Task) -> None:
+        """Have a task run before all others of its kind: a guest waits for it."""
+        self._due[task] = 0.0
+
     def ask_at_once(self, task: Task, now: float) -> None:
         """Have a task run now, and the next time as if it had never run."""
         self.forget(task)

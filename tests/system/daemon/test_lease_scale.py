@@ -3,13 +3,13 @@ import os
 import socket
 import sys
 import time
-from typing import Dict, Iterator, List
+from typing import Dict, Iterator, List, Set
 
 import pytest
 from sandbox.daemon import Watch
 from sandbox.dom0 import Sandbox
 from sandbox.host import Host
-from sandbox.process import wait_until
+from sandbox.process import ip, wait_until
 from sandbox.uplink import GatewayAddresses
 from support.packets.built_network import GATEWAY_MAC
 from sandbox.dhcp import ACK, REQUEST, answer, query
@@ -21,7 +21,7 @@ from xsisolate.planner.item_facts import LEASED
 
 COUNT = int(os.environ.get('COUNT', '200'))
 ONE_BY_ONE = 25
-MEDIAN_S, ALL_S = 0.1, 5.0
+MEDIAN_S, ALL_S, AGAIN_S = 0.1, 5.0, 3.0
 CONFIG = '''version: 1
 grace: 2
 networks:
@@ -51,6 +51,7 @@ def address(number: int) -> str:
 def crowd(host: Sandbox) -> Iterator[List[str]]:
     """All of them, on one bridge."""
     with crowded(host, COUNT, policy) as netdevs:
+        ip(['link set far%s addrgenmode none up' % netdev[3:] for netdev in netdevs])
         yield netdevs
 
 
@@ -82,27 +83,48 @@ def ask(netdev: str, number: int, xid: int) -> None:
         wire.send(query(REQUEST, mac(number), asked=address(number), xid=xid))
 
 
-def leased() -> int:
-    """Return how many VIFs own what they are leased, as the switch's headers say."""
-    return sum(item.facts.endswith(LEASED) for item in read_registry('xenbr0').values()
-               if item.key.kind is Kind.ENDPOINT)
+def find_leased() -> Set[str]:
+    """Return which VIFs own what they are leased, as the switch's headers say."""
+    return {item.name.split(' ')[1] for item in read_registry('xenbr0').values()
+            if item.key.kind is Kind.ENDPOINT and item.facts.endswith(LEASED)}
+
+
+def wait_for_all(numbers: List[int], crowd: List[str], server: Host) -> int:
+    """Wait until VIFs own what they are leased; return how often one had to ask again.
+
+    As clients do each few seconds: the sandbox's switch drops frames when it is busy.
+    """
+    again, deadline, next_try = 0, time.monotonic() + 30, time.monotonic() + AGAIN_S
+    while True:
+        missing = [number for number in numbers if mac(number) not in find_leased()]
+        if not missing:
+            return again
+        assert time.monotonic() < deadline, '%d have no address' % len(missing)
+        if time.monotonic() > next_try:
+            next_try, again = time.monotonic() + AGAIN_S, again + len(missing)
+            for number in missing:
+                ask(crowd[number], number, number + 1)
+            time.sleep(0.2)
+            server.send_all([answer(ACK, mac(number), address(number), xid=number + 1)
+                             for number in missing])
+        time.sleep(0.02)
 
 
 def test_from_the_acknowledgement_to_the_flows(crowd: List[str], server: Host,
                                                watching: Watch) -> None:
     """One VIF after the other, on a bridge with all of them."""
-    took = []
+    took, again = [], 0
     for number in range(ONE_BY_ONE):
         ask(crowd[number], number, number + 1)
         time.sleep(0.05)
         server.send(answer(ACK, mac(number), address(number), xid=number + 1))
         began = time.monotonic()
-        wait_until(lambda: leased() == number + 1, 'the flows', 10)
+        again += wait_for_all([number], crowd, server)
         took.append(time.monotonic() - began)
         time.sleep(0.3)
     took.sort()
-    print('\n%d VIFs: from ACK to flows %.0f ms at the median, %.0f ms at most' % (
-        COUNT, 1000 * took[len(took) // 2], 1000 * took[-1]))
+    print('\n%d VIFs: from ACK to flows %.0f ms at the median, %.0f ms at most, %d asked again' % (
+        COUNT, 1000 * took[len(took) // 2], 1000 * took[-1], again))
     assert took[len(took) // 2] < MEDIAN_S
 
 
@@ -115,9 +137,7 @@ def test_all_at_once(crowd: List[str], server: Host, watching: Watch) -> None:
     time.sleep(0.3)
     server.send_all(frames)
     began, cpu = time.monotonic(), watching.cpu()
-    try:
-        wait_until(lambda: leased() == COUNT, 'all flows', 30)
-    finally:
-        print('\n%d ACKs at once: %d leased after %.1f s, %.1f s of CPU time' % (
-            len(rest), leased(), time.monotonic() - began, watching.cpu() - cpu))
-    assert time.monotonic() - began < ALL_S
+    again = wait_for_all(rest, crowd, server)
+    print('\n%d ACKs at once: all own their addresses after %.1f s, %.1f s of CPU time, '
+          '%d asked again' % (len(rest), time.monotonic() - began, watching.cpu() - cpu, again))
+    assert time.monotonic() - began < ALL_S + AGAIN_S * bool(again)

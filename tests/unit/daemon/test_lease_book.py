@@ -252,3 +252,10 @@ def test_each_client_has_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     many = sum(ear._has_share((BRIDGE, NETWORK, number.to_bytes(6, 'big')))
                for number in range(10_000))
     assert many <= lease_ear.CLIENTS_MAX and len(ear._shares) <= lease_ear.CLIENTS_MAX
+
+
+def test_a_guest_that_takes_and_gives_back_all_day_fills_no_log(book: Book) -> None:
+    for _ in range(100):
+        book.lease(11, TEN)
+        book.hear(query(RELEASE, mac_of(11), ciaddr=TEN, ip_src=TEN))
+    assert len(book.said) == 10 and kept(11) == []

@@ -174,3 +174,14 @@ def test_who_asks_all_the_time_gets_little(pauses: List[float]) -> None:
             schedule.end(VIF, now)
             runs += 1
     assert runs <= 6 + now / PACE_MOST_S
+
+
+def test_what_a_guest_waits_for_comes_first() -> None:
+    """Before VIFs that have been due for long; a bridge still comes before it."""
+    schedule, waiting = Schedule(), Task('', VifId(9, 0))
+    for number in range(3):
+        schedule.ask(Task('', VifId(number, 0)), 1.0)
+    schedule.ask(Task('xenbr0'), 2.0)
+    schedule.end(waiting, 2.5, True)
+    schedule.ask_first(waiting)
+    assert schedule.take(3.0) == Task('xenbr0') and schedule.take(3.0) == waiting
