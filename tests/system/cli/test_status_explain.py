@@ -379,7 +379,7 @@ def test_other_networks(town: Town) -> None:
 
 
 @pytest.mark.parametrize('words, complaint', [
-    (('red1', 'red2', 'tcp'), 'one port is expected'), (('red1', 'red2', 'tcp/0'), 'needs ports'),
+    (('red1', 'red2', 'tcp'), 'expected one port'), (('red1', 'red2', 'tcp/0'), 'needs ports'),
     (('red1', 'red2', 'dccp'), 'is not a service'),
     (('red1', 'red2', 'icmp/0'), 'ask for icmp/8'), (('red1', 'red2', 'icmp', '-6'), 'do not mix'),
     (('10.9.0.77', '10.9.0.78'), 'neither 10.9.0.77 nor 10.9.0.78 is a VIF of this host'),
