@@ -37,6 +37,7 @@ MISSING = 'the VIF has a seal and the vm-data no policy'
 UNREADABLE = 'the seal is malformed'
 VERSION = 'the seal is of another version'
 CHANGED = 'the seal is not that of this policy, VM, device and MAC address'
+PORTABLE_CHANGED = 'the portable seal is not that of this policy and device'
 
 SECOND = '10.9.0.23'        # what a VM's second VIF has, though its guest does not configure it
 LONG_S = 60         # a grace that no test waits out

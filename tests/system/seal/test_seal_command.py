@@ -14,8 +14,9 @@ from sandbox.vm import Vm
 
 from support.host_state import moved_away
 from support.vm_events import refresh
-from support.guarded_host import (CHANGED, CONFIG, MISSING, RED, UNREADABLE, UNSEALED, VERSION,
-                                  give_seal, give_vm_data, own, start_vm, the_seal)
+from support.guarded_host import (CHANGED, CONFIG, MISSING, PORTABLE_CHANGED, RED, UNREADABLE,
+                                  UNSEALED, VERSION, give_seal, give_vm_data, own, start_vm,
+                                  the_seal)
 
 pytestmark = pytest.mark.host(sealed=True, config=CONFIG % 0)
 
@@ -146,7 +147,9 @@ CHECKS: List[Any] = [
     (lambda vm: None, 0, 'sealed'),
     (lambda vm: give_seal(vm, the_seal(vm).upper()), 0, 'sealed'),
     (lambda vm: give_seal(vm, None), 4, UNSEALED),
-    (lambda vm: give_seal(vm, '2' + the_seal(vm)[1:]), 4, VERSION),
+    (lambda vm: give_seal(vm, '3' + the_seal(vm)[1:]), 4, VERSION),
+    (lambda vm: give_seal(vm, '2' + the_seal(vm)[1:]), 4, PORTABLE_CHANGED),
+    (lambda vm: give_seal(vm, seals.portable_seal(0, POLICY)), 0, 'sealed, portable'),
     (lambda vm: give_seal(vm, ''), 4, UNREADABLE),
     (lambda vm: give_seal(vm, '\x1b[2J\n\xff' + 'x' * 100000), 4, UNREADABLE),
     (lambda vm: vm.xenstore.write('vm-data/xsisolate/mode', 'locked'), 4, CHANGED),

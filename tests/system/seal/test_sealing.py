@@ -16,10 +16,10 @@ from sandbox.vm import Vm
 from support.reachability import arrives, can_talk, is_cut_off, is_lost, say, speech
 from support.switch import ports
 from support.vm_events import refresh
-from support.guarded_host import (CHANGED, CONFIG, MISSING, RED, SECOND, UNREADABLE, UNSEALED,
-                                  VERSION, Around, check_mode, check_quarantine, give_seal,
-                                  give_vm_data, is_fine, own, passed, shown_error, start_vm,
-                                  the_seal)
+from support.guarded_host import (CHANGED, CONFIG, MISSING, PORTABLE_CHANGED, RED, SECOND,
+                                  UNREADABLE, UNSEALED, VERSION, Around, check_mode,
+                                  check_quarantine, give_seal, give_vm_data, guest_changes, is_fine,
+                                  own, passed, shown_error, start_vm, the_seal)
 
 pytestmark = pytest.mark.host(sealed=True, config=CONFIG % 0)
 
@@ -149,7 +149,12 @@ SPOILED: Dict[str, Any] = {
     'a seal of garbage': (seal_becomes(lambda seal: 'x\x1b[2J\n"\xff;--'), UNREADABLE),
     'an empty seal': (seal_becomes(lambda seal: ''), UNREADABLE),
     'a huge seal': (seal_becomes(lambda seal: '1:' + 'a' * 100000), UNREADABLE),
-    'another version': (seal_becomes(lambda seal: '2' + seal[1:]), VERSION),
+    'another version': (seal_becomes(lambda seal: '3' + seal[1:]), VERSION),
+    'portable in name': (seal_becomes(lambda seal: '2' + seal[1:]), PORTABLE_CHANGED),
+    "another policy's, portable": (seal_becomes(lambda seal: seals.portable_seal(
+        0, {'groups': 'blue'})), PORTABLE_CHANGED),
+    "another device's, portable": (seal_becomes(lambda seal: seals.portable_seal(
+        1, {'groups': 'red'})), PORTABLE_CHANGED),
     "another VM's": (sealed_for(uuid=str(uuids.uuid4())), CHANGED),
     "another device's": (sealed_for(devid=1), CHANGED),
     "another MAC's": (sealed_for(mac='02:00:00:00:99:99'), CHANGED)}
@@ -167,6 +172,21 @@ def test_what_does_not_fit_passes_nothing_until_it_fits(around: Around, tenant: 
         result = refresh(tenant)
     check_mode(tenant, result, 'isolated')
     assert can_talk(tenant, around.friend.address())
+
+
+def test_a_portable_seal_counts_for_its_policy_alone(around: Around, tenant: Vm) -> None:
+    try:
+        give_seal(tenant, seals.portable_seal(0, POLICY))
+        check_mode(tenant, refresh(tenant), 'isolated')
+        assert is_fine(tenant, around)
+        tenant.set_vif(mac=tenant.mac.upper())
+        check_mode(tenant, refresh(tenant), 'isolated')
+        guest_changes(tenant)
+        check_quarantine(tenant, around, refresh(tenant), PORTABLE_CHANGED)
+    finally:
+        repair(tenant)
+        refresh(tenant)
+    assert is_fine(tenant, around)
 
 
 def test_a_vif_that_comes_with_another_policy_is_on_its_bridge_all_the_same(
