@@ -37,7 +37,7 @@ from xsisolate.pool.take_over import TakeOver
 from xsisolate.pool.view import CLASSES, PoolView
 
 EVENTS_S = 5.0              # how long XAPI waits for an event; then the configuration is read
-CHORES_S = 4.0              # how often what does not depend on VMs is looked at
+CHORES_S = 2.0              # so long after events of VMs what does not depend on them is looked at
 OF_VMS = frozenset(('vm', 'vif'))
 LEASES_S = 60.0             # ... and that seldom it is seen that leases have ended
 COALESCE_S = 0.2            # events come in bursts
@@ -97,18 +97,21 @@ class Follower:
         """Follow a session until it fails: lost, forgotten, too far behind, another master."""
         self._index = None
         view, token, config = PoolView(), '', None
-        used, chores, again = process_time(), 0.0, monotonic() + LEASES_S
+        used, chores, wait, again = process_time(), 0.0, EVENTS_S, monotonic() + LEASES_S
         while True:
-            batch = self._read_events(xapi, token)
+            batch = self._read_events(xapi, token, wait)
             token = str(batch['token'])
             changed = view.take(batch['events'])
-            if changed - OF_VMS or monotonic() >= chores:
-                chores = monotonic() + CHORES_S
+            now = monotonic()
+            if changed - OF_VMS or now >= chores:
+                chores, wait = now + CHORES_S, EVENTS_S
                 before, config = config, self._do_chores(xapi, view, uuid, 'network' in changed)
                 if config != before:
                     self._index = None
-            if monotonic() >= again:
-                again = monotonic() + LEASES_S
+            else:
+                wait = max(chores - now, COALESCE_S)
+            if now >= again:
+                again = now + LEASES_S
                 self._index = None if self._has_leases() else self._index
             self._write(view, uuid, config)
             self._confirm(uuid)
@@ -118,16 +121,16 @@ class Follower:
     def _has_leases(self) -> bool:
         return any(member.leased for members in self._members.values() for member in members)
 
-    def _read_events(self, xapi: Xapi, token: str) -> Any:
+    def _read_events(self, xapi: Xapi, token: str, wait: float) -> Any:
         """Wait for the next batch of events, or for nothing to have happened for a while."""
         if self._in_json:
             try:
-                return xapi.call_json('event.from', list(CLASSES), token, EVENTS_S)
+                return xapi.call_json('event.from', list(CLASSES), token, wait)
             except NoJson as error:
                 self._in_json = False
                 self._log.info('XML', error=error, reason='XAPI gives no events in JSON: a large '
                                'pool takes longer to read')
-        return xapi.call('event.from', list(CLASSES), token, EVENTS_S)
+        return xapi.call('event.from', list(CLASSES), token, wait)
 
     def _do_chores(self, xapi: Xapi, view: PoolView, uuid: str, networks: bool) -> Any:
         """Do what does not depend on VMs; return the configuration."""
