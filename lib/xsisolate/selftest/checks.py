@@ -13,7 +13,7 @@ from xsisolate.selftest.corpus import ATTACK, read_corpus
 from xsisolate.selftest.parties import EVERYBODY, Party
 from xsisolate.selftest.probes import (Probe, Said, Tried, answers, cells, find_probes, make_place,
                                        questions, resolutions, say)
-from xsisolate.selftest.radio import Verdict
+from xsisolate.selftest.radio import BATCH, Verdict
 from xsisolate.selftest.report import PASSES, STOPPED, Measured, Outcome, first_of
 from xsisolate.selftest.rows import Row
 from xsisolate.selftest.scene import Scene
@@ -58,10 +58,13 @@ def reach(scene: Scene, parties: Sequence[Party], step: Step) -> Reached:
     place = make_place(scene.host.configuration.config, scene.vifs)
     probes = find_probes(parties)
     said: Mapping[Probe, Said] = {probe: say(place, probe) for probe in probes}
-    asked = scene.radio.play(questions(probes, said), step)
-    answered = scene.radio.play(answers(probes, said), step)
-    tried = tuple(Tried(probe, said[probe], question, answer)
-                  for probe, question, answer in zip(probes, asked, answered))
+    tried: Tuple[Tried, ...] = ()
+    for start in range(0, len(probes), BATCH):
+        # Batch by batch: an answer must follow before its question is forgotten.
+        asked = scene.radio.play(questions(probes, said, start, BATCH), step)
+        answered = scene.radio.play(answers(probes, said, start, BATCH), step)
+        tried += tuple(Tried(probe, said[probe], question, answer) for probe, question, answer
+                       in zip(probes[start:start + BATCH], asked, answered))
     resolved = scene.radio.play(resolutions(parties, said, scene.places), step)
     pairs = cells(tried)
     bad = [pair for pair, those in pairs.items() if any(one.wrong for one in those)]

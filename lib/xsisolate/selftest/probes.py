@@ -130,16 +130,18 @@ def _end(party: Party, version: int, vifs: Mapping[str, Vif]) -> End:
 # --- frames -----------------------------------------------------------------------------------
 
 
-def questions(probes: Sequence[Probe], said: Mapping[Probe, Said]) -> Iterator[Row]:
-    """Yield a row for each probe's question."""
-    for number, probe in enumerate(probes):
+def questions(probes: Sequence[Probe], said: Mapping[Probe, Said], first: int,
+              count: int) -> Iterator[Row]:
+    """Yield a row for the question of each of some probes."""
+    for number, probe in enumerate(probes[first:first + count], first):
         yield _row(probe, probe.source, probe.target, said[probe].asked, _packet(
             probe, number, False))
 
 
-def answers(probes: Sequence[Probe], said: Mapping[Probe, Said]) -> Iterator[Row]:
-    """Yield a row for each probe's answer, which is sent whether or not the question came."""
-    for number, probe in enumerate(probes):
+def answers(probes: Sequence[Probe], said: Mapping[Probe, Said], first: int,
+            count: int) -> Iterator[Row]:
+    """Yield a row for the answer to each, which is sent whether or not the question came."""
+    for number, probe in enumerate(probes[first:first + count], first):
         yield _row(probe, probe.target, probe.source, said[probe].answered, _packet(
             probe, number, True))
 

@@ -110,13 +110,17 @@ class Scene:
         self.results.pop(party.name, None)
 
     def introduce(self) -> None:
-        """Let everybody but the silent say a word, so that the switch knows where they are."""
-        for party in self.parties:
-            if party.name not in SILENT and party.name in self.results:
-                self.radio.send(party.name, _wanted(party, EVERYBODY[GATEWAY]))
-        for party in (*LAN, EVERYBODY[GATEWAY]):
-            self.radio.send(party.name, _wanted(party, EVERYBODY['un']))
-        self.radio.listen()
+        """Let everybody but the silent say a word, so that the switch knows where they are.
+
+        Twice, for a busy host may lose a frame, and would flood what is for its sender.
+        """
+        for _ in range(2):
+            for party in self.parties:
+                if party.name not in SILENT and party.name in self.results:
+                    self.radio.send(party.name, _wanted(party, EVERYBODY[GATEWAY]))
+            for party in (*LAN, EVERYBODY[GATEWAY]):
+                self.radio.send(party.name, _wanted(party, EVERYBODY['un']))
+            self.radio.listen()
 
     def flows(self) -> FrozenSet[Flow]:
         """Return our flows on the bridge."""

@@ -45,7 +45,7 @@ modules() {
     depmod -b rootfs "$kernel"
 }
 modules virtio_blk virtio_pci ext4 9pnet_virtio 9p xenfs xen-evtchn xen-gntdev xen-gntalloc xen-privcmd \
-    xen-netback openvswitch nf_conntrack nf_conntrack_netlink nf_nat veth bridge tun
+    xen-netback openvswitch nf_conntrack nf_conntrack_netlink nf_conntrack_tftp nf_nat veth bridge tun
 
 if [ -n "$py36" ]; then
     say "Python 3.6 from $py36"
