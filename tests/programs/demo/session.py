@@ -3,7 +3,6 @@ import re
 import time
 from typing import Callable, List, NamedTuple
 
-from demo import leases
 from demo.screen import Screen
 from sandbox.active import CONF, activate, shell
 from sandbox.pool import CONFIG, Pool, PoolVm
@@ -74,7 +73,6 @@ def work(python: str) -> List[Line]:
         daemons = [host.start_daemon() for host in pool.hosts]
         try:
             play(session)
-            leases.play(session)
         finally:
             for daemon in daemons:
                 daemon.stop()

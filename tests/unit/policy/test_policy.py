@@ -329,3 +329,10 @@ def test_leases_stay_inside_the_fence():
     policy = resolve_policy(VIF, None, fence, BOTH, TRUSTING, NO_NETWORK,
                             prefixes('10.0.0.9', '10.0.1.9', 'fd00::9', 'fd01::9'))
     assert policy.leased == prefixes('10.0.0.9', 'fd00::9')
+
+
+def test_a_link_local_address_is_never_leased():
+    """Nor where the network names no subnets: it could be another VIF's."""
+    policy = resolve_policy(VIF, None, NO_LOCKING, BOTH, TRUSTING, NO_NETWORK,
+                            prefixes('fe80::1', 'fd00::9'))
+    assert policy.leased == prefixes('fd00::9')
