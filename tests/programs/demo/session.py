@@ -3,6 +3,7 @@ import re
 import time
 from typing import Callable, List, NamedTuple
 
+from demo import template
 from demo.screen import Screen
 from sandbox.active import CONF, activate, shell
 from sandbox.pool import CONFIG, Pool, PoolVm
@@ -101,6 +102,7 @@ def play(session: Session) -> None:
     session.admin('set', 'db', '--groups', 'red', code=3)
     session.admin('set', 'db', '--replace', '--groups', 'red', '--ipv4', db.ipv4, '--ipv6', db.ipv6)
     session.remark('db is back in its group', lambda: session.reach(web, db))
+    template.play(session)
     activate(pool.hosts)
     session.admin('pool', 'status')
     shell(alpha, 'cat > %s <<END\n%sgroups:\n  red: {rules: [icmp, icmp6]}\nEND' % (FILE, CONFIG))

@@ -54,7 +54,8 @@ def test_all_is_well() -> None:
     assert 'red4 and blue4 by way of router: nothing passes  ok' in done.stdout
     assert 'reaches nobody              ok' in done.stdout
     assert 'db is back in its group: ok' in done.stdout
-    assert done.stdout.count('# xsisolate set ') == 4
+    assert done.stdout.count('# xsisolate set ') == 6
+    assert 'app2 migrates to alpha, its lease with it: ok' in done.stdout
     assert 'the hook says: xsisolate-seal of device 0: ' in done.stdout
     assert '\033' not in done.stdout        # no terminal, no colours
 
