@@ -48,6 +48,13 @@ class Session:
             fine = true()
         self.lines.append(Line('  -- ' + text, fine))
 
+    def settle(self) -> None:
+        """Wait until the daemons have taken in what has changed."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline and any(
+                host.run('sync', '--dry-run').returncode for host in self.pool.hosts):
+            time.sleep(0.1)
+
     def reach(self, one: PoolVm, other: PoolVm) -> bool:
         """Tell whether two VMs reach each other, both ways."""
         return bool(self.pool.ask(one, 'ping', other.ipv4, 0.3)
@@ -108,6 +115,7 @@ def play(session: Session) -> None:
     shell(alpha, 'cat > %s <<END\n%sgroups:\n  red: {rules: [icmp, icmp6]}\nEND' % (FILE, CONFIG))
     session.admin('pool', 'config', 'push', FILE)
     session.remark('the members of red may still ping each other', lambda: session.reach(web, db))
+    session.settle()
     session.admin('pool', 'matrix')
     shell(beta, 'rm ' + CONF)
     session.admin('pool', 'status', code=1)
