@@ -194,6 +194,8 @@ def test_slaac_and_dhcp_amid_rogues(town: Town) -> None:
     assert vm.ping(OUTSIDE6) and vm.tcp(OUTSIDE6)       # by the router's link-local address
     vm.ip('route add default via 10.9.0.254')
     assert vm.ping(OUTSIDE) and vm.tcp(OUTSIDE)
+    # its own check for duplicates takes a second, and an address is no source before
+    assert within(4, lambda: not addresses(vm, 'tentative')), addresses(vm)
     assert vm.ping('fd00:9::c', source='fd00:9::d:47') and vm.ping(town.vms['b'].address())
     # the rogues are awake: a VM without policy hears them, an isolated one never
     assert any(ROGUE in frame for frame in town.vms['un'].sniffed())
