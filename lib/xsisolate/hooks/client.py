@@ -6,10 +6,11 @@ release or not quick to answer, and also when it breaks off, the hook does the w
 """
 import os
 import sys
+# as in quick_imports, without one module more: this is all that a served hook imports
+from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
 from struct import pack
 
 from xsisolate.paths import LIBRARY, rooted
-from xsisolate.quick_imports import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
 from xsisolate.typing_compat import Optional, Sequence
 
 SOCKET = '/run/xsisolate/hooks.sock'
