@@ -284,9 +284,11 @@ class Soak:
 
     def restart_the_switch(self) -> str:
         """A planned restart, as systemd does it with our drop-in."""
-        assert command('hold').code == 0
+        held = command('hold')
+        assert held.code == 0, held
         self.host.ovs.restart_vswitchd()
-        assert command('release').code == 0
+        released = command('release')
+        assert released.code == 0, released
         return ''
 
     def crash_the_database(self) -> str:

@@ -101,7 +101,7 @@ def test_killed_at_any_call(calm: FloodedHost, scenario: Scenario) -> None:
         run = killed_at(calm.host.hooks, call, number)
         assert run.code in (0, KILLED), run
         killed += run.code == KILLED
-        calm.nothing_forbidden()
+        calm.nothing_forbidden(after=names[number - 1])
         if number % 2:
             calm.synced()
         else:
@@ -109,7 +109,8 @@ def test_killed_at_any_call(calm: FloodedHost, scenario: Scenario) -> None:
             for again in calm.host.hooks.run_each(call, *others):
                 assert again.code == 0, (names[number - 1], again)
             calm.as_desired()
-        calm.nothing_forbidden()
+        calm.nothing_forbidden(after='%s, mended by %s' % (
+            names[number - 1], 'sync' if number % 2 else 'the hook'))
         scenario.settle(calm)
     print('%s: %d calls to the world, killed at %d of them; %d frames in all'
           % (scenario.name, len(names), killed, calm.town.frames))

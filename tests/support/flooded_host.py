@@ -120,10 +120,10 @@ class FloodedHost:
 
     # --- what must be true ---------------------------------------------------------------------
 
-    def nothing_forbidden(self, left: Optional[Dict[str, Any]] = None) -> None:
-        """Fail if a single frame was heard that nobody may have heard."""
+    def nothing_forbidden(self, left: Optional[Dict[str, Any]] = None, after: str = '') -> None:
+        """Fail if a single frame was heard that nobody may have heard; `after`: since when."""
         wrong = self.town.forbidden(left or {})
-        assert not wrong, '\n'.join(wrong)
+        assert not wrong, '\n'.join([after] * bool(after) + wrong)
 
     def as_desired(self) -> None:
         """Fail unless the switch carries exactly what it should."""

@@ -134,7 +134,8 @@ def vif_from_facts(facts: VifFacts, snapshot: BridgeSnapshot, vif_id: VifId) -> 
     bridge, ports = snapshot.bridge, _vif_ports(snapshot, vif_id)
     found = find_bridge([bridge], facts.metadata.bridge)
     if found is None:
-        vif = Vif(vif_id, facts.vm_uuid, ports=ports)
+        vif = Vif(vif_id, facts.vm_uuid, facts.metadata.mac, _networks_here(snapshot, ports),
+                  ports=ports)
         return vif.closed('its network is not on this bridge but on ' + facts.metadata.bridge)
     own = Attached(NETWORK | (found.tag or 0), facts.metadata.bridge,
                    facts.metadata.network_uuid or UNNAMED)
@@ -145,6 +146,15 @@ def vif_from_facts(facts: VifFacts, snapshot: BridgeSnapshot, vif_id: VifId) -> 
                external_ids=facts.external_ids, vif_uuid=facts.metadata.vif_uuid,
                leases=facts.leases.leases, leases_at=facts.leases.at,
                complaint=facts.leases.complaint)
+
+
+def _networks_here(snapshot: BridgeSnapshot, ports: Sequence[VifPort]) -> Tuple[Attached, ...]:
+    """Return the networks that ports are on, whatever XAPI says."""
+    names, bridge = {port.name for port in ports}, snapshot.bridge
+    tags = [link.tag for link in snapshot.links if link.interface in names]
+    own = Attached(NETWORK | (tags[0] if tags and tags[0] else 0), bridge.name)
+    trunks = [] if own.network != NETWORK else _trunks(bridge, ports)
+    return tuple(_attached(bridge, own, vlan) for vlan in trunks) or (own,)
 
 
 def _trunks(bridge: Bridge, ports: Sequence[VifPort]) -> List[int]:

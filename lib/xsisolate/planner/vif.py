@@ -55,5 +55,12 @@ class Vif(NamedTuple):
         return bool(self.vm_uuid)
 
     def closed(self, reason: str) -> 'Vif':
-        """Return the VIF in quarantine, with nothing but its ports."""
-        return self._replace(policy=quarantine(reason), mac='', networks=())
+        """Return the VIF in quarantine.
+
+        It keeps its MAC address: what NORMAL has learned of that would still be delivered.
+        """
+        return self._replace(policy=quarantine(reason))
+
+    def bare(self) -> 'Vif':
+        """Return the VIF with nothing but its ports, where its MAC address is another's."""
+        return self._replace(mac='', networks=())

@@ -43,6 +43,10 @@ def add_vif(items: Items, vif: Vif, registry: Registry, context: PlanContext) ->
         return leave_waiting(_leave_leases(vif, facts), facts)
     except AlreadyTaken as conflict:
         vif = vif.closed(str(conflict))
+    try:
+        _add_endpoints(items, vif, registry, context)
+    except AlreadyTaken:
+        vif = vif.bare()
         for port in vif.ports:
             _add_port(items, vif, port, ())
     return vif

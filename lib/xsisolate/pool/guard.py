@@ -76,6 +76,8 @@ class Guard:
 
     def _note_own(self, xapi: Xapi, own: KnownHost) -> None:
         """Say that this host is well, and enable it if it was disabled for not being so."""
+        if own.is_suspect:      # first: a suspect of which nothing is told would be told of again
+            _note(xapi, own, SEEN_KEY, own.booted, own.seen)
         if own.disabled:
             xapi.call('host.enable', own.ref)
             self._log.info('guard', host=own.uuid, reason='xsisolate is active again: the host is '
@@ -83,8 +85,6 @@ class Guard:
             _forget(xapi, own, DISABLED_KEY)
         if own.told:
             _forget(xapi, own, TOLD_KEY)
-        if own.is_suspect:
-            _note(xapi, own, SEEN_KEY, own.booted, own.seen)
 
     def _is_absent(self, xapi: Xapi, host: KnownHost) -> bool:
         """Tell whether a host has said often enough that it has no plugin."""

@@ -8,8 +8,10 @@ from support.bridge_scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTI
                                       prefixes, registry_of)
 from support.ofctl_text import format_add
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX
+from xsisolate.pipeline.tables import DESTINATION
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import BASE, Key, Kind, port_key
+from xsisolate.planner.item_facts import parse_facts
 from xsisolate.planner.plan import disturbed, draft_plan
 from xsisolate.planner.vif import VifPort
 from xsisolate.planner.vif_items import learned_flows
@@ -90,8 +92,21 @@ def refused(first, second):
     if vif.policy.reason:
         for port in second.ports:
             item = plan.items[port_key(port.name)]
-            assert item.refs == () and {flow.actions for flow in item.flows} == {'drop'}
+            assert {flow.actions for flow in item.flows} == {'drop'}
+            check_refused_endpoint(plan, item, second, first.mac)
     return vif.policy.reason
+
+
+def check_refused_endpoint(plan, port, vif, taken):
+    """Its own MAC address stays closed: NORMAL may have learned it and would deliver to it."""
+    if vif.mac == taken:
+        assert port.refs == ()
+        return
+    for ref in port.refs:
+        facts = parse_facts(plan.items[ref])
+        assert facts.mode == QUARANTINED.word and not facts.owners and not facts.groups
+    assert [flow for ref in port.refs for flow in plan.items[ref].flows
+            if flow.table == DESTINATION and 'dl_dst=' + vif.mac in flow.match]
 
 
 def test_mac_of_another_vm_is_refused():

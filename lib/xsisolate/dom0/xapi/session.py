@@ -126,13 +126,17 @@ class Xapi:
         return Xapi(twin, self.remote, timeout)
 
 
-def connect(remote: Optional[Remote] = None) -> Xapi:
-    """Return a session: root's on this host, or the one that `remote` describes."""
+def connect(remote: Optional[Remote] = None, timeout: float = TIMEOUT_S) -> Xapi:
+    """Return a session: root's on this host, or the one that `remote` describes.
+
+    To connect and log in may take `timeout` seconds, each.
+    """
     if remote is None:
-        return _login(_local(), 'root', '')
+        return _login(_local(timeout), 'root', '', None, timeout)
     for _ in range(REDIRECTIONS + 1):
         try:
-            return _login(_over_tls(remote), remote.user, remote.password, remote)
+            return _login(_over_tls(remote, timeout), remote.user, remote.password, remote,
+                          timeout)
         except ConnectionLost as error:
             raise HostError('%s: %s' % (remote.host, error)) from error
         except XapiError as error:
@@ -158,18 +162,20 @@ def one_line(text: str, limit: int = 400) -> str:
     return ascii(text[:limit])[1:-1]
 
 
-def _login(session: Any, user: str, password: str, remote: Optional[Remote] = None) -> Xapi:
+def _login(session: Any, user: str, password: str, remote: Optional[Remote],
+           timeout: float) -> Xapi:
     """Return a session that is logged in."""
     xenapi, method = _module(), 'session.login_with_password'
     try:
-        _transport(method, session.login_with_password, user, password, API_VERSION, ORIGINATOR)
+        _transport(method, session.login_with_password, user, password, API_VERSION, ORIGINATOR,
+                   timeout=timeout)
     except xenapi.Failure as error:
         session('close')()
         raise XapiError(method, error.details) from None
     except BaseException:
         session('close')()
         raise
-    return Xapi(session, remote)
+    return Xapi(session, remote, timeout)
 
 
 def _parse(method: str, reply: Any) -> Any:
