@@ -83,9 +83,11 @@ def without_leases(policy: EffectivePolicy, lost: AbstractSet[Prefix]) -> Effect
 def yield_leases(vifs: Iterable[Vif]) -> Iterator[Vif]:
     """Yield VIFs without leases of addresses that another of them has fixed on its network."""
     vifs = list(vifs)
-    fixed = {(attached.network, address): vif.id for vif in vifs if any(
-        other.policy.leased for other in vifs) and vif.ports for attached in vif.networks
-        for address in vif.policy.addresses - vif.policy.leased}
+    if not any(vif.policy.leased for vif in vifs):
+        yield from vifs
+        return
+    fixed = {(attached.network, address): vif.id for vif in vifs if vif.ports
+             for attached in vif.networks for address in vif.policy.addresses - vif.policy.leased}
     for vif in vifs:
         lost = [address for address in vif.policy.leased for attached in vif.networks
                 if fixed.get((attached.network, address), vif.id) != vif.id]
