@@ -5,6 +5,7 @@ Numbers of other programs' flows stay as they are.
 import re
 from typing import Dict, Iterator, List, Mapping, Match, NamedTuple, Optional, Tuple
 
+from xsisolate.openflow.fields import format_mac
 from xsisolate.pipeline import tables
 from xsisolate.pipeline.terms import KEPT, NEXT_OWNER, NOT_KEPT
 from xsisolate.policy.address import format_prefix
@@ -144,8 +145,7 @@ def _party(held: Dict[int, Value]) -> Iterator[str]:
 
 
 def _mac(high: int, low: int) -> str:
-    text = '%012x' % (high << 32 | low)
-    return ':'.join(text[at:at + 2] for at in range(0, 12, 2))
+    return format_mac(high << 32 | low)
 
 
 def _peers(number: int, names: Names) -> str:

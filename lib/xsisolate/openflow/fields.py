@@ -123,7 +123,7 @@ def format_value(field: Field, value: int, mask: int) -> str:
     if field.form == 'vlan':
         return '0x%04x/0x%04x' % (value, mask)
     if field.form == 'mac':
-        return _format_mac(value) + ('' if mask == full else '/' + _format_mac(mask))
+        return format_mac(value) + ('' if mask == full else '/' + format_mac(mask))
     if field.form == 'port':
         return 'LOCAL' if value == LOCAL else '%d' % value
     if mask != full:
@@ -131,7 +131,8 @@ def format_value(field: Field, value: int, mask: int) -> str:
     return '%d' % value if field.form == 'decimal' or not value else '0x%x' % value
 
 
-def _format_mac(value: int) -> str:
+def format_mac(value: int) -> str:
+    """Return a MAC address as text."""
     text = '%012x' % value
     return ':'.join([text[at:at + 2] for at in range(0, 12, 2)])
 
