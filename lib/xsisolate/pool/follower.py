@@ -10,10 +10,8 @@ A process of its own, because a call waits for half a minute, and a pool's first
 seconds to read: see docs/adr/0007. While XAPI is away the files stay as they are, and their age is
 in the state. What it writes into XAPI is in pifrecords.py.
 """
-import ctypes
 import os
 import signal
-import sys
 from time import monotonic, process_time, sleep, time
 from typing import Any, Optional
 
@@ -32,6 +30,7 @@ from xsisolate.networkd.pif_records import tell
 from xsisolate.policy.member_index import MemberIndex, merge
 from xsisolate.policy.model import HOLDERS
 from xsisolate.policy.pool_members import Members
+from xsisolate.pool.child import RETRY_FIRST_S, RETRY_MOST_S, bind_to_daemon
 from xsisolate.pool.guard import Guard
 from xsisolate.pool.take_over import TakeOver
 from xsisolate.pool.view import CLASSES, PoolView
@@ -41,26 +40,14 @@ CHORES_S = 2.0              # so long after events of VMs what does not depend o
 OF_VMS = frozenset(('vm', 'vif'))
 LEASES_S = 60.0             # ... and that seldom it is seen that leases have ended
 COALESCE_S = 0.2            # events come in bursts
-RETRY_FIRST_S = 0.5         # after a failure, doubled each time ...
-RETRY_MOST_S = 5.0          # ... up to this
-PR_SET_PDEATHSIG = 1
 STDOUT = 1                  # where the daemon listens
 LINE_MAX = 500              # what is written as a whole or not at all
 
 
 def main() -> None:
     """Follow XAPI until the daemon ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1 and len(sys.argv) > 1 and sys.argv[1] != '1':
-        return      # the daemon has gone before we asked to hear of it
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    Follower(Log('xsisolate-pool')).run()
-
-
-def _stop(*_: Any) -> None:
-    raise SystemExit(0)     # so that the session is logged out on the way
+    if bind_to_daemon():
+        Follower(Log('xsisolate-pool')).run()
 
 
 class Follower:

@@ -5,10 +5,6 @@
 A guest cannot write there. It writes when a VIF gets an address, or loses one; a renewal only when
 what is carried would run out. While XAPI is away the files stay, and are carried later.
 """
-import ctypes
-import os
-import signal
-import sys
 from time import gmtime, monotonic, sleep, strftime, time
 from typing import Dict, NamedTuple, Optional, Tuple
 
@@ -18,7 +14,7 @@ from xsisolate.dom0.xapi.session import ConnectionLost, Xapi, XapiError, connect
 from xsisolate.errors import ConfigError, XsisolateError
 from xsisolate.policy.leases import KEYS, LeaseRecord, find_carried, format_record, must_carry
 from xsisolate.policy.xapi_records import TOUCHED_KEY
-from xsisolate.pool.follower import PR_SET_PDEATHSIG, RETRY_FIRST_S, RETRY_MOST_S
+from xsisolate.pool.child import RETRY_FIRST_S, RETRY_MOST_S, bind_to_daemon
 
 LOOK_S = 0.05               # how often the folder is looked at: one stat
 ALL_S = 60.0                # ... and every file, for what is carried may run out
@@ -39,17 +35,8 @@ class Pace(NamedTuple):
 
 def main() -> None:
     """Carry until the daemon ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1 and len(sys.argv) > 1 and sys.argv[1] != '1':
-        return      # the daemon has gone before we asked to hear of it
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    Carrier(Log('xsisolate-leases')).run()
-
-
-def _stop(*_: object) -> None:
-    raise SystemExit(0)     # so that the session is logged out on the way
+    if bind_to_daemon():
+        Carrier(Log('xsisolate-leases')).run()
 
 
 class Carrier:
