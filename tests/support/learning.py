@@ -10,14 +10,14 @@ from sandbox.daemon import PATH, Watch
 from sandbox.dom0 import Sandbox
 from sandbox.hooks import REPOSITORY
 from sandbox.host import Host
-from sandbox.packets import disable_offloads
-from sandbox.process import LabError, ip, wait_until
+from sandbox.process import LabError, wait_until
 from sandbox.uplink import GatewayAddresses
 from sandbox.vm import Vm
 
 from support.packets.built_network import GATEWAY_MAC
 from sandbox.dhcp import ACK, REQUEST, answer, query
 from support.packets.real_programs import Dhclient, Program, addresses, dnsmasq, within
+from support.packets.shared_network import add_tagging_switch
 
 CONFIG = '''
 version: 1
@@ -47,21 +47,12 @@ class Learning:
             dom0.add_bridge('xapi1', parent='xenbr0', vlan=vlan)
         dom0.configure(CONFIG % self.bridge)
         gateway = GatewayAddresses(GATEWAY_MAC, '10.9.0.254/24', 'fd00:9::1/64')
-        self.uplink = dom0.add_uplink(self._add_tagging_switch() if vlan else 'xenbr0', gateway)
+        self.uplink = dom0.add_uplink(add_tagging_switch(dom0) if vlan else 'xenbr0', gateway)
         if vlan:
             dom0.ovs.vsctl('set', 'Port', 'eth0', 'tag=%d' % vlan)
             dom0.uplinks[self.bridge] = self.uplink
         self.server = self.uplink.add_host('server', SERVER_MAC, '10.9.0.5/24', 'fd00:9::5/64')
         self.other = self.uplink.add_host('lan', '02:00:00:00:aa:06', '10.9.0.6/24', 'fd00:9::6/64')
-
-    def _add_tagging_switch(self) -> str:
-        ip(['link add nic0 type veth peer name trunk0'])
-        for device in ('nic0', 'trunk0'):
-            disable_offloads(device)
-        self.dom0.ovs.add_bridge('switch')
-        self.dom0.add_port('switch', 'trunk0')
-        self.dom0.add_port('xenbr0', 'nic0')
-        return 'switch'
 
     def serve(self, *more: str, seconds: int = 120) -> Program:
         """Have the server serve DHCP of both versions."""

@@ -104,6 +104,17 @@ def vm_mac(number: int) -> str:
     return '02:00:00:00:00:%02x' % number
 
 
+def add_tagging_switch(dom0: Sandbox) -> str:
+    """Add a physical switch: Dom0's cable on a trunk, the LAN on an access port."""
+    ip(['link add nic0 type veth peer name trunk0'])
+    for device in ('nic0', 'trunk0'):
+        disable_offloads(device)
+    dom0.ovs.add_bridge('switch')
+    dom0.add_port('switch', 'trunk0')
+    dom0.add_port('xenbr0', 'nic0')
+    return 'switch'
+
+
 class World:
     """A bridge, an uplink, VMs of every kind; `vlan`: on a fake bridge with that tag."""
 
@@ -144,7 +155,7 @@ class World:
 
     def _start_lan(self) -> None:
         self.uplink = uplink = self.dom0.add_uplink(
-            self._add_tagging_switch() if self.vlan else 'xenbr0',
+            add_tagging_switch(self.dom0) if self.vlan else 'xenbr0',
             GatewayAddresses(GATEWAY_MAC, '10.9.0.254/24', 'fd00:9::1/64'))
         for kind in ('ip', 'ip6', 'arp'):       # would cut our marks off
             try:
@@ -159,16 +170,6 @@ class World:
         if self.vlan:
             self.dom0.ovs.vsctl('set', 'Port', 'eth0', 'tag=%d' % self.vlan)
             self.dom0.uplinks[self.bridge] = uplink
-
-    def _add_tagging_switch(self) -> str:
-        """Add a physical switch: Dom0's cable on a trunk, the LAN on an access port."""
-        ip(['link add nic0 type veth peer name trunk0'])
-        for device in ('nic0', 'trunk0'):
-            disable_offloads(device)
-        self.dom0.ovs.add_bridge('switch')
-        self.dom0.add_port('switch', 'trunk0')
-        self.dom0.add_port('xenbr0', 'nic0')
-        return 'switch'
 
     def _write_members(self) -> None:
         os.makedirs(FOLDER, exist_ok=True)
