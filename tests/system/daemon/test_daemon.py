@@ -110,7 +110,7 @@ def crowd(host: Sandbox, around: Around) -> Iterator[List[str]]:
         yield netdevs
 
 
-IDLE_S = 5.0
+IDLE_S = 3.0
 
 
 @pytest.mark.parametrize('name', sorted(PYTHONS))
@@ -119,18 +119,16 @@ def test_it_costs_next_to_nothing(host: Sandbox, around: Around, crowd: List[str
     began = time.monotonic()
     watch = new_watch(PYTHONS[name]).start()
     ready = time.monotonic() - began
-    while True:             # what is asked for at the start has been done
-        cpu = watch.cpu()
-        time.sleep(1.5)
-        if watch.cpu() - cpu < 0.05:
-            break
-        assert time.monotonic() - began < 60
-    cpu, memory, wakes = watch.cpu(), watch.memory(), watch.wakes()
-    time.sleep(IDLE_S)
-    used = watch.cpu() - cpu
-    print('\nPython %s, %d VIFs: ready after %.1f s, %.1f MiB, %.2f s of CPU time in %.0f s'
-          % (name, PORTS + 2, ready, memory / 1024, used, IDLE_S))
     assert all(any(netdev in flow for flow in policy_flows(host)) for netdev in crowd)
-    assert watch.memory() < 40 << 10 and used < 0.01 * IDLE_S
-    assert watch.wakes() - wakes < 5 * IDLE_S       # files are looked at once a second
+    while True:     # the first windows may hold the end of the start, or a stall of the machine
+        cpu, wakes = watch.cpu(), watch.wakes()
+        time.sleep(IDLE_S)
+        used, woken = watch.cpu() - cpu, watch.wakes() - wakes
+        print('\nPython %s, %d VIFs: ready after %.1f s, %.1f MiB, %.3f s of CPU time, '
+              'woken %d times in %.0f s'
+              % (name, PORTS + 2, ready, watch.memory() / 1024, used, woken, IDLE_S))
+        if used < 0.01 * IDLE_S and woken < 5 * IDLE_S:     # files are looked at once a second
+            break
+        assert time.monotonic() - began < 60, watch.said()
+    assert watch.memory() < 40 << 10
     assert not watch.lines('quarantined') and not watch.lines('failed'), watch.said()
