@@ -22,10 +22,18 @@ DROP_INS = {'new': '/etc/xenopsd.conf.d', 'old': ''}     # what xenopsd's unit n
 CONFIG = 'version: 1\n'
 
 
-def build(folder: str, release: str = '1') -> None:
+def build(folder: str, release: str = '1', checkout: str = ROOT) -> None:
     """Build the package of what is committed."""
-    subprocess.run([os.path.join(ROOT, 'rpm', 'build'), sys.executable, release, folder],
+    subprocess.run([os.path.join(checkout, 'rpm', 'build'), sys.executable, release, folder],
                    check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def build_old(folder: str, commit: str) -> None:
+    """Build release 0, of an older commit."""
+    with tempfile.TemporaryDirectory(prefix='checkout_') as checkout:
+        run(['git', 'clone', '-q', '--no-checkout', ROOT, checkout])
+        run(['git', '-C', checkout, 'checkout', '-q', commit])
+        build(folder, '0', checkout)
 
 
 @pytest.fixture(scope='session')
@@ -35,6 +43,8 @@ def built() -> Iterator[str]:
     try:
         for release in ('1', '2'):
             build(folder, release)
+        if os.environ.get('UPGRADE_FROM'):
+            build_old(folder, os.environ['UPGRADE_FROM'])
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,7 @@
 
     suite.py all | lint | unit | dom0 | ovs | packets | hooks | daemon | resilience | cli | xapi |
              selftest | migratevm | sandbox | demo | package
-    suite.py mutants | kills | measure | explore | browser
+    suite.py mutants | kills | measure | explore | browser | upgrade
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
 exit code is 0 only if nothing failed. A run that ends without a verdict, and a
@@ -49,7 +49,7 @@ FOLDERS = {
     'selftest': ('system/selftest',), 'migratevm': ('system/migratevm',),
     'resilience': ('resilience',), 'package': ('package',), 'browser': ('browser',),
     'sandbox': ('programs/sandbox',), 'demo': ('programs/demo',)}
-ASKED_FOR = ('mutants', 'kills', 'measure', 'explore', 'browser')   # long, or in need of much
+ASKED_FOR = ('mutants', 'kills', 'measure', 'explore', 'browser', 'upgrade')   # long, or want much
 
 
 class Step(NamedTuple):
@@ -121,6 +121,9 @@ def plan(part: str) -> List[Step]:
         return [tests('resilience', marks='random', loud=True)]
     if part == 'measure':
         return [tests('daemon', hook_python=DOM0S if has_dom0s() else '', marks='scale', loud=True)]
+    if part == 'upgrade':
+        return [tests('package', hook_python=DOM0S if has_dom0s() else '', marks='upgrade',
+                      loud=True)]
     # the longest first: they run side by side
     steps = [tests('packets', served=True), tests('ovs'), tests('hooks')]
     if has_dom0s():
