@@ -122,8 +122,8 @@ def plan(part: str) -> List[Step]:
     if part == 'measure':
         return [tests('daemon', hook_python=DOM0S if has_dom0s() else '', marks='scale', loud=True)]
     if part == 'upgrade':
-        return [tests('package', hook_python=DOM0S if has_dom0s() else '', marks='upgrade',
-                      loud=True)]
+        return [tests('package', 'xapi', hook_python=DOM0S if has_dom0s() else '',
+                      marks='upgrade or rolling', loud=True)]
     # the longest first: they run side by side
     steps = [tests('packets', served=True), tests('ovs'), tests('hooks')]
     if has_dom0s():

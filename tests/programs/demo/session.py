@@ -76,7 +76,7 @@ def cut(line: str) -> str:
 
 def work(python: str) -> List[Line]:
     """Play the session on a pool of its own; return what to print."""
-    with Pool(python=python) as pool:
+    with Pool(pythons=(python, python)) as pool:
         session = Session(pool)
         daemons = [host.start_daemon() for host in pool.hosts]
         try:

@@ -69,7 +69,7 @@ class PoolVm(NamedTuple):
 class Pool(Effects):
     """The pool: its database, its hosts, and what connects them."""
 
-    def __init__(self, count: int = 2, python: str = '', config: str = CONFIG) -> None:
+    def __init__(self, config: str = CONFIG, pythons: Sequence[str] = ('', '')) -> None:
         self.db = VmDatabase(self)
         self.hosts: List[PoolHost] = []
         self.refs: Dict[str, str] = {}          # of hosts, by name
@@ -78,7 +78,7 @@ class Pool(Effects):
         self.fault: Optional[Callable[[str, Sequence[Any], bool], None]] = None
         self.port = 0
         self.vms: Dict[str, PoolVm] = {}
-        self._count, self._python, self._config = count, python, config
+        self._config, self._names = config, list(zip(NAMES, pythons))
         self._servers: Dict[str, List[XapiServer]] = {}
         self._pushes: 'queue.Queue[Optional[Tuple[float, str]]]' = queue.Queue()
         self._threads: List[threading.Thread] = []
@@ -91,8 +91,8 @@ class Pool(Effects):
 
     def __enter__(self) -> 'Pool':
         try:
-            for name in NAMES[:self._count]:
-                self.hosts.append(PoolHost(name, str(uuids.uuid4()), self._python))
+            for name, python in self._names:
+                self.hosts.append(PoolHost(name, str(uuids.uuid4()), python))
             switch = self.hosts[0].call('add_network')
             for host in self.hosts[1:]:
                 host.call('join_network', switch, 'to-' + host.name)

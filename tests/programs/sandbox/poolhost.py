@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from contextlib import ExitStack
 from multiprocessing import Pipe, reduction
 from multiprocessing.connection import Connection
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -19,6 +20,7 @@ from sandbox.hooks import REPOSITORY, Hooks
 from sandbox.host import take_answer
 from sandbox.metadata import VifRecord
 from sandbox.networkd import Network
+from sandbox.pinging import pinging
 from sandbox.process import LabError, die_with_parent, ip
 from sandbox.dom0 import Sandbox
 from sandbox.toolstack import temporary_uuid
@@ -54,6 +56,13 @@ class Inside:
         self.sandbox = Sandbox(Hooks(python))
         self.sandbox.__enter__()
         self.vms: Dict[str, Vm] = {}
+        self._pinging = ExitStack()
+
+    def install(self, checkout: str) -> None:
+        """Have another release's hooks and plugin answer; what runs goes on."""
+        self.sandbox.hooks.folder = os.path.join(checkout, 'hooks')
+        os.unlink(PLUGIN)
+        os.symlink(plugin_of(checkout), PLUGIN)
 
     def listen(self) -> socket.socket:
         """Return a socket that listens where XAPI does on this host."""
@@ -144,6 +153,15 @@ class Inside:
         """Return what a method of the VM's machine returns: ping, udp, ..."""
         return getattr(self.vms[uuid], method)(*args)
 
+    def start_pings(self, uuid: str, address: str) -> None:
+        """Have a VM ping an address, 250 times a second, until `stop_pings`; it does no more."""
+        self._pings = self._pinging.enter_context(pinging(self.vms[uuid], address))
+
+    def stop_pings(self) -> Tuple[int, List[int]]:
+        """Return how many pings were sent, and the numbers of those without an answer."""
+        self._pinging.close()
+        return self._pings.sent, self._pings.lost
+
     def flows(self) -> List[str]:
         """Return the product's flows."""
         return self.sandbox.ovs.dump_flows(BRIDGE, '-O', 'OpenFlow14')
@@ -181,7 +199,12 @@ def cover_xapi(uuid: str) -> None:
     with open(os.open(SECRET, os.O_WRONLY | os.O_CREAT, 0o600), 'w') as file:
         file.write(POOL_SECRET)
     os.makedirs(os.path.dirname(PLUGIN), exist_ok=True)
-    os.symlink(os.path.join(REPOSITORY, 'rpm', 'plugin', 'xsisolate'), PLUGIN)
+    os.symlink(plugin_of(REPOSITORY), PLUGIN)
+
+
+def plugin_of(checkout: str) -> str:
+    """Return the path of a release's plugin."""
+    return os.path.join(checkout, 'rpm', 'plugin', 'xsisolate')
 
 
 def cover_etc() -> None:
@@ -202,6 +225,7 @@ class PoolHost:
     def __init__(self, name: str, uuid: str, python: str = '') -> None:
         self.name, self.uuid = name, uuid
         self.python = python or os.environ.get('HOOK_PYTHON') or sys.executable
+        self.release = REPOSITORY       # a checkout of what is installed
         self._lock = threading.Lock()
         self._pipe, theirs = Pipe()
         self.pid = os.fork()
@@ -221,6 +245,11 @@ class PoolHost:
                 raise LabError('%s is down' % self.name)
             self._pipe.send((method, args))
             return self._answer()
+
+    def install(self, checkout: str) -> None:
+        """Have another release's hooks, commands and plugin answer from now on."""
+        self.call('install', checkout)
+        self.release = checkout
 
     def listen(self) -> socket.socket:
         """Return a socket that listens at XAPI's path on the host."""
@@ -250,7 +279,7 @@ class PoolHost:
     def environment(self, **more: str) -> Dict[str, str]:
         """Return what programs on the host find in their environment."""
         return dict({'PATH': PATH, 'LC_ALL': 'C', 'PYTHONPATH': os.pathsep.join(
-            [os.path.join(REPOSITORY, 'lib'),
+            [os.path.join(self.release, 'lib'),
              os.path.join(REPOSITORY, 'tests', 'programs', 'sandbox', 'plugins')])}, **more)
 
     def run(self, *words: str, stdin: Optional[str] = None,

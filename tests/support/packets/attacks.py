@@ -254,11 +254,15 @@ def malformed(row: Row, w: Parties, me: Who, peer: Who, other: Who) -> Iterator[
         src=me.ip6, dst=peer.ip6, nh=60, plen=8) / Raw(b'\x3a\x08' + bytes(6)))
     yield row('chain ends in the middle of a header', eth(me, peer) / IPv6(
         src=me.ip6, dst=peer.ip6, nh=60, plen=1) / Raw(b'\x3a'))
+    # the kernel's datapath reads addresses of a packet that was cut off; user space does not
     yield row('payload longer than the frame', eth(me, peer) / IPv6(
-        src=me.ip6, dst=peer.ip6, nh=17, plen=9000) / UDP())
+        src=me.ip6, dst=peer.ip6, nh=17, plen=9000) / UDP(), may=(peer.name,))
     yield row('IPv6 cut short', bytes(udp6(me, peer))[:40], quiet=True)
     yield row('IPv4 cut short', bytes(udp(me, peer))[:30], quiet=True)
-    yield row('IPv4 longer than the frame', udp(me, peer, len=9000))
+    yield row('IPv4 longer than the frame', udp(me, peer, len=9000), may=(peer.name,))
+    yield row('IPv4 longer than the frame, foreign', udp(me, peer, len=9000, src=other.ip))
+    yield row('payload longer than the frame, foreign', eth(me, peer) / IPv6(
+        src=other.ip6, dst=peer.ip6, nh=17, plen=9000) / UDP())
     yield row('IPv4 header longer than the frame', eth(me, peer) / Raw(
         b'\x4f' + bytes(IP(src=me.ip, dst=peer.ip, len=24))[1:] + b'xxxx'))
     yield row('IPv4 header of 16 bytes', eth(me, peer) / Raw(
