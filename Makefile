@@ -14,7 +14,7 @@ BENCH = PYTHONPATH=lib:tests/programs LC_ALL=C $(PYTHON) -m bench $(if $(STOCK),
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit test-dom0 test-ovs test-packets test-hooks test-daemon \
 	test-resilience test-kills explore soak test-cli test-xapi test-selftest test-versions \
-	test-kernel test-browser test-sandbox test-demo test-migratevm test-package test-upgrade test-xen measure test-mutants xo \
+	test-kernel test-browser test-sandbox test-demo test-migratevm test-package test-upgrade test-pythons test-xen measure test-mutants xo \
 	bench bench-quick bench-kernel lint golden completion corpus rpm repo clean packages root
 
 help:
@@ -102,6 +102,10 @@ test-package: $(SANDBOX) ## the package: installed, activated, upgraded and remo
 
 test-upgrade: $(SANDBOX) ## FROM=COMMIT: from that commit's package to this one's and back, under load (about 1 min)
 	@UPGRADE_FROM=$(or $(FROM),$(error FROM=COMMIT is missing)) $(SUITE) upgrade
+
+test-pythons: $(SANDBOX) ## the library on Python 3.9, 3.12 and 3.13, those that are there (about 3 min)
+	@$(SETUP) pythons .cache/pythons tests/requirements-others.txt 3.9 3.12 3.13
+	@$(SUITE) pythons
 
 # Neither part of make test nor of CI, which as a whole would not stay under its time limit:
 # by hand, before each release.

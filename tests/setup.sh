@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the Makefile's commands need, and says what it is doing.
-#   setup.sh root | packages | xo | browser | xen | venv FOLDER REQUIREMENTS | venv36 FOLDER REQUIREMENTS | demo
+#   setup.sh root | packages | xo | browser | xen | demo | venv FOLDER REQUIREMENTS |
+#            venv36 FOLDER REQUIREMENTS | pythons FOLDER REQUIREMENTS VERSION...
 set -eu
 cd "$(dirname "$0")/.."
 umask 022
@@ -91,13 +92,13 @@ packages() {
     [ -z "$wanted" ] || die "installed, but still not there: $wanted(see $LOG)"
 }
 
-# Prints a Python 3.6 that runs; a pyenv shim may be there and refuse.
-find36() {
-    for python in ${PY36:-} "$(command -v python3.6 || true)" /usr/bin/python3.6 \
-            /usr/local/bin/python3.6 "${HOME:-/nonexistent}"/.pyenv/versions/3.6*/bin/python3.6 \
-            "${PYENV_ROOT:-/nonexistent}"/versions/3.6*/bin/python3.6; do
-        if [ -n "$python" ] && "$python" -c 'import sys, ensurepip, venv
-sys.exit(sys.version_info[:2] != (3, 6))' >/dev/null 2>&1; then
+# Prints a Python of a version (3.6) that runs; a pyenv shim may be there and refuse.
+find_python() {
+    for python in "$(command -v "python$1" || true)" "/usr/bin/python$1" "/usr/local/bin/python$1" \
+            "${HOME:-/nonexistent}/.pyenv/versions/$1".*/bin/"python$1" \
+            "${PYENV_ROOT:-/nonexistent}/versions/$1".*/bin/"python$1"; do
+        if [ -n "$python" ] && "$python" -c "import sys, ensurepip, venv
+sys.exit('%d.%d' % sys.version_info[:2] != '$1')" >/dev/null 2>&1; then
             echo "$python"
             return
         fi
@@ -155,13 +156,26 @@ xen)
 venv)
     make_venv "${PYTHON:-/usr/bin/python3}" "$2" "$3" ;;
 venv36)
-    python36=$(find36)
+    python36=${PY36:-$(find_python 3.6)}
     if [ -n "$python36" ]; then
         make_venv "$python36" "$2" "$3"
     else    # not ready for good: a Python 3.6 may come, so it is looked for each time
         rm -rf "$2"
         say "no Python 3.6 found (PY36=/path/to/python3.6 names one): going on without it"
     fi ;;
+pythons)
+    folder=$2 requirements=$3
+    shift 3
+    for version; do
+        python=$(find_python "$version")
+        if [ -z "$python" ]; then
+            rm -rf "$folder/$version"
+            say "no Python $version found: going on without it"
+        elif [ ! "$folder/$version/ready" -nt "$requirements" ]; then
+            mkdir -p "$folder"
+            make_venv "$python" "$folder/$version" "$requirements"
+        fi
+    done ;;
 demo)
     python=.venv/bin/python
     export XDG_CACHE_HOME="$PWD/.cache" XDG_CONFIG_HOME="$PWD/.cache"      # scapy writes there

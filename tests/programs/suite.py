@@ -2,7 +2,7 @@
 
     suite.py all | lint | unit | dom0 | ovs | packets | hooks | daemon | resilience | cli | xapi |
              selftest | migratevm | sandbox | demo | package
-    suite.py mutants | kills | measure | explore | browser | upgrade
+    suite.py mutants | kills | measure | explore | browser | upgrade | pythons
 
 The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
 exit code is 0 only if nothing failed. A run that ends without a verdict, and a
@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from xml.etree import ElementTree
 
-from sandbox.pythons import CURRENT, DOM0S, ROOT, has_dom0s
+from sandbox.pythons import CURRENT, DOM0S, ROOT, has_dom0s, others
 
 RESULTS = os.path.join(ROOT, '.cache', 'results')
 STEP_TIMEOUT_S = 1500
@@ -49,7 +49,8 @@ FOLDERS = {
     'selftest': ('system/selftest',), 'migratevm': ('system/migratevm',),
     'resilience': ('resilience',), 'package': ('package',), 'browser': ('browser',),
     'sandbox': ('programs/sandbox',), 'demo': ('programs/demo',)}
-ASKED_FOR = ('mutants', 'kills', 'measure', 'explore', 'browser', 'upgrade')   # long, or want much
+# long, or in need of much
+ASKED_FOR = ('mutants', 'kills', 'measure', 'explore', 'browser', 'upgrade', 'pythons')
 
 
 class Step(NamedTuple):
@@ -124,6 +125,8 @@ def plan(part: str) -> List[Step]:
     if part == 'upgrade':
         return [tests('package', 'xapi', hook_python=DOM0S if has_dom0s() else '',
                       marks='upgrade or rolling', loud=True)]
+    if part == 'pythons':
+        return [tests(one, python=python) for python in others() for one in LIBRARY]
     # the longest first: they run side by side
     steps = [tests('packets', served=True), tests('ovs'), tests('hooks')]
     if has_dom0s():
