@@ -7,6 +7,7 @@ import sys
 import traceback
 from typing import Callable, Sequence, Set, Tuple
 
+from xen.bond import bond
 from xen.firing import firing
 from xen.forge import attacks
 from xen.guest import HOOKS, Broken, flows, hear, sh, wait
@@ -22,6 +23,7 @@ from xen.world import BRIDGE, NETWORK, World, in_order, listen, reach
 from xsisolate.hooks.client import SOCKET
 
 HOOK_CALL = '/usr/share/xsisolate/current/lib/xsisolate/hooks/call.py'
+SELFTEST_S = 900.0       # half a minute on a real machine
 CONFIG = '''\
 version: 1
 networks:
@@ -38,8 +40,8 @@ groups:
 def main() -> int:
     """Run all checks, in an order that tells a story; or those between the first and last two."""
     story: Sequence[Callable[[World], None]] = (
-        speak, forge, answer, tracking, uplink, vlan, pvh, refresh, rewrite, replug, firing,
-        verdicts, planned, crash, restart)
+        speak, forge, answer, tracking, uplink, bond, vlan, pvh, refresh, rewrite, replug, firing,
+        verdicts, planned, crash, restart, selftest)
     only = list(filter(None, os.environ.get('ONLY', '').split(',')))
     unknown = set(only) - {part.__name__ for part in story}
     if unknown:
@@ -96,6 +98,13 @@ def boot_guests(world: World) -> None:
             ('red2', {'groups': 'red'}), ('blue1', {'groups': 'blue', 'allow': 'external'}),
             ('free1', {})), 11):
         world.guest(name, number, policy)
+    in_order(world)
+
+
+def selftest(world: World) -> None:
+    """The self-test, as an admin runs it while VMs run."""
+    found = sh('xsisolate', 'selftest', check=False, timeout=SELFTEST_S)
+    world.check('everything is as it should be', found.code == 0, found.text)
     in_order(world)
 
 

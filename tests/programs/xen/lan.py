@@ -48,12 +48,12 @@ class Lan:
         for command in ('link add lan type bridge mcast_snooping 0 stp_state 0',
                         'link set lan up'):
             sh('ip', '-n', SWITCH, *command.split())
-        self._plug_in('host')
+        self.plug_in('host')
         self.gateway = Machine('gateway', '02:00:00:00:ff:fe', *GATEWAY)
         self.outsider = Machine('outsider', '02:00:00:00:ff:99', '10.99.0.99', 'fd99::99')
         for machine in (self.gateway, self.outsider):
             sh('ip', 'link', 'set', 'to-' + machine.name, 'netns', SWITCH)
-            self._plug_in('to-' + machine.name)
+            self.plug_in('to-' + machine.name)
         for setting in ('net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding'):
             set_sysctl('gateway', setting, 1)
         for address in REMOTE:
@@ -61,7 +61,8 @@ class Lan:
         sh('ip', 'link', 'set', NIC, 'up')
         sh('ovs-vsctl', 'add-port', bridge, NIC)
 
-    def _plug_in(self, device: str) -> None:
+    def plug_in(self, device: str) -> None:
+        """Plug a cable's end into the switch."""
         sh('ip', '-n', SWITCH, 'link', 'set', device, 'master', 'lan')
         sh('ip', '-n', SWITCH, 'link', 'set', device, 'up')
 
