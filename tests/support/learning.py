@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from sandbox.daemon import PATH, Watch
 from sandbox.dom0 import Sandbox
@@ -33,6 +33,7 @@ networks:
 SERVER, SERVER_MAC = '10.9.0.5', '02:00:00:00:aa:05'
 LEASES = '/run/xsisolate/leases'
 LEARNED_S = 5.0
+TRIES, TRY_S = 10, 2.0       # a client asks again when nothing comes of it
 
 
 class Learning:
@@ -102,8 +103,16 @@ class Learning:
 
     def grant(self, vm: Vm, address: str, **more: Any) -> None:
         """Have an address leased, and wait until it is learned and owned."""
-        self.exchange(vm, address, **more)
-        self.wait_owned(vm, address)
+        self.exchange_until(lambda: owned(vm) == [address], vm, address, **more)
+
+    def exchange_until(self, done: Callable[[], bool], vm: Vm, address: str, **more: Any) -> int:
+        """Have a VM ask for an address, again and again, until it is so; return how often."""
+        for number in range(TRIES):
+            self.exchange(vm, address, **more)
+            if within(TRY_S, done):
+                return number + 1
+        raise AssertionError('asked %d times for %s; it owns %s; kept: %s; the daemon said:\n%s' % (
+            TRIES, address, owned(vm), kept(vm), self.watch.said()))
 
     def wait_owned(self, vm: Vm, *wanted: str, seconds: float = LEARNED_S) -> None:
         """Wait until these addresses, and no others, are a VIF's own by leases."""

@@ -99,6 +99,8 @@ class LeaseBook:
         self._ear.follow_bridges(self._host.bridges)
         for frame in self._ear.take():
             self._hear(frame)
+        for client, seconds in self._ear.take_silenced().items():
+            self._say_silenced(self._find(client), seconds)
         self._ask_for_tasks()
 
     def _try_to_hold(self) -> None:
@@ -118,8 +120,11 @@ class LeaseBook:
                 learner.bindings = Bindings(leases={
                     lease.address: lease for lease in record.leases})
 
+    def _find(self, client: Client) -> Optional[Learner]:
+        return self._learners.get(self._clients.get(client, VifId(-1, 0)))
+
     def _hear(self, heard: HeardFrame) -> None:
-        learner = self._learners.get(self._clients.get(heard.client, VifId(-1, 0)))
+        learner = self._find(heard.client)
         if learner is None:
             self._keep_waiting(heard)
         else:
@@ -203,6 +208,11 @@ class LeaseBook:
         if learner.may_say():
             self._log.warning('lease refused', vif=learner.vif.id.vif, vm=learner.vif.vm_uuid,
                               address=format_prefix(address), server=server, reason=reason)
+
+    def _say_silenced(self, learner: Optional[Learner], seconds: int) -> None:
+        if learner and learner.may_say():
+            self._log.warning('not learning', vif=learner.vif.id.vif, vm=learner.vif.vm_uuid,
+                              seconds=seconds, reason='it sends more DHCP messages than its share')
 
     # --- files -------------------------------------------------------------------------------
 

@@ -1,24 +1,32 @@
 """The thread that takes in the DHCP messages that bridges copy to us, and what it has heard.
 
 A thread, because the switch keeps few of them while the loop compares a bridge. It looks at a
-frame's client alone, and forgets what a client says beyond its share: so a flood costs little, and
-only its own client. When there is much, the thread rests after each piece.
+frame's client and transaction alone. A VIF that asks beyond its share is silenced in the switch,
+whose copies of it would push out those of others. An answer counts if its client has asked so:
+else a guest could use up another's share by what it has servers say to that.
 """
 import os
 import select
+from collections import deque
 from threading import Lock, Thread
 from time import monotonic, sleep
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Deque, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
+from xsisolate.dataplane.reconcile import silence
 from xsisolate.dom0.ovs.packet_listener import PacketListener
-from xsisolate.leases.frame import find_client
+from xsisolate.errors import HostError
+from xsisolate.leases.bindings import EXCHANGES_MAX
+from xsisolate.leases.frame import find_client, format_mac
 
 BURST, EACH_S = 32.0, 16.0      # messages of a client that are heard at once, and then each second
+SILENCE_S = 5                   # for which a client is silenced that goes beyond; each time ...
+SILENCE_MAX_S = 60              # ... it is for twice as long, until it has been quiet for as long
+FAILED_S = 1.0                  # after that the switch is asked again
 MANY = 50                       # frames in one piece; then ...
-REST_S = 0.01                   # ... nothing is read for so long
+REST_S = 0.003                   # ... nothing is read for so long
 WAIT_MS = 1000
 RECONNECT_MS = 100
-CLIENTS_MAX = 4096              # with a share of their own
+CLIENTS_MAX = 4096              # that are known
 HEARD_MAX = 4096
 
 Client = Tuple[str, int, bytes]     # bridge, network, MAC address
@@ -31,18 +39,55 @@ class HeardFrame(NamedTuple):
     frame: bytes
 
 
+class Share:
+    """How much may be heard."""
+
+    def __init__(self) -> None:
+        self._left, self._at = BURST, monotonic()
+
+    def take(self) -> bool:
+        """Tell whether one more may be heard now."""
+        now = monotonic()
+        self._left = min(self._left + (now - self._at) * EACH_S, BURST)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Caller:
+    """A client that has asked something."""
+
+    def __init__(self) -> None:
+        self.asking, self.answered = Share(), Share()
+        self.asked: Deque[bytes] = deque(maxlen=EXCHANGES_MAX)      # transactions
+        self.silent_until = 0.0
+        self._silence = 0
+
+    def next_silence(self) -> int:
+        """Return for how many seconds it is to be silenced now, 0 if it is."""
+        now = monotonic()
+        if now < self.silent_until:
+            return 0
+        again = now < self.silent_until + self._silence
+        self._silence = min(2 * self._silence, SILENCE_MAX_S) if again else SILENCE_S
+        self.silent_until = now + self._silence
+        return self._silence
+
+
 class LeaseEar:
     """Connections to bridges, and a thread that listens to them."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._heard: List[HeardFrame] = []
+        self._silenced: Dict[Client, int] = {}
         self._bridges: Tuple[str, ...] = ()
         self._listeners: Dict[str, PacketListener] = {}
-        self._shares: Dict[Client, Tuple[float, float]] = {}
+        self._callers: Dict[Client, Caller] = {}
         self._waker, self._wake = os.pipe()         # holds a byte while there is something to take
         self._nudged, self._nudge = os.pipe()
-        self.dropped = 0                            # messages beyond their clients' shares
         self._failure: Optional[Exception] = None
         Thread(target=self._run, daemon=True).start()
 
@@ -66,6 +111,12 @@ class LeaseEar:
             if heard:
                 os.read(self._waker, 1)
             return heard
+
+    def take_silenced(self) -> Dict[Client, int]:
+        """Return which clients were silenced since the last time, and for how many seconds."""
+        with self._lock:
+            silenced, self._silenced = self._silenced, {}
+            return silenced
 
     # --- the thread --------------------------------------------------------------------------
 
@@ -104,27 +155,48 @@ class LeaseEar:
 
     def _read(self, listener: PacketListener) -> int:
         count = 0
-        for network, frame in listener.read():
+        for network, frame, asks in listener.read():
             count += 1
-            client = (listener.bridge, network, find_client(frame))
-            if self._has_share(client):
+            mac, transaction = find_client(frame, asks)
+            client = (listener.bridge, network, mac)
+            if self._hears(client, transaction) if asks else self._expects(client, transaction):
                 self._add(HeardFrame(client, frame))
-            else:
-                self.dropped += 1
         return count
 
-    def _has_share(self, client: Client) -> bool:
-        """Tell whether a client may be heard once more now."""
-        now = monotonic()
-        if client not in self._shares and len(self._shares) >= CLIENTS_MAX:
-            self._shares = {one: share for one, share in self._shares.items()
-                            if now - share[1] < BURST / EACH_S}
-            if len(self._shares) >= CLIENTS_MAX:
-                return False
-        left, at = self._shares.get(client, (BURST, now))
-        left = min(left + (now - at) * EACH_S, BURST)
-        self._shares[client] = (max(left - 1, 0.0), now) if left >= 1 else (left, now)
-        return left >= 1
+    def _hears(self, client: Client, transaction: bytes) -> bool:
+        """Tell whether a client is heard that asks something; one that asks too much is silenced.
+
+        The switch has seen to it that the client is who it says.
+        """
+        caller = self._callers.get(client)
+        if caller is None:
+            while len(self._callers) >= CLIENTS_MAX:
+                del self._callers[next(iter(self._callers))]
+            caller = self._callers[client] = Caller()
+        if not caller.asking.take():
+            self._silence(client, caller)
+            return False
+        if transaction not in caller.asked:
+            caller.asked.append(transaction)
+        return True
+
+    def _expects(self, client: Client, transaction: bytes) -> bool:
+        """Tell whether a client has asked what it is answered, and may be answered once more."""
+        caller = self._callers.get(client)
+        return caller is not None and transaction in caller.asked and caller.answered.take()
+
+    def _silence(self, client: Client, caller: Caller) -> None:
+        seconds = caller.next_silence()
+        if not seconds:
+            return
+        bridge, network, mac = client
+        try:
+            silence(bridge, network, format_mac(mac), seconds)
+        except HostError:
+            caller.silent_until = monotonic() + FAILED_S
+            return
+        with self._lock:
+            self._silenced[client] = seconds
 
     def _add(self, frame: HeardFrame) -> None:
         with self._lock:
@@ -132,5 +204,3 @@ class LeaseEar:
                 os.write(self._wake, b'.')
             if len(self._heard) < HEARD_MAX:
                 self._heard.append(frame)
-            else:
-                self.dropped += 1

@@ -5,6 +5,7 @@ from xsisolate.errors import HostError
 from xsisolate.openflow.flow import Flow, FlowDiff, diff_flows
 from xsisolate.openflow.ownership import HEADER
 from xsisolate.pipeline.entry import closed_port_flow, shut_flow
+from xsisolate.pipeline.snooping import silencing_flow
 from xsisolate.planner.cookie import BASE, Key, port_key
 from xsisolate.planner.items import Items, Registry, header_flow
 from xsisolate.planner.plan import Plan
@@ -119,6 +120,14 @@ def shut_bridge(bridge: str, seconds: int) -> None:
     The next process that programs the bridge removes it in the same bundle.
     """
     flow_table.add_for(bridge, shut_flow()._replace(cookie=BASE.cookie), seconds)
+
+
+def silence(bridge: str, network: int, mac: str, seconds: int) -> None:
+    """Have nothing copied to the daemon of what a VIF asks, for so many seconds.
+
+    It changes nothing else, and needs no lock.
+    """
+    flow_table.add_for(bridge, silencing_flow(network, mac), seconds)
 
 
 def _scope(registry: Registry, items: Items, vifs: Sequence[Vif]) -> FrozenSet[Key]:

@@ -49,16 +49,17 @@ def parse_frame(frame: bytes) -> Optional[Datagram]:
                     format_prefix(address), (source_port, target_port), rest[UDP.size:length])
 
 
-def find_client(frame: bytes) -> bytes:
-    """Return the MAC address of the client that a copied frame is about, as far as it says so.
+def find_client(frame: bytes, asks: bool) -> Tuple[bytes, bytes]:
+    """Return whose DHCP message a frame is, or to whom, and its transaction.
 
-    It costs as little as can be: floods are sorted out by it.
+    Of a question the sender alone counts. Of an answer nothing is certain: it may name anybody. It
+    costs as little as can be: floods are sorted out by it.
     """
     at = ETHERNET.size + (TAG.size if frame[12:14] == b'\x81\0' else 0)
     if frame[at - 2:at] == b'\x86\xdd':
-        return frame[6:12] if frame[at + 42:at + 44] == b'\x02\x23' else frame[:6]
+        return frame[6:12] if asks else frame[:6], b'6' + frame[at + 49:at + 52]
     udp = at + (frame[at] & 0xf) * 4 if len(frame) > at else at
-    return frame[6:12] if frame[udp + 2:udp + 4] == b'\0\x43' else frame[udp + 36:udp + 42]
+    return frame[6:12] if asks else frame[udp + 36:udp + 42], b'4' + frame[udp + 12:udp + 16]
 
 
 def _parse_ipv4(packet: bytes) -> Optional[Tuple[Prefix, bytes]]:

@@ -13,3 +13,8 @@ LISTENER = 0x5849                   # 'XI'
 REGISTRY = 235                      # the headers' table; no packet reaches it
 # The switch fills this table by itself: that a flow in it comes or goes is not news.
 LEARNED = 237
+# Flows in this table copy to the daemon what VIFs ask of DHCP; no flow in it lets anything pass.
+COPIES = 238
+# The daemon's flows there that silence, for a while, a VIF that asks too much. No other process
+# reads, compares or removes them: they go by themselves.
+SILENCING = 0x5849534d << 32        # 'XISM'

@@ -3,10 +3,13 @@
 Only where a policy says so, and of DHCP only. A question is copied when its sender is known to be
 the VIF, an answer when it has passed what decides where answers may come from. The frames
 themselves go on as without a copy, and whether the daemon hears them makes no difference to them.
+
+Questions are copied in a table of their own, COPY. The daemon silences a VIF there that asks too
+much, for a while: else the switch, which keeps a hundred copies, would drop those of other VIFs.
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.openflow.ownership import LISTENER
-from xsisolate.pipeline.tables import (ACCEPT, DESTINATION, EGRESS, FANOUT, PASS, SETTLE,
+from xsisolate.openflow.ownership import LISTENER, SILENCING
+from xsisolate.pipeline.tables import (ACCEPT, COPY, DESTINATION, EGRESS, FANOUT, PASS, SETTLE,
                                        TO_ISOLATED, TO_LOCAL)
 from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
                                       Attachment, goto, network_match, outputs, raised)
@@ -23,7 +26,18 @@ def question_flows(settle: Flow, sources: AbstractSet[Source]) -> Iterator[Flow]
     """Yield the copies of what a VIF asks, beside the flow for all else that it sends."""
     for source in sorted(sources & QUESTIONS.keys()):
         yield make_flow(SETTLE, settle.priority + 10, [settle.match, QUESTIONS[source]],
-                        COPY_TO_DAEMON, settle.actions)
+                        goto(COPY), settle.actions)
+
+
+def copy_flow(network: int) -> Flow:
+    """Return the copy of what VIFs of a network ask."""
+    return make_flow(COPY, 10, [network_match(network)], COPY_TO_DAEMON)
+
+
+def silencing_flow(network: int, mac: str) -> Flow:
+    """Return the flow that has nothing copied of what a VIF asks."""
+    return make_flow(COPY, 20, [network_match(network), 'dl_src=%s' % mac])._replace(
+        cookie=SILENCING)
 
 
 def answer_copy_flows(network: int, mac: str, mode: Mode,

@@ -9,7 +9,7 @@ from xsisolate.pipeline.multicast import fanout_flow, multicast_flows
 from xsisolate.pipeline.peer_lookup import party_flows
 from xsisolate.pipeline.peer_sets import member_flows
 from xsisolate.pipeline.port_security import identity_flows
-from xsisolate.pipeline.snooping import aloud_copy_flow
+from xsisolate.pipeline.snooping import aloud_copy_flow, copy_flow
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import GroupInput, PlanContext
 from xsisolate.planner.cookie import BASE, BRIDGE, FANOUT, Key, Kind
@@ -87,3 +87,4 @@ def _spread_flows(isolated: IsolatedLinks, learning: AbstractSet[int],
         yield fanout_flow(network, links)
     if network in learning:
         yield aloud_copy_flow(network, links)
+        yield copy_flow(network)

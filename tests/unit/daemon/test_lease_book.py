@@ -16,6 +16,7 @@ from xsisolate.daemon.lease_ear import HeardFrame, LeaseEar
 from xsisolate.daemon.schedule import Schedule, Task
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.idl import BridgeState
+from xsisolate.errors import HostError
 from xsisolate.dom0.run_files.vif_leases import is_learning, read_leases
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.vif import Vif
@@ -243,15 +244,63 @@ def test_odd_frames_say_nothing(book: Book) -> None:
 def test_each_client_has_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(lease_ear, 'monotonic', lambda: now[0])
+    silenced: List[Any] = []
+    monkeypatch.setattr(lease_ear, 'silence', lambda *what: silenced.append(what))
     ear = LeaseEar()
     flood, other = (BRIDGE, NETWORK, b'1' * 6), (BRIDGE, NETWORK, b'2' * 6)
-    heard = sum(ear._has_share(flood) for _ in range(1000))
-    assert heard == lease_ear.BURST and ear._has_share(other)
+    heard = sum(ear._hears(flood, b'4%d' % number) for number in range(1000))
+    assert heard == lease_ear.BURST and ear._hears(other, b'41')
+    assert silenced == [(BRIDGE, NETWORK, '31:31:31:31:31:31', lease_ear.SILENCE_S)]
+    assert ear.take_silenced() == {flood: lease_ear.SILENCE_S} and not ear.take_silenced()
     now[0] += 1
-    assert sum(ear._has_share(flood) for _ in range(1000)) == lease_ear.EACH_S
-    many = sum(ear._has_share((BRIDGE, NETWORK, number.to_bytes(6, 'big')))
-               for number in range(10_000))
-    assert many <= lease_ear.CLIENTS_MAX and len(ear._shares) <= lease_ear.CLIENTS_MAX
+    assert sum(ear._hears(flood, b'41') for _ in range(1000)) == lease_ear.EACH_S
+    assert len(silenced) == 1       # what was copied before
+    for number in range(10_000):
+        assert ear._hears((BRIDGE, NETWORK, number.to_bytes(6, 'big')), b'41')
+    assert len(ear._callers) == lease_ear.CLIENTS_MAX
+
+
+def test_who_goes_on_is_silenced_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(lease_ear, 'monotonic', lambda: now[0])
+    seconds: List[int] = []
+    monkeypatch.setattr(lease_ear, 'silence', lambda *what: seconds.append(what[-1]))
+    ear, flood = LeaseEar(), (BRIDGE, NETWORK, b'1' * 6)
+
+    def flooding(wait: float) -> None:
+        now[0] += wait
+        for _ in range(1000):
+            ear._hears(flood, b'41')
+
+    for wait in (0, 6, 11, 21, 41, 61, 61, 121):
+        flooding(wait)
+    assert seconds == [5, 10, 20, 40, 60, 60, 60, 5]
+
+    def refuse(*_: Any) -> None:
+        raise HostError('ovs-vswitchd does not answer')
+
+    monkeypatch.setattr(lease_ear, 'silence', refuse)
+    ear.take_silenced()
+    flooding(6)
+    assert not ear.take_silenced()
+    monkeypatch.setattr(lease_ear, 'silence', lambda *what: None)
+    flooding(0.5)
+    assert not ear.take_silenced()
+    flooding(0.6)
+    assert ear.take_silenced()
+
+
+def test_answers_that_nobody_asked_for_use_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_ear, 'monotonic', lambda: 100.0)
+    ear, client = LeaseEar(), (BRIDGE, NETWORK, b'1' * 6)
+    assert not ear._expects(client, b'41')
+    assert ear._hears(client, b'41')
+    assert not any(ear._expects(client, b'42') for _ in range(1000))
+    assert sum(ear._expects(client, b'41') for _ in range(1000)) == lease_ear.BURST
+    for number in range(50, 58):
+        assert ear._hears(client, b'4%d' % number)
+    assert not ear._expects(client, b'41')
+    assert not ear._expects((BRIDGE, NETWORK, b'2' * 6), b'450')
 
 
 def test_a_guest_that_takes_and_gives_back_all_day_fills_no_log(book: Book) -> None:

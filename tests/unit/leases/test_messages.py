@@ -193,9 +193,19 @@ def test_noise_says_nothing(noise):
     frame(OTHER, 'ff:ff:ff:ff:ff:ff', TEN, '255.255.255.255', (67, 68), bootp(
         NAK, MAC), tag=7)])
 def test_the_client_is_found_at_a_glance(data):
-    assert format_mac(find_client(data)) == MAC == parse(data).mac
+    said = parse(data)
+    mac, transaction = find_client(data, said.verb in (Verb.ASK, Verb.RELEASE))
+    assert format_mac(mac) == MAC == said.mac
+    assert transaction == said.exchange[:len(transaction)] and len(transaction) > 3
+
+
+def test_a_question_is_its_senders_whatever_it_says():
+    for data in (answer(ACK, OTHER, TEN, src=MAC), query(DISCOVER, OTHER, src=MAC), frame(
+            MAC, OTHER, 'fe80::1', 'fe80::2', (546, 547), b'')):
+        assert format_mac(find_client(data, True)[0]) == MAC
 
 
 @given(st.binary(max_size=100))
 def test_a_glance_at_noise(noise):
-    assert len(find_client(noise)) <= 6
+    for asks in (False, True):
+        assert max(map(len, find_client(noise, asks))) <= 6

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from support.flow_matches import parse_match
 from support.bridge_strategies import ANY_PREFIXES
 from support.bridge_scenarios import SCENARIOS, flows_of
+from xsisolate.openflow.ownership import OWNER, OWNER_MASK
 from xsisolate.pipeline import tables
+from xsisolate.pipeline.snooping import COPY_TO_DAEMON, silencing_flow
 from xsisolate.pipeline.terms import (address_match, cleared, destination_match, flags, load_mac,
                                       mac_match, number, raised, source_match)
 from xsisolate.planner.shared_items import base_flows
@@ -95,11 +97,21 @@ def test_every_jump_leads_to_a_table_with_a_default():
     flows = list(base_flows())
     defaults = {flow.table for flow in flows if flow.match == ''}
     asked = {tables.PARTY, tables.RESOLVE, tables.CLASSIFY, tables.PEERS, tables.MEMBER,
-             tables.REMOTE, tables.RULES}      # they answer by flags; no flow means no
+             tables.REMOTE, tables.RULES, tables.COPY}     # by flags; no flow means no
     for scenario in SCENARIOS.values():
         for flow in flows_of(scenario.plan()):
             for table in map(int, re.findall(r'resubmit\(,(\d+)\)', flow.actions)):
                 assert table in defaults | asked | {0, tables.SETTLE, tables.SPREAD}, flow
+
+
+def test_a_copy_is_all_that_comes_of_its_table():
+    """What is asked there, and answered, changes nothing of what passes."""
+    found = {flow.actions for scenario in SCENARIOS.values() for flow in flows_of(scenario.plan())
+             if flow.table == tables.COPY}
+    assert found == {COPY_TO_DAEMON}
+    silencing = silencing_flow(tables.NETWORK, '02:00:00:00:00:0b')
+    assert silencing.actions == 'drop' and silencing.table == tables.COPY
+    assert silencing.cookie & OWNER_MASK != OWNER
 
 
 def test_whatever_looks_into_neighbour_discovery_names_its_code():

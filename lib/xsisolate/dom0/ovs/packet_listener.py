@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Iterator, NamedTuple
 
 from xsisolate.dom0.ovs.ear import NICIRA, VENDOR, Ear, message
-from xsisolate.openflow.ownership import LISTENER
+from xsisolate.openflow.ownership import COPIES, LISTENER
 
 SET_NUMBER = Struct('!II6xH')       # vendor, NXT_SET_CONTROLLER_ID; number
 SET_FORMAT = Struct('!III')         # vendor, NXT_SET_PACKET_IN_FORMAT; with registers
@@ -27,10 +27,11 @@ PIECES = 4                          # of 64 KB, that are read at one time
 
 
 class CopiedFrame(NamedTuple):
-    """A frame, and the network that it is on."""
+    """A frame, the network that it is on, and whether a VIF asks something by it."""
 
     network: int
     frame: bytes
+    asks: bool
 
 
 class PacketListener(Ear):
@@ -43,11 +44,11 @@ class PacketListener(Ear):
         """Yield frames that have come since the last time, not more than we have time for."""
         for kind, _, body in self.hear(PIECES):
             if kind == VENDOR and len(body) >= PACKET_IN.size:
-                vendor, subtype, _, _, _, _, _, match = PACKET_IN.unpack_from(body)
+                vendor, subtype, _, _, _, table, _, match = PACKET_IN.unpack_from(body)
                 if (vendor, subtype) == (NICIRA, 17):
                     at = PACKET_IN.size + match + -match % 8 + PADDING
                     yield CopiedFrame(_find_network(body[PACKET_IN.size:PACKET_IN.size + match]),
-                                      body[at:])
+                                      body[at:], table == COPIES)
 
 
 def _find_network(match: bytes) -> int:
