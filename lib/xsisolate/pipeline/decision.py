@@ -24,7 +24,7 @@ from xsisolate.typing_compat import AbstractSet, Dict, FrozenSet, Iterable, Iter
 
 ROLE_ANSWERS = ((DHCP_ANSWER, DHCP_SERVER), (DHCP6_ANSWER, DHCP_SERVER), (icmp6(134), ADVERTISER))
 ZONE = 'zone=NXM_NX_REG13[0..15]'
-SYN = 'tcp_flags=+syn-fin-rst-ack'       # begins a connection
+SYN = 'tcp_flags=-fin+syn-rst-ack'       # begins a connection
 # What helps a conversation along and is part of every admitted one.
 ICMP_ERRORS = tuple('icmp,icmp_type=%d' % kind for kind in (3, 11, 12)) + tuple(
     icmp6(kind) for kind in (1, 2, 3, 4))
