@@ -11,5 +11,6 @@ HEADER_MASK = OWNER_MASK | HEADER
 # Whose connections get the frames that flows copy to the daemon; other controllers do not.
 LISTENER = 0x5849                   # 'XI'
 REGISTRY = 235                      # the headers' table; no packet reaches it
-# The switch fills this table by itself: that a flow in it comes or goes is not news.
-LEARNED = 237
+# The switch fills these tables by itself: that a flow in them comes or goes is not news.
+LEARNED, ARRIVED, RESUMED = 237, 238, 239
+SELF_FILLED = (LEARNED, ARRIVED, RESUMED)

@@ -4,6 +4,7 @@ An isolated sender's policy is asked about the receiver (EGRESS), an isolated
 receiver's about the sender (INGRESS). Both must admit the frame.
 """
 from xsisolate.openflow.flow import Flow, make_flow
+from xsisolate.pipeline.connections import ZONE, connection_flows, connection_lookup_flows
 from xsisolate.pipeline.tables import (ACCEPT, ADVERTISER, ANSWERS, CHECKED, COMMIT, CONTROL,
                                        DESTINATION, DHCP_SERVER, EGRESS, EGRESS_ANSWER, ESTABLISHED,
                                        FORWARDER, INGRESS, INGRESS_ANSWER, INGRESS_SIDE,
@@ -23,8 +24,6 @@ from xsisolate.policy.model import DHCP, GATEWAY, ROUTER, Mode, Network, Prefix
 from xsisolate.typing_compat import AbstractSet, Dict, FrozenSet, Iterable, Iterator, List, Tuple
 
 ROLE_ANSWERS = ((DHCP_ANSWER, DHCP_SERVER), (DHCP6_ANSWER, DHCP_SERVER), (icmp6(134), ADVERTISER))
-ZONE = 'zone=NXM_NX_REG13[0..15]'
-SYN = 'tcp_flags=-fin+syn-rst-ack'       # begins a connection
 # What helps a conversation along and is part of every admitted one.
 ICMP_ERRORS = tuple('icmp,icmp_type=%d' % kind for kind in (3, 11, 12)) + tuple(
     icmp6(kind) for kind in (1, 2, 3, 4))
@@ -113,16 +112,11 @@ def _ingress_flows() -> Iterator[Flow]:
 
 
 def _accept_flows() -> Iterator[Flow]:
-    """Yield what is let pass, looked up first, or dropped.
-
-    Whoever may begin may send any datagram. Of TCP only a SYN begins: all else must belong to a
-    connection, or who has lost his right to begin could have the other end take it up again.
-    """
+    """Yield what is let pass, looked up first, or dropped."""
     for family in ('ip', 'ipv6'):
         yield make_flow(ACCEPT, 20, [flags(ESTABLISHED), family], 'ct(table=%d,%s)' % (REPLY, ZONE))
     yield make_flow(ACCEPT, 15, [flags(ESTABLISHED)], goto(ISOLATED_DROP))
-    for tcp in ('tcp', 'tcp6'):
-        yield make_flow(ACCEPT, 11, [flags(COMMIT), tcp], 'ct(table=%d,%s)' % (REPLY, ZONE))
+    yield from connection_lookup_flows()
     yield make_flow(ACCEPT, 0, [''], goto(PASS))
     yield make_flow(REPLY, 0, [''], goto(ISOLATED_DROP))
     for bits in ((TO_LOCAL,), (ISOLATED, TO_REMOTE), (TO_UPLINK,)):
@@ -140,17 +134,12 @@ def answer_flows(label: int) -> Iterator[Flow]:
     bits = ','.join('load:0x1->NXM_NX_CT_LABEL[%d]' % bit for bit in range(128)
                     if label >> bit & 1)
     asked_here = 'ct_label=0x%x/0x%x' % (label, label)
-    for family, udp, tcp, icmp in (('ip', 'udp', 'tcp', 'icmp'), ('ipv6', 'udp6', 'tcp6', 'icmp6')):
+    yield from connection_flows('ct(commit,%s,exec(%s))' % (ZONE, bits), asked_here)
+    for family, udp in (('ip', 'udp'), ('ipv6', 'udp6')):
         yield make_flow(ACCEPT, 12, [flags(COMMIT, TRACK_TFTP), udp],
                         'ct(commit,%s,exec(%s),alg=tftp)' % (ZONE, bits), goto(PASS))
         yield make_flow(ACCEPT, 10, [flags(COMMIT), family],
                         'ct(commit,%s,exec(%s))' % (ZONE, bits), goto(PASS))
-        yield make_flow(ACCEPT, 12, [flags(COMMIT), tcp, SYN],
-                        'ct(commit,%s,exec(%s))' % (ZONE, bits), goto(PASS))
-        yield make_flow(REPLY, 10, ['ct_state=+est-rpl+trk', asked_here,
-                                    flags(COMMIT, off=[ESTABLISHED]), tcp], 'ct_clear', goto(PASS))
-        yield make_flow(REPLY, 10, ['ct_state=-new+rel+trk', asked_here, icmp], 'ct_clear',
-                        goto(PASS))
         # The first of TFTP's data: a connection of its own, with the label of the one that asked
         # for it, which shows only once it is remembered. The flag says that it has been.
         yield make_flow(REPLY, 20, ['ct_state=+new+rel+trk', flags(TRACK_TFTP), udp],
