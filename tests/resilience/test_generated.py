@@ -24,8 +24,8 @@ from support.packets.shared_network import World
 from suite import EXPLORE
 from xsisolate.pipeline import tables
 
-VMS = ('red1', 'red2', 'blue1', 'svc1', 'svc2', 'web', 'wide', 'north', 'south', 'un', 'evil',
-       'locked', 'quar', 'off', 'carp', 'carp2', 'rtr')
+VMS = ('red1', 'red2', 'blue1', 'svc1', 'svc2', 'web', 'wide', 'ward', 'north', 'south', 'un',
+       'evil', 'locked', 'quar', 'off', 'carp', 'carp2', 'rtr')
 SENDERS = VMS + ('gw', 'lan', 'redfar', 'bluefar', DOM0)
 PEERS = friends(SENDERS)
 BATCH, BATCHES = 125, 8 * EXPLORE

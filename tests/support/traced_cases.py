@@ -350,8 +350,9 @@ INFRASTRUCTURE = [
     ('a locked VIF to the gateway', ip(eth(18, GATEWAY_MAC), 'icmp', address(18), UNKNOWN4), UP),
     ('unmanaged to nobody', eth(UNMANAGED, NOBODY) + ',ip', flood(UNMANAGED)),
     ('a bond that reflects an announcement', arp(ETH0, 11, src=mac_of(11), spa=R4), NOTHING),
-    ('tcp reply', say(14, 13, 'tcp/22-'), to(13)),
-    ('tcp reply, IPv6', say(14, 13, 'tcp/22-', 6), to(13)),
+    ('tcp reply of no connection', say(14, 13, 'tcp/22-'), NOTHING),
+    ('tcp of no connection', say(14, 13, 'tcp/22').replace('tcp_flags=syn', 'tcp_flags=ack'),
+     NOTHING),
     ('tcp reply from a port that serves nothing', say(14, 13, 'tcp/80-'), NOTHING),
     ('tcp without ACK from the server\'s port', say(14, 13, 'tcp/22-').replace(
         'tcp_flags=ack', 'tcp_flags=syn'), NOTHING),
@@ -459,12 +460,13 @@ MORE = [
     ('echo among peers with rules', say(46, 47), NOTHING),
     ('na among peers in a VLAN', nd(31, 136, 31, mac_of(32), address(32, 6)), to(32)),
 ]
-# ICMP errors belong to every conversation; 46 and 47 have no icmp among their services.
-ERRORS = [('icmp error %d' % kind, eth(46, 47)
-           + ',icmp,nw_src=%s,nw_dst=%s,nw_ttl=64,icmp_type=%d'
-           % (address(46), address(47), kind), to(47)) for kind in (3, 11, 12)]
-ERRORS += [('icmp6 error %d' % kind, icmp6(46, kind, address(46, 6), address(47, 6), mac_of(47)),
-            to(47)) for kind in (1, 2, 3, 4)]
+# ICMP errors belong to a conversation; 46 and 47 have no icmp among their services.
+ABOUT = [('icmp error %d' % kind, eth(46, 47)
+          + ',icmp,nw_src=%s,nw_dst=%s,nw_ttl=64,icmp_type=%d'
+          % (address(46), address(47), kind)) for kind in (3, 11, 12)]
+ABOUT += [('icmp6 error %d' % kind, icmp6(46, kind, address(46, 6), address(47, 6), mac_of(47)))
+          for kind in (1, 2, 3, 4)]
+ERRORS = [(name + ' about nothing', packet, NOTHING) for name, packet in ABOUT]
 ECHO = [('icmp6 echo %d' % kind, icmp6(11, kind, R6, address(12, 6), mac_of(12)), to(12))
         for kind in (128, 129)]
 
@@ -472,7 +474,19 @@ CASES = (RESOLVING + FORGERIES + INFRASTRUCTURE + SHARED + MISMATCHES + MORE + E
 # A reply of a connection that the switch remembers, and of one that it does not.
 HERE, ELSEWHERE = ',ct_label=1', ',ct_label=2'      # the scenarios' bridge has bit 0
 REMEMBERED, STRANGE = ('-ct-next', 'trk,est,rpl'), ('-ct-next', 'trk,new')
+RELATED, KNOWN = ('-ct-next', 'trk,rel,rpl'), ('-ct-next', 'trk,est')
 REPLIES = [
+    *((name, packet + HERE, RELATED, to(47)) for name, packet in ABOUT),
+    *((name + ' about another bridge', packet + ELSEWHERE, RELATED, NOTHING)
+      for name, packet in ABOUT[:1]),
+    ('tcp reply', say(14, 13, 'tcp/22-') + HERE, REMEMBERED, to(13)),
+    ('tcp reply, IPv6', say(14, 13, 'tcp/22-', 6) + HERE, REMEMBERED, to(13)),
+    ('tcp reply, begun on another bridge', say(14, 13, 'tcp/22-') + ELSEWHERE, REMEMBERED, NOTHING),
+    ('tcp from the port in its own connection', say(14, 13, 'tcp/22-') + HERE, KNOWN, NOTHING),
+    ('tcp that goes on', say(14, 13, 'tcp/22').replace('tcp_flags=syn', 'tcp_flags=ack') + HERE,
+     KNOWN, to(13)),
+    ('tcp that goes on, begun on another bridge', say(14, 13, 'tcp/22').replace(
+        'tcp_flags=syn', 'tcp_flags=ack') + ELSEWHERE, KNOWN, NOTHING),
     ('udp reply', say(14, 13, 'udp/53-') + HERE, REMEMBERED, to(13)),
     ('udp reply, IPv6', say(14, 13, 'udp/53-', 6) + HERE, REMEMBERED, to(13)),
     ('udp reply, asked on another bridge', say(14, 13, 'udp/53-') + ELSEWHERE, REMEMBERED, NOTHING),

@@ -9,7 +9,7 @@ from xsisolate.errors import PolicyError
 from xsisolate.policy.address import check_own, parse_address, parse_mac, parse_prefix, quoted
 from xsisolate.policy.model import (DHCP, GATEWAY, ROUTER, Config, Gateway, Group, Holder, Network,
                                     Prefix)
-from xsisolate.policy.service import parse_service
+from xsisolate.policy.service import parse_rule
 from xsisolate.policy.vmdata_parser import parse_group, parse_mode
 from xsisolate.vif_id import UUID
 
@@ -136,7 +136,7 @@ def _parse_group(entry: Entry, groups: Mapping[str, Entry]) -> Group:
     return Group(
         addresses=_parse_set(record, 'addresses', _parse_members) or frozenset(),
         vms=_parse_set(record, 'vms', _parse_uuid),
-        rules=_parse_set(record, 'rules', parse_service),
+        rules=_parse_set(record, 'rules', parse_rule),
         reach=_parse_set(record, 'reach', parse_group) or frozenset())
 
 

@@ -9,7 +9,7 @@ from xsisolate.policy.admission import EVERYTHING
 from xsisolate.policy.model import GATEWAY, Group, Mode, Prefix
 from xsisolate.policy.reachability import Alike, Node, Services, find_alike, find_links, outside
 from xsisolate.policy.seal import format_peer
-from xsisolate.policy.service import format_service
+from xsisolate.policy.service import format_rule
 
 EVERYTHING_WORD = 'everything'
 Step = Callable[[str], None]
@@ -78,7 +78,7 @@ def _node(place: Place, view: VifView, said: Said) -> Node:
 
 def words(services: Services) -> List[str]:
     """Return services as people write them."""
-    return [EVERYTHING_WORD] if EVERYTHING in services else sorted(map(format_service, services))
+    return [EVERYTHING_WORD] if EVERYTHING in services else sorted(map(format_rule, services))
 
 
 def title(network: NetworkMatrix, alike: Alike) -> str:

@@ -13,7 +13,7 @@ from xsisolate.policy.address import LINK_LOCAL, contains, format_prefix
 from xsisolate.policy.model import Group
 from xsisolate.policy.reachability import Alike, Services
 from xsisolate.policy.seal import format_peer
-from xsisolate.policy.service import format_service
+from xsisolate.policy.service import format_rule
 
 HARMFUL = ('Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp')
 LISTED = 12                 # of a set's members and peers, so many without a click
@@ -210,7 +210,7 @@ def _groups(matrix: Matrix) -> Iterator[str]:
 
 def _group_cells(facts: Group, elsewhere: Iterable[str]) -> Iterator[str]:
     yield 'everything' if facts.rules is None else escape(
-        ', '.join(sorted(map(format_service, facts.rules)))) or 'nothing'
+        ', '.join(sorted(map(format_rule, facts.rules)))) or 'nothing'
     yield escape(', '.join(sorted(facts.reach)))
     yield _fold(sorted(elsewhere))
     yield _fold(sorted(map(format_prefix, facts.addresses)))

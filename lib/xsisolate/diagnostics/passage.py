@@ -114,7 +114,8 @@ def _step(side: str, end: End, why_not: str, because: str) -> Step:
 def _asked(side: str, place: Place, asker: End, other: End, talk: Talk) -> Step:
     assert asker.vif is not None
     answer: Answer = admit(asker.vif.policy, place.groups,
-                           party(place, asker, other, side == INGRESS), talk)
+                           party(place, asker, other, side == INGRESS),
+                           talk._replace(leaves=side == EGRESS))
     return Step(side, asker.name, answer.how, answer.because)
 
 

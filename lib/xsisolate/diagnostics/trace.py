@@ -102,8 +102,6 @@ def parse_ports(text: str) -> Dict[str, int]:
 
 def find_ct(talk: Talk, asked: bool) -> Tuple[str, ...]:
     """Return what connection tracking would say of a packet, each time that it is asked."""
-    if talk.protocol not in ('udp', 'sctp'):
-        return ()
     if talk.related and talk.answer and asked:
         return CT_RELATED
     return CT_ANSWER if talk.answer and asked else CT_NEW

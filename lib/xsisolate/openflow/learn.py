@@ -13,19 +13,21 @@ BITS = 0x7ff
 
 def encode_learn(text: str) -> bytes:
     """Return the action's body; `text` is what stands in the parentheses."""
-    table, priority, cookie = 0, 0, 0
+    table, hard, priority, cookie = 0, 0, 0, 0
     specs: List[bytes] = []
     for word in text.split(','):
         name, _, value = word.partition('=')
         if name == 'table':
             table = int(value)
+        elif name == 'hard_timeout':
+            hard = int(value)
         elif name == 'priority':
             priority = int(value)
         elif name == 'cookie':
             cookie = int(value, 0)
         else:
             specs.append(_encode_spec(word))
-    return BODY.pack(0, 0, priority, cookie, 0, table, 0, 0) + b''.join(specs)
+    return BODY.pack(0, hard, priority, cookie, 0, table, 0, 0) + b''.join(specs)
 
 
 def _encode_spec(word: str) -> bytes:
@@ -52,9 +54,10 @@ def _encode_value(kind: int, value: int, target: str) -> bytes:
 def decode_learn(body: bytes) -> str:
     """Return the action's text; raise ValueError or KeyError if it does more than ours do."""
     idle, hard, priority, cookie, flags, table, fin_idle, fin_hard = BODY.unpack_from(body)
-    if idle or hard or flags or fin_idle or fin_hard:
+    if idle or flags or fin_idle or fin_hard:
         raise ValueError('learn with what we do not use')
-    words = ['table=%d' % table, 'priority=%d' % priority, 'cookie=0x%x' % cookie]
+    words = ['table=%d' % table] + ['hard_timeout=%d' % hard] * bool(hard)
+    words += ['priority=%d' % priority, 'cookie=0x%x' % cookie]
     return 'learn(%s)' % ','.join(words + list(_decode_specs(body, BODY.size)))
 
 

@@ -11,10 +11,11 @@ HEADER_MASK = OWNER_MASK | HEADER
 # Whose connections get the frames that flows copy to the daemon; other controllers do not.
 LISTENER = 0x5849                   # 'XI'
 REGISTRY = 235                      # the headers' table; no packet reaches it
-# The switch fills this table by itself: that a flow in it comes or goes is not news.
-LEARNED = 237
+# The switch fills these tables by itself: that a flow in them comes or goes is not news.
+LEARNED, ARRIVED, RESUMED = 237, 244, 245
+SELF_FILLED = (LEARNED, ARRIVED, RESUMED)
 # Flows in this table copy to the daemon what VIFs ask of DHCP; no flow in it lets anything pass.
-COPIES = 238
+COPIES = 246
 # The daemon's flows there that silence, for a while, a VIF that asks too much. No other process
 # reads, compares or removes them: they go by themselves.
 SILENCING = 0x5849534d << 32        # 'XISM'

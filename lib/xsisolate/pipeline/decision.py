@@ -4,6 +4,7 @@ An isolated sender's policy is asked about the receiver (EGRESS), an isolated
 receiver's about the sender (INGRESS). Both must admit the frame.
 """
 from xsisolate.openflow.flow import Flow, make_flow
+from xsisolate.pipeline.connections import ZONE, connection_flows, connection_lookup_flows
 from xsisolate.pipeline.tables import (ACCEPT, ADVERTISER, ANSWERS, CHECKED, COMMIT, CONTROL,
                                        DESTINATION, DHCP_SERVER, EGRESS, EGRESS_ANSWER, ESTABLISHED,
                                        FORWARDER, INGRESS, INGRESS_ANSWER, INGRESS_SIDE,
@@ -23,7 +24,6 @@ from xsisolate.policy.model import DHCP, GATEWAY, ROUTER, Mode, Network, Prefix
 from xsisolate.typing_compat import AbstractSet, Dict, FrozenSet, Iterable, Iterator, List, Tuple
 
 ROLE_ANSWERS = ((DHCP_ANSWER, DHCP_SERVER), (DHCP6_ANSWER, DHCP_SERVER), (icmp6(134), ADVERTISER))
-ZONE = 'zone=NXM_NX_REG13[0..15]'
 # What helps a conversation along and is part of every admitted one.
 ICMP_ERRORS = tuple('icmp,icmp_type=%d' % kind for kind in (3, 11, 12)) + tuple(
     icmp6(kind) for kind in (1, 2, 3, 4))
@@ -112,9 +112,11 @@ def _ingress_flows() -> Iterator[Flow]:
 
 
 def _accept_flows() -> Iterator[Flow]:
+    """Yield what is let pass, looked up first, or dropped."""
     for family in ('ip', 'ipv6'):
         yield make_flow(ACCEPT, 20, [flags(ESTABLISHED), family], 'ct(table=%d,%s)' % (REPLY, ZONE))
     yield make_flow(ACCEPT, 15, [flags(ESTABLISHED)], goto(ISOLATED_DROP))
+    yield from connection_lookup_flows()
     yield make_flow(ACCEPT, 0, [''], goto(PASS))
     yield make_flow(REPLY, 0, [''], goto(ISOLATED_DROP))
     for bits in ((TO_LOCAL,), (ISOLATED, TO_REMOTE), (TO_UPLINK,)):
@@ -132,6 +134,7 @@ def answer_flows(label: int) -> Iterator[Flow]:
     bits = ','.join('load:0x1->NXM_NX_CT_LABEL[%d]' % bit for bit in range(128)
                     if label >> bit & 1)
     asked_here = 'ct_label=0x%x/0x%x' % (label, label)
+    yield from connection_flows('ct(commit,%s,exec(%s))' % (ZONE, bits), asked_here)
     for family, udp in (('ip', 'udp'), ('ipv6', 'udp6')):
         yield make_flow(ACCEPT, 12, [flags(COMMIT, TRACK_TFTP), udp],
                         'ct(commit,%s,exec(%s),alg=tftp)' % (ZONE, bits), goto(PASS))

@@ -1,27 +1,31 @@
 """MEMBER..RULES: is the party in this set of peers, and what may be said?
 
 A set is an isolation group or an allow list. Equal allow lists are one set, so
-a set costs what is in it, however many VIFs ask it. A UDP service needs the
-switch's connection tracking to tell a reply from an attack out of the server's
-port, and so does SCTP; TCP says so itself, and needs none. TFTP's data come from a port
+a set costs what is in it, however many VIFs ask it. Where a port or a direction says who may
+begin, the switch's connection tracking tells a reply from an attack out of the server's port.
+What both ends may begin needs no tracking. TFTP's data come from a port
 that nothing has been sent to: what belongs to a request, conntrack's helper knows.
 """
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.additional_macs import ASKED_ALOUD, remote_flows
 from xsisolate.pipeline.tables import (CONTROL, EXTERNAL, FOUND, INGRESS_SIDE, MEMBER, MISMATCH,
                                        PAIR, PLAIN, REMOTE, REPLY_ONLY, REQUEST, RESOLVING, RULES,
-                                       SEEKING, TO_REMOTE, TRACK_TFTP, TRIED, UPLINK, VIA_GATEWAY)
+                                       SEEKING, SPREADING, TO_REMOTE, TRACK_TFTP, TRIED,
+                                       UPLINK, VIA_GATEWAY)
 from xsisolate.pipeline.terms import (address_match, flags, goto, load_mac, mac_match,
                                       network_match, raised)
 from xsisolate.policy.address import fold
-from xsisolate.policy.model import Peer, Prefix, Service
+from xsisolate.policy.model import ANYTHING, IN, OUT, Peer, Prefix, Service
 from xsisolate.policy.service import (TFTP, TFTP_PORT, VERSIONS, WITH_PORTS, WITH_TYPES,
                                       icmp_answer, is_whole, protocol_number)
-from xsisolate.typing_compat import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from xsisolate.typing_compat import (Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence,
+                                     Tuple)
 
 # A bit of a flow's priority says how good its answer is: a peer that may say
-# everything must not be found by the flow of its narrowest service.
-PRIORITY_PLAIN, PRIORITY_REQUEST, PRIORITY_REPLY, PRIORITY_RELATED = 30, 20, 10, 5
+# everything must not be found by the flow of its narrowest service. An ICMP error begins nothing,
+# whoever may begin.
+PRIORITY_PLAIN, PRIORITY_ERROR, PRIORITY_TFTP, PRIORITY_REQUEST = 30, 25, 22, 20
+PRIORITY_RELATED, PRIORITY_REPLY = 12, 10
 BY_NAME = WITH_PORTS + WITH_TYPES       # which the switch matches by their names
 NOT_A_PAIR = flags(off=[PAIR])
 TO_THE_RULES = '%s,%s' % (raised(TO_REMOTE), goto(RULES))
@@ -84,15 +88,42 @@ def outside_member_flows(peers: int, addresses: Iterable[Prefix]) -> Iterator[Fl
         yield make_flow(MEMBER, 30, ['reg12=0x%x' % peers, *address_match(address)], goto(RULES))
 
 
+class Asked(NamedTuple):
+    """Packets that a rule or an entry is about: a table, a match without flags, and flags."""
+
+    table: int
+    match: Tuple[str, ...]
+    on: Tuple[int, ...] = ()
+    off: Tuple[int, ...] = ()
+
+    def narrowed(self, *match: str) -> 'Asked':
+        """Return those of them that also match this."""
+        return self._replace(match=self.match + match)
+
+    def of_side(self, ingress: bool) -> 'Asked':
+        """Return those that come to the asker, or those that it sends; no multicast."""
+        if ingress:
+            return self._replace(on=(*self.on, INGRESS_SIDE), off=(*self.off, SPREADING))
+        return self._replace(off=(*self.off, INGRESS_SIDE, SPREADING))
+
+    def flow(self, priority: int, *answer: int, also: Sequence[int] = (),
+             without: Sequence[int] = ()) -> Flow:
+        """Return the flow that gives an answer to them."""
+        on, off = (*self.on, *also), (*self.off, *without)
+        return make_flow(self.table, priority, [*self.match, flags(*on, off=off)]
+                         if on or off else self.match, raised(*answer))
+
+
 def rule_flows(peers: int, rules: Optional[Iterable[Service]]) -> Iterator[Flow]:
     """Yield what members of a group may say to each other; None: everything."""
-    who = ('reg12=0x%x' % peers,)
+    asked = Asked(RULES, ('reg12=0x%x' % peers,))
     if rules is None:
-        yield make_flow(RULES, PRIORITY_PLAIN, who, raised(PLAIN))
+        yield asked.flow(PRIORITY_PLAIN, PLAIN)
         return
-    yield make_flow(RULES, PRIORITY_PLAIN, [*who, flags(CONTROL)], raised(PLAIN))
+    rules = list(rules)
+    yield from _control_flows(asked, rules)
     for service in rules:
-        yield from _service_flows(RULES, who, service)
+        yield from _service_flows(asked, service)
 
 
 def allow_flows(peers: int, allow: Iterable[Peer]) -> Iterator[Flow]:
@@ -100,44 +131,73 @@ def allow_flows(peers: int, allow: Iterable[Peer]) -> Iterator[Flow]:
     said: Dict[Optional[Service], List[Peer]] = {}
     for peer in allow:
         said.setdefault(peer.service, []).append(peer)
+    places: Dict[Asked, List[Service]] = {}
     for service, entries in said.items():
-        places = [address_match(prefix) for prefix in fold(
-            peer.prefix for peer in entries if peer.prefix is not None)]
-        if any(peer.prefix is None for peer in entries):
-            places.append((flags(EXTERNAL),))
-        for where in places:
-            yield from _entry_flows(('reg12=0x%x' % peers, *where), service)
+        for asked in _places(peers, entries):
+            if service is None:
+                yield asked.flow(PRIORITY_PLAIN, PLAIN)
+            else:
+                places.setdefault(asked, []).append(service)
+    for asked, services in places.items():
+        yield from _control_flows(asked, services)
+        for service in services:
+            yield from _service_flows(asked, service)
 
 
-def _entry_flows(who: Tuple[str, ...], service: Optional[Service]) -> Iterator[Flow]:
-    if service is None:
-        yield make_flow(MEMBER, PRIORITY_PLAIN, who, raised(PLAIN))
-        return
-    yield make_flow(MEMBER, PRIORITY_PLAIN, _with_flag(who, CONTROL), raised(PLAIN))
-    yield from _service_flows(MEMBER, who, service)
+def _places(peers: int, entries: Iterable[Peer]) -> Iterator[Asked]:
+    """Yield whom entries of one service are about."""
+    who = ('reg12=0x%x' % peers,)
+    for prefix in fold(peer.prefix for peer in entries if peer.prefix is not None):
+        yield Asked(MEMBER, (*who, *address_match(prefix)))
+    if any(peer.prefix is None for peer in entries):
+        yield Asked(MEMBER, who, (EXTERNAL,))
 
 
-def _with_flag(who: Tuple[str, ...], bit: int) -> Tuple[str, ...]:
-    """Return a match with one flag more; a match names reg15 only once."""
-    if who[-1].startswith('reg15='):
-        return who[:-1] + (flags(EXTERNAL, bit),)
-    return who + (flags(bit),)
+def _control_flows(asked: Asked, services: Iterable[Service]) -> Iterator[Flow]:
+    """Yield that peers resolve each other, and which ICMP errors pass.
+
+    An error passes if it belongs to a connection that is known. Of what is not followed none is
+    known, so there every error passes.
+    """
+    followed = [is_followed(service) for service in services]
+    if followed and all(followed):
+        yield asked.flow(PRIORITY_PLAIN, PLAIN, also=[CONTROL, RESOLVING])
+        yield asked.flow(PRIORITY_ERROR, REPLY_ONLY, also=[CONTROL], without=[RESOLVING])
+    else:
+        yield asked.flow(PRIORITY_PLAIN, PLAIN, also=[CONTROL])
 
 
-def _service_flows(table: int, who: Tuple[str, ...], service: Service) -> Iterator[Flow]:
-    for protocol in _protocols(service.protocol, who):
-        here = (*who, protocol)
+def is_followed(service: Service) -> bool:
+    """Tell whether the switch follows a service's connections: its ends are not alike."""
+    return bool(service.direction) or service.protocol == TFTP or (
+        service.protocol in WITH_PORTS and not is_whole(service))
+
+
+def _service_flows(asked: Asked, service: Service) -> Iterator[Flow]:
+    """Yield what a service admits; one with a direction asks on each side another thing."""
+    request = reply = asked
+    if service.direction:
+        request, reply = asked.of_side(service.direction == IN), asked.of_side(
+            service.direction == OUT)
+    for protocol in _protocols(service.protocol, asked.match):
+        ask, answer = request.narrowed(protocol), reply.narrowed(protocol)
         if service.protocol == TFTP:
-            yield from _tftp_flows(table, here)
+            yield ask.narrowed('tp_dst=%d' % TFTP_PORT).flow(PRIORITY_TFTP, TRACK_TFTP, REQUEST)
+            yield asked.narrowed(protocol).flow(PRIORITY_RELATED, TRACK_TFTP, REPLY_ONLY)
+        elif service.direction and (is_whole(service) or service.protocol in WITH_TYPES):
+            kinds = ('', '') if is_whole(service) else tuple('icmp_type=%d' % kind for kind in (
+                service.first, icmp_answer(service.protocol, service.first)))
+            yield ask.narrowed(kinds[0]).flow(PRIORITY_REQUEST, REQUEST)
+            yield answer.narrowed(kinds[1]).flow(PRIORITY_REPLY, REPLY_ONLY)
         elif is_whole(service):
-            yield make_flow(table, PRIORITY_PLAIN, here, raised(PLAIN))
+            yield ask.flow(PRIORITY_PLAIN, PLAIN)
         elif service.protocol in WITH_TYPES:
             for kind in sorted({service.first, icmp_answer(service.protocol, service.first)}):
-                yield make_flow(table, PRIORITY_PLAIN, [*here, 'icmp_type=%d' % kind],
-                                raised(PLAIN))
+                yield ask.narrowed('icmp_type=%d' % kind).flow(PRIORITY_PLAIN, PLAIN)
         else:
             for port in port_matches(service.first, service.last):
-                yield from _port_flows(table, here, service.protocol, port)
+                yield ask.narrowed('tp_dst=' + port).flow(PRIORITY_REQUEST, REQUEST)
+                yield answer.narrowed('tp_src=' + port).flow(PRIORITY_REPLY, REPLY_ONLY)
 
 
 def _protocols(protocol: str, who: Tuple[str, ...]) -> Iterator[str]:
@@ -147,30 +207,12 @@ def _protocols(protocol: str, who: Tuple[str, ...]) -> Iterator[str]:
             continue
         if protocol in WITH_TYPES:
             yield protocol
+        elif protocol == ANYTHING:
+            yield family
         elif protocol in BY_NAME or protocol == TFTP:
             yield (protocol if protocol in BY_NAME else 'udp') + suffix
         else:
             yield '%s,nw_proto=%d' % (family, protocol_number(protocol))
-
-
-def _port_flows(table: int, here: Tuple[str, ...], protocol: str, port: str) -> Iterator[Flow]:
-    if not port:
-        yield make_flow(table, PRIORITY_PLAIN, here, raised(PLAIN))
-        return
-    ask, answer = [*here, 'tp_dst=' + port], [*here, 'tp_src=' + port]
-    if protocol == 'tcp':
-        yield make_flow(table, PRIORITY_PLAIN, ask, raised(PLAIN))
-        # Without ACK a segment opens a connection.
-        yield make_flow(table, PRIORITY_PLAIN, [*answer, 'tcp_flags=+ack'], raised(PLAIN))
-    else:
-        yield make_flow(table, PRIORITY_REQUEST, ask, raised(REQUEST))
-        yield make_flow(table, PRIORITY_REPLY, answer, raised(REPLY_ONLY))
-
-
-def _tftp_flows(table: int, here: Tuple[str, ...]) -> Iterator[Flow]:
-    yield make_flow(table, PRIORITY_REQUEST, [*here, 'tp_dst=%d' % TFTP_PORT],
-                    raised(TRACK_TFTP, REQUEST))
-    yield make_flow(table, PRIORITY_RELATED, here, raised(TRACK_TFTP, REPLY_ONLY))
 
 
 def port_matches(first: int, last: int) -> Iterator[str]:

@@ -6,9 +6,10 @@ question, "whose is this?", that finds peers (peer_lookup.py): it must resolve t
 sender's own MAC address. So a VIF costs a constant and one flow per address.
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.tables import (ANSWERS, BIND, CLAIM, CLAIM_TARGET, CLAIMED, CLAIMING,
-                                       CLASSIFY, DESTINATION, EXTERNAL, FORWARDER, ISOLATED, LOCAL,
-                                       PAIR, RESOLVE, SETTLE, SOURCE, SPOOFED, UPLINK)
+from xsisolate.pipeline.tables import (ANSWERS, ARRIVED, BIND, CLAIM, CLAIM_TARGET, CLAIMED,
+                                       CLAIMING, CLASSIFY, DESTINATION, EXTERNAL, FORWARDER,
+                                       ISOLATED, LOCAL, PAIR, RESOLVE, SETTLE, SOURCE, SPOOFED,
+                                       UPLINK)
 from xsisolate.pipeline.terms import (FROM_ARP_SOURCE, FROM_ARP_TARGET,
                                       FROM_IPV4_SOURCE, FROM_IPV6_SOURCE, FROM_ND_TARGET,
                                       UNICAST_MAC, cleared, fixed_tag, flags, goto, icmp6, lowered,
@@ -87,11 +88,13 @@ def spoof_count_flow(ofport: int) -> Flow:
     return make_flow(SPOOFED, 10, ['in_port=%d' % ofport])
 
 
-def settle_flow(ofport: int, network: int, tagged: bool, cookie: int) -> Flow:
+def settle_flow(ofport: int, network: int, tagged: bool, cookie: int,
+                arrived: bool = False) -> Flow:
     """Return the flow that learns, from a VIF's first valid frame, that it lives here.
 
     Until then the VIF may still be running on the host it migrates from: what
     is meant for it goes both ways, and its frames may come in from the uplink.
+    One that has `arrived` by migration may go on with what it said there (connections.py).
     """
     deliver = ('learn(table=%d,priority=100,cookie=0x%x,NXM_NX_REG13[],'
                'NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],%s,'
@@ -99,7 +102,7 @@ def settle_flow(ofport: int, network: int, tagged: bool, cookie: int) -> Flow:
     refuse = ('learn(table=%d,priority=96,cookie=0x%x,NXM_NX_REG15[%d]=0x1,NXM_NX_REG13[],'
               'NXM_OF_ETH_SRC[])' % (SOURCE, cookie, UPLINK))
     return make_flow(SETTLE, 100, ['in_port=%d' % ofport, network_match(network)], deliver,
-                     refuse, goto(DESTINATION))
+                     refuse, *((goto(ARRIVED),) if arrived else ()), goto(DESTINATION))
 
 
 def settled_flows(network: int, tagged: bool, mac: str, ofport: int) -> Iterator[Flow]:

@@ -7,7 +7,7 @@ policy admits the receiver (EGRESS) and the receiver's policy the sender
 and NORMAL act as they would without us; only what must not be flooded is
 delivered by our own flow of the lowest priority.
 """
-from xsisolate.openflow.ownership import COPIES, LEARNED
+from xsisolate.openflow import ownership
 
 # Stages in the order in which a packet meets them. 200 and above: PVS proxy
 # uses 101 and 102, Open vSwitch itself 254, our headers 235 (openflow/ownership.py).
@@ -18,7 +18,9 @@ from xsisolate.openflow.ownership import COPIES, LEARNED
 # Behind the headers, for VIFs with additional MAC addresses: between BIND and CLAIM, which may
 # stand in ARP and ND; between DESTINATION and itself, where one was last in use. And aside from
 # SETTLE, for VIFs whose addresses are learned: what is copied to the daemon.
-LINK_LAYER, PLACE, COPY = 236, LEARNED, COPIES
+LINK_LAYER, PLACE, COPY = 236, ownership.LEARNED, ownership.COPIES
+# For VIFs that came by live migration: has it spoken here, and may its connections be taken up?
+ARRIVED, RESUMED = ownership.ARRIVED, ownership.RESUMED
 
 # Our band in table 0. Above everything a controller usually sends, so that a
 # foreign "allow" cannot skip the check; our own delivery below all of it.

@@ -15,6 +15,7 @@ SHARED, LEASED = 's', 'l'       # behind an address
 MARKS = SHARED + LEASED
 SPECIAL = '+'           # behind the mode, in front of each role and additional MAC address
 ARRIVING = 'arriving'
+ARRIVED = 'arrived'
 LEARNS = '@'            # behind them: its IPv4 addresses are learned, also from answers to all
 
 
@@ -85,9 +86,14 @@ def _parse_owners(text: str) -> Iterator[Tuple[Prefix, int]]:
         yield Prefix(version, value, length), owner
 
 
-def format_port_facts(ofport: int, trunk: bool) -> str:
-    """Return a port's facts as its header holds them."""
-    return '%d %s' % (ofport, TRUNK * trunk)
+def format_port_facts(ofport: int, trunk: bool, arrived: bool = False) -> str:
+    """Return a port's facts as its header holds them; `arrived`: its VM came by migration."""
+    return '%d %s%s' % (ofport, (ARRIVED + ' ') * arrived, TRUNK * trunk)
+
+
+def has_arrived(port: Item) -> bool:
+    """Tell whether a port's VM came to this host by migration."""
+    return ARRIVED in port.facts.split(' ')
 
 
 def parse_port_facts(port: Item) -> Attachment:

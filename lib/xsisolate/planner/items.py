@@ -23,7 +23,7 @@ NOTE = 'note:'
 HEX = ['%02x' % byte for byte in range(256)]
 # What name and facts of a header look like; see item_facts.py. Another release's may not.
 FORMS = {
-    Kind.PORT: re.compile(r'(vif|tap)[0-9]+\.[0-9]+\|[0-9]+ (trunk)?'),
+    Kind.PORT: re.compile(r'(vif|tap)[0-9]+\.[0-9]+\|[0-9]+ (arrived )?(trunk)?'),
     Kind.ENDPOINT: re.compile(r'[0-9a-f]+ [0-9a-f:]{17}\|[^ ]+ [^ ]* ([0-9]+t?,?)* ([0-9]+,?)* '
                               r'([0-9a-f]+(\.[0-9a-f]+){3}[sl]?,?)*'),
     Kind.NETWORK: re.compile(r'[^ ]+ [^ ]+\|([0-9a-f]{32} [0-9a-f]{32})?')}

@@ -29,8 +29,16 @@ def find_groups(items: Mapping[Key, Item], ids: Iterable[int]) -> List[str]:
 
 def allow_name(allow: Iterable[Peer]) -> str:
     """Return the name of an allow list's item."""
-    text = '\n'.join(sorted(repr(tuple(peer)) for peer in allow))
+    text = '\n'.join(sorted(_undirected(repr(tuple(peer))) for peer in allow))
     return ALLOW + sha256(text.encode()).hexdigest()
+
+
+def _undirected(text: str) -> str:
+    """Return a text about services without what says that they have no direction.
+
+    So what has none keeps the name that it had before there were directions.
+    """
+    return text.replace(", direction=''", '')
 
 
 def is_allow_list(name: str) -> bool:

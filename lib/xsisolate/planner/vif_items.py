@@ -1,6 +1,7 @@
 """One VIF's items: its ports, and an endpoint for each network that it is on."""
 from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline import additional_macs
+from xsisolate.pipeline.connections import arrival_flow, resumed_flows
 from xsisolate.pipeline.decision import endpoint_destination_flows, isolation_count_flows
 from xsisolate.pipeline.delivery import unsettled_flow
 from xsisolate.pipeline.entry import (closed_port_flow, managed_port_flow, theft_flows,
@@ -16,8 +17,8 @@ from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import (BASE, BRIDGE, Key, Kind, fanout_key, network_key, port_id,
                                       port_key)
 from xsisolate.planner.item_facts import (EndpointFacts, NetworkName, endpoint_name, format_facts,
-                                          format_network_name, format_port_facts, parse_port_facts,
-                                          ports_of, split_endpoint)
+                                          format_network_name, format_port_facts, has_arrived,
+                                          parse_port_facts, ports_of, split_endpoint)
 from xsisolate.planner.items import Item, Items, Registry, find_or_add, make_item
 from xsisolate.planner.peer_items import add_peers, group_name, spread_keys
 from xsisolate.planner.roles import holder_flows, sender_flags
@@ -48,7 +49,7 @@ def add_vif(items: Items, vif: Vif, registry: Registry, context: PlanContext) ->
     except AlreadyTaken:
         vif = vif.bare()
         for port in vif.ports:
-            _add_port(items, vif, port, ())
+            _add_port(items, vif, port, (), registry)
     return vif
 
 
@@ -61,7 +62,7 @@ def _add_endpoints(items: Items, vif: Vif, registry: Registry,
     facts = [_find_facts(items, key, vif, attached, asked, registry, context)
              for key, attached in zip(keys, vif.networks)]
     for port in vif.ports:
-        _add_port(items, vif, port, tuple(keys))
+        _add_port(items, vif, port, tuple(keys), registry)
     for key, attached, fact in zip(keys, vif.networks, facts):
         _name_network(items, attached)
         items[key] = _make_endpoint(items, key, vif, attached, asked, fact, context)
@@ -125,13 +126,22 @@ def _name_network(items: Items, attached: Attached) -> None:
         items[key] = Item(key, name)
 
 
-def _add_port(items: Items, vif: Vif, port: VifPort, refs: Tuple[Key, ...]) -> None:
+def _add_port(items: Items, vif: Vif, port: VifPort, refs: Tuple[Key, ...],
+              registry: Registry) -> None:
     key = port_key(port.name)
-    items[key] = make_item(key, port.name, _port_flows(vif, port.ofport, key), refs,
-                           format_port_facts(port.ofport, vif.trunk))
+    arrived = vif.policy.mode <= Mode.ISOLATED and (
+        vif.arriving or _came_by_migration(registry.get(key), port))
+    items[key] = make_item(key, port.name, _port_flows(vif, port.ofport, key, arrived), refs,
+                           format_port_facts(port.ofport, vif.trunk, arrived))
 
 
-def _port_flows(vif: Vif, ofport: int, key: Key) -> Iterator[Flow]:
+def _came_by_migration(before: Optional[Item], port: VifPort) -> bool:
+    """Tell whether the switch says so of a port; xenstore says it only until the guest runs."""
+    return before is not None and has_arrived(before) and (
+        parse_port_facts(before).ofport == port.ofport)
+
+
+def _port_flows(vif: Vif, ofport: int, key: Key, arrived: bool) -> Iterator[Flow]:
     yield spoof_count_flow(ofport)
     if vif.policy.mode > Mode.ISOLATED:
         yield closed_port_flow(ofport)
@@ -147,9 +157,11 @@ def _port_flows(vif: Vif, ofport: int, key: Key) -> Iterator[Flow]:
     else:
         yield from port_identity_flows(ofport, vif.mac)
     for network in networks:
-        settle = settle_flow(ofport, network, vif.trunk, key.cookie)
+        settle = settle_flow(ofport, network, vif.trunk, key.cookie, arrived)
         yield settle
         yield from question_flows(settle, vif.policy.sources)
+        if arrived:
+            yield arrival_flow(ofport, network, key.cookie)
 
 
 def _make_endpoint(items: Items, key: Key, vif: Vif, attached: Attached, asked: Mapping[str, Key],
@@ -213,5 +225,8 @@ def without_learned(flows: Iterable[Flow], items: Mapping[Key, Item],
 def _learned(port: Item, endpoint: Item) -> Iterator[Flow]:
     network, mac = split_endpoint(endpoint)
     link = parse_port_facts(port)
-    for flow in settled_flows(network, link.tagged, mac, link.ofport):
+    learned = [*settled_flows(network, link.tagged, mac, link.ofport)]
+    if has_arrived(port):
+        learned += resumed_flows(network, mac, link.ofport)
+    for flow in learned:
         yield flow._replace(cookie=port.key.cookie)

@@ -8,11 +8,10 @@ from enum import IntEnum
 from typing import FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
 
 from xsisolate.policy.address import contains, format_prefix
-from xsisolate.policy.model import EffectivePolicy, Group, Peer, Prefix, Service
+from xsisolate.policy.model import (ANYTHING, OUT, EffectivePolicy, Group, Peer, Prefix, Service)
 from xsisolate.policy.resolve import asked_groups
 from xsisolate.policy.seal import format_peer
-from xsisolate.policy.service import (TFTP, TFTP_PORT, PINGS, format_service, icmp_answer,
-                                      is_whole)
+from xsisolate.policy.service import (PINGS, TFTP, TFTP_PORT, format_rule, icmp_answer, is_whole)
 
 SHOWN = 6               # of a long list, this many go into an answer
 NO_GROUP = Group()
@@ -35,6 +34,7 @@ class Talk(NamedTuple):
     destination: int = 0        # of ICMP the type asked, in an answer `source` is; 0: ping
     answer: bool = False        # the second packet of a conversation
     related: bool = False       # TFTP: its answer comes from a port that nothing has been sent to
+    leaves: bool = True         # the VIF whose policy is asked sends it
 
     def __str__(self) -> str:
         if self.related:
@@ -91,7 +91,7 @@ def admitted_services(policy: EffectivePolicy, groups: Mapping[str, Group],
     return frozenset((EVERYTHING,)) if EVERYTHING in services else frozenset(services)
 
 
-EVERYTHING = Service('*')
+EVERYTHING = Service(ANYTHING)
 
 
 def _rules(groups: Mapping[str, Group], name: str) -> Iterable[Service]:
@@ -114,10 +114,10 @@ def _by_groups(policy: EffectivePolicy, groups: Mapping[str, Group], party: Part
         best = max(((serve(rule, talk), rule) for rule in rules), default=(How.NOT, None))
         if best[1] and best[0]:
             yield Answer(best[0], '%s, and its rule %s covers %s' % (
-                why, format_service(best[1]), _said(best[0], talk)))
+                why, format_rule(best[1]), _said(best[0], talk)))
         else:
             yield Answer(How.NOT, '%s, but its rules (%s) say nothing of %s' % (
-                why, _some(map(format_service, rules)) or 'none', talk))
+                why, _some(map(format_rule, rules)) or 'none', _unsaid(rules, talk)))
 
 
 def memberships(policy: EffectivePolicy, groups: Mapping[str, Group],
@@ -143,9 +143,10 @@ def _by_allow(allow: Iterable[Peer], party: Party, talk: Talk) -> Iterator[Answe
         if not _means(peer, party):
             continue
         entry = 'allow entry %s' % format_peer(peer)
-        how = How.PLAIN if peer.service is None else serve(peer.service, talk)
-        yield Answer(how, entry + (' covers %s' % _said(how, talk) if how
-                                   else ' says nothing of %s' % str(talk)))
+        services = () if peer.service is None else (peer.service,)
+        how = max((serve(service, talk) for service in services), default=How.PLAIN)
+        yield Answer(how, entry + (' covers %s' % _said(how, talk) if how else
+                                   ' says nothing of ' + _unsaid(services, talk)))
 
 
 def _means(peer: Peer, party: Party) -> bool:
@@ -154,28 +155,52 @@ def _means(peer: Peer, party: Party) -> bool:
 
 def serve(service: Service, talk: Talk) -> How:
     """Return how a service admits a packet, on whichever end the server is."""
+    if not service.direction:
+        return max(_begin(service, talk), _reply(service, talk))
+    return (_begin if (service.direction == OUT) is talk.leaves else _reply)(service, talk)
+
+
+def _begin(service: Service, talk: Talk) -> How:
+    """Return how a service admits what its client sends."""
     if service.protocol == TFTP and talk.protocol == 'udp':
         return How.REQUEST if talk.destination == TFTP_PORT else How.REPLY
-    if service.protocol != talk.protocol:
+    if service.protocol not in (talk.protocol, ANYTHING):
         return How.NOT
+    followed = How.REQUEST if service.direction else How.PLAIN
     if is_whole(service):
-        return How.PLAIN
+        return followed
     if service.protocol in PINGS:
-        return How.PLAIN if talk.icmp_type in (
-            service.first, icmp_answer(service.protocol, service.first)) else How.NOT
-    if service.first <= talk.destination <= service.last:
-        return How.PLAIN if service.protocol == 'tcp' else How.REQUEST
-    if service.first <= talk.source <= service.last:
-        if service.protocol != 'tcp':
-            return How.NOT if talk.related else How.REPLY
-        return How.PLAIN if talk.answer else How.NOT        # without ACK it opens a connection
-    return How.NOT
+        return followed if talk.icmp_type == service.first else How.NOT
+    return How.REQUEST if service.first <= talk.destination <= service.last else How.NOT
+
+
+def _reply(service: Service, talk: Talk) -> How:
+    """Return how a service admits what its server sends."""
+    if service.protocol == TFTP and talk.protocol == 'udp':
+        return How.REPLY
+    if service.protocol not in (talk.protocol, ANYTHING):
+        return How.NOT
+    followed = How.REPLY if service.direction else How.PLAIN
+    if is_whole(service):
+        return followed
+    if service.protocol in PINGS:
+        return followed if talk.icmp_type == icmp_answer(
+            service.protocol, service.first) else How.NOT
+    return How.REPLY if service.first <= talk.source <= service.last and (
+        not talk.related) else How.NOT
 
 
 def _said(how: How, talk: Talk) -> str:
     if how is How.REPLY:
-        return 'answers from port %d' % talk.source
+        return 'answers from port %d' % talk.source if talk.source else 'answers'
     return 'it' if not talk.answer else 'the answer'
+
+
+def _unsaid(services: Iterable[Service], talk: Talk) -> str:
+    """Return what services do not admit: where they have directions, with the packet's."""
+    if not any([service.direction for service in services]):
+        return str(talk)
+    return '%s that %s' % (talk, 'it sends' if talk.leaves else 'comes to it')
 
 
 def _missing(policy: EffectivePolicy, groups: Mapping[str, Group],

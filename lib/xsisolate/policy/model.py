@@ -38,21 +38,26 @@ class Prefix(NamedTuple):
 
 
 MAX_PORT = 65535
+# Who may begin, as the VIF sees it whose policy is asked; the other end may only answer.
+OUT, IN, EITHER = 'out', 'in', ''
+OPPOSITE = {OUT: IN, IN: OUT, EITHER: EITHER}
+ANYTHING = '*'              # in the place of a protocol: all of them
 
 
 class Service(NamedTuple):
-    """What may be said: a protocol and the server's ports, or a type of ICMP."""
+    """What may be said, a protocol and the server's ports or a type of ICMP, and who may begin."""
 
     protocol: str           # 'tcp', 'icmp6', 'esp', 'ip/89', ...: policy/service.py knows them
     first: int = 0          # first and last port, inclusive; of ICMP twice the type
     last: int = MAX_PORT    # 0 to 65535: the protocol as a whole
+    direction: str = EITHER     # OUT, IN, or both ends may begin
 
 
 class Peer(NamedTuple):
     """An entry of an allow list: a peer, and the service that it may use."""
 
     prefix: Optional[Prefix]            # None: the word `external`
-    service: Optional[Service] = None   # None: everything
+    service: Optional[Service] = None   # None: everything, and both ends may begin
 
 
 class Source(NamedTuple):

@@ -1,13 +1,15 @@
 """Which VIF may reach which on a network: every pair of its VIFs, and sets of VIFs that are alike.
 
 Two VIFs may talk when each one's policy admits the other, and services name the
-server's port on whichever end it is: so what a may say to b is what b may say to a.
+server's port on whichever end it is: so what a may say to b is what b may say to a. Where a
+service has a direction, b sees it the other way round.
 """
-from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from xsisolate.policy.address import LINK_LOCAL, contains
 from xsisolate.policy.admission import EVERYTHING, Party, admitted_services
-from xsisolate.policy.model import EffectivePolicy, Group, Mode, Prefix, Service
+from xsisolate.policy.model import (ANYTHING, EITHER, OPPOSITE, EffectivePolicy, Group, Mode,
+                                    Prefix, Service)
 from xsisolate.policy.service import VERSIONS
 
 Services = FrozenSet[Service]
@@ -47,7 +49,8 @@ def find_links(nodes: Sequence[Node],
         for other in range(at, len(nodes)):
             services = finder.between(at, other)
             if services:
-                links[at][other] = links[other][at] = services
+                links[at][other] = services
+                links[other][at] = turned(services)
     return links
 
 
@@ -76,7 +79,10 @@ class _Finder:
 
 
 def between(one: Node, other: Node, groups: Mapping[str, Group]) -> Services:
-    """Return what two VIFs of a network may say to each other, by one IP version at least."""
+    """Return what two VIFs of a network may say to each other, by one IP version at least.
+
+    Directions are those that `one` sees.
+    """
     if one.closed or other.closed:
         return NOTHING
     if Mode.ISOLATED not in (one.policy.mode, other.policy.mode):
@@ -85,8 +91,8 @@ def between(one: Node, other: Node, groups: Mapping[str, Group]) -> Services:
     for version in (4, 6):
         mine = _admitted(one, other, groups, version)
         theirs = _admitted(other, one, groups, version) if mine else NOTHING
-        found |= _of_version(common(mine, theirs), version)
-    return ALL if EVERYTHING in found else found
+        found |= _of_version(common(mine, turned(theirs)), version)
+    return simplified(found)
 
 
 def outside(node: Node, groups: Mapping[str, Group]) -> Services:
@@ -109,6 +115,24 @@ def _admitted(asker: Node, other: Node, groups: Mapping[str, Group], version: in
         if address.version == version and not contains(LINK_LOCAL, address):
             found |= admitted_services(asker.policy, groups, Party(
                 other.name, address, members, address in other.external))
+    return simplified(found)
+
+
+def turned(services: Services) -> Services:
+    """Return services as the other end sees them."""
+    return frozenset(service._replace(direction=OPPOSITE[service.direction])
+                     for service in services)
+
+
+def simplified(services: Services) -> Services:
+    """Return services without those that others contain: what both may begin has no direction."""
+    if EVERYTHING in services:
+        return ALL
+    either = frozenset(service._replace(direction=EITHER) for service in services if (
+        service._replace(direction=EITHER) in services
+        or service._replace(direction=OPPOSITE[service.direction]) in services))
+    found = either | frozenset(service for service in services
+                               if service._replace(direction=EITHER) not in either)
     return ALL if EVERYTHING in found else found
 
 
@@ -118,15 +142,24 @@ def _of_version(services: Services, version: int) -> Services:
 
 
 def common(one: Services, other: Services) -> Services:
-    """Return what is in both of two sets of services."""
+    """Return what is in both of two sets of services, seen from the same end."""
     if EVERYTHING in one:
         return other
     if EVERYTHING in other:
         return one
-    return frozenset(
-        Service(mine.protocol, max(mine.first, theirs.first), min(mine.last, theirs.last))
-        for mine in one for theirs in other if mine.protocol == theirs.protocol
-        and max(mine.first, theirs.first) <= min(mine.last, theirs.last))
+    return frozenset(found for mine in one for theirs in other for found in _overlap(mine, theirs))
+
+
+def _overlap(one: Service, other: Service) -> Iterator[Service]:
+    """Yield what is in both of two services, if anything is."""
+    if one.direction and other.direction == OPPOSITE[one.direction]:
+        return
+    if ANYTHING not in (one.protocol, other.protocol) and one.protocol != other.protocol:
+        return
+    first, last = max(one.first, other.first), min(one.last, other.last)
+    if first <= last:
+        yield Service(other.protocol if one.protocol == ANYTHING else one.protocol, first, last,
+                      one.direction or other.direction)
 
 
 def find_alike(nodes: Sequence[Node],

@@ -11,11 +11,11 @@ import re
 from enum import Enum
 
 from xsisolate.policy.address import format_own, format_prefix, quoted
-from xsisolate.policy.model import Identity, Peer, Prefix, VifPolicy
-from xsisolate.policy.service import format_service
+from xsisolate.policy.model import ANYTHING, Identity, Peer, Prefix, VifPolicy
+from xsisolate.policy.service import format_direction, format_service
 from xsisolate.policy.vmdata_parser import EXTERNAL, WHITE
 from xsisolate.quick_imports import sha256
-from xsisolate.typing_compat import Callable, Dict, List, Optional, Union
+from xsisolate.typing_compat import Callable, Dict, List, Optional, Tuple, Union
 
 SEAL_KEY = 'xsisolate-seal'     # in VIF.other_config
 BOUND, PORTABLE = '1', '2'      # versions; the second does not say for which VM
@@ -162,15 +162,19 @@ def format_peer(peer: Peer) -> str:
     >>> format_peer(Peer(Prefix(4, 0x0a000001, 32)))
     '10.0.0.1'
     """
-    where = _format_where(peer)
-    return where if peer.service is None else '%s@%s' % (format_service(peer.service), where)
+    direction, service, where = _format_parts(peer)
+    return direction + ('%s@%s' % (service, where) if service else where)
 
 
 def _canonical_peer(peer: Peer) -> str:
     """Return an entry as it is sealed: a spelling that stays, so that seals go on fitting."""
-    where = _format_where(peer)
-    return where if peer.service is None else '%s;%s' % (where, format_service(peer.service))
+    direction, service, where = _format_parts(peer)
+    return direction + ('%s;%s' % (where, service) if service else where)
 
 
-def _format_where(peer: Peer) -> str:
-    return EXTERNAL if peer.prefix is None else format_prefix(peer.prefix)
+def _format_parts(peer: Peer) -> Tuple[str, str, str]:
+    """Return an entry's direction, its service and whom it is about, empty where there is none."""
+    service = peer.service
+    return (format_direction(service) if service else '',
+            format_service(service) if service and service.protocol != ANYTHING else '',
+            EXTERNAL if peer.prefix is None else format_prefix(peer.prefix))

@@ -1,14 +1,14 @@
 """Services: `tcp/22`, `icmp/8`, `esp`, `ip/89`, `tftp`. What may be said, in its only spelling.
 
 A protocol goes by its name if it has one here, else by its number: one meaning has one spelling,
-which seals and flows rely on.
+which seals and flows rely on. A rule is a service, and who may begin: `out:tcp/443`, `in:tcp/22`.
 """
 import re
 
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import quoted
-from xsisolate.policy.model import MAX_PORT, Service
-from xsisolate.typing_compat import Dict
+from xsisolate.policy.model import ANYTHING, EITHER, IN, MAX_PORT, OUT, Service
+from xsisolate.typing_compat import Dict, Tuple
 
 # IP's numbers of the protocols that have a name here.
 NUMBERS = {'icmp': 1, 'tcp': 6, 'udp': 17, 'gre': 47, 'esp': 50, 'ah': 51, 'icmp6': 58,
@@ -32,8 +32,34 @@ PINGS = {'icmp': 8, 'icmp6': 128}
 # flows of their own.
 ICMP_REFUSED = {'icmp': (5,), 'icmp6': tuple(range(133, 138))}
 
+EVERYTHING = 'everything'       # what a rule with a direction says of all protocols
+DIRECTION = re.compile('(%s|%s):(.*)' % (OUT, IN))
+
 SERVICE = re.compile('(tcp|udp|sctp)(?:/([0-9]{1,5})(?:-([0-9]{1,5}))?)?'
                      '|(?:(icmp6?)|(ip))/([0-9]{1,3})|(icmp6?|gre|esp|ah|tftp)')
+
+
+def split_direction(text: str) -> Tuple[str, str]:
+    """Return who may begin, and the rest.
+
+    >>> split_direction('out:tcp/443'), split_direction('fd00::1')
+    (('out', 'tcp/443'), ('', 'fd00::1'))
+    """
+    match = DIRECTION.fullmatch(text)
+    return (match.group(1), match.group(2)) if match else (EITHER, text)
+
+
+def parse_rule(text: str) -> Service:
+    """Return what members of a group may say: a service, `out:tcp/443` or `in:everything`."""
+    direction, what = split_direction(text)
+    if direction and what == EVERYTHING:
+        return anything(direction)
+    return parse_service(what)._replace(direction=direction)
+
+
+def anything(direction: str) -> Service:
+    """Return the service of all protocols."""
+    return Service(ANYTHING, direction=direction)
 
 
 def parse_service(text: str) -> Service:
@@ -41,8 +67,8 @@ def parse_service(text: str) -> Service:
 
     A protocol as a whole has the ports 0 to 65535.
 
-    >>> parse_service('ip/50')
-    Service(protocol='esp', first=0, last=65535)
+    >>> parse_service('ip/50').protocol
+    'esp'
     """
     match = SERVICE.fullmatch(text)
     if not match:
@@ -87,19 +113,35 @@ def _icmp_type(protocol: str, kind: int, text: str) -> Service:
 
 def is_whole(service: Service) -> bool:
     """Tell whether a service is its protocol as a whole."""
-    return service[1:] == (0, MAX_PORT)
+    return (service.first, service.last) == (0, MAX_PORT)
 
 
 def format_service(service: Service) -> str:
-    """Return a service as vm-data writes it, in its only spelling.
+    """Return a service as vm-data writes it, in its only spelling, without its direction.
 
     >>> format_service(Service('tcp', 22, 22)), format_service(Service('udp', 1, 9))
     ('tcp/22', 'udp/1-9')
     """
+    if service.protocol == ANYTHING:
+        return EVERYTHING
     if is_whole(service):
         return service.protocol
-    ports = '%d' % service.first if service.first == service.last else '%d-%d' % service[1:]
+    ports = '%d' % service.first if service.first == service.last else '%d-%d' % service[1:3]
     return '%s/%s' % (service.protocol, ports)
+
+
+def format_direction(service: Service) -> str:
+    """Return what stands before a service or an entry: `out:`, `in:` or nothing."""
+    return service.direction and service.direction + ':'
+
+
+def format_rule(service: Service) -> str:
+    """Return a service with its direction.
+
+    >>> format_rule(Service('tcp', 22, 22, 'in'))
+    'in:tcp/22'
+    """
+    return format_direction(service) + format_service(service)
 
 
 def protocol_number(protocol: str) -> int:

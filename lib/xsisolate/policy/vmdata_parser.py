@@ -12,7 +12,7 @@ from xsisolate.policy.additional_macs import parse_additional
 from xsisolate.policy.address import (ANY, BITS, check_own, parse_own, parse_prefix, quoted)
 from xsisolate.policy.model import (ROLES, SOURCES, Mode, Peer, Prefix, Service, Source,
                                     VifPolicy)
-from xsisolate.policy.service import VERSIONS, parse_service
+from xsisolate.policy.service import VERSIONS, anything, parse_service, split_direction
 from xsisolate.typing_compat import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping,
                                      NamedTuple, Optional, Tuple, TypeVar, Union)
 
@@ -115,14 +115,16 @@ def parse_group(text: str) -> str:
 def parse_peer(text: str) -> Peer:
     """Return an entry of an allow list: an address, a network or `external`.
 
-    >>> parse_peer('tcp/443@external').service
-    Service(protocol='tcp', first=443, last=443)
+    >>> parse_peer('out:tcp/443@external').service.direction
+    'out'
     """
-    what, at, who = text.partition('@')
+    direction, entry = split_direction(text)
+    what, at, who = entry.partition('@')
     if not at:      # the older spelling, which shells cut
-        who, at, what = text.partition(';')
+        who, at, what = entry.partition(';')
     prefix = None if who == EXTERNAL else _parse_peer_prefix(who)
-    service = parse_service(what) if at else None
+    service = parse_service(what)._replace(direction=direction) if at else (
+        anything(direction) if direction else None)
     if service and prefix:
         _check_family(service, prefix, text)
     return Peer(prefix, service)
@@ -130,8 +132,9 @@ def parse_peer(text: str) -> Peer:
 
 def _parse_peer_prefix(text: str) -> Prefix:
     if not text[:1].isdigit() and ':' not in text:
-        raise PolicyError('%s is not a peer: write an address, a network or %s, with a service in '
-                          'front if wanted, as in tcp/443@%s' % (quoted(text), EXTERNAL, EXTERNAL))
+        raise PolicyError('%s is not a peer: write an address, a network or %s, with a direction '
+                          'and a service in front if wanted, as in tcp/443@%s, out:tcp/443@%s or '
+                          'out:%s' % (quoted(text), *[EXTERNAL] * 4))
     return parse_prefix(text)
 
 

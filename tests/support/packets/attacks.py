@@ -526,7 +526,7 @@ def strange_protocols(w: Parties) -> Iterator[Case]:
 
 GROUPS = (('red1', 'red2', 'redfar'), ('blue1', 'blue2', 'bluefar'))
 ISOLATED = ('red1', 'red2', 'red3', 'blue1', 'blue2', 'svc1', 'svc2', 'far', 'web', 'wide',
-            'nobody', 'outer', 'north', 'south', 'east')
+            'nobody', 'outer', 'north', 'south', 'east', 'ward')
 # Of those who may talk, beyond the groups.
 FRIENDS = {frozenset(pair) for pair in (
     ('red1', 'red2'), ('red1', 'red3'), ('red2', 'red3'), ('blue1', 'blue2'), ('svc1', 'svc2'),

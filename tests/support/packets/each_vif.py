@@ -5,9 +5,10 @@ what nobody does there. test_mutants.py takes each flow away and wants it missed
 """
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
+from support.packets import connections
 from support.packets.attacks import ISOLATED, OUTSIDE, OUTSIDE6, Parties
 from support.packets.rows import Case, attack, legit
-from support.packets.frames import (ALL, ICMP, IP, UDP, ICMPv6EchoRequest, IPv6, Raw, advertise6,
+from support.packets.frames import (ALL, IP, UDP, ICMPv6EchoRequest, IPv6, Raw, advertise6,
                                     arp, discover, eth, na, ns, ping, ping6, ra, split6, tcp6, udp,
                                     udp6)
 
@@ -15,7 +16,6 @@ LOCKED = ('locked', 'locked2')
 UNBOUND = ('un', 'evil', *LOCKED, 'dom0')       # hear what floods
 # Not red3, which is to keep silent.
 SPEAKING = tuple(name for name in ISOLATED + LOCKED if name != 'red3')
-ICMP_ERRORS, ICMP6_ERRORS = (3, 11, 12), (1, 2, 3, 4)
 
 
 def mdns(src: Any) -> Any:
@@ -28,14 +28,6 @@ def mld1(src: Any, kind: int, ip: str = '') -> Any:
     """Return a report or a farewell of MLD's first version."""
     return eth(src, '33:33:00:00:00:05') / IPv6(src=ip or src.ll, dst='ff02::5', hlim=1, nh=58) / (
         Raw(bytes([kind, 0]) + bytes(22)))
-
-
-def errors(src: Any, dst: Any, ip: str, ip6: str, to: str, to6: str) -> Iterator[Any]:
-    """Yield ICMP errors of every kind from one address to another."""
-    for kind in ICMP_ERRORS:
-        yield eth(src, dst) / IP(src=ip, dst=to) / ICMP(type=kind) / Raw(bytes(28))
-    for kind in ICMP6_ERRORS:
-        yield eth(src, dst) / IPv6(src=ip6, dst=to6, nh=58) / Raw(bytes([kind, 0]) + bytes(46))
 
 
 def speech(w: Parties, names: Iterable[str] = SPEAKING) -> Iterator[Case]:
@@ -86,13 +78,10 @@ def more(w: Parties) -> Iterator[Case]:
         eth(web, gw) / IPv6(src=web.ip6, dst=OUTSIDE6) / frame[IPv6].payload for frame in (
             tcp6(web, gw, 4000, 443), udp6(web, gw, 4000, 53))))
     yield legit('a service outside answers, IPv6', 'gw', 'web', eth(gw, web) / IPv6(
-        src=OUTSIDE6, dst=web.ip6) / tcp6(gw, web, 443, 4000, 'SA')[IPv6].payload)
+        src=OUTSIDE6, dst=web.ip6) / tcp6(gw, web, 443, 4003, 'SA')[IPv6].payload, steps=[
+            ('web', tcp6(web, gw, 4003, 443, dst=OUTSIDE6))])
     yield legit('DNS outside answers, IPv6', 'gw', 'web', udp6(gw, web, 53, 4009, src=OUTSIDE6),
                 steps=[('web', udp6(web, gw, 4009, 53, dst=OUTSIDE6))])
-    yield legit('ICMP errors to the outside', 'web', 'uplink', *errors(
-        web, gw, web.ip, web.ip6, OUTSIDE, OUTSIDE6))
-    yield legit('ICMP errors from outside', 'gw', 'web', *errors(
-        gw, web, OUTSIDE, OUTSIDE6, web.ip, web.ip6))
     yield legit('udp/6008', 'svc1', 'svc2', udp(svc1, svc2, 4000, 6008), udp6(
         svc1, svc2, 4000, 6008))
     yield legit('udp/6008 answers', 'svc2', 'svc1', udp(svc2, svc1, 6008, 4011), udp6(
@@ -128,5 +117,5 @@ def singled_out(w: Parties) -> Iterator[Case]:
 
 
 Table = Callable[[Parties], Iterator[Case]]
-LEGIT: Mapping[str, Table] = {'speech': speech, 'more': more}
-ATTACKS: Mapping[str, Table] = {'singled out': singled_out}
+LEGIT: Mapping[str, Table] = {'speech': speech, 'more': more, **connections.LEGIT}
+ATTACKS: Mapping[str, Table] = {'singled out': singled_out, **connections.ATTACKS}

@@ -13,6 +13,7 @@ from scapy.layers.dhcp import BOOTP, DHCP  # noqa: E402
 from scapy.layers.dhcp6 import DHCP6_Advertise, DHCP6_Solicit  # noqa: E402
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption  # noqa: E402,F401
 from scapy.layers.inet6 import (  # noqa: E402,F401
+    ICMPv6DestUnreach,
     ICMPv6EchoReply,
     ICMPv6EchoRequest,
     ICMPv6MLReport2,
@@ -25,6 +26,8 @@ from scapy.layers.inet6 import (  # noqa: E402,F401
     ICMPv6NDOptPrefixInfo,
     ICMPv6NDOptSrcLLAddr,
     ICMPv6PacketTooBig,
+    ICMPv6ParamProblem,
+    ICMPv6TimeExceeded,
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
@@ -74,15 +77,22 @@ def udp6(sender: Any, to: Any, sport: int = 4000, dport: int = 4000, **ip: Any) 
         sport=sport, dport=dport) / b'word'
 
 
-def tcp(src: Any, dst: Any, sport: int, dport: int, flags: str = 'S') -> Frame:
-    """Return a TCP segment."""
-    return eth(src, dst) / IP(src=src.ip, dst=dst.ip) / TCP(sport=sport, dport=dport, flags=flags)
+def tcp(sender: Any, to: Any, sport: int, dport: int, flags: str = 'S', **ip: Any) -> Frame:
+    """Return a TCP segment; `ip` are more fields of the IP header."""
+    return eth(sender, to) / IP(**{'src': sender.ip, 'dst': to.ip, **ip}) / segment(
+        sport, dport, flags)
 
 
-def tcp6(src: Any, dst: Any, sport: int, dport: int, flags: str = 'S') -> Frame:
+def tcp6(sender: Any, to: Any, sport: int, dport: int, flags: str = 'S', **ip: Any) -> Frame:
     """Return a TCP segment over IPv6."""
-    return eth(src, dst) / IPv6(src=src.ip6, dst=dst.ip6) / TCP(sport=sport, dport=dport,
-                                                              flags=flags)
+    return eth(sender, to) / IPv6(**{'src': sender.ip6, 'dst': to.ip6, **ip}) / segment(
+        sport, dport, flags)
+
+
+def segment(sport: int, dport: int, flags: str) -> Frame:
+    """Return a segment of a connection in which nobody has sent data yet; its end begins none."""
+    return TCP(sport=sport, dport=dport, flags=flags, seq=0 if 'S' in flags or flags == 'RA' else 1,
+               ack=int('A' in flags))
 
 
 def sctp(src: Any, dst: Any, sport: int, dport: int) -> Frame:

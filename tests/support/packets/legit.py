@@ -15,7 +15,7 @@ Parties = Mapping[str, Who]
 HEARD = ('uplink', 'red2', 'red3')      # what red1 says of itself
 EVERYBODY = ('un', 'evil', 'locked', 'locked2', 'dom0', 'uplink')
 ISOLATED = ('red1', 'red2', 'red3', 'blue1', 'blue2', 'svc1', 'svc2', 'far', 'web', 'wide',
-            'nobody', 'outer', 'north', 'south', 'east')
+            'nobody', 'outer', 'north', 'south', 'east', 'ward')
 # Who may talk with whom about everything; to the right of the colon, where it is seen.
 PAIRS = (('red1', 'red2'), ('red2', 'red1'), ('blue1', 'blue2'), ('north', 'south'),
          ('south', 'north'),
@@ -73,9 +73,9 @@ def talk(w: Parties) -> Iterator[Case]:
     yield legit('1500 bytes to a remote member', 'red1', 'uplink', eth(a, w['redfar']) / IP(
         src=a.ip, dst=w['redfar'].ip) / UDP(chksum=0) / (MARK + bytes(1500 - 28 - len(MARK))))
     yield legit('an allowed address beyond the uplink', 'wide', 'uplink', tcp(
-        w['wide'], w['lan'], 4000, 80), tcp(w['wide'], w['lan'], 4001, 80, 'A'))
+        w['wide'], w['lan'], 4000, 80))
     yield legit('an answer from an allowed address', 'lan', 'wide', tcp(
-        w['lan'], w['wide'], 80, 4000, 'SA'))
+        w['lan'], w['wide'], 80, 4003, 'SA'), steps=[('wide', tcp(w['wide'], w['lan'], 4003, 80))])
     yield legit('a member outside of the pool', 'outer', 'uplink', ping(w['outer'], w['outfar']))
     yield legit('from a member outside of the pool', 'outfar', 'outer', ping(
         w['outfar'], w['outer']))
@@ -174,11 +174,13 @@ def outside(w: Parties) -> Iterator[Case]:
     yield legit('the metadata service by its address', 'far', 'uplink', eth(far, gw) / IP(
         src=far.ip, dst='169.254.169.254') / tcp(far, gw, 4000, 80)[IP].payload)
     yield legit('the metadata service answers', 'gw', 'far', eth(gw, far) / IP(
-        src='169.254.169.254', dst=far.ip) / tcp(gw, far, 80, 4000, 'SA')[IP].payload)
+        src='169.254.169.254', dst=far.ip) / tcp(gw, far, 80, 4003, 'SA')[IP].payload, steps=[
+            ('far', tcp(far, gw, 4003, 80, dst='169.254.169.254'))])
     yield legit('a service outside', 'web', 'uplink', *(eth(web, gw) / IP(src=web.ip, dst=OUTSIDE)
                 / frame[IP].payload for frame in (tcp(web, gw, 4000, 443), udp(web, gw, 4000, 53))))
     yield legit('a service outside answers', 'gw', 'web', eth(gw, web) / IP(
-        src=OUTSIDE, dst=web.ip) / tcp(gw, web, 443, 4000, 'SA')[IP].payload)
+        src=OUTSIDE, dst=web.ip) / tcp(gw, web, 443, 4003, 'SA')[IP].payload, steps=[
+            ('web', tcp(web, gw, 4003, 443, dst=OUTSIDE))])
     yield legit('DNS outside answers', 'gw', 'web', udp(gw, web, 53, 4009, src=OUTSIDE), steps=[
         ('web', udp(web, gw, 4009, 53, dst=OUTSIDE))])
     yield legit('the gateway forwards between members', 'gw', 'red1', eth(gw, a) / ping(
@@ -205,8 +207,10 @@ def services(w: Parties) -> Iterator[Case]:
     a, b = w['svc1'], w['svc2']
     for port in (22, 8000, 8001, 8003):
         yield legit('tcp/%d' % port, 'svc1', 'svc2', tcp(a, b, 4000, port), tcp6(a, b, 4000, port))
-        yield legit('tcp/%d answers' % port, 'svc2', 'svc1', tcp(b, a, port, 4000, 'SA'), tcp6(
-            b, a, port, 4000, 'SA'), tcp(b, a, port, 4000, 'RA'))
+        yield legit('tcp/%d answers' % port, 'svc2', 'svc1', tcp(b, a, port, 4001, 'SA'), tcp6(
+            b, a, port, 4001, 'SA'), tcp(b, a, port, 4002, 'RA'), steps=[
+                ('svc1', tcp(a, b, 4001, port)), ('svc1', tcp6(a, b, 4001, port)), (
+                    'svc1', tcp(a, b, 4002, port))])
     for port in (53, 6000, 6005, 6010):
         yield legit('udp/%d' % port, 'svc1', 'svc2', udp(a, b, 4000, port), udp6(a, b, 4000, port))
         yield legit('udp/%d answers' % port, 'svc2', 'svc1', udp(b, a, port, 4010), steps=[

@@ -55,6 +55,7 @@ KINDS: Mapping[str, Callable[[Who, Who], Any]] = {
     'unasked range': lambda a, b: udp(a, b, 6005, 4007),
     'relay': lambda a, b: udp(a, b, 67, 67), 'from 67': lambda a, b: udp(a, b, 67, 4000),
     'SYN': lambda a, b: tcp(a, b, 4000, 22), 'SYN6': lambda a, b: tcp6(a, b, 4000, 22),
+    'ACK': lambda a, b: tcp(a, b, 4000, 22, 'PA'), 'RST6': lambda a, b: tcp6(a, b, 80, 4000, 'R'),
     'SYN ACK': lambda a, b: tcp(a, b, 22, 4000, 'SA'), 'web': lambda a, b: tcp(a, b, 4000, 80),
     'link-local ping': lambda a, b: eth(a, b) / IPv6(src=a.ll, dst=b.ll) / ICMPv6EchoRequest(),
     'ICMP error': lambda a, b: eth(a, b) / IP(src=a.ip, dst=b.ip) / ICMP(type=3, code=4)

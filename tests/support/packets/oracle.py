@@ -16,7 +16,8 @@ from support.packets.shared_network import (GATEWAY_MAC, LAN, POLICIES, REMOTE, 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Service = Tuple[str, int, int]
-Conversation = Tuple[Address, int, Address, int]
+Conversation = Tuple[int, Address, int, Address, int]     # a protocol, source and destination
+Entry = Tuple[Optional[Network], Optional[Service], str]
 
 SUBNETS = tuple(map(ipaddress.ip_network, ('10.9.0.0/24', 'fd00:9::/64')))
 RULES: Mapping[str, Tuple[str, ...]] = {
@@ -45,7 +46,7 @@ class Party(NamedTuple):
     place: str                      # where its frames are seen
     mode: str                       # isolated, locked, closed, unmanaged, outside, gateway
     groups: FrozenSet[str] = frozenset()
-    allow: Tuple[Tuple[Optional[Network], Optional[Service]], ...] = ()
+    allow: Tuple[Entry, ...] = ()
     additional: FrozenSet[str] = frozenset()        # MAC addresses
     roles: FrozenSet[str] = frozenset()
 
@@ -72,12 +73,13 @@ def service(text: str) -> Service:
     return protocol, int(first or 0), int(last or first or 65535)
 
 
-def allowed(text: str) -> Iterator[Tuple[Optional[Network], Optional[Service]]]:
-    """Yield an allow list's entries; no network: external."""
+def allowed(text: str) -> Iterator[Entry]:
+    """Yield an allow list's entries, with their direction; no network: external."""
     for word in text.replace(',', ' ').split():
-        what, _, where = word.rpartition('@')
+        direction = word[:word.find(':')] if word.startswith(('in:', 'out:')) else ''
+        what, _, where = word[len(direction and direction + ':'):].rpartition('@')
         yield (None if where == 'external' else ipaddress.ip_network(where),
-               service(what) if what else None)
+               service(what) if what else None, direction)
 
 
 def parties() -> Dict[str, Party]:
@@ -153,6 +155,26 @@ class Ip(NamedTuple):
     def control(self) -> bool:
         """Tell whether it passes between admitted peers whatever the services are."""
         return self.resolving or (not self.fragment and self.icmp[0] in ERRORS[self.version])
+
+    @property
+    def conversation(self) -> Optional[Conversation]:
+        """What it belongs to, None of a fragment, or where that cannot be read."""
+        if self.fragment or self.proto in (TCP, UDP, SCTP) and self.ports[0] < 0:
+            return None
+        # of ICMP the identifier, which is one for both directions
+        number = int.from_bytes(self.data[4:6], 'big') if self.proto in (ICMP, ICMP6) else 0
+        return (self.proto, self.src, *(self.ports[:1] if self.proto in (TCP, UDP, SCTP) else (
+            number,)), self.dst, self.ports[1] if self.proto in (TCP, UDP, SCTP) else number)
+
+    @property
+    def begins(self) -> bool:
+        """Tell whether a segment begins a connection; what is not TCP may always begin."""
+        return self.proto != TCP or len(self.data) > 13 and self.data[13] & 0x17 == 2
+
+    @property
+    def inner(self) -> Optional['Ip']:
+        """The packet that an ICMP error is about."""
+        return (parse_ipv4 if self.version == 4 else parse_ipv6)(self.data[8:])
 
     @property
     def target(self) -> Address:
@@ -283,7 +305,7 @@ def nobody(why: str) -> Ruling:
 
 
 class Oracle:
-    """Rules on frames one after the other, for UDP replies follow from requests."""
+    """Rules on frames one after the other, for answers follow from what was begun."""
 
     def __init__(self, present: Set[str]) -> None:
         self.present = present              # the VMs that run
@@ -298,8 +320,8 @@ class Oracle:
         ruling = self._rule(PARTIES[sender], packet)
         here = PARTIES[sender].place
         ruling = ruling._replace(may=ruling.may - {here}, must=ruling.must - {here})
-        if packet.ip and packet.ip.proto in (UDP, SCTP) and ruling.may:
-            self.asked.add((packet.ip.src, packet.ip.ports[0], packet.ip.dst, packet.ip.ports[1]))
+        if packet.ip and ruling.may and packet.ip.begins and packet.ip.conversation:
+            self.asked.add(packet.ip.conversation)
         return ruling
 
     def _rule(self, sender: Party, packet: Packet) -> Ruling:
@@ -523,16 +545,64 @@ class Oracle:
         if any(address in OUTSIDERS.get(group, ()) for group in asker.groups):
             return True
         return any((outside if net is None else address in net)
-                   and (what is None or self._serves(what, packet)) for net, what in asker.allow)
+                   and self._entry_says(what, direction, packet.src in asker.macs, packet)
+                   for net, what, direction in asker.allow)
+
+    def _entry_says(self, what: Optional[Service], direction: str, leaves: bool,
+                    packet: Packet) -> bool:
+        """Tell whether an entry admits a packet, which the VIF that has the entry sends or not."""
+        if what is None and not direction:
+            return True
+        if packet.arp or (packet.ip and packet.ip.resolving):
+            return True     # "peers resolve each other, whoever may begin"
+        if packet.ip is None:
+            return False
+        if not direction:
+            assert what is not None
+            return self._serves(what, packet)
+        if packet.ip.control:
+            return self._is_about_known(packet.ip)
+        if (direction == 'out') == leaves:
+            return (what is None or self._asks(what, packet.ip)) and (
+                packet.ip.begins or packet.ip.later or self._is_known(packet.ip, True))
+        return self._is_known(packet.ip, False)
+
+    def _is_known(self, ip: Ip, either: bool) -> bool:
+        """Tell whether a packet may belong to what was begun: by the other end, or by either."""
+        if ip.conversation is None:     # a fragment of whatever these two say
+            return any({ip.src, ip.dst} == {known[1], known[3]} for known in self.asked)
+        proto, src, sport, dst, dport = ip.conversation
+        return (proto, dst, dport, src, sport) in self.asked or (
+            either and ip.conversation in self.asked)
+
+    def _is_about_known(self, ip: Ip) -> bool:
+        """Tell whether an ICMP error is about something that was begun."""
+        return ip.inner is not None and self._is_known(ip.inner, True)
+
+    @staticmethod
+    def _asks(what: Service, ip: Ip) -> bool:
+        """Tell whether a packet goes to a service."""
+        protocol, first, last = what
+        if protocol in ('icmp', 'icmp6'):
+            return (ip.version, ip.proto) == ((4, ICMP) if protocol == 'icmp' else (6, ICMP6)) and (
+                (first, last) == (0, 65535) or ip.icmp[0] == first)
+        return ip.proto == NUMBERS[protocol] and (
+            (first, last) == (0, 65535) or first <= ip.ports[1] <= last)
 
     def _serves(self, what: Service, packet: Packet) -> bool:
         """Tell whether a service admits a packet, on whichever end the server is."""
         protocol, first, last = what
-        if packet.arp or (packet.ip and packet.ip.control):
-            return True     # "ARP, ND and ICMP errors of an admitted peer always pass"
+        if packet.arp or (packet.ip and packet.ip.resolving):
+            return True     # "ARP and ND of an admitted peer always pass"
         if packet.ip is None:
             return False
         ip = packet.ip
+        if ip.control and (protocol != 'tftp' and protocol not in NUMBERS
+                           or protocol in ('gre', 'esp') or (first, last) == (0, 65535)
+                           and protocol != 'tftp'):
+            return True     # "of what is not followed every ICMP error passes"
+        if ip.control:
+            return self._is_about_known(ip)
         if protocol in ('icmp', 'icmp6'):
             return (ip.version, ip.proto) == (
                 (4, ICMP) if protocol == 'icmp' else (6, ICMP6)) and (
@@ -547,19 +617,15 @@ class Oracle:
         if (first, last) == (0, 65535):
             return True
         sport, dport = ip.ports
-        if first <= dport <= last:
+        if first <= dport <= last and (ip.begins or self._is_known(ip, True)):
             return True
-        if not first <= sport <= last:
-            return False
-        if protocol == 'tcp':
-            return bool(ip.data[13] & 0x10)
-        return (ip.dst, dport, ip.src, sport) in self.asked
+        return first <= sport <= last and self._is_known(ip, False)
 
     def _is_tftp(self, ip: Ip) -> bool:
         """Tell whether a datagram asks for a file, or belongs to one that was asked for."""
         sport, dport = ip.ports
-        return dport == RRQ or {(ip.dst, dport, ip.src, sport), (ip.dst, dport, ip.src, RRQ),
-                                } & self.asked != set()
+        return dport == RRQ or {(UDP, ip.dst, dport, ip.src, sport), (
+            UDP, ip.dst, dport, ip.src, RRQ)} & self.asked != set()
 
 
 SUBNET_SOLICITED = ipaddress.ip_network('ff02::1:ff00:0/104')
@@ -687,7 +753,7 @@ def clear(sender: Party, packet: Packet) -> bool:
         receiver = BY_MAC.get(packet.dst)
         return min(ip.ports) > 0 and not {67, 68, 546, 547} & set(ip.ports) and (
             receiver is not None and ip.dst in receiver.own) and (
-                ip.proto == TCP or ip.ports == (4000, 4000))
+                ip.begins and ip.ports[0] == 4000 if ip.proto == TCP else ip.ports == (4000, 4000))
     if ip.proto != (ICMP if ip.version == 4 else ICMP6):
         return False
     kind, code = ip.icmp
@@ -696,4 +762,4 @@ def clear(sender: Party, packet: Packet) -> bool:
             option in (1, 2) and text_mac(value) in sender.macs
             for option, value in ip.options) and len(ip.options) < 2 and len(ip.data) == (
                 24 + 8 * len(ip.options)) and not (ip.dst.is_multicast and not packet.aloud)
-    return kind in (0, 8, 3, 11, 12) if ip.version == 4 else kind in (1, 2, 3, 4, 128, 129)
+    return kind == (8 if ip.version == 4 else 128)     # all else may answer what is forgotten

@@ -23,7 +23,8 @@ PORTS = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(sorted)
 SERVICES = st.one_of(
     st.sampled_from([Service('icmp'), Service('icmp6', 128, 128), Service('tcp'), Service('esp'),
                      Service('ip/89'), Service('tftp'), Service('sctp', 3868, 3868)]),
-    PORTS.map(lambda ports: Service('udp', *ports)))
+    PORTS.map(lambda ports: Service('udp', *ports)),
+    st.sampled_from([Service('tcp', 22, 22, 'in'), Service('*', direction='out')]))
 GATEWAYS = st.one_of(
     st.builds(Gateway, HOSTS4, st.none() | HOSTS6, st.none() | MACS),
     st.builds(Gateway, st.none(), HOSTS6, st.none() | MACS))
@@ -52,10 +53,11 @@ def texts(prefixes):
 
 
 def service_text(service):
+    direction = service.direction and service.direction + ':'
     if service.last == 65535 and not service.first:
-        return service.protocol
-    return service.protocol + ('/%d' % service.first if service.protocol == 'icmp6' else
-                               '/%d-%d' % service[1:])
+        return direction + service.protocol.replace('*', 'everything')
+    return direction + service.protocol + (
+        '/%d' % service.first if service.protocol == 'icmp6' else '/%d-%d' % service[1:3])
 
 
 def gateway_tree(gateway):

@@ -143,7 +143,7 @@ def test_reach_is_mutual(facts):
 
 
 # What things cost, headers included. README and pipeline page quote these numbers.
-BASE = 285              # with one uplink, Dom0's own port and IGMP reports let through
+BASE = 298              # with one uplink, Dom0's own port and IGMP reports let through
 BOND_MEMBER = 1         # each more than one
 NETWORK = 1
 FANOUT = 2              # a network with an isolated VIF
@@ -159,7 +159,7 @@ REMOTE_MEMBER = 1
 REMOTE_ADDRESS = 1
 ALLOW_LIST = 1
 ALLOW_ENTRY = 1
-ALLOW_ENTRY_TCP = 3     # with one port, of one family
+ALLOW_ENTRY_TCP = 4     # with one port, of one family, or with a direction
 # All three roles: once for a network, then for each that holds them, and each of its addresses.
 HELD, HELD_ISOLATED, HELD_ELSEWHERE = 14, 3, 10
 HELD_BY_BOTH = 9        # of these are the same, here and elsewhere
@@ -182,7 +182,7 @@ SAID = (('base, with one uplink', BASE), ('each further member of a bond', BOND_
         ('member elsewhere, and each of its addresses',
          '%d + %d' % (REMOTE_MEMBER, REMOTE_ADDRESS)),
         ('allow list, however many VIFs share it', ALLOW_LIST), (
-            'entry of an allow list: without service; with one TCP port of one family',
+            'entry of an allow list: without service; with one port of one family, or a direction',
             '%d; %d' % (ALLOW_ENTRY, ALLOW_ENTRY_TCP)),
         ('network whose three roles are held: by a locked VIF; an isolated one; on another host',
          '%d; %d; %d' % (HELD, HELD + HELD_ISOLATED, HELD_ELSEWHERE)),
@@ -218,13 +218,16 @@ def count(vifs, **facts):
 @given(isolated=st.integers(1, 12), locked=st.integers(0, 5), closed=st.integers(0, 3),
        addresses=st.integers(0, 5), groups=st.integers(0, 4), members=st.integers(0, 9),
        outside=st.integers(0, 3), remote_addresses=st.integers(0, 3), entries=st.integers(0, 9),
-       tcp=st.integers(0, 5), lists=st.integers(0, 1), taps=st.booleans(), bond=st.integers(1, 3))
+       tcp=st.integers(0, 5), outward=st.integers(0, 3), lists=st.integers(0, 1),
+       taps=st.booleans(), bond=st.integers(1, 3))
 def test_flow_count(isolated, locked, closed, addresses, groups, members, outside,
-                    remote_addresses, entries, tcp, lists, taps, bond):
-    assume(lists or not entries + tcp)
+                    remote_addresses, entries, tcp, outward, lists, taps, bond):
+    assume(lists or not entries + tcp + outward)
     names = ' '.join('g%d' % number for number in range(groups))
     allow = ' '.join(['10.1.%d.7' % entry for entry in range(entries)]
-                     + ['tcp/22@10.2.%d.7' % entry for entry in range(tcp)])
+                     + ['%stcp/22@10.2.%d.7' % (('', 'out:', 'in:')[entry % 3], entry)
+                        for entry in range(tcp)]
+                     + ['out:10.3.%d.7' % entry for entry in range(outward)])
     lists = 1 if allow else 0
 
     def own(number):
@@ -246,7 +249,7 @@ def test_flow_count(isolated, locked, closed, addresses, groups, members, outsid
         + locked * (LOCKED_VIF + OWN_ADDRESS * addresses) + closed * CLOSED_VIF
         + groups * (GROUP + OUTSIDE_ADDRESS * outside
                     + members * (REMOTE_MEMBER + REMOTE_ADDRESS * remote_addresses))
-        + lists * ALLOW_LIST + entries * ALLOW_ENTRY + tcp * ALLOW_ENTRY_TCP)
+        + lists * ALLOW_LIST + entries * ALLOW_ENTRY + (tcp + outward) * ALLOW_ENTRY_TCP)
 
 
 @SLOWLY

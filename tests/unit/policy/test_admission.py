@@ -14,7 +14,7 @@ from xsisolate.policy.model import (EffectivePolicy, Gateway, Group, Mode, Netwo
                                     RemoteMember)
 from xsisolate.policy.reachability import (ALL, Node, between, common, find_alike, find_links,
                                            outside)
-from xsisolate.policy.service import parse_service
+from xsisolate.policy.service import parse_rule, parse_service
 from xsisolate.policy.vmdata_parser import parse_peer
 from xsisolate.vif_id import VifId
 
@@ -41,9 +41,21 @@ def party(address: str = '10.0.0.2', groups: str = '', external: bool = False) -
 
 
 @pytest.mark.parametrize('service, talk, how', [
-    ('tcp', ASK, How.PLAIN), ('tcp/443', ASK, How.PLAIN), ('tcp/400-500', ASK, How.PLAIN),
-    ('tcp/444', ASK, How.NOT), ('tcp/40000', ASK, How.NOT), ('udp/443', ASK, How.NOT),
-    ('tcp/443', ANSWER, How.PLAIN), ('tcp/443', ANSWER._replace(answer=False), How.NOT),
+    ('tcp', ASK, How.PLAIN), ('tcp/443', ASK, How.REQUEST), ('tcp/400-500', ASK, How.REQUEST),
+    ('tcp/444', ASK, How.NOT), ('tcp/40000', ASK, How.REPLY), ('udp/443', ASK, How.NOT),
+    ('tcp/443', ANSWER, How.REPLY), ('tcp/443', ANSWER._replace(answer=False), How.REPLY),
+    ('out:tcp/443', ASK, How.REQUEST), ('in:tcp/443', ASK, How.NOT),
+    ('out:tcp/443', ASK._replace(leaves=False), How.NOT), ('out:tcp', ASK, How.REQUEST),
+    ('in:tcp/443', ASK._replace(leaves=False), How.REQUEST), ('in:tcp', ASK, How.REPLY),
+    ('out:tcp/443', ANSWER._replace(leaves=False), How.REPLY), ('out:tcp/443', ANSWER, How.NOT),
+    ('out:everything', ASK, How.REQUEST), ('in:everything', ASK, How.REPLY),
+    ('out:everything', Talk('esp'), How.REQUEST), ('in:everything', Talk('icmp'), How.REPLY),
+    ('out:icmp/8', Talk('icmp'), How.REQUEST), ('in:icmp/8', Talk('icmp'), How.NOT),
+    ('in:icmp/8', Talk('icmp', answer=True), How.REPLY),
+    ('out:icmp/8', Talk('icmp', answer=True, leaves=False), How.REPLY),
+    ('out:tftp', Talk('udp', 40000, 69, related=True), How.REQUEST),
+    ('in:tftp', Talk('udp', 40000, 69, related=True), How.REPLY),
+    ('in:tftp', Talk('udp', 50000, 40000, True, True), How.REPLY),
     ('udp/53', Talk('udp', 40000, 53), How.REQUEST), ('udp/53', Talk('udp', 53, 40000), How.REPLY),
     ('udp', Talk('udp', 1, 2), How.PLAIN), ('udp/1-65535', Talk('udp', 1, 2), How.REQUEST),
     ('icmp', Talk('icmp'), How.PLAIN), ('icmp', Talk('icmp6'), How.NOT),
@@ -59,7 +71,7 @@ def party(address: str = '10.0.0.2', groups: str = '', external: bool = False) -
     ('udp/69', Talk('udp', 50000, 40000, True, True), How.NOT),
     ('udp/69', Talk('udp', 69, 40000, True, True), How.NOT)])
 def test_services(service: str, talk: Talk, how: How) -> None:
-    assert serve(parse_service(service), talk) is how
+    assert serve(parse_rule(service), talk) is how
 
 
 @pytest.mark.parametrize('mine, other, how, because', [
@@ -69,7 +81,7 @@ def test_services(service: str, talk: Talk, how: How) -> None:
     (policy('red blue'), party(), How.NOT, 'other is not in groups blue, red; no allow entry '
      'covers 10.0.0.2'),
     (policy(), party(), How.NOT, 'it is in no group; no allow entry covers 10.0.0.2'),
-    (policy('web'), party(groups='web'), How.PLAIN, 'both are in group web, and its rule tcp/443 '
+    (policy('web'), party(groups='web'), How.REQUEST, 'both are in group web, and its rule tcp/443 '
      'covers it'),
     (policy('mute'), party(groups='mute'), How.NOT, 'both are in group mute, but its rules (none) '
      'say nothing of tcp/443; no allow entry covers 10.0.0.2'),
@@ -78,8 +90,12 @@ def test_services(service: str, talk: Talk, how: How) -> None:
     (policy('north'), party(groups='east'), How.NOT, 'other is in group east, not in group north, '
      'and neither reaches the other; no allow entry covers 10.0.0.2'),
     (policy('out'), party('10.1.2.3'), How.PLAIN, '10.1.2.3 is one of the addresses of group out'),
-    (policy(allow='tcp/443@10.0.0.0/24'), party(), How.PLAIN, 'allow entry tcp/443@10.0.0.0/24 '
+    (policy(allow='tcp/443@10.0.0.0/24'), party(), How.REQUEST, 'allow entry tcp/443@10.0.0.0/24 '
      'covers it'),
+    (policy(allow='in:tcp/443@10.0.0.0/24'), party(), How.NOT, 'allow entry in:tcp/443@10.0.0.0/24 '
+     'says nothing of tcp/443 that it sends; it is in no group'),
+    (policy(allow='in:10.0.0.0/24'), party(), How.REPLY, 'allow entry in:10.0.0.0/24 covers '
+     'answers from port 40000'),
     (policy(allow='tcp/80@10.0.0.0/24'), party(), How.NOT, 'allow entry tcp/80@10.0.0.0/24 says '
      'nothing of tcp/443; it is in no group'),
     (policy(allow='external'), party(external=True), How.PLAIN, 'allow entry external covers it'),

@@ -177,8 +177,8 @@ def test_peer_is_understood(text, peer):
                  id='no service, older spelling'),
     pytest.param({'allow': b'tcp/1@'}, {}, 'allow: ', "'' is not a peer", id='no peer'),
     pytest.param({'allow': b'external@tcp/443'}, {}, 'allow: ', "'tcp/443' is not a peer: write an "
-                 'address, a network or external, with a service in front if wanted, as in '
-                 'tcp/443@external',
+                 'address, a network or external, with a direction and a service in front if '
+                 'wanted, as in tcp/443@external, out:tcp/443@external or out:external',
                  id='turned round'),
     pytest.param({'allow': b'tcp/443'}, {}, 'allow: ', "'tcp/443' is not a peer",
                  id='no separator'),
