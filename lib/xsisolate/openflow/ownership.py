@@ -13,3 +13,7 @@ LISTENER = 0x5849                   # 'XI'
 REGISTRY = 235                      # the headers' table; no packet reaches it
 # The switch fills this table by itself: that a flow in it comes or goes is not news.
 LEARNED = 237
+# ... and these, with what it has refused; such flows are nobody's item, and end by themselves.
+RECORDER = 0x58495352 << 32         # 'XISR', in the high half of their cookies
+MARKED, RECORDED = 238, 241
+SELF_FILLED = (LEARNED, MARKED, RECORDED)

@@ -7,7 +7,7 @@ policy admits the receiver (EGRESS) and the receiver's policy the sender
 and NORMAL act as they would without us; only what must not be flooded is
 delivered by our own flow of the lowest priority.
 """
-from xsisolate.openflow.ownership import LEARNED
+from xsisolate.openflow.ownership import LEARNED, MARKED, RECORDED
 
 # Stages in the order in which a packet meets them. 200 and above: PVS proxy
 # uses 101 and 102, Open vSwitch itself 254, our headers 235 (openflow/ownership.py).
@@ -18,6 +18,8 @@ from xsisolate.openflow.ownership import LEARNED
 # Behind the headers, for VIFs with additional MAC addresses: between BIND and CLAIM, which may
 # stand in ARP and ND; between DESTINATION and itself, where one was last in use.
 LINK_LAYER, PLACE = 236, LEARNED
+# Behind the drop points, for frames that go nowhere any more: see refusals.py.
+FULL, RECORD, DESCRIBE, REFUSED, DETAIL, MARK = MARKED, 239, 240, RECORDED, 242, 243
 
 # Our band in table 0. Above everything a controller usually sends, so that a
 # foreign "allow" cannot skip the check; our own delivery below all of it.
@@ -34,7 +36,8 @@ PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL
 # reg12     the set of peers that is asked
 # reg13     network: NETWORK | VLAN tag; also the conntrack zone, which other bridges share
 # reg15     flags
-# metadata  the destination to deliver by, where it is not the one judged by; and whether it is
+# metadata  the destination to deliver by, where it is not the one judged by; and whether it is;
+#           bits 49 and 50: on egress, on ingress, a peer may not say this
 NETWORK = 0xa000            # keeps our conntrack zones apart from zone 0
 UNKNOWN_NETWORK = 0xafff    # a port that appeared without a hook
 OFPORT_LOCAL = 65534        # a bridge's own port, by which Dom0 itself is on it

@@ -9,7 +9,7 @@ from struct import Struct
 from typing import Dict, FrozenSet, Iterator, Mapping, NamedTuple, Set, Tuple
 
 from xsisolate.dom0.ovs.ear import VENDOR, Ear, message
-from xsisolate.openflow.ownership import LEARNED, REGISTRY
+from xsisolate.openflow.ownership import REGISTRY, SELF_FILLED
 
 PORT_STATUS, STATS_REQUEST, STATS_REPLY = 12, 16, 17
 # Vendor statistics of Nicira: OFPST_VENDOR, flags; vendor, subtype 2 is the flow
@@ -103,7 +103,7 @@ def _take_updates(body: bytes, come: Set[int], gone: Set[int]) -> bool:
     place, events = UPDATES, set()
     while len(body) - place >= UPDATE.size:
         length, event, table, cookie = UPDATE.unpack_from(body, place)
-        events.add(FLOW_ADDED if table == LEARNED else event)
+        events.add(FLOW_ADDED if table in SELF_FILLED else event)
         if table == REGISTRY and event in (FLOW_ADDED, FLOW_DELETED, FLOW_MODIFIED):
             to, other = (gone, come) if event == FLOW_DELETED else (come, gone)
             to.add(cookie)
