@@ -10,7 +10,7 @@ from xsisolate.daemon.files import Files, metadata_file
 from xsisolate.daemon.guard import Guard
 from xsisolate.daemon.known import KnownBridge, KnownHost
 from xsisolate.daemon.lease_book import LeaseBook
-from xsisolate.daemon.pool_child import CARRIER, PoolChild
+from xsisolate.daemon.pool_child import CARRIER, RECORDER, PoolChild
 from xsisolate.daemon.schedule import Schedule, Task
 from xsisolate.daemon.switch import SETTLE_S, Switch
 from xsisolate.daemon.work import Work
@@ -40,6 +40,7 @@ class Loop:
         self._store = XenstoreWatches()
         self._pool = PoolChild(log)
         self._carrier = PoolChild(log, CARRIER)
+        self._recorder = PoolChild(log, RECORDER)
         self._files = Files()
         self._next_files = 0.0
         self._next_store = 0.0
@@ -68,6 +69,7 @@ class Loop:
         notify('STOPPING=1')
         self._pool.stop()
         self._carrier.stop()
+        self._recorder.stop()
         self._log.info('stopped')
 
     def _stop(self, *_: Any) -> None:
@@ -103,6 +105,7 @@ class Loop:
         if self._pool.rings() or now >= self._next_files:
             self._next_files = now + FILES_S
             self._pool.keep()
+            self._recorder.keep()
             self._look_at_files(now)
             self._book.look()
             if self._book.has_kept():

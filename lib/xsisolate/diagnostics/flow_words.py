@@ -38,7 +38,8 @@ FIELDS: Mapping[str, str] = {
     'NXM_OF_IP_DST[]': 'nw_dst', 'NXM_OF_ARP_SPA[]': 'arp_spa', 'NXM_OF_ARP_TPA[]': 'arp_tpa',
     'NXM_NX_IPV6_SRC[]': 'ipv6_src', 'NXM_NX_IPV6_DST[]': 'ipv6_dst',
     'NXM_NX_ND_TARGET[]': 'nd_target', 'OXM_OF_METADATA[0..47]': 'kept_destination',
-    'OXM_OF_METADATA[48]': 'destination_kept', refusals.NUMBER: 'number',
+    'OXM_OF_METADATA[48]': 'destination_kept', 'NXM_NX_XXREG2[]': 'receiver',
+    'NXM_NX_REG12[0..7]': 'number', 'NXM_NX_REG12[0..11]': 'number', refusals.NUMBER: 'number',
     refusals.PROTOCOL: 'protocol', refusals.FROM_PORT: 'from_server', refusals.WHY: 'reason',
     refusals.ETHER: 'ether_type'}
 LOAD = re.compile(r'(?:load|set_field):([^-]+)->(\S+)')

@@ -11,10 +11,11 @@ from xsisolate.pipeline.port_security import NO_LINK_LAYER
 from xsisolate.pipeline.refusals import Reason, because
 from xsisolate.pipeline.tables import (ANNOUNCE, ANSWERS, BIND, CLAIM, CLASSIFY, CONTROL, DELIVER,
                                        DESTINATION, EGRESS, FOUND, FOUND_ISOLATED, FULL,
-                                       INGRESS_SIDE, ISOLATED, ISOLATED_DROP, LINK_LAYER, LOCAL, PARTY, PASS,
-                                       PEERS, PLACE, REMOTE, REMOTELY, RESOLVING, RULES, SEEK,
-                                       SEEKING, SETTLE, SOUGHT, SOURCE, SPOOFED, TO_LOCAL,
-                                       TO_REMOTE, TO_UPLINK, TRIED, UNKNOWN_NETWORK, UPLINK)
+                                       INGRESS_SIDE, ISOLATED, ISOLATED_DROP, LINK_LAYER, LOCAL,
+                                       PARTY, PASS, PEERS, PLACE, REMOTE, REMOTELY, RESOLVING,
+                                       RULES, SEEK, SEEKING, SETTLE, SOUGHT, SOURCE, SPOOFED,
+                                       TO_LOCAL, TO_REMOTE, TO_UPLINK, TRIED, UNKNOWN_NETWORK,
+                                       UPLINK)
 from xsisolate.pipeline.terms import (KEEP_DESTINATION, KEPT, NOT_KEPT, RESTORE_DESTINATION,
                                       Attachment, address_match, cleared, flags, goto, icmp6,
                                       load_mac, lowered, mac_match, mac_number, network_match,

@@ -2,9 +2,9 @@
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.refusals import Reason, because
 from xsisolate.pipeline.tables import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, MANAGED,
-                                       NETWORK, OFPORT_LOCAL, OWN_DELIVERY, PRIORITY_DELIVER, PRIORITY_ENTRY,
-                                       PRIORITY_PORT, PRIORITY_SHUT, SOURCE, SPOOFED, TAG_ALLOWED,
-                                       UNKNOWN_NETWORK, UPLINK)
+                                       NETWORK, OFPORT_LOCAL, OWN_DELIVERY, PRIORITY_DELIVER,
+                                       PRIORITY_ENTRY, PRIORITY_PORT, PRIORITY_SHUT, SOURCE,
+                                       SPOOFED, TAG_ALLOWED, UNKNOWN_NETWORK, UPLINK)
 from xsisolate.pipeline.terms import flags, goto, load_mac, network_match, raised, unknown_priority
 from xsisolate.typing_compat import Iterable, Iterator, Optional, Tuple
 

@@ -7,7 +7,7 @@ sender's own MAC address. So a VIF costs a constant and one flow per address.
 """
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.refusals import Reason, because
-from xsisolate.pipeline.tables import (ANSWERS, BIND, CLAIM, CLAIM_TARGET, CLAIMED, CLAIMING,
+from xsisolate.pipeline.tables import (ANSWERS, BIND, CLAIM, CLAIMED, CLAIMING, CLAIM_TARGET,
                                        CLASSIFY, DESTINATION, EXTERNAL, FORWARDER, FULL, ISOLATED,
                                        LOCAL, PAIR, RESOLVE, SETTLE, SOURCE, SPOOFED, UPLINK)
 from xsisolate.pipeline.terms import (FROM_ARP_SOURCE, FROM_ARP_TARGET,

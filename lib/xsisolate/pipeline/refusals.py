@@ -17,7 +17,8 @@ from enum import IntEnum
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.openflow.ownership import RECORDER
 from xsisolate.pipeline.tables import (DESCRIBE, DETAIL, ESTABLISHED, FULL, INGRESS_SIDE, MANAGED,
-                                       MARK, MISMATCH, RECORD, REFUSED, RULES, TRACK_TFTP, UPLINK)
+                                       MARK, MISMATCH, RECORD, REFUSED, RULES, TO_LOCAL, TRACK_TFTP,
+                                       UPLINK)
 from xsisolate.pipeline.terms import flags, goto, icmp6, network_match, raised
 from xsisolate.typing_compat import Iterator, Tuple
 
@@ -49,8 +50,8 @@ class Reason(IntEnum):
 # A record, in registers: 4..7 the sender's address, 8..11 the receiver's, 13 the network.
 NUMBER, PROTOCOL, FROM_PORT = 'NXM_NX_REG12[0..15]', 'NXM_NX_REG12[16..23]', 'NXM_NX_REG12[24]'
 ETHER, WHY = 'NXM_NX_REG14[0..15]', 'NXM_NX_REG14[24..31]'
-BIT_MISMATCH, BIT_INGRESS, BIT_ANSWER, BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS, BIT_UPLINK = (
-    range(16, 22))      # of register 14
+(BIT_MISMATCH, BIT_INGRESS, BIT_ANSWER, BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS, BIT_UPLINK,
+ BIT_LOCAL) = range(16, 23)      # of register 14
 KEY = ('NXM_OF_IN_PORT[]', 'NXM_NX_REG13[]', 'NXM_OF_ETH_SRC[]', 'NXM_OF_ETH_DST[]',
        'NXM_NX_XXREG1[]', 'NXM_NX_XXREG2[]', 'NXM_NX_REG12[]', 'NXM_NX_REG14[]')
 # In METADATA: a peer's frame that no rule of its set admits, by the side that was asked.
@@ -85,7 +86,7 @@ def _describing_flows() -> Iterator[Flow]:
         'load:0->NXM_NX_REG12[]', 'move:NXM_OF_ETH_TYPE[]->' + ETHER,
         *('move:NXM_NX_REG15[%d]->NXM_NX_REG14[%d]' % pair for pair in (
             (MISMATCH, BIT_MISMATCH), (INGRESS_SIDE, BIT_INGRESS), (ESTABLISHED, BIT_ANSWER),
-            (UPLINK, BIT_UPLINK))),
+            (UPLINK, BIT_UPLINK), (TO_LOCAL, BIT_LOCAL))),
         'move:OXM_OF_METADATA[49..50]->NXM_NX_REG14[%d..%d]' % (
             BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS))
     none = tuple('load:0->NXM_NX_REG%d[]' % number for number in range(4, 12))
