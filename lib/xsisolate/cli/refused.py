@@ -1,13 +1,13 @@
 """`xsisolate refused`: what was refused on this host, to whom, how often, and why."""
 import argparse
 import json
-from time import sleep, time
-from typing import Any, Dict, Iterator, List, Tuple
+from time import sleep
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from xsisolate.cli.command import VM_HELP, add_command, open_dom0, text_of
-from xsisolate.cli.output import Cell, paint, printable, say, say_json, screen_width, table
-from xsisolate.diagnostics.refused import (Refused, RefusedReader, RefusedView, describe,
-                                           describe_rows, parse_since)
+from xsisolate.cli.output import Cell, counted, paint, printable, say, say_json, screen_width, table
+from xsisolate.diagnostics.refused import (RefusedReader, RefusedView, describe, describe_rows,
+                                           parse_since)
 from xsisolate.errors import EXIT_DONE
 
 EXAMPLES = '''
@@ -17,15 +17,17 @@ examples:
   xsisolate refused --follow              print as frames are refused; Ctrl-C ends it
   xsisolate refused --json | jq -r '.refused[] | select(.reason == "spoofed IP") | .vif'
 
-A row stands for all frames that differ in nothing shown. SERVICE is the server's port: with < the
-server is the sender. FRAMES counts those after the first from the moment at which the switch has
-learned to count them, some milliseconds later. WHY is the line of `xsisolate explain`, as policies
-are now. Of each VIF 32 kinds are recorded a minute as the sender, and 32 as the receiver of what
-comes from elsewhere; frames of more kinds are counted together.
+A row stands for all frames that differ in nothing shown. VIF is the one whose policy refuses
+them. SERVICE is the server's port; behind it, < says that the server is the sender. FRAMES may be
+some too few: the switch counts from some milliseconds after the first. WHY is the line of
+`xsisolate explain`, as policies are now. Of each VIF 32 kinds a minute are recorded as the sender,
+and 32 as the receiver of what comes from outside; frames of more kinds are counted together.
 '''
 TITLES = ('LAST', 'FRAMES', 'VIF', 'FROM', 'TO', 'SERVICE', 'REASON', 'WHY')
+SINCE_HELP = 'only what was seen in this time: 90s, 10m, 2h, 1d'
 FOLLOW_S = 1.0
-FORGED = 'warn'
+
+Row = Mapping[str, Any]     # as JSON has it
 
 
 def add_parser(commands: Any) -> None:
@@ -36,90 +38,97 @@ def add_parser(commands: Any) -> None:
         'sender, receiver, service, reason and how often.', EXAMPLES, 'the record')
     parser.add_argument('vm', nargs='?', default='', metavar='VM', type=text_of,
                         help='only this VM: ' + VM_HELP)
-    parser.add_argument('--since', metavar='TIME', default='',
-                        help='only what was seen in this time: 90s, 10m, 2h, 1d')
-    parser.add_argument('--follow', '-f', action='store_true',
+    parser.add_argument('--since', metavar='TIME', default='', help=SINCE_HELP)
+    parser.add_argument('-f', '--follow', action='store_true',
                         help='print as frames are refused, until interrupted')
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    since = parse_since(arguments.since) if arguments.since else 0.0
+    since = parse_since(arguments.since)
     with open_dom0() as dom0:
         reader = RefusedReader(dom0)
         view = reader.read(arguments.vm, since)
         if arguments.follow:
-            return follow(reader, view, arguments.vm, arguments.json)
+            follow(reader, view, arguments.vm, arguments.json)
+    told = describe(view)
     if arguments.json:
-        say_json(describe(view))
+        say_json(told)
         return EXIT_DONE
-    say(*notes(view))
-    now = time()
+    say(*notes(told))
     if view.rows:
-        say(*table(TITLES, [cells(one, ago(now - one.row.last)) for one in view.rows],
-                   screen_width()))
+        say(*table(TITLES, [cells(row, view.read) for row in told['refused']], screen_width()))
     else:
         say('nothing was refused')
-    if view.beyond:
-        say('%d frames more, of kinds for which the record had no room' % view.beyond)
+    say(*beyond(told))
     return EXIT_DONE
 
 
-def follow(reader: RefusedReader, view: RefusedView, vm: str, as_json: bool) -> int:
-    """Print rows that grow, for ever."""
-    known = _counts(view)
+def follow(reader: RefusedReader, view: RefusedView, vm: str, as_json: bool) -> None:
+    """Print rows that grow, until interrupted."""
     while True:
+        known = _counts(view)
         sleep(FOLLOW_S)
         view = reader.read(vm)
-        grown = [one for one in reversed(view.rows)
-                 if one.row.frames > known.get(one.row[:2], 0)]
-        for one in grown:
-            if as_json:
-                say(*(json.dumps(row, sort_keys=True) for row in describe_rows([one])))
-            else:
-                say(line(one, one.row.frames - known.get(one.row[:2], 0)))
-        known = _counts(view)
+        for one in reversed(view.rows):
+            more = one.row.frames - known.get(one.row[:2], 0)
+            row, = describe_rows([one])
+            if more > 0:
+                say(json.dumps(dict(row, more=more), sort_keys=True) if as_json
+                    else line(row, more))
 
 
 def _counts(view: RefusedView) -> Dict[Tuple[Any, ...], int]:
     return {one.row[:2]: one.row.frames for one in view.rows}
 
 
-def line(one: Refused, more: int) -> str:
+def line(row: Row, more: int) -> str:
     """Return a row as `--follow` prints it."""
-    return '%s to %s %s: %s%s (%d %s)' % (
-        printable(one.source.shown), printable(one.target.shown), service(one),
-        paint(one.row.refusal.reason, style(one)),
-        ', ' + printable(one.because) if one.because else '', more,
-        'frame' if more == 1 else 'frames')
+    return '%s to %s %s: %s%s (%s)' % (
+        name_of(row['source']), name_of(row['target']), service(row),
+        paint(row['reason'], style(row)),
+        ', ' + printable(row['because']) if row['because'] else '', counted(more, 'frame'))
 
 
-def notes(view: RefusedView) -> Iterator[str]:
+def notes(told: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is to be known of the record itself."""
-    if not view.kept:
+    if not told['kept']:
         yield paint('! the daemon keeps no record: this is what the switch remembers, a minute',
                     'warn')
-    if view.gap:
-        yield paint('! ovs-vswitchd was started again: what it refused in %s is not recorded, at '
-                    'most' % span(view.gap[1] - view.gap[0]), 'warn')
+    if told['gap']:
+        yield paint('! ovs-vswitchd was started again %s: what it had refused in the %s before is '
+                    'not all recorded' % (ago(told['read'] - told['gap'][1]),
+                                          span(told['gap'][1] - told['gap'][0])), 'warn')
 
 
-def cells(one: Refused, last: str) -> List[Any]:
+def beyond(told: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what there was no room for."""
+    if told['frames_beyond_the_record']:
+        yield '%s more, of kinds for which the record had no room' % counted(
+            told['frames_beyond_the_record'], 'frame')
+
+
+def cells(row: Row, now: float) -> List[Any]:
     """Return a row of the table."""
-    return [last, one.row.frames, printable(one.owner) or '-', printable(one.source.shown),
-            printable(one.target.shown), service(one), Cell(one.row.refusal.reason, style(one)),
-            printable(one.because)]
+    return [ago(now - row['last']), row['frames'], printable(row['owner'] or '-'),
+            name_of(row['source']), name_of(row['target']), service(row),
+            Cell(row['reason'], style(row)), printable(row['because'] or '')]
 
 
-def style(one: Refused) -> str:
-    """Return how a reason is shown: what nobody may do, whatever is written, stands out."""
-    return '' if one.row.refusal.reason.endswith('gress') else FORGED
+def name_of(party: Mapping[str, Any]) -> str:
+    """Return what an end is called: a VM by its name, else its address; a forged one by both."""
+    return printable(party['name'] or party['address'] or party['mac'])
 
 
-def service(one: Refused) -> str:
+def style(row: Row) -> str:
+    """Return how a reason is shown: what no policy can admit stands out."""
+    return '' if row['reason'].endswith('gress') else 'warn'
+
+
+def service(row: Row) -> str:
     """Return what was said; < where the sender is the server."""
-    return one.row.refusal.service + ' <' * one.row.refusal.answer
+    return str(row['service']) + ' <' * bool(row['answer'])
 
 
 def ago(seconds: float) -> str:
@@ -143,5 +152,3 @@ def span(seconds: float) -> str:
             words.append('%d%s' % (left // size, unit))
             left %= size
     return ' '.join(words[:2]) or '0s'
-
-

@@ -1,16 +1,13 @@
 """What this host's switch has refused, with whose ports and MAC addresses these are."""
-import json
 from time import time
 from typing import Dict, Iterable, List, Optional, Tuple
 
 from xsisolate.dataplane.switch_state import read_registry
-from xsisolate.dom0.linux.atomic_file import put_file, read_file
 from xsisolate.dom0.ovs.ofctl import dump_record
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.ovs.unixctl import read_process
-from xsisolate.errors import HostError
+from xsisolate.dom0.run_files.refused import read_record, write_record
 from xsisolate.openflow.ownership import MARKED, RECORDED
-from xsisolate.paths import rooted
 from xsisolate.planner.cookie import Kind
 from xsisolate.planner.item_facts import parse_facts, parse_port_facts, split_endpoint
 from xsisolate.planner.items import Registry
@@ -18,23 +15,16 @@ from xsisolate.planner.refusal_book import Book, Owner, Reading, Sum, parse_book
 from xsisolate.planner.refusal_record import parse_marked, parse_seen
 from xsisolate.vif_id import parse_netdev
 
-FILE = '/run/xsisolate/refused.json'
-
 
 def read_book() -> Optional[Book]:
     """Return what the daemon has kept; None if nothing, HostError if it cannot be read."""
-    text = read_file(rooted(FILE))
-    if text is None:
-        return None
-    try:
-        return parse_book(json.loads(text))
-    except ValueError as error:
-        raise HostError('%s: not JSON: %s' % (rooted(FILE), error)) from error
+    content = read_record()
+    return None if content is None else parse_book(content)
 
 
 def write_book(book: Book) -> None:
-    """Keep a book for commands, and for the next daemon; only root may read it."""
-    put_file(rooted(FILE), json.dumps(book.describe()), private=True)
+    """Keep a book for commands, and for the next daemon."""
+    write_record(book.describe())
 
 
 def read_now(book: Book) -> Dict[Sum, int]:

@@ -74,17 +74,20 @@ class RefusedView(NamedTuple):
 
     rows: Tuple[Refused, ...]       # newest first
     since: float                    # when the record was begun, seconds since the epoch
+    read: float                     # when the switch was read
     kept: bool                      # by the daemon; else the switch remembers a minute
     gap: Optional[Tuple[float, float]]
     beyond: int                     # frames of kinds for which the record had no room
 
 
 def parse_since(text: str) -> float:
-    """Return the seconds that `90s`, `10m`, `2h` or `1d` means.
+    """Return the seconds that `90s`, `10m`, `2h` or `1d` means; nothing: 0, which is all there is.
 
     >>> parse_since('10m')
     600.0
     """
+    if not text:
+        return 0.0
     unit = UNITS.get(text[-1:])
     if unit is None or not text[:-1].isdigit() or not 0 < int(text[:-1]) * unit <= 31 * 86400:
         raise UsageError('--since %.20r: expected a time such as 90s, 10m, 2h or 1d' % text)
@@ -111,7 +114,8 @@ class RefusedReader:
         book = self._book
         beyond = sum(frames for total, frames in book.sums.items()
                      if not total.reason and (wanted is None or total.owner.vm in wanted[0]))
-        return RefusedView(tuple(self._namer.name(row) for row in rows), book.since, self.kept,
+        return RefusedView(tuple(self._namer.name(row) for row in rows), book.since, book.read,
+                           self.kept,
                            book.gap if book.gap and book.gap[1] >= begin else None, beyond)
 
     def _find(self, text: str) -> Tuple[FrozenSet[str], FrozenSet[str]]:
@@ -226,7 +230,8 @@ def _last(row: Row) -> float:
 def describe(view: RefusedView) -> Dict[str, Any]:
     """Return what was refused as JSON has it."""
     return {'since': view.since or None, 'kept': view.kept, 'gap': view.gap,
-            'frames_beyond_the_record': view.beyond, 'refused': list(describe_rows(view.rows))}
+            'read': view.read, 'frames_beyond_the_record': view.beyond,
+            'refused': list(describe_rows(view.rows))}
 
 
 def describe_rows(rows: Iterable[Refused]) -> Iterator[Dict[str, Any]]:
@@ -235,6 +240,7 @@ def describe_rows(rows: Iterable[Refused]) -> Iterator[Dict[str, Any]]:
         row, refusal = one.row, one.row.refusal
         owner = row.owner
         yield {'vif': owner.vif if owner else None, 'vm': owner.vm if owner else None,
+               'owner': one.owner or None,
                'network': one.network, 'bridge': row.bridge, 'direction': refusal.side,
                'reason': refusal.reason, 'because': one.because or None,
                'service': refusal.service, 'answer': refusal.answer, 'uplink': refusal.uplink,

@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any, Callable, Collection, Dict, Iterator, List, Mapping
 
 from xsisolate.admin.activation_protocol import ACTIVATE, DEACTIVATE
-from xsisolate.admin.host_overview import DOCTOR, MATRIX, OVERVIEW, SYNC
+from xsisolate.admin.host_overview import DOCTOR, MATRIX, OVERVIEW, REFUSED, SYNC
 from xsisolate.admin.pool_config_protocol import CHECK, CONFLICT, PUSH, SHOW, STATE
 from xsisolate.admin.plugin_protocol import (BRIDGES, EXPLAIN, GROUPS, NOT_HERE, REFRESH,
                                              describe_reply)
@@ -26,6 +26,7 @@ from xsisolate.diagnostics import doctor as examination
 from xsisolate.diagnostics import resync_report, status as host_status
 from xsisolate.diagnostics.inventory import read_inventory
 from xsisolate.diagnostics.overview import read_overview, read_pool_matrix
+from xsisolate.diagnostics import refused as refusals
 from xsisolate.diagnostics.route import Asked
 from xsisolate.dom0.linux.netdev import list_linux_bridges
 from xsisolate.dom0.linux.syslog import Log, escape
@@ -172,6 +173,14 @@ def doctor(arguments: Arguments) -> Any:
     return dict(examination.describe(findings), code=examination.exit_code(findings))
 
 
+def refused(arguments: Arguments) -> Any:
+    """Tell what this host has refused: vm; since (10m, 2h)."""
+    _check(arguments, (), ('vm', 'since'))
+    since = refusals.parse_since(arguments.get('since', ''))
+    with _open_dom0() as dom0:
+        return refusals.describe(refusals.RefusedReader(dom0).read(arguments.get('vm', ''), since))
+
+
 def matrix(arguments: Arguments) -> Any:
     """Tell what the matrix of the whole pool needs: this host's VIFs, and its configuration."""
     _check(arguments, (), ())
@@ -242,4 +251,4 @@ FUNCTIONS: Mapping[str, Callable[[Arguments], Any]] = {
     REFRESH: refresh, SYNC: sync, 'status': status, EXPLAIN: explain, GROUPS: groups,
     OVERVIEW: overview, DOCTOR: doctor, MATRIX: matrix, SHOW: config_show, CHECK: config_check,
     PUSH: config_push, STATE: config_state, ACTIVATE: activate, DEACTIVATE: deactivate,
-    BRIDGES: bridges}
+    BRIDGES: bridges, REFUSED: refused}

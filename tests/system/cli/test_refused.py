@@ -3,6 +3,7 @@ import os
 import time
 from contextlib import contextmanager, suppress
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple
+from unittest import mock
 
 import pytest
 from sandbox.daemon import Watch
@@ -14,8 +15,10 @@ from sandbox.vm import Vm
 from support.command import FAILED, USAGE, connected, xsisolate
 from support.packets import frames as f
 from support.vm_events import refresh
-from xsisolate.dataplane.refusals import FILE
+from xsisolate.cli import refused as command
+from xsisolate.daemon import recorder
 from xsisolate.diagnostics.refused import RefusedReader, RefusedView
+from xsisolate.dom0.run_files.refused import FILE
 from xsisolate.pipeline.refusals import KINDS_MAX
 from xsisolate.planner.refusal_record import ALL_WORDS
 
@@ -322,3 +325,54 @@ def test_without_a_daemon_it_says_so(town: Town) -> None:
     town.send('red', f.tcp(town.party('red'), town.party('un'), 40000, 443))
     found = xsisolate('refused')
     assert 'the daemon keeps no record' in found.out and 'tcp/443' in found.out
+
+
+def test_a_restart_of_the_switch_is_told(town: Town) -> None:
+    """What the switch had not told yet is lost, and the command says in which time."""
+    town.send('red', f.tcp(town.party('red'), town.party('un'), 40000, 4343))
+    with watching() as watch:
+        wait_until(lambda: has_kept('tcp/4343'), 'the record', 30)
+        town.host.ovs.kill_vswitchd()
+        town.host.ovs.start_vswitchd()
+        watch.wait_for('reconciled', seconds=30)
+    found = xsisolate('refused')
+    assert 'ovs-vswitchd was started again' in found.out and 'tcp/4343' in found.out
+
+
+def test_follow(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look prints what has grown since, and Ctrl-C ends it with one line."""
+    looks = iter([lambda: town.send('red', f.tcp(town.party('red'), town.party('un'), 40000, 99)),
+                  lambda: None, KeyboardInterrupt])
+
+    def sleep(_: float) -> None:
+        action = next(looks)
+        if action is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        action()
+    monkeypatch.setattr(command, 'sleep', sleep)
+    found = xsisolate('refused', 'red', '--follow', code=130)
+    lines = [line for line in found.lines if 'tcp/99' in line]
+    assert len(lines) == 1 and '(%d frames)' % FRAMES in lines[0], found
+    assert 'red to un' in lines[0] and found.err.endswith('interrupted\n')
+
+
+def test_syslog_has_one_line_for_each_vif_and_reason(town: Town,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many kinds there are: the frames of a minute, and what was last."""
+    said: List[Any] = []
+    log = mock.Mock(info=lambda event, **fields: said.append((event, fields)))
+    monkeypatch.setattr(recorder, 'SUMMARY_S', 0.0)
+    red, un = town.party('red'), town.party('un')
+    keeper = recorder.Recorder(log)
+    town.send('red', f.tcp(red, un, 40000, 1), f.tcp(red, un, 40000, 2),
+              f.udp(red._replace(ip='10.9.0.77'), un))
+    keeper.look()
+    mine = {fields['reason']: fields for event, fields in said
+            if fields['vif'] == town.vms['red'].netdev() and event == 'refused'}
+    assert mine['not a peer on egress']['frames'] == 2 * FRAMES
+    assert mine['spoofed IP']['frames'] >= FRAMES
+    assert mine['not a peer on egress']['last'].startswith('10.9.0.11 to 10.9.0.99 tcp/')
+    assert len(said) == len({(fields['vif'], fields['reason']) for _, fields in said})
+    said.clear()
+    keeper.look()
+    assert not [fields for _, fields in said if fields['vif'] == town.vms['red'].netdev()]
