@@ -12,8 +12,8 @@ MODULES: Dict[str, Sequence[str]] = {
     'status': ('status',), 'refused': ('refused',), 'explain': ('explain',), 'matrix': ('matrix',),
     'set': ('set', 'unset'), 'seal': ('seal',), 'relocate': ('relocate',), 'sync': ('sync',),
     'check': ('check',), 'doctor': ('doctor',), 'activate': ('activate', 'deactivate'),
-    'selftest': ('selftest',), 'report': ('report',), 'watch': ('watch',), 'dump': ('dump',),
-    'pool': ('pool',), 'hold_release': ('hold', 'release')}
+    'selftest': ('selftest',), 'report': ('report',), 'metrics': ('metrics',),
+    'watch': ('watch',), 'dump': ('dump',), 'pool': ('pool',), 'hold_release': ('hold', 'release')}
 INTERRUPTED = 130           # as shells have it
 EXAMPLES = '''
 examples:

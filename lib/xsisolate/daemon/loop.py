@@ -1,8 +1,9 @@
 """The loop: take in events, schedule tasks, run the tasks that are due."""
 import signal
 import sys
+from contextlib import suppress
 from time import monotonic
-from typing import Any, List, Optional, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import ovs.poller
 
@@ -17,11 +18,14 @@ from xsisolate.daemon.work import Work
 from xsisolate.dom0.linux.systemd import notify, watchdog_interval
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.idl import BridgeState, Database
+from xsisolate.dom0.run_files.counts import write_daemon
 from xsisolate.dom0.xen.xenstore_watch import XenstoreWatches
+from xsisolate.errors import HostError
 
 SWITCH_S = 0.001            # how long the thread that listens to xenstore waits for its turn
 STORE_S = 0.05              # how long xenstore's events are collected: guests write without end
 FILES_S = 1.0               # how often files are looked at although nothing was heard of them
+COUNTS_S = 15.0             # how often what was done is written down
 CHECK_S = 300.0             # ... and every bridge is compared
 
 
@@ -46,6 +50,8 @@ class Loop:
         self._next_store = 0.0
         self._next_beat = 0.0
         self._waiting = False
+        self._counts: Dict[str, Tuple[int, float]] = {}     # tasks by kind, and their seconds
+        self._next_counts = 0.0
         self._stopped = False
         self._hung_up = False
 
@@ -107,6 +113,7 @@ class Loop:
             self._pool.keep()
             self._recorder.keep()
             self._look_at_files(now)
+            self._write_counts(now)
             self._book.look()
             if self._book.has_kept():
                 self._carrier.keep()
@@ -163,11 +170,24 @@ class Loop:
         began = monotonic()
         done = self._work.do(task)
         now = monotonic()
+        self._count(task, now - began)
         self._schedule.end(task, now, done.changed, now - began)
         if done.again_in is not None:
             self._schedule.ask_at(task, now + done.again_in)
         for other, at in done.wake.items():
             self._schedule.ask_at(other, at)
+
+    def _count(self, task: Task, seconds: float) -> None:
+        """Count a task, for `metrics`."""
+        kind = 'bridge' if task.bridge else 'vif'
+        tasks, spent = self._counts.get(kind, (0, 0.0))
+        self._counts[kind] = tasks + 1, round(spent + seconds, 6)
+
+    def _write_counts(self, now: float) -> None:
+        if now >= self._next_counts:
+            self._next_counts = now + COUNTS_S
+            with suppress(HostError):
+                write_daemon(self._counts)
 
     def _beat(self) -> None:
         interval, now = watchdog_interval(), monotonic()

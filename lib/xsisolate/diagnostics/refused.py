@@ -10,12 +10,15 @@ from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.refusals import read_book, read_now
 from xsisolate.diagnostics.inventory import Inventory, VifView, read_inventory
 from xsisolate.diagnostics.passage import End, Place, judge
-from xsisolate.diagnostics.vm_lookup import NotOnHost, find_vm, label, read_places
+from xsisolate.diagnostics.vm_lookup import (NotOnHost, find_vm, label, read_places,
+                                             said_addresses)
+from xsisolate.dom0.run_files.group_members import list_groups, read_members
 from xsisolate.dom0.run_files.pool_names import VifName, read_names
+from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import PolicyError, UsageError
 from xsisolate.planner.refusal_book import Book, Owner, Row
 from xsisolate.planner.refusal_record import INGRESS, UNASKED
-from xsisolate.policy.address import parse_prefix
+from xsisolate.policy.address import format_prefix, parse_prefix
 from xsisolate.policy.admission import Talk
 from xsisolate.policy.service import PINGS, WITH_PORTS
 
@@ -101,7 +104,7 @@ class RefusedReader:
         found = read_book()
         self.kept, self._book = found is not None, found or Book()
         self._inventory = read_inventory(dom0)
-        self._namer = Namer(self._inventory)
+        self._namer = Namer(self._inventory, dom0.store)
 
     def read(self, vm: str = '', since: float = 0.0) -> RefusedView:
         """Return what was refused of a VM, or of all, within so many seconds (0: all there is)."""
@@ -133,6 +136,14 @@ class RefusedReader:
                 frozenset(view.vif.id.vif for view in found))
 
 
+def read_macs() -> Iterator[Tuple[Tuple[str, str], str]]:
+    """Yield network and address of each member of a group on another host, and its MAC address."""
+    for group in list_groups():
+        for member in read_members(group):
+            for address in member.addresses:
+                yield (member.network, format_prefix(address)), member.mac
+
+
 def is_about(row: Row, vms: FrozenSet[str], vifs: FrozenSet[str]) -> bool:
     """Tell whether one of these VMs or VIFs has part in a row."""
     return any(owner and (owner.vm in vms or owner.vif in vifs)
@@ -142,12 +153,18 @@ def is_about(row: Row, vms: FrozenSet[str], vifs: FrozenSet[str]) -> bool:
 class Namer:
     """Finds names for what the switch has recorded, and why it was refused."""
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Inventory, store: Xenstore) -> None:
         self._views = {view.vif.id.vif: view for view in inventory.vifs}
         self._by_mac = {(view.bridge, attached.network, view.vif.mac): view
                         for view in inventory.vifs for attached in view.vif.networks}
         self._places = read_places(inventory)
+        # who is asked for by ARP has no MAC address yet
+        self._by_address = {
+            (view.bridge, attached.network, format_prefix(address)): view
+            for view in inventory.vifs for attached in view.vif.networks
+            for address in view.vif.policy.addresses or said_addresses(view, store)}
         self._names: Mapping[Tuple[str, str], VifName] = read_names()
+        self._members = dict(read_macs()) if self._names else {}
 
     def name(self, row: Row) -> Refused:
         """Return a row with names."""
@@ -171,13 +188,23 @@ class Namer:
 
     def _party(self, row: Row, place: Optional[Place], owner: Optional[Owner], mac: str,
                address: str) -> Party:
-        view = self._view(owner) or self._by_mac.get((row.bridge, row.refusal.network, mac))
+        view = self._find(row, owner, mac, address)
         if view:
             return Party(view.vm_name or view.name, view.vif.id.vif, view.vif.vm_uuid, address, mac)
         if owner:
             return Party('', owner.vif, owner.vm, address, mac)
-        there = self._names.get((place.uuid, mac)) if place else None
+        uuid = place.uuid if place else ''
+        there = self._names.get((uuid, mac)) or self._names.get(
+            (uuid, self._members.get((uuid, address), '')))
         return Party(there.name if there else '', '', there.vm if there else '', address, mac)
+
+    def _find(self, row: Row, owner: Optional[Owner], mac: str,
+              address: str) -> Optional[VifView]:
+        """Return the VIF of this host that an end is; an address alone may be forged."""
+        network = row.refusal.network
+        if owner or int(mac[:2] or '0', 16) & 1 == 0:
+            return self._view(owner) or self._by_mac.get((row.bridge, network, mac))
+        return self._by_address.get((row.bridge, network, address))
 
     # --- why -----------------------------------------------------------------------------------
 
@@ -203,7 +230,7 @@ class Namer:
         ends: List[End] = []
         for owner, mac, address in ((row.sender, refusal.source_mac, refusal.source),
                                     (row.receiver, refusal.target_mac, refusal.target)):
-            view = self._view(owner) or self._by_mac.get((row.bridge, refusal.network, mac))
+            view = self._find(row, owner, mac, address)
             ends.append(End(label(view) if view else address, parse_prefix(address), mac,
                             view.vif if view else None, mac in gateways))
         return ends[0], ends[1]

@@ -25,6 +25,7 @@ from xsisolate.diagnostics import explain as explaining
 from xsisolate.diagnostics import doctor as examination
 from xsisolate.diagnostics import resync_report, status as host_status
 from xsisolate.diagnostics.inventory import read_inventory
+from xsisolate.diagnostics.metrics import format_metrics, read_metrics
 from xsisolate.diagnostics.overview import read_overview, read_pool_matrix
 from xsisolate.diagnostics import refused as refusals
 from xsisolate.diagnostics.route import Asked
@@ -42,6 +43,7 @@ from xsisolate.xapi_plugin import activation, pool_config
 from xsisolate.xapi_plugin.apply_now import NotHere, apply_now
 
 CODES = {EXIT_USAGE: 'XSISOLATE_USAGE', EXIT_POLICY: 'XSISOLATE_POLICY'}
+METRICS = 'metrics'
 FAILED, INTERNAL = 'XSISOLATE_FAILED', 'XSISOLATE_INTERNAL'
 WAIT_MOST_S = 60.0
 
@@ -62,7 +64,8 @@ def _guarded(name: str, function: Callable[[Arguments], Any],
         log = Log('xsisolate-plugin', stderr=False)
         try:
             with redirect_stdout(sys.stderr):
-                return json.dumps(function(arguments), sort_keys=True)
+                reply = function(arguments)
+                return str(reply) if name == METRICS else json.dumps(reply, sort_keys=True)
         except NotHere as error:
             raise failure(NOT_HERE, [escape(str(error))]) from None
         except pool_config.Conflict as error:
@@ -181,6 +184,13 @@ def refused(arguments: Arguments) -> Any:
         return refusals.describe(refusals.RefusedReader(dom0).read(arguments.get('vm', ''), since))
 
 
+def metrics(arguments: Arguments) -> str:
+    """Tell what there is to measure on this host, as OpenMetrics' text and not as JSON."""
+    _check(arguments, (), ())
+    with _open_dom0() as dom0:
+        return format_metrics(read_metrics(dom0))
+
+
 def matrix(arguments: Arguments) -> Any:
     """Tell what the matrix of the whole pool needs: this host's VIFs, and its configuration."""
     _check(arguments, (), ())
@@ -251,4 +261,4 @@ FUNCTIONS: Mapping[str, Callable[[Arguments], Any]] = {
     REFRESH: refresh, SYNC: sync, 'status': status, EXPLAIN: explain, GROUPS: groups,
     OVERVIEW: overview, DOCTOR: doctor, MATRIX: matrix, SHOW: config_show, CHECK: config_check,
     PUSH: config_push, STATE: config_state, ACTIVATE: activate, DEACTIVATE: deactivate,
-    BRIDGES: bridges, REFUSED: refused}
+    BRIDGES: bridges, REFUSED: refused, METRICS: metrics}
