@@ -9,7 +9,8 @@ from xsisolate.errors import EXIT_HOST, XsisolateError
 
 # The modules of this package, each with its commands; all of them together take 80 ms to import.
 MODULES: Dict[str, Sequence[str]] = {
-    'status': ('status',), 'refused': ('refused',), 'explain': ('explain',), 'matrix': ('matrix',),
+    'status': ('status',), 'refused': ('refused',), 'suggest': ('suggest',),
+    'explain': ('explain',), 'matrix': ('matrix',),
     'set': ('set', 'unset'), 'seal': ('seal',), 'relocate': ('relocate',), 'sync': ('sync',),
     'check': ('check',), 'doctor': ('doctor',), 'activate': ('activate', 'deactivate'),
     'selftest': ('selftest',), 'report': ('report',), 'metrics': ('metrics',),

@@ -104,7 +104,7 @@ class RefusedReader:
         found = read_book()
         self.kept, self._book = found is not None, found or Book()
         self._inventory = read_inventory(dom0)
-        self._namer = Namer(self._inventory, dom0.store)
+        self.namer = Namer(self._inventory, dom0.store)
 
     def read(self, vm: str = '', since: float = 0.0) -> RefusedView:
         """Return what was refused of a VM, or of all, within so many seconds (0: all there is)."""
@@ -117,7 +117,7 @@ class RefusedReader:
         book = self._book
         beyond = sum(frames for total, frames in book.sums.items()
                      if not total.reason and (wanted is None or total.owner.vm in wanted[0]))
-        return RefusedView(tuple(self._namer.name(row) for row in rows), book.since, book.read,
+        return RefusedView(tuple(self.namer.name(row) for row in rows), book.since, book.read,
                            self.kept,
                            book.gap if book.gap and book.gap[1] >= begin else None, beyond)
 
@@ -215,25 +215,36 @@ class Namer:
             refusal.reason) or FIXED.get(refusal.reason)
         if fixed:
             return fixed % {'mac': refusal.source_mac, 'address': refusal.source}
-        try:
-            source, target = self._ends(row, place)
-        except PolicyError:
+        ends = self.ends(row)
+        if ends is None:
             return ''           # ARP without an address
+        _, source, target = ends
         for step in judge(place, source, target, talk_of(row), refusal.reason != UNASKED):
             if not step.admits:
                 return '%s: %s' % (step.side, step.because)
         return NOW_ADMITTED
 
-    def _ends(self, row: Row, place: Place) -> Tuple[End, End]:
+    def ends(self, row: Row) -> Optional[Tuple[Place, End, End]]:
+        """Return a row's network, sender and receiver as policies see them; None: not known."""
         refusal = row.refusal
+        place = self._places.get((row.bridge, refusal.network))
+        if place is None:
+            return None
         gateways = {gateway.mac for gateway in place.facts.gateways if gateway.mac}
         ends: List[End] = []
         for owner, mac, address in ((row.sender, refusal.source_mac, refusal.source),
                                     (row.receiver, refusal.target_mac, refusal.target)):
             view = self._find(row, owner, mac, address)
-            ends.append(End(label(view) if view else address, parse_prefix(address), mac,
-                            view.vif if view else None, mac in gateways))
-        return ends[0], ends[1]
+            try:
+                ends.append(End(label(view) if view else address, parse_prefix(address), mac,
+                                view.vif if view else None, mac in gateways))
+            except PolicyError:
+                return None
+        return place, ends[0], ends[1]
+
+    def view_of(self, vif: str) -> Optional[VifView]:
+        """Return a VIF of this host by its name in Dom0."""
+        return self._views.get(vif)
 
 
 def talk_of(row: Row) -> Talk:
