@@ -15,7 +15,7 @@ from xsisolate.diagnostics.metrics import FAMILIES, Sample, format_metrics
 
 pytestmark = pytest.mark.any_python
 RULES = 'setup-vif-rules'
-HOSTILE = 'a"b\\c\nd{e="f"} \x1b[2J\u05e9'
+HOSTILE = 'a"b\\new\nd{e="f"} \x1b[2J\u05e9'
 
 
 @pytest.fixture(scope='module')

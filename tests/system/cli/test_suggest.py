@@ -94,6 +94,13 @@ def test_no_more_than_was_refused(town: Town) -> None:
                      'blue': ['tcp/443@10.9.0.11']}      # who would refuse it next
 
 
+def test_a_command_keeps_what_is_there(town: Town) -> None:
+    town.send('web3', f.tcp(town.party('web3'), town.party('un'), 40000, 443))
+    one, = xsisolate('suggest', 'web3', '--json').json['suggestions']
+    assert one['add'] == ['tcp/443@10.9.0.99']
+    assert one['command'] == "xsisolate set web3/0 --allow '10.9.0.52 tcp/443@10.9.0.99'"
+
+
 def test_forgeries_are_listed_and_never_suggested(town: Town) -> None:
     red, un, blue = (town.party(name) for name in ('red', 'un', 'blue'))
     town.send('red', f.udp(red._replace(ip='10.9.0.77'), blue), f.ra(red), f.offer(red, blue),

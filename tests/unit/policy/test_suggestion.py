@@ -79,6 +79,7 @@ def words(*wants, **more):
     ([('10.9.0.2', 'tcp/22'), ('10.9.0.2', '')], ['tcp/22@10.9.0.2']),
     ([('10.9.0.2', '')], ['10.9.0.2']),
     ([('192.0.2.%d' % number, 'tcp/443', True) for number in range(1, 10)], ['tcp/443@external']),
+    ([('192.0.2.%d' % number, 'tcp/443', True) for number in range(8)], ['tcp/443@192.0.2.0/29']),
     ([('192.0.2.%d' % number, 'tcp/443', False) for number in (1, 3)],
      ['tcp/443@192.0.2.1', 'tcp/443@192.0.2.3'])])
 def test_examples(wants, found):
