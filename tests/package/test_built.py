@@ -142,6 +142,8 @@ OUTSIDE = '''\
 /etc/xsisolate/xsisolate.yaml
 /usr/bin/xsisolate
 /usr/lib/systemd/system/xsisolate-hooks.service
+/usr/lib/systemd/system/xsisolate-metrics.service
+/usr/lib/systemd/system/xsisolate-metrics.timer
 /usr/lib/systemd/system/xsisolate-watch.service
 /usr/libexec/xsisolate
 /usr/libexec/xsisolate/setup-vif-rules

@@ -5,7 +5,8 @@ hosts may have another release.
 """
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
-OVERVIEW, DOCTOR, MATRIX, SYNC = 'overview', 'doctor', 'matrix', 'sync'     # the plugin's functions
+# The plugin's functions.
+OVERVIEW, DOCTOR, MATRIX, SYNC, REFUSED = 'overview', 'doctor', 'matrix', 'sync', 'refused'
 TEXTS_MAX = 100             # warnings taken over from a host
 TEXT_MAX = 1000             # characters of each
 

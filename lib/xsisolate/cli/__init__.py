@@ -9,11 +9,12 @@ from xsisolate.errors import EXIT_HOST, XsisolateError
 
 # The modules of this package, each with its commands; all of them together take 80 ms to import.
 MODULES: Dict[str, Sequence[str]] = {
-    'status': ('status',), 'explain': ('explain',), 'matrix': ('matrix',),
+    'status': ('status',), 'refused': ('refused',), 'suggest': ('suggest',),
+    'explain': ('explain',), 'matrix': ('matrix',),
     'set': ('set', 'unset'), 'seal': ('seal',), 'relocate': ('relocate',), 'sync': ('sync',),
     'check': ('check',), 'doctor': ('doctor',), 'activate': ('activate', 'deactivate'),
-    'selftest': ('selftest',), 'report': ('report',), 'watch': ('watch',), 'dump': ('dump',),
-    'pool': ('pool',), 'hold_release': ('hold', 'release')}
+    'selftest': ('selftest',), 'report': ('report',), 'metrics': ('metrics',),
+    'watch': ('watch',), 'dump': ('dump',), 'pool': ('pool',), 'hold_release': ('hold', 'release')}
 INTERRUPTED = 130           # as shells have it
 EXAMPLES = '''
 examples:

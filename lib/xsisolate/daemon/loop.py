@@ -1,8 +1,9 @@
 """The loop: take in events, schedule tasks, run the tasks that are due."""
 import signal
 import sys
+from contextlib import suppress
 from time import monotonic
-from typing import Any, List, Optional, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import ovs.poller
 
@@ -10,18 +11,21 @@ from xsisolate.daemon.files import Files, metadata_file
 from xsisolate.daemon.guard import Guard
 from xsisolate.daemon.known import KnownBridge, KnownHost
 from xsisolate.daemon.lease_book import LeaseBook
-from xsisolate.daemon.pool_child import CARRIER, PoolChild
+from xsisolate.daemon.pool_child import CARRIER, RECORDER, PoolChild
 from xsisolate.daemon.schedule import Schedule, Task
 from xsisolate.daemon.switch import SETTLE_S, Switch
 from xsisolate.daemon.work import Work
 from xsisolate.dom0.linux.systemd import notify, watchdog_interval
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.idl import BridgeState, Database
+from xsisolate.dom0.run_files.counts import write_daemon
 from xsisolate.dom0.xen.xenstore_watch import XenstoreWatches
+from xsisolate.errors import HostError
 
 SWITCH_S = 0.001            # how long the thread that listens to xenstore waits for its turn
 STORE_S = 0.05              # how long xenstore's events are collected: guests write without end
 FILES_S = 1.0               # how often files are looked at although nothing was heard of them
+COUNTS_S = 15.0             # how often what was done is written down
 CHECK_S = 300.0             # ... and every bridge is compared
 
 
@@ -40,11 +44,14 @@ class Loop:
         self._store = XenstoreWatches()
         self._pool = PoolChild(log)
         self._carrier = PoolChild(log, CARRIER)
+        self._recorder = PoolChild(log, RECORDER)
         self._files = Files()
         self._next_files = 0.0
         self._next_store = 0.0
         self._next_beat = 0.0
         self._waiting = False
+        self._counts: Dict[str, Tuple[int, float]] = {}     # tasks by kind, and their seconds
+        self._next_counts = 0.0
         self._stopped = False
         self._hung_up = False
 
@@ -68,6 +75,7 @@ class Loop:
         notify('STOPPING=1')
         self._pool.stop()
         self._carrier.stop()
+        self._recorder.stop()
         self._log.info('stopped')
 
     def _stop(self, *_: Any) -> None:
@@ -103,7 +111,9 @@ class Loop:
         if self._pool.rings() or now >= self._next_files:
             self._next_files = now + FILES_S
             self._pool.keep()
+            self._recorder.keep()
             self._look_at_files(now)
+            self._write_counts(now)
             self._book.look()
             if self._book.has_kept():
                 self._carrier.keep()
@@ -160,11 +170,24 @@ class Loop:
         began = monotonic()
         done = self._work.do(task)
         now = monotonic()
+        self._count(task, now - began)
         self._schedule.end(task, now, done.changed, now - began)
         if done.again_in is not None:
             self._schedule.ask_at(task, now + done.again_in)
         for other, at in done.wake.items():
             self._schedule.ask_at(other, at)
+
+    def _count(self, task: Task, seconds: float) -> None:
+        """Count a task, for `metrics`."""
+        kind = 'bridge' if task.bridge else 'vif'
+        tasks, spent = self._counts.get(kind, (0, 0.0))
+        self._counts[kind] = tasks + 1, round(spent + seconds, 6)
+
+    def _write_counts(self, now: float) -> None:
+        if now >= self._next_counts:
+            self._next_counts = now + COUNTS_S
+            with suppress(HostError):
+                write_daemon(self._counts)
 
     def _beat(self) -> None:
         interval, now = watchdog_interval(), monotonic()

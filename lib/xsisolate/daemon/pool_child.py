@@ -1,4 +1,4 @@
-"""A process that talks with XAPI, as the daemon keeps it: started, started again, ended.
+"""A process beside the daemon, as the daemon keeps it: started, started again, ended.
 
 The follower rings when it has written files: a line on its stdout. The files stay the truth, and
 are looked at each second anyway: a line that is lost, or odd, costs that second and nothing else.
@@ -24,14 +24,16 @@ class Program(NamedTuple):
 
     module: str
     name: str
+    needs: str = XAPI_SOCKET    # without it, it is not started
 
 
 FOLLOWER = Program('xsisolate.pool.follower', 'the follower of XAPI')
 CARRIER = Program('xsisolate.pool.lease_carrier', 'the carrier of leases')
+RECORDER = Program('xsisolate.daemon.recorder', 'the recorder of refusals', '/')
 
 
 class PoolChild:
-    """The child; a host without XAPI has none."""
+    """The child; a host without XAPI has none that talks with it."""
 
     def __init__(self, log: Log, program: Program = FOLLOWER) -> None:
         self._log = log
@@ -52,7 +54,7 @@ class PoolChild:
             self._hang_up()
             self._next = now + self._pause
             self._pause = min(self._pause * 2, AGAIN_MOST_S)
-        if now >= self._next and os.path.exists(XAPI_SOCKET):
+        if now >= self._next and os.path.exists(self._program.needs):
             self._start()
 
     def _start(self) -> None:

@@ -6,7 +6,8 @@ import re
 from typing import Dict, Iterator, List, Mapping, Match, NamedTuple, Optional, Tuple
 
 from xsisolate.openflow.fields import format_mac
-from xsisolate.pipeline import tables
+from xsisolate.pipeline import refusals, tables
+from xsisolate.pipeline.refusals import Reason
 from xsisolate.pipeline.terms import KEPT, NEXT_OWNER, NOT_KEPT
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import Prefix
@@ -37,7 +38,10 @@ FIELDS: Mapping[str, str] = {
     'NXM_OF_IP_DST[]': 'nw_dst', 'NXM_OF_ARP_SPA[]': 'arp_spa', 'NXM_OF_ARP_TPA[]': 'arp_tpa',
     'NXM_NX_IPV6_SRC[]': 'ipv6_src', 'NXM_NX_IPV6_DST[]': 'ipv6_dst',
     'NXM_NX_ND_TARGET[]': 'nd_target', 'OXM_OF_METADATA[0..47]': 'kept_destination',
-    'OXM_OF_METADATA[48]': 'destination_kept'}
+    'OXM_OF_METADATA[48]': 'destination_kept', 'NXM_NX_XXREG2[]': 'receiver',
+    'NXM_NX_REG12[0..7]': 'number', 'NXM_NX_REG12[0..11]': 'number', refusals.NUMBER: 'number',
+    refusals.PROTOCOL: 'protocol', refusals.FROM_PORT: 'from_server', refusals.WHY: 'reason',
+    refusals.ETHER: 'ether_type'}
 LOAD = re.compile(r'(?:load|set_field):([^-]+)->(\S+)')
 MOVE = re.compile(r'move:(\S+?)->(\S+)')
 FLAG_BITS = re.compile(r'NXM_NX_REG15\[(\d+)(?:\.\.(\d+))?\]')
@@ -49,6 +53,8 @@ TRACED = re.compile(r'(?P<indent> *)(?P<table>\d+)\. (?:(?P<match>\S+), )?'
 MISSED = re.compile(r'(?P<indent> *)(?P<table>\d+)\. (?P<why>No match.*)')
 FULL = 0xffffffff
 OWNER_NUMBER = 0x1f00           # in the family's register
+REASON = 0xff000000             # in the same
+REASONS = {reason.value: reason.name for reason in Reason}
 WHOLE_MAC = 'ff:ff:ff:ff:ff:ff'
 METADATA = {KEPT: 'destination_kept', NOT_KEPT: 'destination_not_kept'}
 
@@ -120,6 +126,8 @@ def _registers(held: Dict[int, Value], names: Names) -> Iterator[str]:
             yield 'peers=' + _peers(value, names)
         elif number == NETWORK and mask == FULL:
             yield 'network=' + names.network(value)
+        elif number == FAMILY and mask == REASON:
+            yield 'reason=' + REASONS.get(value >> 24, str(value >> 24))
         elif number == FAMILY and mask == OWNER_NUMBER:
             yield 'owner_number=%d' % (value >> 8)
         else:
@@ -222,7 +230,7 @@ def _decode_load(text: str, field: str, names: Names) -> str:
         return ('raise ' if value else 'lower ') + _name_flags(bits)
     name = FIELDS.get(field, field)
     shown = {'peers': _peers(value, names), 'network': names.network(value),
-             'family': 'IPv%d' % value}.get(name, text)
+             'family': 'IPv%d' % value, 'reason': REASONS.get(value, text)}.get(name, text)
     return '%s:=%s' % (name, shown)
 
 

@@ -72,6 +72,7 @@ class BridgeView(NamedTuple):
     exposed: str                # why it may forward what flows forbid
     error: str = ''             # why its flows cannot be read
     stale: bool = False         # it does not carry what its VIFs need, or more than that
+    flows: int = 0              # of ours
 
 
 class Inventory(NamedTuple):
@@ -154,7 +155,7 @@ def _read_bridge(dom0: HostContext, bridge: Bridge, broken: Optional[Broken],
             raise HostError('it speaks %s only: xsisolate sync adds what is missing'
                             % ', '.join(bridge.protocols))
         flows = flow_table.read_flows(bridge.name)
-        view = view._replace(registry=parse_registry(flows))
+        view = view._replace(registry=parse_registry(flows), flows=len(flows))
         drops = read_counters(bridge.name)
     except HostError as error:
         view = view._replace(error=str(error))

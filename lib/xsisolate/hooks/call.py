@@ -3,7 +3,8 @@ import gc
 import os
 
 from xsisolate.dom0.linux.syslog import Log
-from xsisolate.errors import EXIT_HOST, UsageError, XsisolateError
+from xsisolate.dom0.run_files.counts import count_hook
+from xsisolate.errors import EXIT_DONE, EXIT_HOST, UsageError, XsisolateError
 from xsisolate.hooks.event import parse_rules_call, parse_vif_call
 from xsisolate.hooks.setup_vif_rules import run_rules
 from xsisolate.hooks.vif import run_vif
@@ -12,8 +13,14 @@ from xsisolate.typing_compat import Optional, Sequence
 
 def run(argv: Sequence[str]) -> int:
     """Run the hook that `argv` names; the exit code is what xenopsd is told."""
-    gc.disable()        # in so short a life it takes longer to look for garbage than to keep it
     name = os.path.basename(argv[0])
+    code = _run(name, argv)
+    count_hook(name, code != EXIT_DONE)
+    return code
+
+
+def _run(name: str, argv: Sequence[str]) -> int:
+    gc.disable()        # in so short a life it takes longer to look for garbage than to keep it
     log = Log('xsisolate-' + name)
     try:
         if name == 'vif':

@@ -8,13 +8,14 @@ from struct import error as StructError
 
 from xsisolate.openflow.bundle import decode_bundle, encode_bundle
 from xsisolate.openflow.fields import LOCAL
-from xsisolate.openflow.learn import decode_learn, encode_learn
+from xsisolate.openflow.learn import decode_learn, decode_limited, encode_learn, is_limited
 from xsisolate.openflow.subfield import decode_subfield, encode_subfield, number, offset_and_bits
 from xsisolate.typing_compat import Callable, Dict, Iterator
 
 OUTPUT, PUSH_VLAN, POP_VLAN, EXPERIMENTER = 0, 17, 18, 0xffff
 NICIRA = 0x2320
 MOVE, LOAD, NOTE, BUNDLE, RESUBMIT, LEARN, CONTROLLER = 6, 7, 8, 12, 14, 16, 20
+LEARN_LIMITED = 45
 STACK_PUSH, STACK_POP, CT, CLONE, CT_CLEAR = 27, 28, 35, 42, 43
 NORMAL, IN_PORT_OF_RESUBMIT = 0xfffffffa, 0xfff8
 
@@ -257,6 +258,10 @@ def _decode_ct(body: bytes, marking: str) -> str:
     return ','.join(words + ['alg=' + names[helper]] * bool(helper))
 
 
+def _encode_learn(text: str) -> bytes:
+    return nicira(LEARN_LIMITED if is_limited(text) else LEARN, encode_learn(text[:-1]))
+
+
 def _encode_fixed(action: bytes) -> Callable[[str], bytes]:
     return lambda _: action
 
@@ -269,11 +274,12 @@ ENCODERS: Dict[str, Callable[[str], bytes]] = {
     'push_vlan:': lambda text: HEAD.pack(PUSH_VLAN, 8) + PUSH_BODY.pack(int(text, 0)),
     'pop_vlan': _encode_fixed(HEAD.pack(POP_VLAN, 8) + bytes(4)),
     'ct_clear': _encode_fixed(nicira(CT_CLEAR, b'')),
-    'learn(': lambda text: nicira(LEARN, encode_learn(text[:-1])),
+    'learn(': _encode_learn,
     'bundle(': lambda text: nicira(BUNDLE, encode_bundle(text[:-1])),
     'controller(max_len=': _encode_controller}
 DECODERS: Dict[int, Callable[[bytes], str]] = {
     RESUBMIT: _decode_resubmit, LOAD: _decode_load, MOVE: _decode_move, NOTE: _decode_note,
     STACK_PUSH: _stack_decoder('push'), STACK_POP: _stack_decoder('pop'),
-    CT_CLEAR: lambda _: 'ct_clear', LEARN: decode_learn, BUNDLE: decode_bundle,
+    CT_CLEAR: lambda _: 'ct_clear', LEARN: decode_learn,
+    LEARN_LIMITED: decode_limited, BUNDLE: decode_bundle,
     CONTROLLER: _decode_controller}

@@ -66,8 +66,14 @@ PROTOCOLS: Dict[str, Tuple[int, int, str]] = {
 SUBFIELDS: Dict[str, Tuple[int, int]] = {
     name: (header(kind, number, length), length * 8) for name, length, kind, number in (
         ('NXM_OF_IN_PORT', 2, NXM0, 0), ('NXM_OF_ETH_DST', 6, NXM0, 1),
-        ('NXM_OF_ETH_SRC', 6, NXM0, 2), ('NXM_OF_VLAN_TCI', 2, NXM0, 4),
+        ('NXM_OF_ETH_SRC', 6, NXM0, 2), ('NXM_OF_ETH_TYPE', 2, NXM0, 3),
+        ('NXM_OF_VLAN_TCI', 2, NXM0, 4), ('NXM_OF_IP_PROTO', 1, NXM0, 6),
         ('NXM_OF_IP_SRC', 4, NXM0, 7), ('NXM_OF_IP_DST', 4, NXM0, 8),
+        ('NXM_OF_TCP_SRC', 2, NXM0, 9), ('NXM_OF_TCP_DST', 2, NXM0, 10),
+        ('NXM_OF_UDP_SRC', 2, NXM0, 11), ('NXM_OF_UDP_DST', 2, NXM0, 12),
+        ('NXM_OF_ICMP_TYPE', 1, NXM0, 13), ('NXM_OF_ARP_OP', 2, NXM0, 15),
+        ('OXM_OF_SCTP_SRC', 2, OXM, 17), ('OXM_OF_SCTP_DST', 2, OXM, 18),
+        ('NXM_NX_ICMPV6_TYPE', 1, NXM1, 21),
         ('NXM_OF_ARP_SPA', 4, NXM0, 16), ('NXM_OF_ARP_TPA', 4, NXM0, 17),
         ('NXM_NX_IPV6_SRC', 16, NXM1, 19), ('NXM_NX_IPV6_DST', 16, NXM1, 20),
         ('NXM_NX_ND_TARGET', 16, NXM1, 23), ('NXM_NX_CT_LABEL', 16, NXM1, 108),

@@ -1,10 +1,16 @@
-"""The action `learn`, by which the switch itself makes a flow of what it sees."""
+"""The action `learn`, by which the switch itself makes a flow of what it sees.
+
+With a limit it is another action (NXAST_LEARN2, since Open vSwitch 2.8), which has more fields.
+"""
 from struct import Struct
 
 from xsisolate.openflow.subfield import decode_subfield, encode_subfield, number
-from xsisolate.typing_compat import Iterator, List
+from xsisolate.typing_compat import Iterator, Tuple
 
 BODY = Struct('!HHHQHBxHH')     # timeouts, priority, cookie, flags, table, padding, timeouts
+LIMIT = Struct('!IH2x')         # how many flows; first bit of where to say whether there was room
+RESULT = Struct('!I')           # its field's header
+WRITE_RESULT = 1 << 2
 FIELD = Struct('!IH')           # header, first bit
 IMMEDIATE = 1 << 13             # a value instead of a field
 MATCH, LOAD, OUTPUT = 0 << 11, 1 << 11, 2 << 11
@@ -13,21 +19,28 @@ BITS = 0x7ff
 
 def encode_learn(text: str) -> bytes:
     """Return the action's body; `text` is what stands in the parentheses."""
-    table, hard, priority, cookie = 0, 0, 0, 0
-    specs: List[bytes] = []
+    numbers = dict.fromkeys(('table', 'idle_timeout', 'hard_timeout', 'priority', 'cookie',
+                             'limit'), 0)
+    result, specs = '', b''
     for word in text.split(','):
         name, _, value = word.partition('=')
-        if name == 'table':
-            table = int(value)
-        elif name == 'hard_timeout':
-            hard = int(value)
-        elif name == 'priority':
-            priority = int(value)
-        elif name == 'cookie':
-            cookie = int(value, 0)
+        if name in numbers:
+            numbers[name] = int(value, 0)
+        elif name == 'result_dst':
+            result = value
         else:
-            specs.append(_encode_spec(word))
-    return BODY.pack(0, hard, priority, cookie, 0, table, 0, 0) + b''.join(specs)
+            specs += _encode_spec(word)
+    body = BODY.pack(numbers['idle_timeout'], numbers['hard_timeout'], numbers['priority'],
+                     numbers['cookie'], WRITE_RESULT if result else 0, numbers['table'], 0, 0)
+    if is_limited(text):
+        header, offset, _ = encode_subfield(result)
+        body += LIMIT.pack(numbers['limit'], offset) + RESULT.pack(header)
+    return body + specs
+
+
+def is_limited(text: str) -> bool:
+    """Tell whether an action is the one with a limit; `text` is what stands in the parentheses."""
+    return ',limit=' in text
 
 
 def _encode_spec(word: str) -> bytes:
@@ -53,12 +66,26 @@ def _encode_value(kind: int, value: int, target: str) -> bytes:
 
 def decode_learn(body: bytes) -> str:
     """Return the action's text; raise ValueError or KeyError if it does more than ours do."""
+    return _decode(body, 0, (), BODY.size)
+
+
+def decode_limited(body: bytes) -> str:
+    """Return the text of the action with a limit, as `decode_learn` does."""
+    limit, offset = LIMIT.unpack_from(body, BODY.size)
+    at = BODY.size + LIMIT.size
+    header, = RESULT.unpack_from(body, at)
+    return _decode(body, WRITE_RESULT, (
+        'limit=%d' % limit, 'result_dst=' + decode_subfield(header, offset, 1)), at + RESULT.size)
+
+
+def _decode(body: bytes, allowed: int, more: Tuple[str, ...], at: int) -> str:
     idle, hard, priority, cookie, flags, table, fin_idle, fin_hard = BODY.unpack_from(body)
-    if idle or flags or fin_idle or fin_hard:
+    if flags != allowed or fin_idle or fin_hard:
         raise ValueError('learn with what we do not use')
-    words = ['table=%d' % table] + ['hard_timeout=%d' % hard] * bool(hard)
-    words += ['priority=%d' % priority, 'cookie=0x%x' % cookie]
-    return 'learn(%s)' % ','.join(words + list(_decode_specs(body, BODY.size)))
+    words = ['table=%d' % table]
+    words += ['idle_timeout=%d' % idle] * bool(idle) + ['hard_timeout=%d' % hard] * bool(hard)
+    words += ['priority=%d' % priority, 'cookie=0x%x' % cookie, *more]
+    return 'learn(%s)' % ','.join(words + list(_decode_specs(body, at)))
 
 
 def _decode_specs(body: bytes, at: int) -> Iterator[str]:
@@ -74,7 +101,7 @@ def _decode_specs(body: bytes, at: int) -> Iterator[str]:
             target = _read_field(body, at + size, bits)
             at += size + FIELD.size
             yield 'load:%s->%s' % (number(value), target) if kind == LOAD else (
-                '%s=%s' % (target, '0x%x' % value))
+                '%s=%s' % (target, number(value)))
             continue
         source = _read_field(body, at, bits)
         at += FIELD.size

@@ -4,9 +4,12 @@ from xsisolate.typing_compat import Dict, Tuple
 
 NAMES: Dict[int, str] = {header: name for name, (header, _) in SUBFIELDS.items()}
 # OpenFlow's own numbers, which Open vSwitch may answer with.
-OXM_NUMBERS = {3: 'NXM_OF_ETH_DST', 4: 'NXM_OF_ETH_SRC', 11: 'NXM_OF_IP_SRC', 12: 'NXM_OF_IP_DST',
+OXM_NUMBERS = {3: 'NXM_OF_ETH_DST', 4: 'NXM_OF_ETH_SRC', 5: 'NXM_OF_ETH_TYPE',
+               10: 'NXM_OF_IP_PROTO', 11: 'NXM_OF_IP_SRC', 12: 'NXM_OF_IP_DST',
+               13: 'NXM_OF_TCP_SRC', 14: 'NXM_OF_TCP_DST', 15: 'NXM_OF_UDP_SRC',
+               16: 'NXM_OF_UDP_DST', 19: 'NXM_OF_ICMP_TYPE', 21: 'NXM_OF_ARP_OP',
                22: 'NXM_OF_ARP_SPA', 23: 'NXM_OF_ARP_TPA', 26: 'NXM_NX_IPV6_SRC',
-               27: 'NXM_NX_IPV6_DST', 31: 'NXM_NX_ND_TARGET'}
+               27: 'NXM_NX_IPV6_DST', 29: 'NXM_NX_ICMPV6_TYPE', 31: 'NXM_NX_ND_TARGET'}
 NAMES.update({0x8000 << 16 | field << 9 | SUBFIELDS[name][1] // 8: name
               for field, name in OXM_NUMBERS.items()})
 

@@ -8,12 +8,14 @@ with the broadcast that a request was, since such a VIF may listen to that alone
 """
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.port_security import NO_LINK_LAYER
+from xsisolate.pipeline.refusals import Reason, because
 from xsisolate.pipeline.tables import (ANNOUNCE, ANSWERS, BIND, CLAIM, CLASSIFY, CONTROL, DELIVER,
-                                       DESTINATION, EGRESS, FOUND, FOUND_ISOLATED, INGRESS_SIDE,
-                                       ISOLATED, ISOLATED_DROP, LINK_LAYER, LOCAL, PARTY, PASS,
-                                       PEERS, PLACE, REMOTE, REMOTELY, RESOLVING, RULES, SEEK,
-                                       SEEKING, SETTLE, SOUGHT, SOURCE, SPOOFED, TO_LOCAL,
-                                       TO_REMOTE, TO_UPLINK, TRIED, UNKNOWN_NETWORK, UPLINK)
+                                       DESTINATION, EGRESS, FOUND, FOUND_ISOLATED, FULL,
+                                       INGRESS_SIDE, ISOLATED, ISOLATED_DROP, LINK_LAYER, LOCAL,
+                                       PARTY, PASS, PEERS, PLACE, REMOTE, REMOTELY, RESOLVING,
+                                       RULES, SEEK, SEEKING, SETTLE, SOUGHT, SOURCE, SPOOFED,
+                                       TO_LOCAL, TO_REMOTE, TO_UPLINK, TRIED, UNKNOWN_NETWORK,
+                                       UPLINK)
 from xsisolate.pipeline.terms import (KEEP_DESTINATION, KEPT, NOT_KEPT, RESTORE_DESTINATION,
                                       Attachment, address_match, cleared, flags, goto, icmp6,
                                       load_mac, lowered, mac_match, mac_number, network_match,
@@ -42,7 +44,7 @@ class Shared(NamedTuple):
 
 def link_layer_flows() -> Iterator[Flow]:
     """Yield the fixed flows: what refuses another's address in ARP and neighbour discovery."""
-    yield make_flow(LINK_LAYER, 0, [''], goto(SPOOFED))
+    yield make_flow(LINK_LAYER, 0, [''], because(Reason.CLAIM, SPOOFED))
     yield make_flow(PLACE, 0, [''])
 
 
@@ -94,7 +96,8 @@ def endpoint_flows(network: int, mac: str, links: Iterable[Attachment], arriving
     for link in sorted(links):
         port = 'in_port=%d' % link.ofport
         yield make_flow(PEERS, 11, [port, where, flags(off=[INGRESS_SIDE])], asked)
-        yield make_flow(ISOLATED_DROP, 21, [port, where, flags(ISOLATED, off=[INGRESS_SIDE])])
+        yield make_flow(ISOLATED_DROP, 21, [port, where, flags(ISOLATED, off=[INGRESS_SIDE])],
+                        goto(FULL))
 
 
 def placed_here(network: int, additional: str, mac: str) -> Flow:
@@ -149,7 +152,8 @@ def shared_flows(network: int, shared: Shared, cookie: int) -> Iterator[Flow]:
 
 def reserved_flow(network: int, mac: str) -> Flow:
     """Return what keeps a gateway's MAC address from VIFs that may use all of VRRP's."""
-    return make_flow(SETTLE, 120, [network_match(network), 'dl_src=%s' % mac], goto(SPOOFED))
+    return make_flow(SETTLE, 120, [network_match(network), 'dl_src=%s' % mac],
+                     because(Reason.MAC, SPOOFED))
 
 
 def sharer_flows(network: int, mac: str, additional: Iterable[str],

@@ -5,9 +5,10 @@ receiver's about the sender (INGRESS). Both must admit the frame.
 """
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.connections import ZONE, connection_flows, connection_lookup_flows
+from xsisolate.pipeline.refusals import Reason, because
 from xsisolate.pipeline.tables import (ACCEPT, ADVERTISER, ANSWERS, CHECKED, COMMIT, CONTROL,
                                        DESTINATION, DHCP_SERVER, EGRESS, EGRESS_ANSWER, ESTABLISHED,
-                                       FORWARDER, INGRESS, INGRESS_ANSWER, INGRESS_SIDE,
+                                       FORWARDER, FULL, INGRESS, INGRESS_ANSWER, INGRESS_SIDE,
                                        INGRESS_TARGET, ISOLATED, ISOLATED_DROP, MISMATCH, MULTICAST,
                                        OWN_DELIVERY, PARTY, PASS, PLAIN, REPLY, REPLY_ONLY, REQUEST,
                                        RESOLVING, ROLE_FLAGS, SOURCE, TO_ISOLATED, TO_LOCAL,
@@ -92,10 +93,13 @@ def _ingress_flows() -> Iterator[Flow]:
         yield make_flow(INGRESS, 190, [match, flags(UPLINK)], goto(ACCEPT))
     # Answers of DHCP servers and routers that are none: what the kinds of
     # frame above did not let pass. ICMP redirects would lead to strangers.
-    for match in ('udp,tp_dst=68', 'udp6,tp_dst=546', icmp6(134), icmp6(137), 'icmp,icmp_type=5'):
-        yield make_flow(INGRESS, 180, [match], goto(ISOLATED_DROP))
+    for match, reason in (('udp,tp_dst=68', Reason.DHCP), ('udp6,tp_dst=546', Reason.DHCP),
+                          (icmp6(134), Reason.ROUTER), (icmp6(137), Reason.REDIRECT),
+                          ('icmp,icmp_type=5', Reason.REDIRECT)):
+        yield make_flow(INGRESS, 180, [match], because(reason, ISOLATED_DROP))
     for kind in NEIGHBOUR:      # of another code: receivers must ignore it, not all may
-        yield make_flow(INGRESS, 95, ['icmp6,icmp_type=%d' % kind], goto(ISOLATED_DROP))
+        yield make_flow(INGRESS, 95, ['icmp6,icmp_type=%d' % kind],
+                        because(Reason.CLAIM, ISOLATED_DROP))
     party = ','.join((raised(INGRESS_SIDE), FROM_ETH_SOURCE))
     yield from _questions(INGRESS, party, INGRESS_ANSWER, (
         ('arp', FROM_ARP_SOURCE), (icmp6(135), FROM_IPV6_SOURCE)),
@@ -163,7 +167,7 @@ def endpoint_destination_flows(network: int, mac: str, mode: Mode) -> Iterator[F
     if mode == Mode.ISOLATED:
         yield make_flow(DESTINATION, 50, here, raised(TO_LOCAL, TO_ISOLATED), goto(EGRESS))
     else:
-        yield make_flow(DESTINATION, 50, here, goto(ISOLATED_DROP))
+        yield make_flow(DESTINATION, 50, here, because(Reason.CLOSED, ISOLATED_DROP))
 
 
 def holder_destination_flows(network: int, mac: str, roles: AbstractSet[str],
@@ -216,8 +220,8 @@ def answers_of(roles: AbstractSet[str]) -> Iterator[str]:
 def isolation_count_flows(network: int, mac: str) -> Iterator[Flow]:
     """Yield the flows whose packet counts are a VIF's frames dropped as isolated."""
     yield make_flow(ISOLATED_DROP, 20, [network_match(network), 'dl_src=%s' % mac,
-                                        flags(ISOLATED, off=[INGRESS_SIDE])])
-    yield make_flow(ISOLATED_DROP, 10, [network_match(network), 'dl_dst=%s' % mac])
+                                        flags(ISOLATED, off=[INGRESS_SIDE])], goto(FULL))
+    yield make_flow(ISOLATED_DROP, 10, [network_match(network), 'dl_dst=%s' % mac], goto(FULL))
 
 
 def network_decision_flows(network: int, facts: Network, named: AbstractSet[str]) -> Iterator[Flow]:
@@ -225,7 +229,8 @@ def network_decision_flows(network: int, facts: Network, named: AbstractSet[str]
     where = network_match(network)
     yield from _dhcp_query_flows(where, facts, named)
     for answer in answers_of(named):
-        yield make_flow(INGRESS, 192, [where, answer, flags(TO_ISOLATED)], goto(ISOLATED_DROP))
+        yield make_flow(INGRESS, 192, [where, answer, flags(TO_ISOLATED)], because(
+            Reason.ROUTER if answer == icmp6(134) else Reason.DHCP, ISOLATED_DROP))
     for server in sorted(facts.dhcp_servers):
         yield make_flow(INGRESS, 195, [where, DHCP_ANSWER if server.version == 4 else DHCP6_ANSWER,
                                        source_match(server), flags(TO_ISOLATED, UPLINK)],

@@ -1,9 +1,10 @@
 """Table 0, ENTRY and SOURCE: which port sent this, and into which network?"""
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.tables import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, NETWORK,
-                                       OFPORT_LOCAL, OWN_DELIVERY, PRIORITY_DELIVER, PRIORITY_ENTRY,
-                                       PRIORITY_PORT, PRIORITY_SHUT, SOURCE, SPOOFED, TAG_ALLOWED,
-                                       UNKNOWN_NETWORK, UPLINK)
+from xsisolate.pipeline.refusals import Reason, because
+from xsisolate.pipeline.tables import (CHECKED, DELIVER, DESTINATION, ENTRY, GUARD, MANAGED,
+                                       NETWORK, OFPORT_LOCAL, OWN_DELIVERY, PRIORITY_DELIVER,
+                                       PRIORITY_ENTRY, PRIORITY_PORT, PRIORITY_SHUT, SOURCE,
+                                       SPOOFED, TAG_ALLOWED, UNKNOWN_NETWORK, UPLINK)
 from xsisolate.pipeline.terms import flags, goto, load_mac, network_match, raised, unknown_priority
 from xsisolate.typing_compat import Iterable, Iterator, Optional, Tuple
 
@@ -43,7 +44,8 @@ def trunk_port_flows(ofport: int, networks: Iterable[int], mac: str,
         yield make_flow(0, PRIORITY_PORT, ['in_port=%d' % ofport, 'reg15=0', tag],
                         *(RETAG if vlan else ()), load_network(network),
                         load_mac(10, mac), raised(*bits, TAG_ALLOWED), goto(GUARD))
-    yield make_flow(0, PRIORITY_PORT - 1, ['in_port=%d' % ofport, 'reg15=0'], goto(SPOOFED))
+    yield make_flow(0, PRIORITY_PORT - 1, ['in_port=%d' % ofport, 'reg15=0'],
+                    load_network(NETWORK), raised(MANAGED), because(Reason.VLAN, SPOOFED))
 
 
 def shut_flow() -> Flow:

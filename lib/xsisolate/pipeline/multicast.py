@@ -9,6 +9,7 @@ rest an isolated VIF neither sends nor receives.
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.pipeline.decision import ROLE_ANSWERS, answers_of, roles_by_mac
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX, next_owner, owner_match
+from xsisolate.pipeline.refusals import Reason, because
 from xsisolate.pipeline.tables import (ANSWERS, CLAIMING, CLASSIFY, CONTROL, DESTINATION, FANOUT,
                                        FOUND, FOUND_ISOLATED, ISOLATED, ISOLATED_DROP, MEMBER,
                                        MISMATCH, MULTICAST, PAIR, PARTY, PASS, PEERS, PLAIN,
@@ -49,8 +50,8 @@ def multicast_flows() -> Iterator[Flow]:
                         raised(CONTROL, RESOLVING), goto(RESOLVE), goto(SEEK))
     for family in ('ip', 'ipv6'):
         yield make_flow(MULTICAST, 110, [family, flags(ISOLATED)], *TO_THE_GROUPS,
-                        goto(ISOLATED_DROP))
-    yield make_flow(MULTICAST, 100, [flags(ISOLATED)], goto(ISOLATED_DROP))
+                        because(Reason.MULTICAST, ISOLATED_DROP))
+    yield make_flow(MULTICAST, 100, [flags(ISOLATED)], because(Reason.MULTICAST, ISOLATED_DROP))
     yield make_flow(MULTICAST, 0, [''], goto(PASS))
     yield from _seek_flows()
     yield from _sought_flows()

@@ -6,8 +6,9 @@ question, "whose is this?", that finds peers (peer_lookup.py): it must resolve t
 sender's own MAC address. So a VIF costs a constant and one flow per address.
 """
 from xsisolate.openflow.flow import Flow, make_flow
+from xsisolate.pipeline.refusals import Reason, because
 from xsisolate.pipeline.tables import (ANSWERS, ARRIVED, BIND, CLAIM, CLAIM_TARGET, CLAIMED,
-                                       CLAIMING, CLASSIFY, DESTINATION, EXTERNAL, FORWARDER,
+                                       CLAIMING, CLASSIFY, DESTINATION, EXTERNAL, FORWARDER, FULL,
                                        ISOLATED, LOCAL, PAIR, RESOLVE, SETTLE, SOURCE, SPOOFED,
                                        UPLINK)
 from xsisolate.pipeline.terms import (FROM_ARP_SOURCE, FROM_ARP_TARGET,
@@ -24,23 +25,24 @@ ASK = ','.join((goto(RESOLVE), goto(CLASSIFY)))
 def identity_flows() -> Iterator[Flow]:
     """Yield the fixed flows that check what a managed VIF claims to be."""
     for match in ('arp', icmp6(135), icmp6(136)):
-        yield make_flow(BIND, 100, [match], goto(SPOOFED))
+        yield make_flow(BIND, 100, [match], because(Reason.CLAIM, SPOOFED))
     # Open vSwitch clears the target of a message whose options it finds
     # malformed or doubled; a forged link-layer option would hide in there.
     for kind in (135, 136):
-        yield make_flow(BIND, 120, [icmp6(kind), 'nd_target=::'], goto(SPOOFED))
-    yield make_flow(BIND, 0, [''], goto(SPOOFED))
+        yield make_flow(BIND, 120, [icmp6(kind), 'nd_target=::'],
+                        because(Reason.CLAIM, SPOOFED))
+    yield make_flow(BIND, 0, [''], because(Reason.MAC, SPOOFED))
     yield from _claim_flows()
     yield make_flow(CLAIM_TARGET, 10, [icmp6(136), flags(PAIR)], *_claim(FROM_IPV6_SOURCE),
                     goto(CLAIMED))
-    yield make_flow(CLAIM_TARGET, 0, [''], goto(SPOOFED))
+    yield make_flow(CLAIM_TARGET, 0, [''], because(Reason.CLAIM, SPOOFED))
     yield make_flow(CLAIMED, 10, [flags(PAIR)], cleared(*ANSWERS), goto(SETTLE))
     # A gateway forwards what is not its own: it is asked about that no more than one elsewhere.
-    yield make_flow(CLAIMED, 9, [icmp6(135)], goto(SPOOFED))
+    yield make_flow(CLAIMED, 9, [icmp6(135)], because(Reason.CLAIM, SPOOFED))
     for family in ('ip', 'ipv6'):
         yield make_flow(CLAIMED, 8, [family, UNICAST_MAC, flags(FORWARDER, EXTERNAL)],
                         cleared(*ANSWERS), lowered(ISOLATED), goto(SETTLE))
-    yield make_flow(CLAIMED, 0, [''], goto(SPOOFED))
+    yield make_flow(CLAIMED, 0, [''], because(Reason.ADDRESS, SPOOFED))
     yield make_flow(SPOOFED, 0, [''])
 
 
@@ -63,14 +65,14 @@ def _claim_flows() -> Iterator[Flow]:
             (100, 'ipv6', FROM_IPV6_SOURCE)):
         yield make_flow(CLAIM, priority, [match], *_claim(address), goto(CLAIMED))
     yield make_flow(CLAIM, 110, [icmp6(136)], *_claim(FROM_ND_TARGET), goto(CLAIM_TARGET))
-    yield make_flow(CLAIM, 105, [icmp6(135, UNSPECIFIED6)], goto(SPOOFED))
+    yield make_flow(CLAIM, 105, [icmp6(135, UNSPECIFIED6)], because(Reason.CLAIM, SPOOFED))
     # Before it has an address a host says only this.
     for match in ('udp,nw_src=0.0.0.0,nw_dst=255.255.255.255,tp_src=68,tp_dst=67',
                   icmp6(133, UNSPECIFIED6, 'ipv6_dst=ff02::2'),
                   icmp6(131, UNSPECIFIED6, 'ipv6_dst=ff02::/16'),
                   icmp6(143, UNSPECIFIED6, 'ipv6_dst=ff02::/16')):
         yield make_flow(CLAIM, 120, [match], goto(SETTLE))
-    yield make_flow(CLAIM, 0, [''], goto(SPOOFED))
+    yield make_flow(CLAIM, 0, [''], because(Reason.KIND, SPOOFED))
 
 
 def port_identity_flows(ofport: int, mac: str) -> Iterator[Flow]:
@@ -85,7 +87,7 @@ def port_identity_flows(ofport: int, mac: str) -> Iterator[Flow]:
 
 def spoof_count_flow(ofport: int) -> Flow:
     """Return the flow whose packet count is a VIF's frames dropped as spoofed."""
-    return make_flow(SPOOFED, 10, ['in_port=%d' % ofport])
+    return make_flow(SPOOFED, 10, ['in_port=%d' % ofport], goto(FULL))
 
 
 def settle_flow(ofport: int, network: int, tagged: bool, cookie: int,

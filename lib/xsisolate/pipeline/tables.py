@@ -19,6 +19,9 @@ from xsisolate.openflow import ownership
 # stand in ARP and ND; between DESTINATION and itself, where one was last in use. And aside from
 # SETTLE, for VIFs whose addresses are learned: what is copied to the daemon.
 LINK_LAYER, PLACE, COPY = 236, ownership.LEARNED, ownership.COPIES
+# Behind the drop points, for frames that go nowhere any more: see refusals.py.
+FULL, RECORD, DESCRIBE, REFUSED, DETAIL, MARK = (
+    ownership.MARKED, 239, 240, ownership.RECORDED, 242, 243)
 # For VIFs that came by live migration: has it spoken here, and may its connections be taken up?
 ARRIVED, RESUMED = ownership.ARRIVED, ownership.RESUMED
 
@@ -37,7 +40,8 @@ PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL
 # reg12     the set of peers that is asked
 # reg13     network: NETWORK | VLAN tag; also the conntrack zone, which other bridges share
 # reg15     flags
-# metadata  the destination to deliver by, where it is not the one judged by; and whether it is
+# metadata  the destination to deliver by, where it is not the one judged by; and whether it is;
+#           bits 49 and 50: on egress, on ingress, a peer may not say this
 NETWORK = 0xa000            # keeps our conntrack zones apart from zone 0
 UNKNOWN_NETWORK = 0xafff    # a port that appeared without a hook
 OFPORT_LOCAL = 65534        # a bridge's own port, by which Dom0 itself is on it

@@ -10,6 +10,7 @@ from xsisolate.pipeline.peer_lookup import ask, asker_flows, endpoint_party_flow
 from xsisolate.pipeline.peer_sets import membership_flow
 from xsisolate.pipeline.port_security import (port_identity_flows, settle_flow, settled_flows,
                                               spoof_count_flow)
+from xsisolate.pipeline.refusals import receiver_record_flow, sender_record_flow
 from xsisolate.pipeline.snooping import answer_copy_flows, question_flows
 from xsisolate.planner.address_owners import (AlreadyTaken, assign_owners, check_additional,
                                               check_claims, check_mac, leave_waiting)
@@ -146,6 +147,7 @@ def _port_flows(vif: Vif, ofport: int, key: Key, arrived: bool) -> Iterator[Flow
     if vif.policy.mode > Mode.ISOLATED:
         yield closed_port_flow(ofport)
         return
+    yield sender_record_flow(ofport, key.cookie)
     networks, bits = [net.network for net in vif.networks], sender_flags(vif.policy)
     if vif.trunk:
         yield from trunk_port_flows(ofport, networks, vif.mac, bits)
@@ -170,7 +172,7 @@ def _make_endpoint(items: Items, key: Key, vif: Vif, attached: Attached, asked: 
     links = tuple(sorted(parse_port_facts(port) for port in ports_of(items.values(), key)))
     facts = facts._replace(links=links)
     refs = [BASE, BRIDGE, network_key(network), *asked.values(), *spread_keys(asked)]
-    flows = list(_endpoint_flows(vif, network, facts, asked))
+    flows = list(_endpoint_flows(key, vif, network, facts, asked))
     if vif.policy.mode is Mode.ISOLATED or facts.learns:
         refs.append(_add_fanout(items, network))
     if facts.roles:
@@ -185,12 +187,13 @@ def _add_fanout(items: Items, network: int) -> Key:
     return key
 
 
-def _endpoint_flows(vif: Vif, network: int, facts: EndpointFacts,
+def _endpoint_flows(key: Key, vif: Vif, network: int, facts: EndpointFacts,
                     asked: Mapping[str, Key]) -> Iterator[Flow]:
     where, mode = (network, vif.mac), vif.policy.mode
     yield from theft_flows(*where, vif.arriving)
     yield from endpoint_destination_flows(*where, mode)
     yield from isolation_count_flows(*where)    # in every mode: see drop_counts.py
+    yield receiver_record_flow(*where, key.cookie)
     if mode > Mode.ISOLATED:
         return
     yield from endpoint_party_flows(*where, facts.owners, mode is Mode.ISOLATED, facts.roles)

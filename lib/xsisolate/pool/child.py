@@ -1,24 +1,3 @@
-"""What both children of the daemon do: they end with it, and ask a silent XAPI ever more slowly."""
-import ctypes
-import os
-import signal
-import sys
-
+"""What both children that talk with XAPI do: they ask a silent XAPI ever more slowly."""
 RETRY_FIRST_S = 0.5         # after a failure, doubled each time ...
 RETRY_MOST_S = 5.0          # ... up to this
-PR_SET_PDEATHSIG = 1
-
-
-def bind_to_daemon() -> bool:
-    """Have this process end with the daemon; return whether the daemon is still there."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1 and len(sys.argv) > 1 and sys.argv[1] != '1':
-        return False    # the daemon has gone before we asked to hear of it
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    return True
-
-
-def _stop(*_: object) -> None:
-    raise SystemExit(0)     # so that the session is logged out on the way

@@ -13,13 +13,15 @@ in the state. What it writes into XAPI is in pifrecords.py.
 import os
 import signal
 from time import monotonic, process_time, sleep, time
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from xsisolate.config.host_config import read_configuration
+from xsisolate.dom0.linux.bound_child import bind_to_daemon
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.run_files.group_members import (list_groups, read_members, write_changed,
                                                     write_members)
+from xsisolate.dom0.run_files.pool_names import VifName, write_names
 from xsisolate.dom0.run_files.pool_networks import write_networks
 from xsisolate.dom0.run_files.pool_state import PoolState, read_state, write_state
 from xsisolate.dom0.xapi.host_uuid import read_host_uuid
@@ -29,8 +31,8 @@ from xsisolate.errors import ConfigError, HostError, XsisolateError
 from xsisolate.networkd.pif_records import tell
 from xsisolate.policy.member_index import MemberIndex, merge
 from xsisolate.policy.model import HOLDERS
-from xsisolate.policy.pool_members import Members
-from xsisolate.pool.child import RETRY_FIRST_S, RETRY_MOST_S, bind_to_daemon
+from xsisolate.policy.pool_members import Members, PoolVif
+from xsisolate.pool.child import RETRY_FIRST_S, RETRY_MOST_S
 from xsisolate.pool.guard import Guard
 from xsisolate.pool.take_over import TakeOver
 from xsisolate.pool.view import CLASSES, PoolView
@@ -61,6 +63,8 @@ class Follower:
         self._take_over = TakeOver(log)
         self._guard = Guard(log)
         self._guard_error = ''
+        self._names: Dict[str, VifName] = {}            # by the VIF's reference
+        self._named = False                             # the file has them
         self._in_json = True
         self._members: Members = _read_all()
         self._index: Optional[MemberIndex] = None       # None: to be made of the whole pool
@@ -143,6 +147,8 @@ class Follower:
         now = time()
         for ref, place in found:
             index.put(ref, place, now)
+            self._name(ref, place)
+        self._write_names()
         settled = index.settle()
         members = merge(self._members, settled)
         changed = write_members(members) if self._index is None else write_changed(settled)
@@ -153,6 +159,21 @@ class Follower:
             ring('changed', *changed)
             self._log.info('groups', changed=','.join(changed[:10]), groups=len(members),
                            members=sum(map(len, members.values())))
+
+    def _name(self, ref: str, place: Optional[PoolVif]) -> None:
+        """Note what a VIF's VM is called, for those who look at what was refused."""
+        name = place and VifName(place.vif.network, place.vif.mac, place.vm.uuid, place.vm.name)
+        if name != self._names.get(ref):
+            self._named = False
+        if name:
+            self._names[ref] = name
+        else:
+            self._names.pop(ref, None)
+
+    def _write_names(self) -> None:
+        if not self._named:
+            write_names(self._names.values())
+            self._named = True
 
     def _tell_networkd(self, xapi: Xapi, view: PoolView, uuid: str) -> None:
         """Have networkd leave bridges as they are set; what fails is tried with the next events."""

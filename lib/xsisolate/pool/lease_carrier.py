@@ -8,13 +8,14 @@ what is carried would run out. While XAPI is away the files stay, and are carrie
 from time import gmtime, monotonic, sleep, strftime, time
 from typing import Dict, NamedTuple, Optional, Tuple
 
+from xsisolate.dom0.linux.bound_child import bind_to_daemon
 from xsisolate.dom0.linux.syslog import Log
 from xsisolate.dom0.run_files.vif_leases import list_leases, read_leases, stamp_folder
 from xsisolate.dom0.xapi.session import ConnectionLost, Xapi, XapiError, connect
 from xsisolate.errors import ConfigError, XsisolateError
 from xsisolate.policy.leases import KEYS, LeaseRecord, find_carried, format_record, must_carry
 from xsisolate.policy.xapi_records import TOUCHED_KEY
-from xsisolate.pool.child import RETRY_FIRST_S, RETRY_MOST_S, bind_to_daemon
+from xsisolate.pool.child import RETRY_FIRST_S, RETRY_MOST_S
 
 LOOK_S = 0.05               # how often the folder is looked at: one stat
 ALL_S = 60.0                # ... and every file, for what is carried may run out

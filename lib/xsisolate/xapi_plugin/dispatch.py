@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any, Callable, Collection, Dict, Iterator, List, Mapping
 
 from xsisolate.admin.activation_protocol import ACTIVATE, DEACTIVATE
-from xsisolate.admin.host_overview import DOCTOR, MATRIX, OVERVIEW, SYNC
+from xsisolate.admin.host_overview import DOCTOR, MATRIX, OVERVIEW, REFUSED, SYNC
 from xsisolate.admin.pool_config_protocol import CHECK, CONFLICT, PUSH, SHOW, STATE
 from xsisolate.admin.plugin_protocol import (BRIDGES, EXPLAIN, GROUPS, NOT_HERE, REFRESH,
                                              describe_reply)
@@ -25,7 +25,9 @@ from xsisolate.diagnostics import explain as explaining
 from xsisolate.diagnostics import doctor as examination
 from xsisolate.diagnostics import resync_report, status as host_status
 from xsisolate.diagnostics.inventory import read_inventory
+from xsisolate.diagnostics.metrics import format_metrics, read_metrics
 from xsisolate.diagnostics.overview import read_overview, read_pool_matrix
+from xsisolate.diagnostics import refused as refusals
 from xsisolate.diagnostics.route import Asked
 from xsisolate.dom0.linux.netdev import list_linux_bridges
 from xsisolate.dom0.linux.syslog import Log, escape
@@ -41,6 +43,7 @@ from xsisolate.xapi_plugin import activation, pool_config
 from xsisolate.xapi_plugin.apply_now import NotHere, apply_now
 
 CODES = {EXIT_USAGE: 'XSISOLATE_USAGE', EXIT_POLICY: 'XSISOLATE_POLICY'}
+METRICS = 'metrics'
 FAILED, INTERNAL = 'XSISOLATE_FAILED', 'XSISOLATE_INTERNAL'
 WAIT_MOST_S = 60.0
 
@@ -61,7 +64,8 @@ def _guarded(name: str, function: Callable[[Arguments], Any],
         log = Log('xsisolate-plugin', stderr=False)
         try:
             with redirect_stdout(sys.stderr):
-                return json.dumps(function(arguments), sort_keys=True)
+                reply = function(arguments)
+                return str(reply) if name == METRICS else json.dumps(reply, sort_keys=True)
         except NotHere as error:
             raise failure(NOT_HERE, [escape(str(error))]) from None
         except pool_config.Conflict as error:
@@ -172,6 +176,21 @@ def doctor(arguments: Arguments) -> Any:
     return dict(examination.describe(findings), code=examination.exit_code(findings))
 
 
+def refused(arguments: Arguments) -> Any:
+    """Tell what this host has refused: vm; since (10m, 2h)."""
+    _check(arguments, (), ('vm', 'since'))
+    since = refusals.parse_since(arguments.get('since', ''))
+    with _open_dom0() as dom0:
+        return refusals.describe(refusals.RefusedReader(dom0).read(arguments.get('vm', ''), since))
+
+
+def metrics(arguments: Arguments) -> str:
+    """Tell what there is to measure on this host, as OpenMetrics' text and not as JSON."""
+    _check(arguments, (), ())
+    with _open_dom0() as dom0:
+        return format_metrics(read_metrics(dom0))
+
+
 def matrix(arguments: Arguments) -> Any:
     """Tell what the matrix of the whole pool needs: this host's VIFs, and its configuration."""
     _check(arguments, (), ())
@@ -242,4 +261,4 @@ FUNCTIONS: Mapping[str, Callable[[Arguments], Any]] = {
     REFRESH: refresh, SYNC: sync, 'status': status, EXPLAIN: explain, GROUPS: groups,
     OVERVIEW: overview, DOCTOR: doctor, MATRIX: matrix, SHOW: config_show, CHECK: config_check,
     PUSH: config_push, STATE: config_state, ACTIVATE: activate, DEACTIVATE: deactivate,
-    BRIDGES: bridges}
+    BRIDGES: bridges, REFUSED: refused, METRICS: metrics}

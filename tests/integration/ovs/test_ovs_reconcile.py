@@ -13,6 +13,7 @@ from xsisolate.dataplane.switch_state import read_registry, read_switch
 from xsisolate.dom0.ovs import flow_table
 from xsisolate.openflow.flow import Flow, FlowDiff, make_flow
 from xsisolate.openflow.ownership import HEADER, OWNER, REGISTRY
+from xsisolate.pipeline.tables import FULL, SPOOFED
 from xsisolate.planner.cookie import BASE, Key, Kind, port_key
 from xsisolate.planner.items import NOTE, format_note
 from xsisolate.planner.items import parse_registry
@@ -285,7 +286,8 @@ def test_an_address_that_is_taken(switch, bridge, own, taken, mode):
     assert set(owner) <= after
     added = [flow for flow in after - before if flow.table != REGISTRY
              and flow.cookie == port_key('vif12.0').cookie]
-    assert {flow.actions for flow in added} == {'drop'}
+    assert {(flow.table, flow.actions) for flow in added} == {
+        (0, 'drop'), (SPOOFED, 'resubmit(,%d)' % FULL)}
     again = reconcile(bridge, [second], scenario.around)
     assert (again.added, again.deleted) == (0, 0)
 

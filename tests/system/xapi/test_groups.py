@@ -493,3 +493,19 @@ def test_the_child_dies_and_the_daemon_dies(pool: Pool, pair: List[PoolVm],
     pool.db.sessions.clear()    # those of the killed
     daemons[0].stop()
     daemons[0] = pool.hosts[0].start_daemon()
+
+
+def test_who_was_refused_on_another_host_has_a_name(pool: Pool, pair: List[PoolVm]) -> None:
+    """XAPI tells each host what the VMs of the others are called."""
+    web, other = pair
+    join(pool, other, 'blue')
+    until(lambda: silent(pool, web, other), 'the groups to be parted')
+
+    def names() -> List[str]:
+        told = json.loads(pool.hosts[0].run('refused', web.uuid, '--json').stdout)
+        return [row['target']['name'] for row in told['refused']
+                if row['target']['address'] == other.ipv4 and row['source']['name'] == 'web']
+    until(lambda: names() and set(names()) == {other.name}, 'the name of the VM', 20)
+    assert os.stat('/proc/%d/root/run/xsisolate/names.json' % pool.hosts[0].pid
+                   ).st_mode & 0o777 == 0o600
+    join(pool, other)

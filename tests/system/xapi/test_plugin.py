@@ -13,7 +13,8 @@ from support.xapi_admin import Admin, data
 
 FUNCTIONS = ('activate', 'bridges', 'config_check', 'config_push', 'config_show', 'config_state',
              'deactivate',
-             'doctor', 'explain', 'groups', 'matrix', 'overview', 'refresh', 'status', 'sync')
+             'doctor', 'explain', 'groups', 'matrix', 'metrics', 'overview', 'refresh', 'refused',
+             'status', 'sync')
 
 
 def ask(pool: Pool, fn: str, host: int = 0, **args: str) -> Any:
@@ -100,6 +101,21 @@ def test_status_and_explain_say_what_the_commands_say(pool: Pool, admin: Admin) 
     assert refused(pool, 'status', vm='--help')[0] == 'XSISOLATE_USAGE'
 
 
+def test_refused_and_metrics(pool: Pool, admin: Admin) -> None:
+    """What a VM is refused, as the command has it; metrics are OpenMetrics' text and not JSON."""
+    web, free = (pool.start_vm(name, pool.hosts[0], number)
+                 for name, number in (('web', 11), ('free', 12)))
+    admin.fine('set', 'web', '--groups', 'red', '--ipv4', '10.9.0.11')
+    pool.ask(web, 'ping', free.ipv4, 0.2)
+    row, = [row for row in ask(pool, 'refused', vm=web.uuid, since='5m')['refused']
+            if row['service'] == 'arp']
+    assert (row['vm'], row['reason'], row['source']['name']) == (
+        web.uuid, 'not a peer on egress', 'web')
+    text = pool.call_plugin(pool.refs[pool.hosts[0].name], 'xsisolate', 'metrics', 'session', {})
+    assert text.startswith('# HELP') and text.endswith('# EOF\n')
+    assert 'xsisolate_vif_refused_frames_total{vm="%s",name="web",device="0"' % web.uuid in text
+
+
 def test_groups(pool: Pool, admin: Admin) -> None:
     web = pool.start_vm('web', pool.hosts[0], 11)
     admin.fine('set', 'web', '--groups', 'red')
@@ -112,7 +128,8 @@ def test_groups(pool: Pool, admin: Admin) -> None:
     ('refresh', {'vm': 'x', 'seals': '['}), ('refresh', {'vm': 'x', 'seals': '[1]'}),
     ('refresh', {'vm': 'x', 'seals': '{"0": 1}'}), ('refresh', {'vm': 'x', 'wait': 'nan'}),
     ('refresh', {'vm': 'x', 'wait': '-1'}), ('sync', {'dry_run': 'perhaps'}),
-    ('groups', {'x': 'y'}), ('explain', {'source': 'a'}), ('status', {'v\nm': 'a'})])
+    ('groups', {'x': 'y'}), ('refused', {'since': 'soon'}), ('refused', {'vm': 'nosuch'}),
+    ('metrics', {'vm': 'web'}), ('explain', {'source': 'a'}), ('status', {'v\nm': 'a'})])
 def test_arguments_that_are_wrong(pool: Pool, fn: str, args: Dict[str, str]) -> None:
     code, line = refused(pool, fn, **args)
     assert code == 'XSISOLATE_USAGE'

@@ -277,3 +277,24 @@ def test_the_master_dies_in_the_middle(pool: Pool, admin: Admin) -> None:
                                    ('status', '--timeout', 'nan'), ('status', '--ca', 'x')])
 def test_usage(admin: Admin, words: Any) -> None:
     assert admin('pool', *words).code == 2
+
+
+def test_refused_on_any_host(pool: Pool, admin: Admin, plugins: Plugins) -> None:
+    """One table of all hosts; a host that does not answer is named, and the others are shown."""
+    for host, number in zip(pool.hosts, (11, 12)):
+        vm = pool.start_vm('web%d' % number, host, number)
+        admin.fine('set', vm.name, '--groups', 'red', '--ipv4', vm.ipv4)
+        pool.ask(vm, 'ping', '10.9.0.99', 0.2)
+    said = admin.fine('pool', 'refused', '--since', '5m').out
+    rows = [line.split() for line in said.splitlines() if ' arp ' in line]
+    assert {(row[0], row[-1]) for row in rows} and {row[0] for row in rows} == {'alpha', 'beta'}
+    one = admin.fine('pool', 'refused', '--vm', 'web11').out
+    assert 'web11' in one and 'web12' not in one
+    told = admin.fine('pool', 'refused', '--json').json
+    assert [host['host'] for host in told['hosts']] == ['alpha', 'beta']
+    assert all(host['refused'] and not host['error'] for host in told['hosts'])
+    for nonsense in ('{}', '[]', '{"refused": [{}], "read": 1}'):
+        plugins.replace(1, nonsense)
+        ran = admin('pool', 'refused')
+        assert ran.code == 1 and 'host beta' in ran.out and 'web11' in ran.out, ran
+    assert admin('pool', 'refused', '--since', 'soon').code == 2

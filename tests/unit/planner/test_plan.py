@@ -8,7 +8,7 @@ from support.bridge_scenarios import (BLUE, DISABLED, ISOLATED, LOCKED, QUARANTI
                                       prefixes, registry_of)
 from support.ofctl_text import format_add
 from xsisolate.pipeline.peer_lookup import OWNERS_MAX
-from xsisolate.pipeline.tables import DESTINATION
+from xsisolate.pipeline.tables import DESTINATION, FULL, SPOOFED
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import BASE, Key, Kind, port_key
 from xsisolate.planner.item_facts import parse_facts
@@ -92,7 +92,8 @@ def refused(first, second):
     if vif.policy.reason:
         for port in second.ports:
             item = plan.items[port_key(port.name)]
-            assert {flow.actions for flow in item.flows} == {'drop'}
+            assert {(flow.table, flow.actions) for flow in item.flows} == {
+                (0, 'drop'), (SPOOFED, 'resubmit(,%d)' % FULL)}
             check_refused_endpoint(plan, item, second, first.mac)
     return vif.policy.reason
 

@@ -236,3 +236,15 @@ def _read_ipv6(dev: str) -> List[str]:
         return []           # a Dom0 without IPv6
     return ['%s/%d' % (':'.join(row[0][at:at + 4] for at in range(0, 32, 4)), int(row[2], 16))
             for row in rows if row[5] == dev and row[3] == SCOPE_GLOBAL]
+
+
+def read_statistics(dev: str) -> Tuple[int, int]:
+    """Return how many frames a device has received and sent: of a VIF its VM's, and to its VM."""
+    found = []
+    for name in ('rx_packets', 'tx_packets'):
+        try:
+            with open('%s/%s/statistics/%s' % (NET_CLASS, dev, name)) as file:
+                found.append(int(file.read()))
+        except (OSError, ValueError):
+            found.append(0)
+    return found[0], found[1]

@@ -34,3 +34,12 @@ def dump_counts(bridge: str, cookie: int, mask: int) -> str:
     """Return the dump, with statistics, of the flows whose cookie matches."""
     return run(OFCTL + ('--no-names', 'dump-flows', bridge, 'cookie=0x%x/0x%x' % (cookie, mask)),
                timeout=TIMEOUT_S)
+
+
+def dump_record(bridge: str, table: int) -> str:
+    """Return the dump of a table, with statistics and how long each flow has met nothing.
+
+    Only Nicira's extension of OpenFlow 1.0 says the last.
+    """
+    return run(('ovs-ofctl', '-O', 'OpenFlow10', '--no-names', 'dump-flows', bridge,
+                'table=%d' % table), timeout=TIMEOUT_S)

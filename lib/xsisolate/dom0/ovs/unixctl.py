@@ -28,9 +28,14 @@ class Vswitchd(JsonRpc):
 
 def _socket_path() -> str:
     """Return where ovs-vswitchd takes commands: its process id is part of the name."""
+    return find_file('ovs-vswitchd.%d.ctl' % int(read_process()))
+
+
+def read_process() -> str:
+    """Return the number of ovs-vswitchd's process."""
     path = find_file(PIDFILE)
     try:
         with open(path) as file:
-            return find_file('ovs-vswitchd.%d.ctl' % int(file.read()))
+            return '%d' % int(file.read())
     except (OSError, ValueError) as error:
         raise HostError('ovs-vswitchd does not run: %s: %s' % (path, error)) from error

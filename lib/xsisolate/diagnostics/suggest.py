@@ -1,0 +1,147 @@
+"""What to write so that what was refused is admitted: entries of allow lists, VIF by VIF.
+
+Both ends' policies are asked: a packet that the sender's refuses has not met the receiver's yet.
+"""
+import re
+import shlex
+from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from xsisolate.diagnostics.inventory import VifView
+from xsisolate.diagnostics.passage import End, Place, forwards, party
+from xsisolate.diagnostics.refused import Refused, RefusedReader, talk_of
+from xsisolate.errors import PolicyError
+from xsisolate.planner.refusal_record import (EGRESS, INGRESS, NEIGHBOUR, NO_SERVICE, NOT_A_PEER)
+from xsisolate.policy.admission import How, admit
+from xsisolate.policy.model import Mode, Peer, Prefix, Service
+from xsisolate.policy.seal import format_peer
+from xsisolate.policy.service import ICMP_ANSWERS, parse_service
+from xsisolate.policy.suggestion import Want, suggest_entries
+
+PLAIN = re.compile('[A-Za-z0-9_.][A-Za-z0-9_.-]{0,47}')
+SIDES = (NOT_A_PEER, NO_SERVICE)
+
+
+class Suggestion(NamedTuple):
+    """What a VIF's allow list lacks."""
+
+    view: VifView
+    target: str                 # as `xsisolate set` takes it
+    add: FrozenSet[Peer]
+
+    @property
+    def command(self) -> str:
+        """The command that writes it, with the entries that are there already."""
+        allow = sorted(map(format_peer, self.view.vif.policy.allow | self.add))
+        return 'xsisolate set %s --allow %s' % (shlex.quote(self.target),
+                                                shlex.quote(' '.join(allow)))
+
+
+class Never(NamedTuple):
+    """What is not to be admitted, or cannot be by an allow list."""
+
+    owner: str
+    reason: str
+    frames: int
+    because: str
+
+
+class Suggested(NamedTuple):
+    """What to write, what not, and which VMs had better share a group."""
+
+    suggestions: Tuple[Suggestion, ...]
+    never: Tuple[Never, ...]
+    both_ways: Tuple[Tuple[str, str], ...]      # names of VMs that open connections to each other
+
+
+def suggest(reader: RefusedReader, vm: str = '', since: float = 0.0,
+            by_subnet: bool = False) -> Suggested:
+    """Return what to write so that what was refused of a VM, or of all, is admitted."""
+    wants: Dict[str, Set[Want]] = {}
+    subnets: Dict[str, Set[Prefix]] = {}
+    never: Dict[Tuple[str, str], Never] = {}
+    opened: Set[Tuple[str, str]] = set()
+    for one in reader.read(vm, since).rows:
+        found = list(_wants(reader, one)) if one.row.refusal.reason.startswith(SIDES) else []
+        for vif, want, place in found:
+            wants.setdefault(vif, set()).add(want)
+            subnets.setdefault(vif, set()).update(place.facts.subnets if by_subnet else ())
+        if found and one.source.vif and one.target.vif and not one.row.refusal.answer:
+            opened.add((one.source.shown, one.target.shown))
+        if not found and not _is_settled(one):
+            key = (one.owner, one.row.refusal.reason)
+            frames = never[key].frames if key in never else 0
+            never[key] = Never(*key, frames + one.row.frames, one.because)
+    names = [view.vm_name for view in map(reader.namer.view_of, wants) if view]
+    suggestions = []
+    for vif in sorted(wants):
+        view = reader.namer.view_of(vif)
+        add = suggest_entries(wants[vif], view.vif.policy.allow, sorted(subnets[vif])
+                              ) if view else frozenset()
+        if view and add:
+            suggestions.append(Suggestion(view, _target(view, names), add))
+    return Suggested(tuple(suggestions), tuple(never[key] for key in sorted(never)), tuple(
+        (one, other) for one, other in sorted(opened) if one < other and (other, one) in opened))
+
+
+def _is_settled(one: Refused) -> bool:
+    """Tell whether a policy that refused something admits it by now, or its VIF has gone."""
+    return one.row.refusal.reason.startswith(SIDES)
+
+
+def _target(view: VifView, names: List[str]) -> str:
+    """Return how `set` is told of a VIF: the VM's name, if it means no other, and the device."""
+    name = view.vm_name if PLAIN.fullmatch(view.vm_name) and names.count(
+        view.vm_name) == 1 else view.vif.vm_uuid
+    return '%s/%d' % (name, view.vif.id.devid)
+
+
+def _wants(reader: RefusedReader, one: Refused) -> Iterator[Tuple[str, Want, Place]]:
+    """Yield which isolated VIF of this host does not admit a row's frames, and what it lacks."""
+    found = reader.namer.ends(one.row)
+    if found is None:
+        return
+    place, source, target = found
+    try:
+        service = service_of(one.row.refusal.service)
+    except PolicyError:
+        return          # no service can mean it
+    for side, asker, other in ((EGRESS, source, target), (INGRESS, target, source)):
+        want = _want(place, side, asker, other, one, service)
+        if want and asker.vif:
+            yield asker.vif.id.vif, want, place
+
+
+def _want(place: Place, side: str, asker: End, other: End, one: Refused,
+          service: Optional[Service]) -> Optional[Want]:
+    if not asker.vif or asker.vif.policy.mode is not Mode.ISOLATED or forwards(asker):
+        return None
+    who = party(place, asker, other, side == INGRESS)
+    if who.refusal or admit(asker.vif.policy, place.groups, who,
+                            talk_of(one.row)).how is not How.NOT:
+        return None
+    return Want(other.address, service, who.external and other.gateway)
+
+
+def service_of(text: str) -> Optional[Service]:
+    """Return the service that admits what was said; None if that was ARP or neighbour discovery.
+
+    Raises PolicyError if there is none. The answer to a query belongs to the query's service.
+    """
+    if text == 'arp' or text in NEIGHBOUR:
+        return None
+    protocol, _, number = text.partition('/')
+    queries = {answer: query for query, answer in ICMP_ANSWERS.get(protocol, {}).items()}
+    if number.isdigit() and int(number) in queries:
+        text = '%s/%d' % (protocol, queries[int(number)])
+    return parse_service(text)
+
+
+def describe(found: Suggested) -> Dict[str, Any]:
+    """Return suggestions as JSON has them."""
+    return {'suggestions': [{
+        'vif': one.view.vif.id.vif, 'vm': one.view.vif.vm_uuid, 'name': one.view.vm_name,
+        'device': str(one.view.vif.id.devid), 'add': sorted(map(format_peer, one.add)),
+        'allow': sorted(map(format_peer, one.view.vif.policy.allow | one.add)),
+        'command': one.command} for one in found.suggestions],
+        'never': [one._asdict() for one in found.never],
+        'both_ways': [list(pair) for pair in found.both_ways]}

@@ -1,0 +1,74 @@
+"""VMs of every kind on a host, and frames that their policies refuse."""
+from typing import Any, Dict, Mapping, NamedTuple
+
+from sandbox.dom0 import Sandbox
+from sandbox.vm import Vm
+
+from support.vm_events import refresh
+
+CONFIG = '''\
+version: 1
+unsealed: accept
+groups:
+  web: {rules: [tcp/443, udp/53]}
+networks:
+  "*":
+    subnets: [10.9.0.0/24, "fd00:9::/64"]
+'''
+FRAMES = 3          # of each kind
+
+
+class Party(NamedTuple):
+    """A VM's VIF, as frames name it."""
+
+    mac: str
+    ip: str
+    ip6: str
+    ll: str = 'fe80::1'
+
+
+class Town:
+    """VMs by name, and what they are called in frames."""
+
+    def __init__(self, host: Sandbox) -> None:
+        self.host = host
+        self.vms: Dict[str, Vm] = {}
+        self.policies: Dict[str, Mapping[str, str]] = {}
+        host.add_bridge('xapi120', parent='xenbr0', vlan=120)
+        for name, number, bridge, words in (
+                ('red', 11, 'xenbr0', {'groups': 'red'}),
+                ('blue', 21, 'xenbr0', {'groups': 'blue'}),
+                ('web1', 51, 'xenbr0', {'groups': 'web'}),
+                ('web2', 52, 'xenbr0', {'groups': 'web'}),
+                ('web3', 53, 'xenbr0', {'groups': 'web', 'allow': '10.9.0.52'}),
+                ('shut', 61, 'xenbr0', {'mode': 'disabled'}), ('un', 99, 'xenbr0', None),
+                ('locked', 41, 'xenbr0', {'mode': 'locked'}),
+                ('vred', 71, 'xapi120', {'groups': 'red'}), ('vun', 72, 'xapi120', None)):
+            own = {'vif/0/ipv4': '10.9.0.%d' % number, 'vif/0/ipv6': 'fd00:9::%d' % number}
+            self.policies[name] = {} if words is None else dict(own, **words)
+            self.vms[name] = host.start_vm(name, bridge, ipv4='10.9.0.%d/24' % number,
+                                           policy=self.policies[name] or None)
+
+    def party(self, name: str) -> Party:
+        """Return a VM's addresses."""
+        number = self.vms[name].address().rpartition('.')[2]
+        return Party(self.vms[name].mac, '10.9.0.' + number, 'fd00:9::' + number)
+
+    def send(self, name: str, *some: Any, times: int = FRAMES) -> None:
+        """Have a VM send frames; all have been sent, and counted, when it returns."""
+        for frame in some:
+            self.vms[name].send_all([bytes(frame)] * times)
+        self.vms[name].call('ping', [], 0, 0, '')
+        self.host.ovs.settle()
+
+    def restore(self) -> None:
+        """Give the VMs the policies that they began with."""
+        for name, policy in self.policies.items():
+            if policy:
+                self.vms[name].set_policy(policy)
+                refresh(self.vms[name])
+
+    def forget(self) -> None:
+        """Have the switch forget what it has recorded."""
+        for bridge in ('xenbr0', 'xenbr1'):
+            self.host.ovs.ofctl('del-flows', bridge, 'cookie=0x5849535200000000/0xffffffff00000000')

@@ -1,0 +1,135 @@
+"""`xsisolate suggest`: what it says is written, and the same frames are refused no more."""
+import os
+import shlex
+from contextlib import suppress
+from typing import Any, Dict, Iterator, List
+
+import pytest
+from sandbox.dom0 import Sandbox
+
+from support.command import USAGE, xsisolate
+from support.packets import frames as f
+from support.refusing_town import CONFIG, Town
+from support.vm_events import refresh
+from xsisolate.dom0.run_files.refused import FILE
+
+pytestmark = pytest.mark.any_python
+ROUNDS = 3      # an address is resolved before it is spoken to, and the sender is asked first
+
+
+@pytest.fixture(scope='module')
+def town(host: Sandbox) -> Iterator[Town]:
+    host.configure(CONFIG)
+    yield Town(host)
+
+
+@pytest.fixture(autouse=True)
+def clean(town: Town) -> None:
+    """Begin each test with an empty record."""
+    town.forget()
+    with suppress(FileNotFoundError):
+        os.unlink(FILE)
+
+
+def traffic(town: Town) -> None:
+    """Say in both families what policies refuse: on egress, on ingress, and by both."""
+    w = {name: town.party(name) for name in town.vms}
+    town.send('red', f.tcp(w['red'], w['blue'], 40000, 5432), f.udp6(w['red'], w['blue'], 4000, 53),
+              f.ping(w['red'], w['un']), f.sctp(w['red'], w['un'], 40000, 3868),
+              f.who_has(w['red'], w['un']))
+    town.send('blue', f.tcp(w['blue'], w['red'], 5432, 40000, 'SA'))
+    town.send('un', f.tcp(w['un'], w['red'], 40000, 22), f.tcp6(w['un'], w['web1'], 40000, 8080))
+    town.send('web1', f.tcp(w['web1'], w['web2'], 40000, 22))
+    town.send('locked', f.ping6(w['locked'], w['blue']))
+    town.send('vun', f.tcp(w['vun'], w['vred'], 40000, 22))
+
+
+def mine(town: Town) -> List[Any]:
+    """Return what was refused of this traffic, and not of what guests' kernels say."""
+    known = {getattr(town.party(name), field) for name in town.vms for field in ('ip', 'ip6')}
+    return [row for row in xsisolate('refused', '--json').json['refused']
+            if row['source']['address'] in known and row['target']['address'] in known]
+
+
+def apply(town: Town, found: Dict[str, Any]) -> None:
+    """Write what the commands of suggestions would write."""
+    for one in found['suggestions']:
+        vm = town.vms[one['name']]
+        _, _, target, option, allow = shlex.split(one['command'])
+        assert (target, option) == (one['name'] + '/0', '--allow')
+        assert allow.split() == one['allow']
+        vm.set_policy(dict(town.policies[one['name']], allow=allow))
+        refresh(vm)
+
+
+@pytest.mark.parametrize('group_by', ['address', 'subnet'])
+def test_what_is_suggested_leaves_no_refusal(town: Town, group_by: str) -> None:
+    try:
+        traffic(town)
+        assert {row['reason'] for row in mine(town)} >= {
+            'not a peer on egress', 'not a peer on ingress', 'service not allowed on egress'}
+        for _ in range(ROUNDS):
+            found = xsisolate('suggest', '--group-by', group_by, '--json').json
+            if not found['suggestions']:
+                break
+            apply(town, found)
+        town.forget()
+        traffic(town)
+        assert mine(town) == []
+        assert xsisolate('suggest').lines[0] == 'nothing to suggest'
+    finally:
+        town.restore()
+
+
+def test_no_more_than_was_refused(town: Town) -> None:
+    """Services stay with the peers that used them."""
+    red, un, blue = (town.party(name) for name in ('red', 'un', 'blue'))
+    town.send('red', f.tcp(red, un, 40000, 443))
+    found = xsisolate('suggest', 'red', '--json').json
+    one, = found['suggestions']
+    assert one['add'] == ['tcp/443@10.9.0.99'] and one['name'] == 'red'
+    town.send('red', f.tcp(red, blue, 40000, 443))
+    found = {one['name']: one['add'] for one in xsisolate('suggest', '--json').json['suggestions']}
+    assert found == {'red': ['tcp/443@10.9.0.21', 'tcp/443@10.9.0.99'],
+                     'blue': ['tcp/443@10.9.0.11']}      # who would refuse it next
+
+
+def test_a_command_keeps_what_is_there(town: Town) -> None:
+    town.send('web3', f.tcp(town.party('web3'), town.party('un'), 40000, 443))
+    one, = xsisolate('suggest', 'web3', '--json').json['suggestions']
+    assert one['add'] == ['tcp/443@10.9.0.99']
+    assert one['command'] == "xsisolate set web3/0 --allow '10.9.0.52 tcp/443@10.9.0.99'"
+
+
+def test_forgeries_are_listed_and_never_suggested(town: Town) -> None:
+    red, un, blue = (town.party(name) for name in ('red', 'un', 'blue'))
+    town.send('red', f.udp(red._replace(ip='10.9.0.77'), blue), f.ra(red), f.offer(red, blue),
+              f.udp(red._replace(mac='02:00:00:00:77:77'), blue), f.tagged(f.udp(red, blue), 120))
+    town.send('un', f.udp(un._replace(ip=blue.ip), red))
+    found = xsisolate('suggest', '--json').json
+    assert found['suggestions'] == []
+    assert {never['reason'] for never in found['never']} >= {
+        'spoofed IP', 'router advertisement', 'DHCP server', 'spoofed MAC', 'VLAN tag',
+        "another's address"}
+    shown = xsisolate('suggest').out
+    assert shown.startswith('nothing to suggest\n') and 'spoofed IP' in shown
+
+
+def test_both_ways(town: Town) -> None:
+    red, blue = town.party('red'), town.party('blue')
+    town.send('red', f.tcp(red, blue, 40000, 5432))
+    town.send('blue', f.tcp(blue, red, 40000, 80))
+    assert xsisolate('suggest', '--json').json['both_ways'] == [['blue', 'red']]
+    shown = xsisolate('suggest')
+    assert 'a common group' in shown.out and 'xsisolate set red/0 --allow' in shown.out
+
+
+def test_only_arp(town: Town) -> None:
+    town.send('red', f.who_has(town.party('red'), town.party('un')))
+    assert 'only ARP was seen' in xsisolate('suggest', 'red').out
+
+
+def test_bad_input(town: Town) -> None:
+    for words in (('nosuch',), ('--since', 'soon')):
+        found = xsisolate('suggest', *words, code=USAGE)
+        assert len(found.err.splitlines()) == 1
