@@ -3,9 +3,10 @@ from typing import Callable, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from support.packets.rows import Case
 from support.packets.frames import Ether
-from support.packets.radio import verdict
+from support.packets.radio import misses, verdict
 from support.packets.shared_network import World
 
+SLOW_STEP_S = 0.3
 TRACED = 3          # of many failures these are explained
 ATTACKS, LEGITIMATE = 'attacks stopped', 'legitimate passed'
 # Rows that went as they should and rows played, by kind and family.
@@ -18,6 +19,12 @@ def play(world: World, cases: Sequence[Case]) -> List[str]:
     """Send the rows; return a line for each that went wrong."""
     world.prime()
     seen = world.radio.run(cases)
+    # On a busy machine the switch's threads may turn a step and what follows it round. What was
+    # seen where it must not be stays seen.
+    overtaken = [case for case in cases if case.steps and misses(case, seen[case.id])]
+    for name, places in world.radio.run(overtaken, step_s=SLOW_STEP_S).items():
+        for place, frames in places.items():
+            seen[name].setdefault(place, set()).update(frames)
     wrong = [(case, verdict(case, seen[case.id])) for case in cases]
     return ['%s: %s' % (case.id, why) for case, why in wrong if why]
 

@@ -9,6 +9,7 @@ from sandbox.dom0 import Sandbox
 from support.packets.rows import UPLINK, Case, mark, marked
 
 BATCH = 400         # frames in the air
+STEP_S = 0.02          # after a step
 SETTLE_S = 0.4      # until the last frame is where it goes
 # By row, by place: which of the row's frames have been seen there.
 Sightings = Dict[str, Dict[str, Set[int]]]
@@ -36,26 +37,26 @@ class Radio:
         self._vlan = vlan               # the uplink's tag
         self._locals = locals_          # Dom0's own devices: name of the place, device
 
-    def run(self, cases: Sequence[Case]) -> Sightings:
-        """Send all rows; return who has seen each."""
+    def run(self, cases: Sequence[Case], step_s: float = STEP_S) -> Sightings:
+        """Send all rows, resting after each step; return who has seen each."""
         seen: Sightings = {case.id: {} for case in cases}
         batch: List[Case] = []
         for case in cases:
             batch.append(case)
             if sum(len(one.frames) + len(one.steps) for one in batch) >= BATCH:
-                self._run(batch, seen)
+                self._run(batch, seen, step_s)
                 batch = []
-        self._run(batch, seen)
+        self._run(batch, seen, step_s)
         return seen
 
-    def _run(self, batch: Sequence[Case], seen: Sightings) -> None:
+    def _run(self, batch: Sequence[Case], seen: Sightings, step_s: float) -> None:
         if not batch:
             return
         own = [(place, Sniffer(device)) for place, device in self._locals]
         for station in self.stations.values():
             station.host.sniff(station.device)
         self._wire.sniff('uplink')
-        marks = self._send(batch)
+        marks = self._send(batch, step_s)
         time.sleep(SETTLE_S)
         captured = {name: self._stop(station.host, station.device)
                     for name, station in self.stations.items()}
@@ -67,13 +68,14 @@ class Radio:
     def _stop(self, host: Host, device: str) -> List[bytes]:
         return host.sniffed(device, wait=0.01)
 
-    def _send(self, batch: Sequence[Case]) -> Mapping[bytes, Tuple[str, int]]:
+    def _send(self, batch: Sequence[Case],
+              step_s: float) -> Mapping[bytes, Tuple[str, int]]:
         marks: Dict[bytes, Tuple[str, int]] = {}
         number = 0
         for case in batch:
             for who, frame in case.steps:
                 self._emit(who, frame)
-                time.sleep(0.02)
+                time.sleep(step_s)
             for index, frame in enumerate(case.frames):
                 if not case.quiet:
                     number += 1
@@ -128,9 +130,14 @@ def find_mark(frame: bytes, marks: Mapping[bytes, Tuple[str, int]]) -> Optional[
 def verdict(case: Case, seen: Mapping[str, Set[int]]) -> str:
     """Return what is wrong with who has seen a row's frames, empty if nothing."""
     extra = sorted(set(seen) - set(case.seen_by) - set(case.may))
-    every = set(range(len(case.frames)))
-    missing = {who: sorted(every - seen.get(who, set())) for who in case.seen_by}
     return '; '.join(['%s has seen frames %s and must not' % (who, sorted(seen[who]))
                       for who in extra]
                      + ['%s has not seen frames %s' % (who, lost)
-                        for who, lost in sorted(missing.items()) if lost])
+                        for who, lost in sorted(misses(case, seen).items())])
+
+
+def misses(case: Case, seen: Mapping[str, Set[int]]) -> Dict[str, List[int]]:
+    """Return which of a row's frames have not been seen where they must, by place."""
+    every = set(range(len(case.frames)))
+    missing = {who: sorted(every - seen.get(who, set())) for who in case.seen_by}
+    return {who: lost for who, lost in missing.items() if lost}
