@@ -6,6 +6,7 @@ from typing import List, Tuple
 import pytest
 
 from sandbox.dom0 import Sandbox
+from sandbox.process import wait_until
 from support.packets.built_network import Net, Party, Row, row
 from support.packets.frames import IP, UDP, IPv6, arp, eth, segment
 from xsisolate.pipeline.connections import BY_CLIENT_S, BY_EITHER_S
@@ -52,13 +53,13 @@ def test_a_connection_lives_through_refreshes_and_ends_with_its_rule(net: Net,
     change(net, {'mode': 'isolated', 'allow': OUTWARD['allow'] + ' tcp/22@10.9.0.99'})
     assert a.tcp_say(number)
     change(net, INWARD)
-    assert not a.tcp_say(number, GONE_S)
+    wait_until(lambda: not a.tcp_say(number, GONE_S), 'what was cached to be judged anew')
     assert not a.tcp(un.address(version), PORT, GONE_S)
     assert un.tcp(a.address(version), PORT)
     inward = un.tcp_open(a.address(version), PORT)
     assert un.tcp_say(inward)
     change(net, {'mode': 'isolated', 'allow': ''})
-    assert not un.tcp_say(inward, GONE_S)
+    wait_until(lambda: not un.tcp_say(inward, GONE_S), 'what was cached to be judged anew')
 
 
 @pytest.mark.parametrize('version', [4, 6])
