@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import time
-from typing import Any, Callable, Iterator, Set, Tuple
+from typing import Any, Callable, Iterator, List, Set, Tuple
 
 import pytest
 from sandbox.daemon import Watch
@@ -18,7 +18,7 @@ from sandbox.dhcp import (ACK, BROADCAST, DECLINE, DISCOVER, NAK, OFFER, RELEASE
                           SOLICIT, answer, answer6, dhcp6, duid, frame, ia_na, ip_bytes, mac_bytes,
                           options4, query, query6)
 from support.torrent import Torrent
-from support.packets.real_programs import addresses, need, radvd, within
+from support.packets.real_programs import addresses, dhcpcd, need, networkd, radvd, within
 
 from xsisolate.policy.address import eui64_link_local, format_prefix
 from xsisolate.policy.leases import KEYS, Lease, LeaseRecord, format_record
@@ -89,6 +89,28 @@ def test_a_lease_is_renewed_by_unicast_and_released(learning: Learning) -> None:
     assert code == 0, err
     learning.wait_owned(red)
     assert kept(red) == []
+
+
+def leased(vm: Vm) -> List[str]:
+    """Return the addresses that a VM has but its link-local one."""
+    code, out, err = vm.run('ip', '-o', 'addr', 'show', 'dev', 'eth0', 'scope', 'global')
+    assert code == 0, err
+    return sorted(line.split()[3].partition('/')[0] for line in out.splitlines()
+                  if 'tentative' not in line)
+
+
+@pytest.mark.parametrize('relayed', [False, True], ids=['served', 'relayed'])
+def test_other_clients(learning: Learning, relayed: bool) -> None:
+    """Dhcpcd's and systemd-networkd's addresses are owned, by IPv4 and IPv6, also by a relay."""
+    learning.relay() if relayed else learning.serve()
+    vms = [learning.start('red', 0x47), learning.start('other', 0x48)]
+    clients = [client(vm) for client, vm in zip((dhcpcd, networkd), vms)]
+    learning.programs += clients
+    for vm, client in zip(vms, clients):
+        assert within(30, lambda: len(leased(vm)) == 2 and leased(vm) == owned(vm)), (
+            leased(vm), owned(vm), client.output(), [one.output() for one in learning.programs])
+    for one, other in (vms, vms[::-1]):
+        assert one.ping_all(leased(other), 3) == set(leased(other)), learning.watch.said()
 
 
 def test_slaac(namespaces: None, hooks: Hooks) -> None:
