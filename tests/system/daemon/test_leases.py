@@ -1,7 +1,9 @@
 """Addresses that servers lease, learned by the daemon, kept for hooks, owned by VIFs."""
+import glob
 import json
 import os
 import re
+import signal
 import sys
 import time
 from typing import Any, Callable, Iterator, List, Set, Tuple
@@ -12,18 +14,20 @@ from sandbox.dom0 import Sandbox
 from sandbox.hooks import Hooks
 from sandbox.process import wait_until
 from sandbox.vm import Vm
+from support.kills import chosen
 from support.learning import (SERVER, SERVER_MAC, Learning, kept, lease_path, owned, status_of,
                               xsisolate)
 from sandbox.dhcp import (ACK, BROADCAST, DECLINE, DISCOVER, NAK, OFFER, RELEASE, REPLY, REQUEST,
                           SOLICIT, answer, answer6, dhcp6, duid, frame, ia_na, ip_bytes, mac_bytes,
                           options4, query, query6)
 from support.torrent import Torrent
-from support.packets.real_programs import addresses, dhcpcd, need, networkd, radvd, within
+from support.packets.real_programs import addresses, dhcpcd, kea, need, networkd, radvd, within
 
 from xsisolate.policy.address import eui64_link_local, format_prefix
-from xsisolate.policy.leases import KEYS, Lease, LeaseRecord, format_record
+from xsisolate.policy.leases import ALLOWANCE_S, KEYS, Lease, LeaseRecord, format_record
 from xsisolate.policy.address import parse_prefix
 
+FAKETIME = next(iter(glob.glob('/usr/lib/*/faketime/libfaketime.so.1')), 'libfaketime.so.1')
 FIXED = {'groups': 'red', 'vif/0/ipv4': '10.9.0.80'}
 
 
@@ -113,6 +117,14 @@ def test_other_clients(learning: Learning, relayed: bool) -> None:
         assert one.ping_all(leased(other), 3) == set(leased(other)), learning.watch.said()
 
 
+def test_kea(learning: Learning) -> None:
+    """What another server leases is owned, too."""
+    red = learning.start('red', 0x47)
+    learning.programs.append(kea(learning.server, red.mac, '10.9.0.70'))
+    assert learning.lease(red) == '10.9.0.70'
+    learning.wait_owned(red, '10.9.0.70')
+
+
 def test_slaac(namespaces: None, hooks: Hooks) -> None:
     """What a VM makes of its MAC address in the network's /64 is its own, with no daemon at all."""
     need('radvd')
@@ -170,28 +182,57 @@ def test_without_the_daemon_nothing_is_learned_and_nothing_is_lost(learning: Lea
 
 
 def test_a_daemon_that_is_killed_on_the_way(learning: Learning) -> None:
-    """Wherever between the answer and the flows: what is kept is owned, and what is not is not."""
-    red = learning.start('red', 0x47)
-    found = []
-    for number, delay in enumerate((0, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)):
-        learning.exchange(red, '10.9.0.%d' % (70 + number), xid=number + 1)
-        time.sleep(delay)
-        learning.watch.signal(9)
-        learning.watch.start_again()
-        wait_until(lambda: owned(red) == kept(red), 'what is kept to be owned', 5)
-        found.append(len(kept(red)))
-    print('leases after each kill: %s' % found)
-    learning.exchange_until(lambda: '10.9.0.90' in owned(red), red, '10.9.0.90', xid=99)
+    """At any of its calls between the answer and the flows: what is kept is owned, no more."""
+    red, watch, log = learning.start('red', 0x47), learning.watch, '/run/injector.log'
+
+    def ask(order: str, number: int) -> str:
+        """Have another daemon hear a question; return the address that is asked for."""
+        watch.kill()
+        watch.start(order=order)
+        assert owned(red) == kept(red)
+        address = '10.9.0.%d' % (70 + number % 20)
+        red.send(query(REQUEST, red.mac, asked=address, xid=number))
+        time.sleep(0.05)        # until it has been heard
+        return address
+
+    address, before = ask('list:' + log, 0), os.path.getsize(log)
+    learning.server.send(answer(ACK, red.mac, address, xid=0))
+    learning.wait_owned(red, address)
+    with open(log) as file:
+        count = len(file.read()[before:].splitlines())
+    killed = 0
+    for number in chosen(count, 8):
+        address = ask('late:%d' % number, number)
+        watch.signal(signal.SIGUSR2)
+        learning.server.send(answer(ACK, red.mac, address, xid=number))
+        killed += within(1, watch.has_ended)
+        assert address in kept(red) or address not in owned(red), number
+    print('%d calls, killed at %d' % (count, killed))
+    assert killed
+    ask('', 0)
+    learning.exchange_until(lambda: '10.9.0.99' in owned(red) == kept(red), red, '10.9.0.99')
 
 
 def test_a_lease_ends_with_its_time(learning: Learning) -> None:
-    """And its stated allowance."""
-    from xsisolate.policy.leases import ALLOWANCE_S
+    """And its stated allowance, by the daemon's clock."""
+    clock = '/run/faketime'
+
+    def set_clock(seconds: int) -> None:
+        with open(clock, 'w') as file:
+            file.write('+%ds\n' % seconds)
+
+    set_clock(0)
+    learning.watch.kill()
+    learning.watch.start(LD_PRELOAD=FAKETIME, DONT_FAKE_MONOTONIC='1', FAKETIME_NO_CACHE='1',
+                         NO_FAKE_STAT='1', FAKETIME_TIMESTAMP_FILE=clock)
     red = learning.start('red', 0x47)
-    learning.grant(red, '10.9.0.70', seconds=2)
-    time.sleep(2 + ALLOWANCE_S - 5)
-    assert owned(red) == ['10.9.0.70']
-    learning.wait_owned(red, seconds=10)
+    learning.grant(red, '10.9.0.70', seconds=600)
+    set_clock(600 + ALLOWANCE_S - 20)
+    learning.exchange_until(lambda: '10.9.0.71' in owned(red), red, '10.9.0.71', xid=2)
+    time.sleep(1)               # it looks each second
+    assert owned(red) == ['10.9.0.70', '10.9.0.71']
+    set_clock(601 + ALLOWANCE_S)
+    learning.wait_owned(red, '10.9.0.71', seconds=15)
     assert learning.watch.lines('lease ended', 'address=10.9.0.70')
 
 
@@ -540,3 +581,32 @@ def silenced(learning: Learning) -> Set[str]:
     """Return the MAC addresses whose questions are not copied for a while."""
     return set(re.findall(r'hard_timeout=.* priority=20,.*dl_src=([0-9a-f:]+).* actions=drop',
                           learning.dom0.ovs.ofctl('dump-flows', 'xenbr0', 'table=238')))
+
+
+def test_other_frames_are_treated_as_without_the_word(learning: Learning) -> None:
+    """What the switch does with them, and what it has looked at for that, is exactly the same."""
+    red, other = vms = [learning.start('red', 0x47), learning.start('other', 0x48)]
+    own = {vm: '10.9.0.%d' % (70 + number) for number, vm in enumerate(vms)}
+    for vm in vms:
+        learning.grant(vm, own[vm])
+    ends = 'in_port=%s,dl_src=%s,dl_dst=%s,' % (learning.dom0.ovs.vsctl(
+        'get', 'Interface', red.netdev(), 'ofport'), red.mac, other.mac)
+    packets = [ends + kind + ',nw_src=%s,nw_dst=%s,nw_ttl=64' % tuple(own.values()) + ports
+               for kind, ports in (
+                   ('tcp', ',tp_src=999,tp_dst=80'), ('udp', ',udp_src=999,udp_dst=53'),
+                   ('udp', ',udp_src=999,udp_dst=67'), ('icmp', ''))]
+    packets += [ends + 'arp,arp_op=1,arp_sha=%s,arp_spa=%s,arp_tpa=%s' % (red.mac, *own.values()),
+                ends + 'tcp6,ipv6_src=%s,ipv6_dst=%s,tp_dst=80' % tuple(map(link_local, vms))]
+
+    def verdicts() -> List[str]:
+        said = [learning.dom0.ovs.appctl('ofproto/trace', 'xenbr0', packet) for packet in packets]
+        return [line for one in said for line in one.splitlines()
+                if line.startswith(('Megaflow', 'Datapath actions'))]
+
+    leased_verdicts = verdicts()
+    for vm in vms:
+        vm.set_policy({'groups': 'red', 'vif/0/ipv4': own[vm], 'vif/0/ipv6': link_local(vm)})
+        vm.fire(learning.dom0.hooks.locking_changed(vm.domain, vm.vifs[0]))
+    wait_until(lambda: not owned(red) and not owned(other), 'fixed addresses')
+    assert len(leased_verdicts) == 2 * len(packets) and verdicts() == leased_verdicts
+    assert any('actions: drop' not in line for line in leased_verdicts[1::2])
