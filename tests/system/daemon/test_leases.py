@@ -336,6 +336,12 @@ def test_what_a_vif_elsewhere_has_is_refused(learning: Learning) -> None:
 
 # --- attacks -----------------------------------------------------------------------------------
 
+def fragment(frame: bytes, more: int, offset: int) -> bytes:
+    """Return an IPv4 packet that says it is a fragment."""
+    return frame[:20] + bytes([more, offset]) + frame[22:]
+
+
+RELAY_REPLY = 13
 GOOD = options4([(53, bytes([ACK])), (54, ip_bytes(SERVER)), (51, bytes([0, 0, 2, 0]))])
 Row = Tuple[str, Callable[['Attack'], Any]]
 
@@ -417,6 +423,16 @@ ROWS: Tuple[Row, ...] = (
     ('aloud from a member', by('evil', src='02:00:00:00:00:48', dst=BROADCAST,
                                ip_dst='255.255.255.255')),
     ('from a member by IPv6', by('evil', True, src='02:00:00:00:00:48')),
+    ('relayed by a member', by('evil', src='02:00:00:00:00:48', giaddr='10.9.0.254')),
+    ('relayed by a machine that is no server', by('lan', src='02:00:00:00:aa:06', ip_src='10.9.0.6',
+                                                  giaddr=SERVER)),
+    ('to a relay', by('server', ports=(67, 67))),
+    ('to a relay by IPv6', sends('server', lambda a: answer6(
+        RELAY_REPLY, a.red.mac, (a.address6, 600), ll=link_local(a.red), xid=a.xid), six=True)),
+    ('as large as can be, of a member', by('evil', src='02:00:00:00:00:48',
+                                           options=[(250, bytes(240))] * 4)),
+    ('the first fragment of an answer', sends('server', lambda a: fragment(a.ack(), 0x20, 0))),
+    ('the last fragment of an answer', sends('server', lambda a: fragment(a.ack(), 0, 1))),
     ('by itself', by('red', src='02:00:00:00:00:47', dst='02:00:00:00:00:47')),
     ('by itself, aloud', by('red', src='02:00:00:00:00:47', dst=BROADCAST,
                             ip_dst='255.255.255.255')),
