@@ -97,7 +97,8 @@ def wait_for_all(numbers: List[int], crowd: List[str], server: Host) -> int:
     """
     again, deadline, next_try = 0, time.monotonic() + 30, time.monotonic() + AGAIN_S
     while True:
-        missing = [number for number in numbers if mac(number) not in find_leased()]
+        leased = find_leased()      # once: ovs-vswitchd has other things to do
+        missing = [number for number in numbers if mac(number) not in leased]
         if not missing:
             return again
         assert time.monotonic() < deadline, '%d have no address' % len(missing)

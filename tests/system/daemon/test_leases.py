@@ -201,7 +201,7 @@ def test_a_daemon_that_is_killed_on_the_way(learning: Learning) -> None:
     with open(log) as file:
         count = len(file.read()[before:].splitlines())
     killed = 0
-    for number in chosen(count, 8):
+    for number in chosen(count, 5):
         address = ask('late:%d' % number, number)
         watch.signal(signal.SIGUSR2)
         learning.server.send(answer(ACK, red.mac, address, xid=number))
