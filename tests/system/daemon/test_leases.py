@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import time
-from typing import Any, Callable, Iterator, List, Set, Tuple
+from typing import Any, Callable, List, Set, Tuple
 
 import pytest
 from sandbox.daemon import Watch
@@ -29,23 +29,6 @@ from xsisolate.policy.address import parse_prefix
 
 FAKETIME = next(iter(glob.glob('/usr/lib/*/faketime/libfaketime.so.1')), 'libfaketime.so.1')
 FIXED = {'groups': 'red', 'vif/0/ipv4': '10.9.0.80'}
-
-
-@pytest.fixture
-def learning(namespaces: None, hooks: Hooks, request: Any) -> Iterator[Learning]:
-    """A Dom0 with the daemon, and a DHCP server on the LAN."""
-    need('dnsmasq', 'dhclient')
-    with Sandbox(hooks) as dom0:
-        watch = Watch(os.environ.get('HOOK_PYTHON') or sys.executable)
-        learning = Learning(dom0, watch, getattr(request, 'param', 0))
-        try:
-            watch.start()
-            yield learning
-            watch.stop()
-        finally:
-            for program in learning.programs:
-                program.stop()
-            watch.close()
 
 
 def link_local(vm: Vm) -> str:
