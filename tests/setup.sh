@@ -32,6 +32,8 @@ missing() {
     present radvd || echo radvd
     present dnsmasq || echo dnsmasq-base
     present dhclient || echo isc-dhcp-client
+    present dhcpcd || echo dhcpcd-base
+    [ -x /lib/systemd/systemd-networkd ] || echo systemd
     present iperf3 || echo iperf3
     present keepalived || echo keepalived
     present ucarp || echo ucarp

@@ -3,8 +3,6 @@
 `make test` walks through some of the calls of each hook, others in each run; `make test-kills`
 through all of them (KILLS=all).
 """
-import os
-import random
 from typing import Callable, List, NamedTuple, Sequence
 
 import pytest
@@ -13,11 +11,10 @@ from sandbox.hooks import Call
 from sandbox.injection import killed_at, list_calls
 
 from support.flooded_host import BLUE, RED, SUBJECT, FloodedHost, moved, plugged, subject
-from suite import SEED
+from support.kills import chosen
 
 pytestmark = pytest.mark.host(sealed=True)
 
-SOME = 12               # kills of each scenario in `make test`
 KILLED = -9
 FLOOD_S = 0.02
 
@@ -73,13 +70,6 @@ def scenario(request: pytest.FixtureRequest) -> Scenario:
     """Each scenario."""
     found: Scenario = request.param
     return found
-
-
-def chosen(count: int) -> List[int]:
-    """Return the numbers of the calls at which a hook is killed in this run."""
-    if os.environ.get('KILLS') == 'all':
-        return list(range(1, count + 1))
-    return sorted(random.Random(SEED).sample(range(1, count + 1), min(SOME, count)))
 
 
 def calls_of(scene: FloodedHost, scenario: Scenario) -> List[str]:

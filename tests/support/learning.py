@@ -31,6 +31,7 @@ networks:
     dhcp_servers: [10.9.0.5, "fe80::ff:fe00:aa05"]
 ''' % GATEWAY_MAC
 SERVER, SERVER_MAC = '10.9.0.5', '02:00:00:00:aa:05'
+RANGES = ('dhcp-range=10.9.0.70,10.9.0.99,255.255.255.0', 'dhcp-range=fd00:9::d:1,fd00:9::d:ff,64')
 LEASES = '/run/xsisolate/leases'
 LEARNED_S = 5.0
 TRIES, TRY_S = 10, 2.0       # a client asks again when nothing comes of it
@@ -58,9 +59,19 @@ class Learning:
     def serve(self, *more: str, seconds: int = 120) -> Program:
         """Have the server serve DHCP of both versions."""
         self.programs.append(dnsmasq(
-            self.server, 'dhcp-range=10.9.0.70,10.9.0.99,%d' % seconds,
-            'dhcp-range=fd00:9::d:1,fd00:9::d:ff,64,%d' % seconds, *more))
+            self.server, *['%s,%d' % (one, seconds) for one in RANGES], *more))
         return self.programs[-1]
+
+    def relay(self) -> None:
+        """Have the server relay DHCP of both versions, to one that is not on the LAN."""
+        behind = Host('behind')
+        self.uplink.hosts.append(behind)
+        behind.add_device('eth0', 'eth1', '02:00:00:00:bb:01', far_pid=self.server.pid)
+        behind.configure('eth0', ['10.10.0.1/24', 'fd00:a::1/64'], ['10.10.0.2', 'fd00:a::2'])
+        self.server.configure('eth1', ['10.10.0.2/24', 'fd00:a::2/64'])
+        self.programs.append(dnsmasq(behind, *RANGES))
+        self.programs.append(dnsmasq(self.server, 'interface=eth1', 'dhcp-relay=10.9.0.5,10.10.0.1',
+                                     'dhcp-relay=fd00:9::5,fd00:a::1'))
 
     def start(self, name: str, number: int, policy: Optional[Dict[str, str]] = None,
               plug: bool = True, sysctls: Any = (('accept_ra', 0), ('addr_gen_mode', 0)),

@@ -27,7 +27,8 @@ from xsisolate.vif_id import VifId
 
 WAITING_MAX = 256           # frames of VIFs that are not known yet ...
 WAITING_S = 10.0            # ... are kept so long
-MANY = 10                   # so many VIFs whose addresses change at once are their bridge's task
+MANY = 10                   # so many VIFs whose addresses change at once are their bridge's ...
+COLLECT_S = 0.5             # ... task, so much later: more will follow, and it takes a while
 CHECK_S = 10.0              # how often files are looked at, whatever their folder says
 GONE_S = 300.0              # a file of a VIF that is not here is removed after that
 REFUSALS_MAX = 16           # that are remembered, so that each is said once
@@ -188,7 +189,7 @@ class LeaseBook:
         for bridge in {learner.bridge for learner in changed}:
             found = [learner for learner in changed if learner.bridge == bridge]
             if len(found) >= MANY:
-                self._schedule.ask(Task(bridge), now)
+                self._schedule.ask(Task(bridge), now + COLLECT_S)
                 continue
             for learner in found:
                 task = Task('', learner.vif.id)

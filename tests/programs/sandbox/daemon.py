@@ -8,11 +8,13 @@ import tempfile
 from typing import List, Optional
 
 from sandbox.hooks import REPOSITORY
+from sandbox.injection import INJECTOR
 from sandbox.process import LabError, die_with_parent, wait_until
 
 START_S = 10
 STOP_S = 5
 TICKS = os.sysconf('SC_CLK_TCK')
+PROGRAM = os.path.join(REPOSITORY, 'lib/xsisolate/__main__.py')
 PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
 
 
@@ -30,10 +32,14 @@ class Watch:
         self._ear.setblocking(False)
         self.process: 'Optional[subprocess.Popen[bytes]]' = None
 
-    def start(self, ready: bool = True, **environ: str) -> 'Watch':
-        """Start it with a service's poor environment, and wait until it says that it is ready."""
+    def start(self, ready: bool = True, order: str = '', **environ: str) -> 'Watch':
+        """Start it with a service's poor environment, and wait until it says that it is ready.
+
+        `order` is one for injector.py.
+        """
+        program = [INJECTOR, order, PROGRAM] if order else ['-m', 'xsisolate']
         self.process = subprocess.Popen(
-            [self.python, '-m', 'xsisolate', 'watch'], cwd='/', stdin=subprocess.DEVNULL,
+            [self.python, *program, 'watch'], cwd='/', stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=self._stderr, preexec_fn=die_with_parent,
             env=dict({'PATH': PATH, 'LC_ALL': 'C', 'NOTIFY_SOCKET': self._socket,
                       'PYTHONPATH': os.path.join(REPOSITORY, 'lib')}, **environ))
@@ -48,6 +54,18 @@ class Watch:
         self.listen()
         self.heard = []
         return self.start()
+
+    def has_ended(self) -> bool:
+        """Tell whether it has ended."""
+        return self.process is not None and self.process.poll() is not None
+
+    def kill(self) -> None:
+        """End it at once, if it still lives."""
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+        self.listen()
+        self.heard = []
 
     @property
     def pid(self) -> int:

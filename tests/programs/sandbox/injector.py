@@ -1,6 +1,7 @@
-"""Runs a hook, and ends or stops it at one of its calls to the world; or in a hurry.
+"""Runs a hook, or the daemon, and ends or stops it at one of its calls to the world; or in a hurry.
 
     injector.py kill:17 HOOK ...    SIGKILL instead of the 17th call
+    injector.py late:17 HOOK ...    the same, counted from SIGUSR2 on
     injector.py stop:17 HOOK ...    SIGSTOP before it: the test does something, then SIGCONT
     injector.py stop:WORDS HOOK ... SIGSTOP before the first call that has these words in the list
     injector.py list:FILE HOOK ...  write down every call: what is called, and from where
@@ -32,11 +33,18 @@ class Injector:
 
     def __init__(self, order: str) -> None:
         word, _, argument = order.partition(':')
-        self._signal = {'kill': signal.SIGKILL, 'stop': signal.SIGSTOP}.get(word, signal.SIGABRT)
+        self._signal = {'kill': signal.SIGKILL, 'late': signal.SIGKILL,
+                        'stop': signal.SIGSTOP}.get(word, signal.SIGABRT)
         self._number = int(argument) if argument.isdigit() else 0
         self._words = '' if self._number or word == 'list' else argument
         self._log = -1 if word != 'list' else os.open(argument, os.O_WRONLY | os.O_CREAT
                                                       | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._count = 0
+        if word == 'late':
+            self._count = -sys.maxsize
+            signal.signal(signal.SIGUSR2, self._begin)
+
+    def _begin(self, *_: Any) -> None:
         self._count = 0
 
     def look(self, frame: FrameType, event: str, function: Any) -> None:
@@ -84,6 +92,7 @@ def main() -> None:
     """Be the hook."""
     order, path = sys.argv[1:3]
     del sys.argv[:2]
+    sys.path[0] = os.path.dirname(path)     # not this folder, which has an ovs.py
     with open(path, encoding='utf-8') as file:
         program = compile(file.read(), path, 'exec')
     word, _, argument = order.partition(':')

@@ -9,10 +9,11 @@ from typing import Any, Callable, List
 from sandbox.host import Host
 from sandbox.process import has_ended, wait_until
 
+NETWORKD = '/lib/systemd/systemd-networkd'
 # Program, and Debian's package.
 PROGRAMS = {'radvd': 'radvd', 'dnsmasq': 'dnsmasq-base', 'dhclient': 'isc-dhcp-client',
             'iperf3': 'iperf3', 'keepalived': 'keepalived', 'ucarp': 'ucarp',
-            'kea-dhcp4': 'kea-dhcp4-server'}
+            'kea-dhcp4': 'kea-dhcp4-server', 'dhcpcd': 'dhcpcd-base', NETWORKD: 'systemd'}
 FOLDER = '/run/xsisolate-stacks'        # the sandbox's own
 PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -203,6 +204,56 @@ class Dhclient:
             raise AssertionError('no %s: %s\n%s' % (event, read(self.events),
                                                     self.program.output())) from error
         return found()[0].split(' ')[1]
+
+
+# Other clients, of both versions at once, each with folders, processes and host name of its own.
+OTHER_CLIENT = """
+mount -t tmpfs none /run
+mount -t tmpfs none /var/lib
+mkdir -p /var/lib/dhcpcd /run/dhcpcd /run/systemd/network /run/systemd/netif
+chmod -R a+rX /run /var/lib
+echo "$1" > /run/systemd/network/eth0.network
+echo "$1" > /run/dhcpcd.conf
+shift
+exec "$@"
+"""
+DHCPCD_CONFIG = """
+script /bin/true
+duid ll
+noarp
+noipv6rs
+ia_na 1
+"""
+NETWORKD_CONFIG = """
+[Match]
+Name=eth0
+[Network]
+DHCP=yes
+IPv6AcceptRA=no
+IPv6LinkLocalAddressGenerationMode=eui64
+[DHCPv6]
+WithoutRA=solicit
+"""
+
+
+def dhcpcd(host: Host) -> Program:
+    """Ask for addresses as dhcpcd does."""
+    need('dhcpcd')
+    return _other_client(host, DHCPCD_CONFIG, 'chown -R dhcpcd /run/dhcpcd /var/lib/dhcpcd',
+                         'dhcpcd -B -d -f /run/dhcpcd.conf eth0')
+
+
+def networkd(host: Host) -> Program:
+    """Ask for addresses as systemd-networkd does; without udev it wants /sys read-only."""
+    need(NETWORKD)
+    return _other_client(host, NETWORKD_CONFIG, 'chown -R systemd-network /run/systemd/netif; '
+                         'mount -t sysfs -o ro sysfs /sys', NETWORKD)
+
+
+def _other_client(host: Host, config: str, prepare: str, client: str) -> Program:
+    name = client.partition(' ')[0].rpartition('/')[2]
+    return Program(host, name, 'unshare', '-mupf', '--kill-child', 'sh', '-ec', OTHER_CLIENT, 'sh',
+                   config, 'sh', '-ec', '%s; %s; true' % (prepare, client))    # it stays
 
 
 def addresses(host: Host, *words: str) -> str:

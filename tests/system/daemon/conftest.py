@@ -11,11 +11,13 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 
 from sandbox.daemon import PATH, Watch
-from sandbox.hooks import REPOSITORY
+from sandbox.hooks import REPOSITORY, Hooks
 from sandbox.dom0 import Sandbox
 from sandbox.vm import Vm
 
 from support.guarded_host import LONG_S, Around
+from support.learning import Learning
+from support.packets.real_programs import need
 from support.shouting import Shouting
 
 
@@ -92,3 +94,20 @@ def shout(around: Around) -> Iterator[Callable[..., Shouting]]:
     yield begin
     for one in begun:
         one.kill()
+
+
+@pytest.fixture
+def learning(namespaces: None, hooks: Hooks, request: Any) -> Iterator[Learning]:
+    """A Dom0 with the daemon, and a DHCP server on the LAN."""
+    need('dnsmasq', 'dhclient')
+    with Sandbox(hooks) as dom0:
+        watch = Watch(os.environ.get('HOOK_PYTHON') or sys.executable)
+        learning = Learning(dom0, watch, getattr(request, 'param', 0))
+        try:
+            watch.start()
+            yield learning
+            watch.stop()
+        finally:
+            for program in learning.programs:
+                program.stop()
+            watch.close()

@@ -1,10 +1,12 @@
 """Addresses that servers lease, learned by the daemon, kept for hooks, owned by VIFs."""
+import glob
 import json
 import os
 import re
+import signal
 import sys
 import time
-from typing import Any, Callable, Iterator, Set, Tuple
+from typing import Any, Callable, List, Set, Tuple
 
 import pytest
 from sandbox.daemon import Watch
@@ -12,36 +14,21 @@ from sandbox.dom0 import Sandbox
 from sandbox.hooks import Hooks
 from sandbox.process import wait_until
 from sandbox.vm import Vm
+from support.kills import chosen
 from support.learning import (SERVER, SERVER_MAC, Learning, kept, lease_path, owned, status_of,
                               xsisolate)
 from sandbox.dhcp import (ACK, BROADCAST, DECLINE, DISCOVER, NAK, OFFER, RELEASE, REPLY, REQUEST,
                           SOLICIT, answer, answer6, dhcp6, duid, frame, ia_na, ip_bytes, mac_bytes,
                           options4, query, query6)
 from support.torrent import Torrent
-from support.packets.real_programs import addresses, need, radvd, within
+from support.packets.real_programs import addresses, dhcpcd, kea, need, networkd, radvd, within
 
 from xsisolate.policy.address import eui64_link_local, format_prefix
-from xsisolate.policy.leases import KEYS, Lease, LeaseRecord, format_record
+from xsisolate.policy.leases import ALLOWANCE_S, KEYS, Lease, LeaseRecord, format_record
 from xsisolate.policy.address import parse_prefix
 
+FAKETIME = next(iter(glob.glob('/usr/lib/*/faketime/libfaketime.so.1')), 'libfaketime.so.1')
 FIXED = {'groups': 'red', 'vif/0/ipv4': '10.9.0.80'}
-
-
-@pytest.fixture
-def learning(namespaces: None, hooks: Hooks, request: Any) -> Iterator[Learning]:
-    """A Dom0 with the daemon, and a DHCP server on the LAN."""
-    need('dnsmasq', 'dhclient')
-    with Sandbox(hooks) as dom0:
-        watch = Watch(os.environ.get('HOOK_PYTHON') or sys.executable)
-        learning = Learning(dom0, watch, getattr(request, 'param', 0))
-        try:
-            watch.start()
-            yield learning
-            watch.stop()
-        finally:
-            for program in learning.programs:
-                program.stop()
-            watch.close()
 
 
 def link_local(vm: Vm) -> str:
@@ -89,6 +76,36 @@ def test_a_lease_is_renewed_by_unicast_and_released(learning: Learning) -> None:
     assert code == 0, err
     learning.wait_owned(red)
     assert kept(red) == []
+
+
+def leased(vm: Vm) -> List[str]:
+    """Return the addresses that a VM has but its link-local one."""
+    code, out, err = vm.run('ip', '-o', 'addr', 'show', 'dev', 'eth0', 'scope', 'global')
+    assert code == 0, err
+    return sorted(line.split()[3].partition('/')[0] for line in out.splitlines()
+                  if 'tentative' not in line)
+
+
+@pytest.mark.parametrize('relayed', [False, True], ids=['served', 'relayed'])
+def test_other_clients(learning: Learning, relayed: bool) -> None:
+    """Dhcpcd's and systemd-networkd's addresses are owned, by IPv4 and IPv6, also by a relay."""
+    learning.relay() if relayed else learning.serve()
+    vms = [learning.start('red', 0x47), learning.start('other', 0x48)]
+    clients = [client(vm) for client, vm in zip((dhcpcd, networkd), vms)]
+    learning.programs += clients
+    for vm, client in zip(vms, clients):
+        assert within(30, lambda: len(leased(vm)) == 2 and leased(vm) == owned(vm)), (
+            leased(vm), owned(vm), client.output(), [one.output() for one in learning.programs])
+    for one, other in (vms, vms[::-1]):
+        assert one.ping_all(leased(other), 3) == set(leased(other)), learning.watch.said()
+
+
+def test_kea(learning: Learning) -> None:
+    """What another server leases is owned, too."""
+    red = learning.start('red', 0x47)
+    learning.programs.append(kea(learning.server, red.mac, '10.9.0.70'))
+    assert learning.lease(red) == '10.9.0.70'
+    learning.wait_owned(red, '10.9.0.70')
 
 
 def test_slaac(namespaces: None, hooks: Hooks) -> None:
@@ -148,28 +165,57 @@ def test_without_the_daemon_nothing_is_learned_and_nothing_is_lost(learning: Lea
 
 
 def test_a_daemon_that_is_killed_on_the_way(learning: Learning) -> None:
-    """Wherever between the answer and the flows: what is kept is owned, and what is not is not."""
-    red = learning.start('red', 0x47)
-    found = []
-    for number, delay in enumerate((0, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)):
-        learning.exchange(red, '10.9.0.%d' % (70 + number), xid=number + 1)
-        time.sleep(delay)
-        learning.watch.signal(9)
-        learning.watch.start_again()
-        wait_until(lambda: owned(red) == kept(red), 'what is kept to be owned', 5)
-        found.append(len(kept(red)))
-    print('leases after each kill: %s' % found)
-    learning.exchange_until(lambda: '10.9.0.90' in owned(red), red, '10.9.0.90', xid=99)
+    """At any of its calls between the answer and the flows: what is kept is owned, no more."""
+    red, watch, log = learning.start('red', 0x47), learning.watch, '/run/injector.log'
+
+    def ask(order: str, number: int) -> str:
+        """Have another daemon hear a question; return the address that is asked for."""
+        watch.kill()
+        watch.start(order=order)
+        assert owned(red) == kept(red)
+        address = '10.9.0.%d' % (70 + number % 20)
+        red.send(query(REQUEST, red.mac, asked=address, xid=number))
+        time.sleep(0.05)        # until it has been heard
+        return address
+
+    address, before = ask('list:' + log, 0), os.path.getsize(log)
+    learning.server.send(answer(ACK, red.mac, address, xid=0))
+    learning.wait_owned(red, address)
+    with open(log) as file:
+        count = len(file.read()[before:].splitlines())
+    killed = 0
+    for number in chosen(count, 5):
+        address = ask('late:%d' % number, number)
+        watch.signal(signal.SIGUSR2)
+        learning.server.send(answer(ACK, red.mac, address, xid=number))
+        killed += within(1, watch.has_ended)
+        assert address in kept(red) or address not in owned(red), number
+    print('%d calls, killed at %d' % (count, killed))
+    assert killed
+    ask('', 0)
+    learning.exchange_until(lambda: '10.9.0.99' in owned(red) == kept(red), red, '10.9.0.99')
 
 
 def test_a_lease_ends_with_its_time(learning: Learning) -> None:
-    """And its stated allowance."""
-    from xsisolate.policy.leases import ALLOWANCE_S
+    """And its stated allowance, by the daemon's clock."""
+    clock = '/run/faketime'
+
+    def set_clock(seconds: int) -> None:
+        with open(clock, 'w') as file:
+            file.write('+%ds\n' % seconds)
+
+    set_clock(0)
+    learning.watch.kill()
+    learning.watch.start(LD_PRELOAD=FAKETIME, DONT_FAKE_MONOTONIC='1', FAKETIME_NO_CACHE='1',
+                         NO_FAKE_STAT='1', FAKETIME_TIMESTAMP_FILE=clock)
     red = learning.start('red', 0x47)
-    learning.grant(red, '10.9.0.70', seconds=2)
-    time.sleep(2 + ALLOWANCE_S - 5)
-    assert owned(red) == ['10.9.0.70']
-    learning.wait_owned(red, seconds=10)
+    learning.grant(red, '10.9.0.70', seconds=600)
+    set_clock(600 + ALLOWANCE_S - 20)
+    learning.exchange_until(lambda: '10.9.0.71' in owned(red), red, '10.9.0.71', xid=2)
+    time.sleep(1)               # it looks each second
+    assert owned(red) == ['10.9.0.70', '10.9.0.71']
+    set_clock(601 + ALLOWANCE_S)
+    learning.wait_owned(red, '10.9.0.71', seconds=15)
     assert learning.watch.lines('lease ended', 'address=10.9.0.70')
 
 
@@ -273,6 +319,12 @@ def test_what_a_vif_elsewhere_has_is_refused(learning: Learning) -> None:
 
 # --- attacks -----------------------------------------------------------------------------------
 
+def fragment(frame: bytes, more: int, offset: int) -> bytes:
+    """Return an IPv4 packet that says it is a fragment."""
+    return frame[:20] + bytes([more, offset]) + frame[22:]
+
+
+RELAY_REPLY = 13
 GOOD = options4([(53, bytes([ACK])), (54, ip_bytes(SERVER)), (51, bytes([0, 0, 2, 0]))])
 Row = Tuple[str, Callable[['Attack'], Any]]
 
@@ -354,6 +406,16 @@ ROWS: Tuple[Row, ...] = (
     ('aloud from a member', by('evil', src='02:00:00:00:00:48', dst=BROADCAST,
                                ip_dst='255.255.255.255')),
     ('from a member by IPv6', by('evil', True, src='02:00:00:00:00:48')),
+    ('relayed by a member', by('evil', src='02:00:00:00:00:48', giaddr='10.9.0.254')),
+    ('relayed by a machine that is no server', by('lan', src='02:00:00:00:aa:06', ip_src='10.9.0.6',
+                                                  giaddr=SERVER)),
+    ('to a relay', by('server', ports=(67, 67))),
+    ('to a relay by IPv6', sends('server', lambda a: answer6(
+        RELAY_REPLY, a.red.mac, (a.address6, 600), ll=link_local(a.red), xid=a.xid), six=True)),
+    ('as large as can be, of a member', by('evil', src='02:00:00:00:00:48',
+                                           options=[(250, bytes(240))] * 4)),
+    ('the first fragment of an answer', sends('server', lambda a: fragment(a.ack(), 0x20, 0))),
+    ('the last fragment of an answer', sends('server', lambda a: fragment(a.ack(), 0, 1))),
     ('by itself', by('red', src='02:00:00:00:00:47', dst='02:00:00:00:00:47')),
     ('by itself, aloud', by('red', src='02:00:00:00:00:47', dst=BROADCAST,
                             ip_dst='255.255.255.255')),
@@ -518,3 +580,32 @@ def silenced(learning: Learning) -> Set[str]:
     """Return the MAC addresses whose questions are not copied for a while."""
     return set(re.findall(r'hard_timeout=.* priority=20,.*dl_src=([0-9a-f:]+).* actions=drop',
                           learning.dom0.ovs.ofctl('dump-flows', 'xenbr0', 'table=238')))
+
+
+def test_other_frames_are_treated_as_without_the_word(learning: Learning) -> None:
+    """What the switch does with them, and what it has looked at for that, is exactly the same."""
+    red, other = vms = [learning.start('red', 0x47), learning.start('other', 0x48)]
+    own = {vm: '10.9.0.%d' % (70 + number) for number, vm in enumerate(vms)}
+    for vm in vms:
+        learning.grant(vm, own[vm])
+    ends = 'in_port=%s,dl_src=%s,dl_dst=%s,' % (learning.dom0.ovs.vsctl(
+        'get', 'Interface', red.netdev(), 'ofport'), red.mac, other.mac)
+    packets = [ends + kind + ',nw_src=%s,nw_dst=%s,nw_ttl=64' % tuple(own.values()) + ports
+               for kind, ports in (
+                   ('tcp', ',tp_src=999,tp_dst=80'), ('udp', ',udp_src=999,udp_dst=53'),
+                   ('udp', ',udp_src=999,udp_dst=67'), ('icmp', ''))]
+    packets += [ends + 'arp,arp_op=1,arp_sha=%s,arp_spa=%s,arp_tpa=%s' % (red.mac, *own.values()),
+                ends + 'tcp6,ipv6_src=%s,ipv6_dst=%s,tp_dst=80' % tuple(map(link_local, vms))]
+
+    def verdicts() -> List[str]:
+        said = [learning.dom0.ovs.appctl('ofproto/trace', 'xenbr0', packet) for packet in packets]
+        return [line for one in said for line in one.splitlines()
+                if line.startswith(('Megaflow', 'Datapath actions'))]
+
+    leased_verdicts = verdicts()
+    for vm in vms:
+        vm.set_policy({'groups': 'red', 'vif/0/ipv4': own[vm], 'vif/0/ipv6': link_local(vm)})
+        vm.fire(learning.dom0.hooks.locking_changed(vm.domain, vm.vifs[0]))
+    wait_until(lambda: not owned(red) and not owned(other), 'fixed addresses')
+    assert len(leased_verdicts) == 2 * len(packets) and verdicts() == leased_verdicts
+    assert any('actions: drop' not in line for line in leased_verdicts[1::2])
