@@ -95,7 +95,8 @@ def test_every_jump_leads_to_a_table_with_a_default():
     flows = list(base_flows())
     defaults = {flow.table for flow in flows if flow.match == ''}
     asked = {tables.PARTY, tables.RESOLVE, tables.CLASSIFY, tables.PEERS, tables.MEMBER,
-             tables.REMOTE, tables.RULES}      # they answer by flags; no flow means no
+             tables.REMOTE, tables.RULES,      # they answer by flags; no flow means no
+             tables.ARRIVED, tables.RESUMED}
     for scenario in SCENARIOS.values():
         for flow in flows_of(scenario.plan()):
             for table in map(int, re.findall(r'resubmit\(,(\d+)\)', flow.actions)):
