@@ -8,6 +8,8 @@ import pytest
 from sandbox.dom0 import Sandbox
 from support.packets.built_network import Net, Party, Row, row
 from support.packets.frames import IP, UDP, IPv6, arp, eth, segment
+from xsisolate.diagnostics.doctor_switch import examine_connections
+from xsisolate.diagnostics.finding import OK, PROBLEM
 from xsisolate.pipeline.connections import BY_CLIENT_S, BY_EITHER_S
 from xsisolate.pipeline.tables import RESUMED
 
@@ -78,6 +80,25 @@ def test_who_may_no_longer_begin_is_not_taken_up_again(net: Net, version: int) -
     net.check(row(un, ask('PA')), row(un, ask('R')))
     net.dom0.ovs.appctl('dpctl/flush-conntrack')        # as if it had been closed and forgotten
     net.check(row(a, answer('PA')), row(un, ask('PA')), row(un, ask('SA')))
+
+
+def test_a_full_table_lets_nothing_begin_and_ends_nothing(net: Net) -> None:
+    guarded(net)
+    a, un, appctl = net.vms['a'], net.vms['un'], net.dom0.ovs.appctl
+    un.serve(PORT)
+    number = a.tcp_open(un.address(), PORT)
+    limit = appctl('dpctl/ct-get-maxconns').strip()
+    assert [finding.state for finding in examine_connections()] == [OK]
+    try:
+        appctl('dpctl/ct-set-maxconns', appctl('dpctl/ct-get-nconns').strip())
+        finding, = examine_connections()
+        assert finding.state == PROBLEM and 'the table is full' in finding.found
+        assert a.tcp_say(number)
+        assert not a.tcp(un.address(), PORT, GONE_S)
+        assert not a.udp(un.address(), PORT, GONE_S)
+    finally:
+        appctl('dpctl/ct-set-maxconns', limit)
+    assert a.tcp(un.address(), PORT) and a.tcp_say(number)
 
 
 # --- live migration ------------------------------------------------------------------------------
