@@ -184,7 +184,8 @@ def _against_the_direction(line: Line) -> Iterator[Case]:
     for what, say in (('asks', line.ask), ('answers', line.answer)):
         whole = say(UDP(sport=4066, dport=4066) / bytes(100))
         yield attack('%s: %s in fragments' % (str(line), what), client if say == line.ask else
-                     server, *split(whole, 64))
+                     server, *split(whole, 64), steps=[
+                         (client, line.ask(UDP(sport=4066, dport=4066) / b'word'))])
     asked = line.ask(UDP(sport=4052, dport=4053) / b'word')
     yield attack('%s: an answer to another port' % str(line), server, line.answer(
         UDP(sport=4053, dport=4054) / b'word'), steps=[(client, asked)])
