@@ -9,7 +9,7 @@ from xsisolate.openflow.ownership import REGISTRY
 from xsisolate.pipeline.tables import ARRIVED, DESTINATION, LOCAL, RESUMED, SOURCE
 
 OURS = 'cookie=0x5849534f'
-# What packets teach the switch, by table and priority; see settle_flow and arrival_flow in the product.
+# What packets teach the switch, by table and priority; see settle_flow, arrival_flow.
 LEARNED = ((LOCAL, 100), (SOURCE, 96), (ARRIVED, 200), (RESUMED, 100), (RESUMED, 50))
 
 
