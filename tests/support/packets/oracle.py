@@ -153,7 +153,7 @@ class Ip(NamedTuple):
 
     @property
     def control(self) -> bool:
-        """Tell whether it passes between admitted peers whatever the services are."""
+        """Tell whether it is what no service names: resolution, and ICMP errors."""
         return self.resolving or (not self.fragment and self.icmp[0] in ERRORS[self.version])
 
     @property
