@@ -5,8 +5,9 @@ from support.bridge_scenarios import (BOND, BRIDGE, GATEWAY_MAC, TAPS_FROM, UPLI
                                       attached, mac_of, make_scenario, member)
 from xsisolate.planner.vif import Vif, VifPort
 from xsisolate.policy.address import BITS, LINK_LOCAL, contains, eui64_link_local
-from xsisolate.policy.model import (HOLDERS, ROLES, SOURCES, EffectivePolicy, Gateway, Group, Mode,
-                                    Network, Peer, Prefix, Service, Source)
+from xsisolate.policy.model import (ANYTHING, EITHER, HOLDERS, IN, OUT, ROLES, SOURCES,
+                                    EffectivePolicy, Gateway, Group, Mode, Network, Peer, Prefix,
+                                    Service, Source)
 from xsisolate.policy.service import VERSIONS
 from xsisolate.vif_id import VifId
 
@@ -17,6 +18,7 @@ SUBNET4, SUBNET6 = 0x0a090000, 0xfd00_0009 << 96
 MODES = st.sampled_from([mode for mode in Mode if mode is not Mode.UNLOCKED])
 GROUP_SETS = st.frozensets(st.sampled_from(GROUPS), max_size=3)
 PORTS = st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(sorted)
+DIRECTIONS = st.sampled_from([EITHER, OUT, IN])
 SERVICES = st.one_of(
     st.sampled_from([Service(protocol) for protocol in (
         'icmp', 'icmp6', 'tcp', 'sctp', 'gre', 'esp', 'ah', 'tftp', 'ip/4', 'ip/89')]),
@@ -43,8 +45,11 @@ ANY_PREFIXES = st.one_of(
 def peers(draw):
     """Draw an entry of an allow list that vm-data could have written."""
     prefix, service = draw(st.none() | ANY_PREFIXES), draw(st.none() | SERVICES)
+    if service or draw(st.booleans()):
+        service = (service or Service(ANYTHING))._replace(direction=draw(DIRECTIONS))
+        service = None if service == Service(ANYTHING) else service
     if prefix and service and VERSIONS.get(service.protocol, prefix.version) != prefix.version:
-        service = Service('icmp' if prefix.version == 4 else 'icmp6')
+        service = Service('icmp' if prefix.version == 4 else 'icmp6', direction=service.direction)
     return Peer(prefix, service)
 
 
@@ -123,9 +128,12 @@ def networks(draw):
                    dhcp_servers=draw(st.frozensets(SPELLED_ALIKE, max_size=2)))
 
 
+RULES = st.builds(lambda service, direction: service._replace(direction=direction),
+                  SERVICES, DIRECTIONS) | st.sampled_from(
+                      [Service(ANYTHING, direction=OUT), Service(ANYTHING, direction=IN)])
 GROUP_FACTS = st.builds(
     Group, addresses=st.frozensets(ANY_PREFIXES, max_size=2), vms=st.none(),
-    rules=st.none() | st.frozensets(SERVICES, max_size=3), reach=GROUP_SETS)
+    rules=st.none() | st.frozensets(RULES, max_size=3), reach=GROUP_SETS)
 MEMBERS = st.lists(st.builds(
     lambda number, tag, macs: member(number, '10.8.0.%d fd00:8::%x' % (number, number), tag)
     ._replace(macs=macs), st.integers(1, 99), st.sampled_from(TAGS), MAC_SETS), max_size=3,

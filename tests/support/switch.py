@@ -6,11 +6,11 @@ from typing import Dict, FrozenSet, Iterator, List, Mapping, Match
 from sandbox.dom0 import Sandbox
 
 from xsisolate.openflow.ownership import REGISTRY
-from xsisolate.pipeline.tables import DESTINATION, LOCAL, SOURCE
+from xsisolate.pipeline.tables import ARRIVED, DESTINATION, LOCAL, RESUMED, SOURCE
 
 OURS = 'cookie=0x5849534f'
-# What packets teach the switch, by table and priority; see settle_flow in the product.
-LEARNED = ((LOCAL, 100), (SOURCE, 96))
+# What packets teach the switch, by table and priority; see settle_flow, arrival_flow.
+LEARNED = ((LOCAL, 100), (SOURCE, 96), (ARRIVED, 200), (RESUMED, 100), (RESUMED, 50))
 
 
 def our_flows(host: Sandbox, bridge: str = 'xenbr0') -> FrozenSet[str]:

@@ -15,6 +15,7 @@ from xsisolate.diagnostics.matrix_page import make_page
 from xsisolate.diagnostics.status import exit_code, find_warnings, look_twice
 from xsisolate.errors import HostError
 from xsisolate.policy.admission import EVERYTHING
+from xsisolate.policy.model import IN, OUT
 from xsisolate.policy.reachability import Alike, Services
 from xsisolate.policy.seal import PORTABLE_WORD
 
@@ -30,6 +31,7 @@ that its guest reports through the guest tools.
 '''
 PIPE_WIDTH = 132        # where stdout is not a terminal
 ALL, SOME, NOTHING, SELF = '#', 's', '.', '-'
+ONLY = {OUT: '>', IN: '<'}      # only the row's VIF may begin, or only the column's
 NAMES_SHOWN = 8
 NAME_WIDTH = 28
 
@@ -116,6 +118,10 @@ def grid_lines(network: NetworkMatrix) -> Iterator[str]:
             size, at + 1, name, ' ' * (longest - width(name)),
             ' '.join(cell.rjust(size) for cell in cells), letter(network.outside[at]))
     yield '  %s everything   %s some services (--json, explain)   %s nothing' % (ALL, SOME, NOTHING)
+    if any(service.direction for found in (*network.outside, *(
+            services for links in network.links for services in links.values()))
+           for service in found):
+        yield '  %s only the left one may begin   %s only the upper one' % (ONLY[OUT], ONLY[IN])
 
 
 def portable_lines(network: NetworkMatrix) -> Iterator[str]:
@@ -129,7 +135,11 @@ def portable_lines(network: NetworkMatrix) -> Iterator[str]:
 
 def letter(services: Services) -> str:
     """Return the letter for what may be said."""
-    return ALL if EVERYTHING in services else SOME if services else NOTHING
+    if EVERYTHING in services:
+        return ALL
+    directions = {service.direction for service in services}
+    return ONLY.get(directions.pop(), SOME) if len(directions) == 1 else (
+        SOME if directions else NOTHING)
 
 
 def set_row(network: NetworkMatrix, at: int, alike: Alike) -> List[Any]:

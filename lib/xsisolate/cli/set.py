@@ -17,13 +17,14 @@ OPTIONS = (
                     'VRRP does'),
     ('mac', 'M', 'additional MAC addresses, as those of CARP and VRRP; vrrp: all of them'),
     ('roles', 'R', 'what the VIF is for its network: gateway, dhcp, router'),
-    ('allow', 'P', 'peers: addresses, CIDRs, external; each may carry a service: '
-                   'tcp/5432@10.0.0.7'))
+    ('allow', 'P', 'peers: addresses, CIDRs, external; each may carry a service, and who may '
+                   'begin: tcp/5432@10.0.0.7, out:tcp/443@external, in:10.0.0.9'))
 
 EXAMPLES = '''
 examples:
   xsisolate set web1 --groups red --allow external --ipv4 10.9.0.11 --ipv6 fd00:9::11
   xsisolate set web1 --allow "tcp/443@external udp/53@10.9.0.53"
+  xsisolate set web1 --allow "out:external in:tcp/443@external"      only it begins, but for 443
   xsisolate set web1/1 --mode disabled            its second VIF only
   xsisolate set web1 --allow "" --dry-run         show what would be written; exit code 4
   xsisolate set web1 --replace --groups blue      whatever is there now, this is the policy
@@ -103,23 +104,26 @@ def warn_of_cuts(allow: str, last_word: str) -> None:
     """Name the entries that open more than their writer may have meant."""
     from xsisolate.cli.output import say
     for entry in perhaps_cut(allow, last_word):
+        colon = entry.rfind(':') + 1 if entry.startswith(('in:', 'out:')) else 0
+        direction, where = entry[:colon], entry[colon:]
         say('xsisolate: --allow: %s has no service, so it admits every protocol and port; if you '
-            'wrote ;SERVICE behind it, the shell has cut that off: write SERVICE@%s, such as '
-            'tcp/443@%s' % (entry, entry, entry), file=sys.stderr)
+            'wrote ;SERVICE behind it, the shell has cut that off: write %sSERVICE@%s, such as '
+            '%stcp/443@%s' % (entry, direction, where, direction, where), file=sys.stderr)
 
 
 def perhaps_cut(allow: str, last_word: str) -> List[str]:
     """Return the entries that may be what a shell has left of `external;tcp/443`.
 
     What is left ends the command line, and had no quotes around it: it has no blank.
-    `external` is named wherever it stands, for it opens the most.
+    `external` and `in:external` are named wherever they stand, for they open the most.
     """
     from xsisolate.policy.vmdata_parser import EXTERNAL, SEPARATORS
+    widest = (EXTERNAL, 'in:' + EXTERNAL)
     entries = [entry for entry in SEPARATORS.split(allow) if entry]
     bare = last_word.endswith(allow) and len(allow.split()) == 1
     last = entries[-1:] if bare else []
     return [entry for entry in dict.fromkeys(entries)
-            if (entry == EXTERNAL or entry in last) and '@' not in entry and ';' not in entry]
+            if (entry in widest or entry in last) and '@' not in entry and ';' not in entry]
 
 
 def run_unset(arguments: argparse.Namespace) -> int:

@@ -5,9 +5,11 @@ from typing import (AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, 
 
 from xsisolate.errors import ConfigError
 from xsisolate.policy.address import contains, format_prefix, quoted
-from xsisolate.policy.model import Config, Group, Network, PoolNetwork, Prefix
+from xsisolate.policy.model import (ANYTHING, EITHER, OPPOSITE, Config, Group, Network,
+                                    PoolNetwork, Prefix)
 from xsisolate.policy.network_labels import resolve_labels
 from xsisolate.policy.resolve import ANY_NETWORK, possible_labels
+from xsisolate.policy.service import format_rule, format_service
 from xsisolate.vif_id import UUID
 
 ERRORS_MAX = 100
@@ -242,6 +244,7 @@ def _group_warnings(name: str, group: Group, config: Config) -> Iterator[Tuple[s
     if group.rules is not None and not group.rules:
         yield 'rules', ('rules: [] means that members may say nothing to each other; leave it out '
                         'to admit everything')
+    yield from _direction_warnings(group)
     for other in sorted(group.reach):
         if other == name:
             yield 'reach', 'reach: a group reaches itself anyway'
@@ -251,6 +254,18 @@ def _group_warnings(name: str, group: Group, config: Config) -> Iterator[Tuple[s
     for address in sorted(group.addresses):
         if address.length < WIDE[address.version]:
             yield 'addresses', '%s makes very many machines members' % format_prefix(address)
+
+
+def _direction_warnings(group: Group) -> Iterator[Tuple[str, str]]:
+    """Yield rules that let no member begin anything with another VIF of the group."""
+    rules = group.rules or frozenset()
+    for rule in sorted(rules) if not group.addresses and not group.reach else ():
+        other = rule._replace(direction=OPPOSITE[rule.direction])
+        if rule.direction and not rules & {other, rule._replace(direction=EITHER)}:
+            yield 'rules', ('%s has no effect between two members: one\'s policy lets it begin '
+                            '(out:) only if the other\'s admits that (in:); write %s, or %s, too'
+                            % (format_rule(rule), format_service(rule)
+                               if rule.protocol != ANYTHING else 'no rules', format_rule(other)))
 
 
 def describe(name: str, checked: Checked) -> Dict[str, Any]:

@@ -8,8 +8,8 @@ from xsisolate.config.check import check_text
 from xsisolate.config.host_config import read_configuration
 from xsisolate.config.load import config_file, read_config_text
 from xsisolate.dataplane.context import HostContext
-from xsisolate.diagnostics.doctor_switch import (MEND_FIRST, examine_bridges, examine_drift,
-                                                 examine_records, examine_version)
+from xsisolate.diagnostics.doctor_switch import (MEND_FIRST, examine_bridges, examine_connections,
+                                                 examine_drift, examine_records, examine_version)
 from xsisolate.diagnostics.doctor_toolstack import (examine_ha, examine_keys, examine_units,
                                                     examine_xenopsd)
 from xsisolate.diagnostics.finding import PROBLEM, Finding, ok, problem, warning
@@ -37,7 +37,8 @@ def examine(step: Step = lambda name: None) -> Iterator[Finding]:
     for name, check in (('libraries', examine_libraries), ('configuration', examine_configuration),
                         ('pool configuration', examine_pool_configuration),
                         ('hooks', examine_xenopsd), ('HA', examine_ha), ('units', examine_units),
-                        ('Open vSwitch', examine_version), ('pool', examine_pool)):
+                        ('Open vSwitch', examine_version),
+                        ('connections', examine_connections), ('pool', examine_pool)):
         step(name)
         yield from check()
     try:

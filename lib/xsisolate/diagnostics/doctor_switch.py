@@ -19,6 +19,7 @@ from xsisolate.policy.model import Mode
 
 MEND_FIRST = 'mend the configuration first, then xsisolate sync'
 OLDEST = (2, 17)        # of XCP-ng 8.3 and XenServer 8
+NEARLY_FULL = 0.9       # of the table of connections
 
 
 def examine_version() -> Iterator[Finding]:
@@ -35,6 +36,24 @@ def examine_version() -> Iterator[Finding]:
                       'has not been tested with this version: update Open vSwitch')
     else:
         yield ok('ovs-vswitchd', version)
+
+
+def examine_connections() -> Iterator[Finding]:
+    """Yield how full the table of connections is: when it is full, nothing new begins."""
+    found = appctl.count_connections()
+    if found is None:
+        return
+    text = '%d of %d' % found
+    expected = 'fewer than %d' % (found.most * NEARLY_FULL)
+    advice = ('what is tracked (services with ports, entries with a direction) cannot begin when '
+              'it is full, and what has begun goes on. See who begins so much (conntrack -C; '
+              'ovs-appctl dpctl/dump-conntrack), or raise net.netfilter.nf_conntrack_max')
+    if found.known >= found.most:
+        yield problem('connections', text + ': the table is full', expected, advice)
+    elif found.known >= found.most * NEARLY_FULL:
+        yield warning('connections', text, expected, advice)
+    else:
+        yield ok('connections', text)
 
 
 def examine_bridges(dom0: HostContext, inventory: Inventory) -> Iterator[Finding]:

@@ -66,7 +66,9 @@ def judge(place: Place, source: End, target: End, talk: Talk,
     """
     steps: List[Step] = []
     for step in _steps(place, source, target, talk):
-        if step.how is How.REPLY and not asked:
+        # whoever may begin a TCP connection begins none with a segment that answers
+        if not asked and (step.how is How.REPLY or step.how is How.REQUEST and talk.answer
+                          and talk.protocol == 'tcp'):
             step = step._replace(how=How.NOT, because=step.because + ', but none was asked for')
         steps.append(step)
         if not step.admits:

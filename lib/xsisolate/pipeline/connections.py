@@ -7,8 +7,8 @@ after a VIF's first frame here its connections are taken up in the middle: RESUM
 that the switch has learned and forgets by itself.
 """
 from xsisolate.openflow.flow import Flow, make_flow
-from xsisolate.pipeline.tables import (ACCEPT, ARRIVED, COMMIT, ESTABLISHED, PASS, PLAIN, REPLY,
-                                       REPLY_ONLY, REQUEST, RESUMED)
+from xsisolate.pipeline.tables import (ACCEPT, ARRIVED, COMMIT, ESTABLISHED, ISOLATED_DROP, PASS,
+                                       PLAIN, REPLY, REPLY_ONLY, REQUEST, RESUMED)
 from xsisolate.pipeline.terms import flags, goto, network_match, raised
 from xsisolate.typing_compat import Iterator
 
@@ -22,7 +22,14 @@ BY_EITHER_S, BY_CLIENT_S = 60, 7500
 
 
 def connection_lookup_flows() -> Iterator[Flow]:
-    """Yield which segments are looked up, and by which flag one that is known to none is known."""
+    """Yield which segments are looked up, and by which flag one that is known to none is known.
+
+    No fragment is: the kernel would put it together in a queue that other bridges share, where a
+    tenant with the same addresses could put his own beginning before another's end.
+    """
+    for family in ('ip', 'ipv6'):
+        for bit in (COMMIT, ESTABLISHED):
+            yield make_flow(ACCEPT, 40, [flags(bit), family, 'nw_frag=yes'], goto(ISOLATED_DROP))
     for tcp in ('tcp', 'tcp6'):
         yield make_flow(ACCEPT, 11, [flags(COMMIT), tcp], 'ct(table=%d,%s)' % (REPLY, ZONE))
         yield make_flow(REPLY, 5, ['ct_state=+new-rel+trk', tcp, MIDSTREAM,

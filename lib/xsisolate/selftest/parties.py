@@ -108,6 +108,9 @@ POLICIES: Sequence[Tuple[str, int, Optional[Mapping[str, str]]]] = (
     ('north', 66, {'groups': 'north'}),
     ('south', 67, {'groups': 'south'}),
     ('east', 68, {'groups': 'east'}),
+    # begins outward, but for SSH and pings; asks `un`, and `evil` asks it
+    ('ward', 60, {'mode': 'isolated', 'allow': 'out:external in:tcp/22@external '
+                  'in:icmp/8@external out:10.9.0.31 out:fd00:9::1f in:10.9.0.32 in:fd00:9::20'}),
     ('quar', 71, {'mode': 'bogus'}),
     ('off', 72, {'mode': 'disabled'}))
 VMS = tuple(_vm(at, *row) for at, row in enumerate(POLICIES))

@@ -176,8 +176,9 @@ def resolutions(parties: Sequence[Party], said: Mapping[Probe, Said],
         if OUTSIDE in (source.name, target.name):
             continue
         for version in VERSIONS:
-            peers = any(said[Probe(source.name, target.name, kind, version)].asked
-                        for kind in KINDS)
+            # whichever of them may begin, the other must find it, too
+            peers = any(said[Probe(one.name, other.name, kind, version)].asked for kind in KINDS
+                        for one, other in ((source, target), (target, source)))
             if not peers and GATEWAY in (source.name, target.name):
                 continue
             yield Row('%s looks for %s, IPv%d' % (source.name, target.name, version), source.name,

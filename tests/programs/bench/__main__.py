@@ -99,8 +99,9 @@ def measure(dom0: Sandbox, hooks: Hooks, stock: Optional[StockHooks], rounds: in
     say('%s, %s; a busy machine adds to all times, so the least say most; starts: median in starts '
         'of the interpreter' % (version_of(str(hooks.interpreter)),
                                 run(['ovs-vswitchd', '--version']).splitlines()[0]))
-    rows, megaflows = packets(dom0, quick)
+    rows, followed, megaflows = packets(dom0, quick)
     show('packets, against plain NORMAL', rows, 'plain', 'ours/plain')
+    show('packets of connections that are followed', followed, 'group', 'ours/group')
     show('packets, from a VM that runs', [
         Row('datapath flows, %d peers' % MEGAFLOW_PEERS, 'flows', [megaflows]),
         measure_loss(dom0, BRIDGE, stock, STOCK_BRIDGE, 3 if quick else 9)])
@@ -121,23 +122,27 @@ def measure(dom0: Sandbox, hooks: Hooks, stock: Optional[StockHooks], rounds: in
     return {'sections': sections, 'flows': flows, 'plugs at once': words}, points
 
 
-def packets(dom0: Sandbox, quick: bool) -> Tuple[List[Row], int]:
-    """Return what packets cost, and how many datapath flows a thousand peers need."""
+def packets(dom0: Sandbox, quick: bool) -> Tuple[List[Row], List[Row], int]:
+    """Return what packets cost, what directions do, and the datapath flows of a thousand peers."""
     pairs = {}
-    for name, bridge, number in (('plain', PLAIN_BRIDGE, 1), ('ours', BRIDGE, 3)):
+    red = {'groups': 'red'}
+    for name, bridge, number, policies in (
+            ('plain', PLAIN_BRIDGE, 1, (None, None)), ('ours', BRIDGE, 3, (red, red)),
+            ('followed', BRIDGE, 5, ({'mode': 'isolated', 'allow': 'out:10.9.0.6 in:10.9.0.6'},
+                                     {'mode': 'isolated', 'allow': 'in:10.9.0.5 out:10.9.0.5'}))):
         vms = []
-        for host in (number, number + 1):
+        for host, policy in zip((number, number + 1), policies):
             address = '10.9.0.%d' % host
-            policy = {'groups': 'red', 'vif/0/ipv4': address} if name == 'ours' else None
+            policy = policy and {**policy, 'vif/0/ipv4': address}
             vms.append(dom0.start_vm('vm%d' % host, bridge, ipv4=address + '/8', policy=policy))
         pairs[name] = Pair(*vms)
-    measures = measure_plane(dom0, pairs, 3 if quick else 7, 1 if quick else 3)
+    measures, followed = measure_plane(pairs, 3 if quick else 7, 1 if quick else 3)
     megaflows = count_megaflows(dom0, BRIDGE, pairs['ours'].client, MEGAFLOW_PEERS)
     os.unlink('/run/xsisolate/groups/red.json')
     for pair in pairs.values():
         for vm in pair:
             vm.shutdown()
-    return measures, megaflows
+    return measures, followed, megaflows
 
 
 def write_plots(folder: str, points: Dict[str, List[Point]]) -> None:

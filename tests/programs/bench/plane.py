@@ -1,9 +1,12 @@
-"""What isolation costs the packets: two members of a group, and the same without policies."""
+"""What isolation costs the packets: two members of a group, and the same without policies.
+
+What a direction costs on top: two VIFs of which one begins, so that the switch follows connections.
+"""
 import json
 import struct
 import sys
 import time
-from typing import Callable, Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Tuple
 
 from bench.crowd import write_members
 from bench.table import Row
@@ -40,10 +43,10 @@ class Pair(NamedTuple):
     server: Vm
 
 
-def measure_plane(dom0: Sandbox, bridges: Dict[str, Pair], rounds: int,
-                  seconds: int) -> List[Row]:
-    """Measure on the bridges `plain` and `ours` in turns."""
-    for pair in bridges.values():
+def measure_plane(pairs: Dict[str, Pair], rounds: int,
+                  seconds: int) -> Tuple[List[Row], List[Row]]:
+    """Measure the pairs `plain`, `ours` and `followed` in turns; return ours, and the last's."""
+    for pair in pairs.values():
         for vm in pair:
             vm.serve(7)
         pair.server.run('sh', '-c', 'iperf3 -s >/dev/null 2>&1 &')     # ends with the sandbox
@@ -53,15 +56,16 @@ def measure_plane(dom0: Sandbox, bridges: Dict[str, Pair], rounds: int,
         '64-byte frames|1000/s': lambda pair: _frames(pair, seconds),
         'round trip|us': lambda pair: _python(pair, ROUND_TRIPS, '400'),
         'new TCP connections|1/s': _connect_both_ways}
-    found = []
+    ours, followed = [], []
     for label, work in works.items():
-        taken: Dict[str, List[float]] = {name: [] for name in bridges}
+        taken: Dict[str, List[float]] = {name: [] for name in pairs}
         for _ in range(rounds):
-            for name, pair in bridges.items():
+            for name, pair in pairs.items():
                 taken[name].append(work(pair))
         title, unit = label.split('|')
-        found.append(Row(title, unit, taken['ours'], taken['plain']))
-    return found
+        ours.append(Row(title, unit, taken['ours'], taken['plain']))
+        followed.append(Row(title, unit, taken['followed'], taken['ours']))
+    return ours, followed
 
 
 def _iperf(pair: Pair, *options: str) -> Dict[str, Dict[str, float]]:

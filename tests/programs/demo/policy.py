@@ -33,15 +33,17 @@ def promised(place: Place = LAN) -> Matrix:
     """Return which probes must get through, and no others."""
     return {(source.name, target.name): frozenset(
         probe for probe in PROBES
-        if admits(source, target, probe, place) and admits(target, source, probe, place))
+        if admits(source, target, probe, place)
+        and admits(target, source, probe, place, begins=False))
         for source, target in pairs(place)}
 
 
-def admits(owner: Machine, other: Machine, probe: Probe, place: Place = LAN) -> bool:
-    """Tell whether one machine's own policy lets it talk with the other."""
+def admits(owner: Machine, other: Machine, probe: Probe, place: Place = LAN,
+           begins: bool = True) -> bool:
+    """Tell whether one machine's own policy lets it talk with the other, whichever begins."""
     if not is_isolated(owner) or words(owner, 'groups') & words(other, 'groups'):
         return True
-    return any(is_meant(entry, other.address(probe.version), probe, place)
+    return any(is_meant(entry, other.address(probe.version), probe, place, begins)
                for entry in words(owner, 'allow'))
 
 
@@ -55,8 +57,13 @@ def words(machine: Machine, key: str) -> FrozenSet[str]:
     return frozenset((machine.policy or {}).get(key, '').split())
 
 
-def is_meant(entry: str, address: str, probe: Probe, place: Place) -> bool:
-    """Tell whether an entry of an allow list covers a probe to an address."""
+def is_meant(entry: str, address: str, probe: Probe, place: Place, begins: bool) -> bool:
+    """Tell whether an entry of an allow list covers a probe to, or from, an address."""
+    for direction in ('out:', 'in:'):
+        if entry.startswith(direction):
+            if begins is not (direction == 'out:'):
+                return False
+            entry = entry[len(direction):]
     service, _, peer = entry.rpartition('@')
     if service and probe.kind + '/7' != service:
         return False

@@ -49,7 +49,7 @@ VMS = (
     vm('red2', 12, groups='red'),
     vm('red3', 13, groups='red'),
     vm('blue1', 21, groups='blue', allow='10.9.0.51 fd00:9::51'),
-    vm('blue2', 22, groups='blue', allow='udp/7@10.9.0.51 udp/7@fd00:9::51'),
+    vm('blue2', 22, groups='blue', allow='out:udp/7@10.9.0.51 out:udp/7@fd00:9::51'),
     vm('blue3', 23, groups='blue'),
     vm('locked', 41, mode='locked'),
     vm('free', 51),

@@ -111,7 +111,6 @@ def is_daemon(pid: int) -> bool:
     ('red1', 'gateway', PING4, True),
     ('red2', 'outside', UDP6, False),
     ('blue1', 'free', UDP6, True),          # by address
-    ('blue2', 'free', UDP6, True),          # by address and port
     ('blue2', 'free', PING4, False),
     ('locked', 'red1', PING4, False),       # red1 does not admit it
     ('locked', 'free', PING4, True),
@@ -120,6 +119,11 @@ def is_daemon(pid: int) -> bool:
 def test_what_policy_promises(source: str, target: str, probe: Probe, passes: bool) -> None:
     assert (probe in promised()[source, target]) is passes
     assert (probe in promised()[target, source]) is passes
+
+
+def test_who_may_begin() -> None:
+    assert promised()['blue2', 'free'] == {Probe('udp', 4), UDP6}       # by port and direction
+    assert not promised()['free', 'blue2']
 
 
 def test_one_side_alone_does_not_decide() -> None:

@@ -59,6 +59,7 @@ def normal(name: str, word: str) -> str:
         return word.lower()
     if word == 'any':
         return '0.0.0.0/0' if name == 'ipv4' else '::/0'
+    direction, word = word.split(':', 1) if re.match('(in|out):', word) else ('', word)
     what, at, where = word.rpartition('@')
     if not at:
         where, _, what = word.partition(';')
@@ -70,4 +71,4 @@ def normal(name: str, word: str) -> str:
     if dash and first.partition('/')[2] == last:
         what = first
     what = NUMBERED.get(what, what)
-    return where + ';' + what if what else where
+    return (direction and direction + ':') + where + (what and ';' + what)

@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterator, List, Mapping, NamedTuple, Tuple
 from support.packets.attacks import OUTSIDE, OUTSIDE6, Parties
 from support.packets.frames import (ICMP, IP, UDP, ICMPv6DestUnreach, ICMPv6EchoReply,
                                     ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded,
-                                    IPv6, Raw, arp, eth, ns, ping6, segment)
+                                    IPv6, Raw, arp, eth, ns, ping6, segment, split4, split6)
 from support.packets.rows import Case, attack, legit
 
 Steps = List[Tuple[str, Any]]
@@ -180,6 +180,12 @@ def _against_the_direction(line: Line) -> Iterator[Case]:
     yield attack('%s: the other way' % str(line), server, *(line.answer(payload) for payload in (
         segment(4050, 80, 'S'), UDP(sport=4051, dport=4050) / b'word', *echo)),
         line.answer(Raw(SCTP_HEADER), **line.raw(132)), line.answer(Raw(bytes(30)), **line.raw(47)))
+    split = split4 if line.version == 4 else split6
+    for what, say in (('asks', line.ask), ('answers', line.answer)):
+        whole = say(UDP(sport=4066, dport=4066) / bytes(100))
+        yield attack('%s: %s in fragments' % (str(line), what), client if say == line.ask else
+                     server, *split(whole, 64), steps=[
+                         (client, line.ask(UDP(sport=4066, dport=4066) / b'word'))])
     asked = line.ask(UDP(sport=4052, dport=4053) / b'word')
     yield attack('%s: an answer to another port' % str(line), server, line.answer(
         UDP(sport=4053, dport=4054) / b'word'), steps=[(client, asked)])

@@ -153,7 +153,7 @@ class Ip(NamedTuple):
 
     @property
     def control(self) -> bool:
-        """Tell whether it passes between admitted peers whatever the services are."""
+        """Tell whether it is what no service names: resolution, and ICMP errors."""
         return self.resolving or (not self.fragment and self.icmp[0] in ERRORS[self.version])
 
     @property
@@ -560,17 +560,19 @@ class Oracle:
         if not direction:
             assert what is not None
             return self._serves(what, packet)
+        if packet.ip.fragment:
+            return False    # "an entry with a direction admits no fragments"
         if packet.ip.control:
             return self._is_about_known(packet.ip)
         if (direction == 'out') == leaves:
             return (what is None or self._asks(what, packet.ip)) and (
-                packet.ip.begins or packet.ip.later or self._is_known(packet.ip, True))
+                packet.ip.begins or self._is_known(packet.ip, True))
         return self._is_known(packet.ip, False)
 
     def _is_known(self, ip: Ip, either: bool) -> bool:
         """Tell whether a packet may belong to what was begun: by the other end, or by either."""
-        if ip.conversation is None:     # a fragment of whatever these two say
-            return any({ip.src, ip.dst} == {known[1], known[3]} for known in self.asked)
+        if ip.conversation is None:
+            return False
         proto, src, sport, dst, dport = ip.conversation
         return (proto, dst, dport, src, sport) in self.asked or (
             either and ip.conversation in self.asked)

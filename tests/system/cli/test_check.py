@@ -79,6 +79,7 @@ def test_a_mistake_does_not_make_another() -> None:
     ('grace: 0', '2: grace: 0 quarantines'), ('unsealed: accept', '2: unsealed: accept lets'),
     ('groups: {red: {vms: []}}', '2: groups.red: vms: [] means that no VM may be'),
     ('groups: {red: {rules: []}}', '2: groups.red: rules: [] means'),
+    ('groups: {red: {rules: ["in:tcp/22"]}}', '2: groups.red: in:tcp/22 has no effect between'),
     ('groups:\n  red: {}\n  blue: {reach: [red]}', '4: groups.blue: reach: red has no effect'),
     ('groups: {red: {reach: [red]}}', '2: groups.red: reach: a group reaches itself'),
     ('groups: {red: {addresses: [0.0.0.0/0]}}', '2: groups.red: 0.0.0.0/0 makes very many'),

@@ -18,6 +18,8 @@ from sandbox.uplink import GatewayAddresses
 from sandbox.vm import Vm
 
 from xsisolate.activation.desired import DAEMON, SERVER
+from xsisolate.diagnostics.doctor_switch import examine_connections
+from xsisolate.dom0.ovs import appctl
 from xsisolate.dom0.run_files.pool_state import PoolState, write_state
 
 from support.command import BROKEN, DIFFERENT, DONE, FAILED, xsisolate
@@ -136,17 +138,28 @@ def test_a_host_that_is_well(patient: Patient) -> None:
     assert findings() == []
     found = xsisolate('doctor', '--json').json
     assert {'library ovs', 'library yaml', 'configuration', 'hook setup-vif-rules', 'hook vif',
-            'udev rule', 'xenopsd', 'HA', 'daemon', 'hook server', 'ovs-vswitchd', 'pool',
-            'bridge xenbr0', 'networkd, xenbr0', 'plugged VIFs', 'VIFs', 'flows of xenbr0',
+            'udev rule', 'xenopsd', 'HA', 'daemon', 'hook server', 'ovs-vswitchd', 'connections',
+            'pool', 'bridge xenbr0', 'networkd, xenbr0', 'plugged VIFs', 'VIFs', 'flows of xenbr0',
             'seals'} == {
                 one['what'] for one in found['findings']}
     assert (found['problems'], found['warnings']) == (0, 1)
     said = xsisolate('doctor')
     assert 'ok      hook setup-vif-rules   %s/setup-vif-rules (%s:1)' % (
         OURS, DROP_IN) in said.lines
-    assert said.lines[-1] == '17 well, 1 warning, 0 problems'
+    assert said.lines[-1] == '18 well, 1 warning, 0 problems'
     said = xsisolate('doctor', '--quiet')
     assert said.lines[0].startswith('warning seals') and len(said.lines) == 4
+
+
+@pytest.mark.parametrize('count, state', [
+    ('235929', 'ok'), ('235930', 'warning'), ('262143', 'warning'), ('262144', 'problem')])
+def test_the_kernels_table_of_connections(patient: Patient, monkeypatch: pytest.MonkeyPatch,
+                                          count: str, state: str) -> None:
+    """Of the kernel's datapath ovs-vswitchd does not say it."""
+    monkeypatch.setattr(appctl, 'APPCTL', ('false',))
+    for what, value in (('count', count), ('max', '262144')):
+        patient.write('/proc/sys/net/netfilter/nf_conntrack_' + what, value + '\n')
+    assert [finding.state for finding in examine_connections()] == [state]
 
 
 def test_on_dom0s_python(patient: Patient) -> None:

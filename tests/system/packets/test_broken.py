@@ -8,13 +8,13 @@ import pytest
 from xsisolate.pipeline import tables
 from xsisolate.pipeline.terms import goto
 
-from support.packets import attacks
+from support.packets import attacks, connections
 from support.packets.check_rows import play, select
 from support.packets.broken_pipeline import broken, find_flows
 from support.packets.shared_network import World
 
 NAMES = ('red1', 'red2', 'red3', 'blue1', 'svc1', 'svc2', 'un', 'evil', 'locked', 'locked2', 'quar',
-         'off', 'far', 'web', 'wide', 'nobody')
+         'off', 'far', 'web', 'wide', 'nobody', 'ward')
 pytestmark = pytest.mark.host(names=NAMES)      # a row can be sent in seconds
 # What is broken: table, priority, a part of the match, the stage that follows then, and the
 # family that notices.
@@ -25,6 +25,9 @@ MUTANTS: Tuple[Tuple[str, int, int, str, int, str], ...] = (
     ('nobody is asked on the way in', tables.INGRESS_ANSWER, 0, '', tables.ACCEPT, 'multicast'),
     ('nobody is asked on the way out', tables.EGRESS_ANSWER, 0, '', tables.INGRESS, 'gateway'),
     ('replies without a request', tables.REPLY, 0, '', tables.PASS, 'services'),
+    ('TCP of no connection', tables.ACCEPT, 11, 'tcp', tables.PASS, 'connections'),
+    ('answers of no connection', tables.ACCEPT, 20, 'ip', tables.PASS, 'connections'),
+    ('fragments', tables.ACCEPT, 40, 'nw_frag', tables.PASS, 'connections'),
 )
 
 
@@ -37,4 +40,4 @@ def test_a_broken_flow_is_noticed(world: World, what: str, table: int, priority:
     world.prime()
     flows = find_flows(ovs, 'xenbr0', table, priority, part)
     with broken(ovs, 'xenbr0', flows, goto(then)):
-        assert play(world, select(attacks.FAMILIES, world, [family]))
+        assert play(world, select({**attacks.FAMILIES, **connections.ATTACKS}, world, [family]))

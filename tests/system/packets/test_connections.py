@@ -1,14 +1,17 @@
 """Connections live through refreshes, end with the rule that let them begin, and migrate."""
 import re
 import time
-from typing import List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import pytest
 
 from sandbox.dom0 import Sandbox
 from sandbox.process import wait_until
+from support.command import xsisolate
 from support.packets.built_network import Net, Party, Row, row
 from support.packets.frames import IP, UDP, IPv6, arp, eth, segment
+from xsisolate.diagnostics.doctor_switch import examine_connections
+from xsisolate.diagnostics.finding import OK, PROBLEM
 from xsisolate.pipeline.connections import BY_CLIENT_S, BY_EITHER_S
 from xsisolate.pipeline.tables import RESUMED
 
@@ -24,11 +27,11 @@ def tcp(version: int, sender: Party, to: Party, sport: int, dport: int, flags: s
     return eth(sender, to) / header / segment(sport, dport, flags)
 
 
-def guarded(net: Net) -> Tuple[Party, Party]:
-    """Add a VIF that begins outward, and who serves it."""
+def guarded(net: Net, other: Optional[Dict[str, str]] = None) -> Tuple[Party, Party]:
+    """Add a VIF that begins outward, and who serves it, unmanaged or not."""
     net.bridge('xenbr0')
     net.uplink('xenbr0')
-    return net.vm('a', 11, OUTWARD), net.vm('un', 31)
+    return net.vm('a', 11, OUTWARD), net.vm('un', 31, other)
 
 
 def change(net: Net, policy: object) -> None:
@@ -79,6 +82,25 @@ def test_who_may_no_longer_begin_is_not_taken_up_again(net: Net, version: int) -
     net.check(row(un, ask('PA')), row(un, ask('R')))
     net.dom0.ovs.appctl('dpctl/flush-conntrack')        # as if it had been closed and forgotten
     net.check(row(a, answer('PA')), row(un, ask('PA')), row(un, ask('SA')))
+
+
+def test_a_full_table_lets_nothing_begin_and_ends_nothing(net: Net) -> None:
+    guarded(net)
+    a, un, appctl = net.vms['a'], net.vms['un'], net.dom0.ovs.appctl
+    un.serve(PORT)
+    number = a.tcp_open(un.address(), PORT)
+    limit = appctl('dpctl/ct-get-maxconns').strip()
+    assert [finding.state for finding in examine_connections()] == [OK]
+    try:
+        appctl('dpctl/ct-set-maxconns', appctl('dpctl/ct-get-nconns').strip())
+        finding, = examine_connections()
+        assert finding.state == PROBLEM and 'the table is full' in finding.found
+        assert a.tcp_say(number)
+        assert not a.tcp(un.address(), PORT, GONE_S)
+        assert not a.udp(un.address(), PORT, GONE_S)
+    finally:
+        appctl('dpctl/ct-set-maxconns', limit)
+    assert a.tcp(un.address(), PORT) and a.tcp_say(number)
 
 
 # --- live migration ------------------------------------------------------------------------------
@@ -187,3 +209,35 @@ def test_a_vif_that_leaves_takes_with_it_what_is_taken_up(dom0: Sandbox, net: Ne
     assert windows(net)
     net.vms['a'].unplug()
     assert not windows(net)
+
+
+# --- what commands say ---------------------------------------------------------------------------
+
+
+def said(*words: str) -> Tuple[str, bool]:
+    """Return what explain says of a question, and whether the switch says the same."""
+    found = xsisolate('explain', *words, '--json').json
+    return found['verdict'], not found['differs']
+
+
+@pytest.mark.parametrize('service', ['icmp', 'tcp/80', 'udp/53', 'esp', 'sctp/3868'])
+def test_explain_and_switch_agree_about_directions(net: Net, service: str) -> None:
+    guarded(net, {'mode': 'locked'})
+    net.prime()
+    for words, verdict in ((('a', 'un'), 'reaches'), (('un', 'a'), 'stopped')):
+        assert said(*words, service) == (verdict, True)
+    change(net, {'mode': 'isolated', 'allow': 'in:tcp/80@10.9.0.31'})
+    assert said('un', 'a', service) == ('reaches' if service == 'tcp/80' else 'stopped', True)
+    assert said('a', 'un', service) == ('stopped', True)
+
+
+def test_commands_show_directions(net: Net) -> None:
+    guarded(net, {'mode': 'locked'})
+    assert 'out:10.9.0.31' in xsisolate('status', 'a').out
+    matrix = xsisolate('matrix', '--json').json['networks'][0]
+    reaches = {vif['name']: list(vif['reaches'].values()) for vif in matrix['vifs']}
+    assert reaches == {'a': [['out:everything']], 'un': [['in:everything']]}
+    grid = xsisolate('matrix').out
+    assert '>' in grid and '<' in grid
+    dumped = xsisolate('dump').out
+    assert 'party=10.9.0.31 ' in dumped and '+INGRESS_SIDE -SPREADING' in dumped

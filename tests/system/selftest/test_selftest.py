@@ -183,7 +183,7 @@ def test_full(dom0: Sandbox, vms: Tuple[Vm, Vm]) -> None:
     assert done.code == DONE, done.out + done.err
     report = done.json
     corpus = [one for one in report['outcomes'] if one['area'] == 'corpus']
-    assert report['fine'] and len(corpus) == 19 and all(one['fine'] for one in corpus)
+    assert report['fine'] and len(corpus) == 21 and all(one['fine'] for one in corpus)
     assert sum(int(one['what'].split(': ')[1].split()[0]) for one in corpus) > 1700
     assert len(report['reachability']) > 3000
     assert report['speeds']['managed']['throughput_mbit_s'] > 0

@@ -88,6 +88,10 @@ CONTRACT_CONFIG = Config(
     pytest.param('groups: {red: {reach: [blue]}, blue: {}}',
                  Config(groups={'red': Group(reach=frozenset(['blue'])),
                                 'blue': Group()}), id='reach a later group'),
+    pytest.param("groups: {'no': {rules: ['out:udp/53', 'in:everything']}}",
+                 Config(groups={'no': Group(rules=frozenset([
+                     Service('udp', 53, 53, 'out'), Service('*', direction='in')]))}),
+                 id='directions'),
     pytest.param("groups: {'no': {rules: [udp/53, tcp, udp/8000-8100]}}",
                  Config(groups={'no': Group(rules=frozenset([
                      Service('udp', 53, 53), Service('tcp', 0, 65535),

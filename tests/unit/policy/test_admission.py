@@ -10,10 +10,10 @@ from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.vif import Attached, Vif, VifPort
 from xsisolate.policy.address import NEVER_EXTERNAL, format_prefix, parse_prefix
 from xsisolate.policy.admission import EVERYTHING, How, Party, Talk, admit, admitted_services, serve
-from xsisolate.policy.model import (EffectivePolicy, Gateway, Group, Mode, Network, Prefix,
-                                    RemoteMember)
+from xsisolate.policy.model import (ANYTHING, EffectivePolicy, Gateway, Group, Mode, Network,
+                                    Prefix, RemoteMember)
 from xsisolate.policy.reachability import (ALL, Node, between, common, find_alike, find_links,
-                                           outside)
+                                           outside, simplified, turned)
 from xsisolate.policy.service import parse_rule, parse_service
 from xsisolate.policy.vmdata_parser import parse_peer
 from xsisolate.vif_id import VifId
@@ -22,7 +22,11 @@ GROUPS = {'web': Group(rules=frozenset(map(parse_service, ('tcp/443', 'udp/53', 
           'north': Group(reach=frozenset(('south', 'east'))),
           'south': Group(reach=frozenset(('north',))),
           'out': Group(addresses=frozenset((parse_prefix('10.1.0.0/16'),))),
-          'mute': Group(rules=frozenset())}
+          'mute': Group(rules=frozenset()),
+          # members of `client` begin towards those of `server`, and not the other way
+          'client': Group(rules=frozenset([parse_rule('in:tcp/443')]), reach=frozenset(['server'])),
+          'server': Group(rules=frozenset([parse_rule('out:tcp/443')]),
+                          reach=frozenset(['client']))}
 ASK, ANSWER = Talk('tcp', 40000, 443), Talk('tcp', 443, 40000, True)
 NET, UNKNOWN = NETWORK, Network()
 
@@ -225,9 +229,11 @@ def test_a_udp_answer_needs_a_request() -> None:
 
 
 NODES = st.lists(st.builds(
-    policy, st.sampled_from(['', 'red', 'blue', 'red blue', 'web', 'north', 'south', 'out']),
+    policy, st.sampled_from(['', 'red', 'blue', 'red blue', 'web', 'client', 'server', 'north',
+                             'south', 'out']),
     st.sampled_from(['', 'external', '10.0.0.0/29', 'tcp/443@10.0.0.1 udp/53@fd00::/64',
-                     '10.0.0.2 icmp@10.0.0.3']),
+                     '10.0.0.2 icmp@10.0.0.3', 'out:10.0.0.0/29 in:tcp/443@10.0.0.0/30',
+                     'out:tcp/443@10.0.0.0/30 in:icmp/8@10.0.0.0/29 in:fd00::/64']),
     st.sampled_from([Mode.ISOLATED] * 4 + [Mode.LOCKED, Mode.UNLOCKED, Mode.DISABLED])),
     min_size=1, max_size=7)
 TALKS = {4: (Talk('icmp'), Talk('tcp', 40000, 443), Talk('tcp', 40000, 80),
@@ -260,14 +266,21 @@ def test_the_matrix_is_what_passages_are(policies: List[EffectivePolicy]) -> Non
         for other_at, other in enumerate(vifs):
             if at == other_at:
                 continue
-            assert links[at].get(other_at) == links[other_at].get(at)
+            assert links[at].get(other_at) == turned(links[other_at].get(at, frozenset())) or (
+                not links[at].get(other_at) and not links[other_at].get(at))
             services = links[at].get(other_at, frozenset())
             four, six = (passing(place, one, other, version) for version in (4, 6))
             if EVERYTHING in services:
                 assert four == frozenset(TALKS[4]) or six == frozenset(TALKS[6])
             else:
-                assert four | six == {talk for talk in TALKS[4] + TALKS[6] if any(
-                    serve(service, talk) for service in services)}, (one, other, services)
+                served = {talk for talk in TALKS[4] + TALKS[6] if any(
+                    serve(service, talk) > How.REPLY for service in services)}
+                told = (one, other, services)
+                if ANYTHING in [service.protocol for service in services]:  # by one at least
+                    assert four == served & set(TALKS[4]) or six == served & set(TALKS[6]), told
+                    assert four | six <= served, told
+                else:
+                    assert four | six == served, told
 
 
 @settings(max_examples=60, deadline=None)
@@ -283,6 +296,25 @@ def test_sets_of_the_alike(policies: List[EffectivePolicy]) -> None:
     for at in range(len(nodes)):
         for other in range(len(nodes)):
             assert dict(sets[home[at]].reaches).get(home[other]) == links[at].get(other)
+
+
+def test_common_services_have_the_direction_of_both() -> None:
+    def rules(text: str) -> FrozenSet[object]:
+        return frozenset(map(parse_rule, text.split()))
+    assert common(rules('out:tcp/1-100 in:udp'), rules('tcp/50-200 out:udp/53')) == rules(
+        'out:tcp/50-100')
+    assert common(rules('out:everything'), rules('tcp/22 in:udp/53 out:icmp')) == rules(
+        'out:tcp/22 out:icmp')
+    assert common(rules('out:everything'), ALL) == rules('out:everything')
+    assert turned(rules('out:tcp/22 in:icmp udp')) == rules('in:tcp/22 out:icmp udp')
+    assert simplified(rules('out:tcp/22 in:tcp/22 out:udp udp in:icmp')) == rules(
+        'tcp/22 udp in:icmp')
+    assert simplified(rules('out:everything in:everything')) == ALL
+    one, other = (Node(name, policy(name), (parse_prefix(address),)) for name, address in (
+        ('client', '10.0.0.1'), ('server', '10.0.0.2')))
+    assert between(one, other, GROUPS) == rules('out:tcp/443')
+    assert between(other, one, GROUPS) == rules('in:tcp/443')
+    assert not between(one, one, GROUPS)
 
 
 def test_common_services() -> None:

@@ -64,7 +64,8 @@ def test_vectors_differ_where_they_should():
     same = [{'one group, one address', 'the same, written otherwise',
              'the same, with white space as tools write it'},
             {'every key, both families, services', 'the same, services in front, white space'},
-            {'portable: one group', 'portable: the same in a clone'}]
+            {'portable: one group', 'portable: the same in a clone'},
+            {'who may begin, with and without a service', 'the same, services behind'}]
     named = {}
     for vector in VECTORS:
         named.setdefault(vector['seal'], set()).add(vector['name'])
