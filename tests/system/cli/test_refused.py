@@ -2,6 +2,7 @@
 import os
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Callable, Iterator, List, Mapping
 from unittest import mock
 
@@ -318,3 +319,26 @@ def test_syslog_has_one_line_for_each_vif_and_reason(town: Town,
     said.clear()
     keeper.look()
     assert not [fields for _, fields in said if fields['vif'] == town.vms['red'].netdev()]
+
+
+def test_the_matrix_shows_it(town: Town, tmp_path: Path) -> None:
+    """On the pair's cell, for an hour; what was forged between others is on no pair of theirs."""
+    red, un, web1, web2 = (town.party(name) for name in ('red', 'un', 'web1', 'web2'))
+    before = xsisolate('matrix')
+    assert 'refused in the last hour' not in before.out
+    town.send('red', f.tcp(red, un, 40000, 443))
+    town.send('un', f.tcp(un, red, 40000, 22), f.tcp(un, red, 40000, 23))
+    town.send('web1', f.tcp(web1, web2, 40000, 22))
+    shown = xsisolate('matrix').out
+    assert '3 pairs refused something in the last hour' in shown
+    assert ' ! ' in shown and ' % ' in shown
+    networks = xsisolate('matrix', '--json').json['networks']
+    told = {vif['name']: vif['refused'] for network in networks for vif in network['vifs']}
+    name = {key: vm.netdev() for key, vm in town.vms.items()}
+    assert told['red'] == {name['un']: FRAMES} and told['un'] == {name['red']: 2 * FRAMES}
+    assert told['web1'] == {name['web2']: FRAMES} and told['blue'] == {}
+    xsisolate('matrix', '--html', str(tmp_path / 'page.html'))
+    page = (tmp_path / 'page.html').read_text(encoding='utf-8')
+    assert page.count('class="refused"') == 3 + page.count('class="legend"')
+    assert '<title>red to un: %d refused in the last hour</title>' % FRAMES in page
+    assert 'un</bdi> to <bdi>red</bdi>: %d' % (2 * FRAMES) in page
