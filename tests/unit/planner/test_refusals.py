@@ -148,6 +148,7 @@ def test_the_whole_is_bounded():
             for port in range(1, 399) for number in range(ROWS_MAX)] + [Seen(small, 0, 1, 1)]
     book.take(10, '7', [Reading('xenbr0', tuple(seen), (), owners, {})])
     assert len(book.rows) <= ALL_ROWS_MAX and ('xenbr0', small) in book.rows
+    assert len(json.dumps(book.describe())) < 6 << 20       # what is read of a file is 8 MiB
 
 
 def test_a_busy_day_takes_no_more_room():
