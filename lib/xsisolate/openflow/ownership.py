@@ -15,5 +15,5 @@ REGISTRY = 235                      # the headers' table; no packet reaches it
 LEARNED = 237
 # ... and these, with what it has refused; such flows are nobody's item, and end by themselves.
 RECORDER = 0x58495352 << 32         # 'XISR', in the high half of their cookies
-MARKED, RECORDED = 238, 241
+MARKED, RECORDED = 245, 248
 SELF_FILLED = (LEARNED, MARKED, RECORDED)

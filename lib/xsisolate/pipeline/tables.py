@@ -19,7 +19,7 @@ from xsisolate.openflow.ownership import LEARNED, MARKED, RECORDED
 # stand in ARP and ND; between DESTINATION and itself, where one was last in use.
 LINK_LAYER, PLACE = 236, LEARNED
 # Behind the drop points, for frames that go nowhere any more: see refusals.py.
-FULL, RECORD, DESCRIBE, REFUSED, DETAIL, MARK = MARKED, 239, 240, RECORDED, 242, 243
+FULL, RECORD, DESCRIBE, REFUSED, DETAIL, MARK = MARKED, 246, 247, RECORDED, 249, 250
 
 # Our band in table 0. Above everything a controller usually sends, so that a
 # foreign "allow" cannot skip the check; our own delivery below all of it.

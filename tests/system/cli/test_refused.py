@@ -20,6 +20,7 @@ from xsisolate.cli import refused as command
 from xsisolate.daemon import recorder
 from xsisolate.diagnostics.refused import RefusedReader, RefusedView
 from xsisolate.dom0.run_files.refused import FILE
+from xsisolate.openflow.ownership import MARKED, RECORDED
 from xsisolate.pipeline.refusals import KINDS_MAX
 from xsisolate.planner.refusal_record import ALL_WORDS
 
@@ -165,7 +166,7 @@ def test_a_scan_fills_its_own_share_and_nobody_elses(town: Town) -> None:
     town.send('web1', f.tcp(town.party('web1'), blue, 40000, 8888))
     scan(town, 'red', 'blue', 1000, 3000)
     scan(town, 'un', 'blue', 5000, 3000)
-    assert len(dump(town, 241)) <= 2 * KINDS_MAX + 12       # guests' kernels say things, too
+    assert len(dump(town, RECORDED)) <= 2 * KINDS_MAX + 12       # guests' kernels say things, too
     assert len([one for one in read('red').rows if one.source.name == 'red']) <= KINDS_MAX
     town.send('web1', f.tcp(town.party('web1'), blue, 40000, 9999))
     for service in ('tcp/8888', 'tcp/9999'):
@@ -188,7 +189,7 @@ def dump(town: Town, table: int) -> List[str]:
 def test_a_full_record_asks_nothing_of_ports(town: Town) -> None:
     """A scan behind a mark is one verdict of the switch, not one for each port."""
     scan(town, 'red', 'blue', 1000, KINDS_MAX + 20)
-    assert [line for line in dump(town, 238) if 'in_port=' in line]
+    assert [line for line in dump(town, MARKED) if 'in_port=' in line]
     scan(town, 'red', 'blue', 5000, 400)
     cached = town.host.ovs.appctl('dpctl/dump-flows').splitlines()
     assert len([line for line in cached if 'dst=5' in line and 'tcp' in line]) < 40, cached

@@ -12,7 +12,7 @@ from xsisolate.planner.refusal_record import (EGRESS, INGRESS, WORDS, Marked, Re
 
 RED, BLUE = Owner('vif1.0', 'r' * 36), Owner('vif2.0', 'b' * 36)
 PORTS, MACS = {1: RED, 2: BLUE}, {(0xa000, 'red'): RED, (0xa000, 'blue'): BLUE}
-DUMP = (' cookie=0x5849535250000200, duration=12.5s, table=241, n_packets=4, n_bytes=9, '
+DUMP = (' cookie=0x5849535250000200, duration=12.5s, table=248, n_packets=4, n_bytes=9, '
         'idle_timeout=60, %spriority=1,reg4=%s,reg5=0,reg6=0,reg7=%s,reg8=%s,reg9=0,reg10=0,'
         'reg11=%s,reg12=%s,reg13=0xa000,reg14=%s,in_port=1,dl_src=02:00:00:00:00:0b,'
         'dl_dst=02:00:00:00:00:0c actions=drop')
@@ -80,7 +80,7 @@ def test_addresses_and_times():
     ('reg13=0xa078,reg15=0/0x4,dl_dst=02:00:00:00:00:0c',
      Marked(0, 0xa078, '02:00:00:00:00:0c', 9, 2.0))])
 def test_marks(match, found):
-    text = (' cookie=0x5849535200000000, duration=2.0s, table=238, n_packets=9, n_bytes=1, '
+    text = (' cookie=0x5849535200000000, duration=2.0s, table=245, n_packets=9, n_bytes=1, '
             'hard_timeout=10, idle_age=1, priority=1,%s actions=drop' % match)
     assert list(parse_marked(text)) == [found] and list(parse_seen(text)) == []
 
