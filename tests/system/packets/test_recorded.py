@@ -17,7 +17,7 @@ from xsisolate.planner.refusal_record import WORDS, Refusal, parse_seen
 
 pytestmark = pytest.mark.any_python
 SENDERS = ('red1', 'svc1', 'locked')    # one of each kind: their rows say what others' do
-FORGED = frozenset(WORDS.values()) - {'multicast', 'receiver is closed'}
+FORGED = frozenset(WORDS.values()) - {'multicast', 'receiver is closed', 'answer to nothing asked'}
 POLICY = frozenset(('not a peer on egress', 'not a peer on ingress', "another's address",
                     'multicast', 'receiver is closed'))
 SERVICES = frozenset(('service not allowed on egress', 'service not allowed on ingress',

@@ -41,12 +41,13 @@ def test_service(what, facts, service, answer):
 @pytest.mark.parametrize('facts, reason, side', [
     (0, 'not a peer on egress', EGRESS), (1 << 17, 'not a peer on ingress', INGRESS),
     (1 << 16, "another's address", EGRESS), (1 << 16 | 1 << 17, "another's address", INGRESS),
-    (1 << 18 | 1 << 17, 'answer to nothing asked', INGRESS),
-    (1 << 19, 'service not allowed on egress', EGRESS),
+    (Reason.UNASKED << 24 | 1 << 21, 'answer to nothing asked', INGRESS),
+    (Reason.UNASKED << 24, 'answer to nothing asked', EGRESS),
+    (1 << 18, 'service not allowed on egress', EGRESS),
     # the sender's service was not in one of its sets, but in another; the receiver knows no peer
-    (1 << 19 | 1 << 17, 'not a peer on ingress', INGRESS),
-    (1 << 20 | 1 << 17, 'service not allowed on ingress', INGRESS),
-    (Reason.DHCP << 24, 'DHCP server', EGRESS), (Reason.DHCP << 24 | 1 << 22, 'DHCP server',
+    (1 << 18 | 1 << 17, 'not a peer on ingress', INGRESS),
+    (1 << 19 | 1 << 17, 'service not allowed on ingress', INGRESS),
+    (Reason.DHCP << 24, 'DHCP server', EGRESS), (Reason.DHCP << 24 | 1 << 21, 'DHCP server',
                                                  INGRESS),
     (Reason.CLOSED << 24, 'receiver is closed', INGRESS), (99 << 24, 'reason 99', EGRESS)])
 def test_reason(facts, reason, side):
