@@ -81,13 +81,17 @@ class Book:
         self._switch = ''
         self._flows: Dict[str, Counting] = {}       # as they were read last, by what they match
 
-    def take(self, now: float, switch: str, readings: Iterable[Reading]) -> Dict[Sum, int]:
-        """Take in what was read; return by how much each sum has grown. `switch`: its process."""
+    def take(self, now: float, switch: str, readings: Iterable[Reading],
+             partial: bool = False) -> Dict[Sum, int]:
+        """Take in what was read; return by how much each sum has grown.
+
+        `switch` is its process; `partial`: some bridges could not be read.
+        """
         if self._switch and switch != self._switch:
             self.gap = (self.read, now)
         self.since, self._switch, self.read = self.since or now, switch, now
         grown: Dict[Sum, int] = {}
-        flows: Dict[str, Counting] = {}
+        flows: Dict[str, Counting] = dict(self._flows) if partial else {}
         for reading in readings:
             for seen in reading.seen:
                 key = _digest(reading.bridge, *seen.refusal)

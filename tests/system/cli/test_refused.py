@@ -343,3 +343,13 @@ def test_the_matrix_shows_it(town: Town, tmp_path: Path) -> None:
     assert page.count('class="refused"') == 3 + page.count('class="legend"')
     assert '<title>red to un: %d refused in the last hour</title>' % FRAMES in page
     assert 'un</bdi> to <bdi>red</bdi>: %d' % (2 * FRAMES) in page
+
+
+def test_a_bridge_that_speaks_another_openflow(town: Town) -> None:
+    """It is passed over, and the others are shown."""
+    town.send('red', f.tcp(town.party('red'), town.party('un'), 40000, 443))
+    town.host.ovs.vsctl('set', 'Bridge', 'xenbr1', 'protocols=OpenFlow13')
+    try:
+        assert 'tcp/443' in xsisolate('refused').out
+    finally:
+        town.host.ovs.vsctl('clear', 'Bridge', 'xenbr1', 'protocols')

@@ -112,6 +112,13 @@ def test_counts_grow_by_what_is_new():
     assert book.sums == {Sum(RED, one.reason): 9} and book.gap is None
 
 
+def test_a_bridge_that_could_not_be_read_is_not_counted_twice():
+    book, one = Book(), refusal()
+    book.take(100, '7', reading(Seen(one, 4, 10, 1)))
+    assert book.take(110, '7', [], partial=True) == {}
+    assert book.take(120, '7', reading(Seen(one, 5, 30, 1))) == {Sum(RED, one.reason): 1}
+
+
 def test_a_restart_of_the_switch_is_told():
     book, one = Book(), refusal()
     book.take(100, '7', reading(Seen(one, 4, 10, 1)))
