@@ -11,6 +11,7 @@ import sandbox.pinging
 from support.command import DIFFERENT, DONE, Outcome, xsisolate
 from sandbox.hooks import REPOSITORY
 from sandbox.host import Host
+from sandbox.ovs import RECORD_COOKIE
 from sandbox.process import wait_until
 from sandbox.dom0 import Sandbox
 from support.packets.built_network import CONFIG, Net
@@ -62,7 +63,8 @@ def ages(host: Sandbox, bridge: str) -> Dict[str, float]:
                        re.MULTILINE)
     since = {head.rstrip(', ') + middle + rest: now - float(age)
              for head, age, middle, rest in found}
-    return {flow: when for flow, when in since.items() if not LEARNED.search(flow)}
+    return {flow: when for flow, when in since.items()
+            if not LEARNED.search(flow) and not flow.startswith(RECORD_COOKIE)}
 
 
 def state(host: Sandbox) -> State:

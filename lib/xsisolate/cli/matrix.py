@@ -7,11 +7,12 @@ from contextlib import suppress
 from typing import Any, Iterator, List
 
 from xsisolate.cli.command import add_command, open_dom0
-from xsisolate.cli.output import (Cell, Progress, cut, paint, printable, say, say_json,
+from xsisolate.cli.output import (Cell, Progress, counted, cut, paint, printable, say, say_json,
                                   screen_width, table, width)
 from xsisolate.diagnostics.explain import read_hostname
 from xsisolate.diagnostics.matrix import Matrix, NetworkMatrix, describe, read_matrix, title, words
 from xsisolate.diagnostics.matrix_page import make_page
+from xsisolate.diagnostics.matrix_refusals import with_refusals
 from xsisolate.diagnostics.status import exit_code, find_warnings, look_twice
 from xsisolate.errors import HostError
 from xsisolate.policy.admission import EVERYTHING
@@ -32,6 +33,7 @@ that its guest reports through the guest tools.
 PIPE_WIDTH = 132        # where stdout is not a terminal
 ALL, SOME, NOTHING, SELF = '#', 's', '.', '-'
 ONLY = {OUT: '>', IN: '<'}      # only the row's VIF may begin, or only the column's
+REFUSED = {SOME: '%', NOTHING: '!'}      # and something was refused in the last hour
 NAMES_SHOWN = 8
 NAME_WIDTH = 28
 
@@ -52,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     with open_dom0() as dom0, Progress('looking at VIFs') as progress:
         inventory = look_twice(dom0, progress.step)
         inventory.check_known()
-        matrix = read_matrix(inventory, dom0.store, find_warnings(inventory), progress.step)
+        matrix = with_refusals(read_matrix(inventory, dom0.store, find_warnings(inventory),
+                                           progress.step))
     if arguments.html:
         write_page(arguments.html, make_page(matrix, read_hostname()))
     if arguments.json:
@@ -97,6 +100,7 @@ def lines(matrix: Matrix, where: str = 'this host') -> Iterator[str]:
             [set_row(network, at, alike) for at, alike in enumerate(network.sets)],
             screen_width())
         yield from portable_lines(network)
+        yield from refused_lines(network)
     for view in matrix.homeless:
         yield '%s %s: %s' % (view.name, printable(view.vm_name), paint(
             printable(view.error), 'bad') if view.unprotected else
@@ -112,7 +116,7 @@ def grid_lines(network: NetworkMatrix) -> Iterator[str]:
     head = ' '.join('%*d' % (size, at + 1) for at in range(count))
     yield '  %s  %s  %s' % (' ' * (longest + size + 1), head, 'outside')
     for at, name in enumerate(names):
-        cells = [SELF if at == other else letter(network.links[at].get(other, frozenset()))
+        cells = [SELF if at == other else pair_letter(network, at, other)
                  for other in range(count)]
         yield '  %*d %s%s  %s  %s' % (
             size, at + 1, name, ' ' * (longest - width(name)),
@@ -122,6 +126,17 @@ def grid_lines(network: NetworkMatrix) -> Iterator[str]:
             services for links in network.links for services in links.values()))
            for service in found):
         yield '  %s only the left one may begin   %s only the upper one' % (ONLY[OUT], ONLY[IN])
+    if any(network.refused):
+        yield '  %s nothing, %s some services: and frames were refused in the last hour ' \
+            '(xsisolate refused)' % (REFUSED[NOTHING], REFUSED[SOME])
+
+
+def refused_lines(network: NetworkMatrix) -> Iterator[str]:
+    """Yield how many pairs were refused something in the last hour."""
+    pairs = sum(map(len, network.refused))
+    if pairs:
+        yield '  %s refused something in the last hour: xsisolate refused --since 1h' % counted(
+            pairs, 'pair')
 
 
 def portable_lines(network: NetworkMatrix) -> Iterator[str]:
@@ -131,6 +146,12 @@ def portable_lines(network: NetworkMatrix) -> Iterator[str]:
     if names:
         yield '  portable seals, so every copy of the VM has the same policy: %s%s' % (
             ' '.join(names[:NAMES_SHOWN]), ' ...' * (len(names) > NAMES_SHOWN))
+
+
+def pair_letter(network: NetworkMatrix, at: int, other: int) -> str:
+    """Return the letter for a pair; what was refused is marked where not all may be said."""
+    found = letter(network.links[at].get(other, frozenset()))
+    return REFUSED.get(found, found) if network.refusals(at, other) else found
 
 
 def letter(services: Services) -> str:

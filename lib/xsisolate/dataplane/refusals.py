@@ -7,6 +7,7 @@ from xsisolate.dom0.ovs.ofctl import dump_record
 from xsisolate.dom0.ovs.ovsdb import Ovsdb
 from xsisolate.dom0.ovs.unixctl import read_process
 from xsisolate.dom0.run_files.refused import read_record, write_record
+from xsisolate.errors import HostError
 from xsisolate.openflow.ownership import MARKED, RECORDED
 from xsisolate.planner.cookie import Kind
 from xsisolate.planner.item_facts import parse_facts, parse_port_facts, split_endpoint
@@ -28,10 +29,22 @@ def write_book(book: Book) -> None:
 
 
 def read_now(book: Book) -> Dict[Sum, int]:
-    """Take in what the switch holds now; return by how much each sum has grown."""
+    """Take in what the switch holds now; return by how much each sum has grown.
+
+    A bridge that speaks other versions of OpenFlow only is passed over; `status` says so.
+    """
     with Ovsdb() as ovsdb:
         names = [bridge.name for bridge in ovsdb.read_bridges()]
-    return book.take(time(), read_process(), [read for name in names for read in _read(name)])
+    readings: List[Reading] = []
+    failures: List[HostError] = []
+    for name in names:
+        try:
+            readings += _read(name)
+        except HostError as error:
+            failures.append(error)
+    if failures and not readings:
+        raise failures[0]
+    return book.take(time(), read_process(), readings, bool(failures))
 
 
 def _read(bridge: str) -> Iterable[Reading]:

@@ -12,7 +12,7 @@ from xsisolate.pipeline.terms import KEPT, NEXT_OWNER, NOT_KEPT
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import Prefix
 
-FIRST, LAST = tables.GUARD, tables.COPY
+FIRST, LAST = tables.GUARD, tables.MARK
 PRIORITY = 'PRIORITY_'
 STAGES: Mapping[int, str] = {
     number: name for name, number in vars(tables).items()

@@ -24,6 +24,11 @@ class NetworkMatrix(NamedTuple):
     links: Tuple[Mapping[int, Services], ...]
     outside: Tuple[Services, ...]
     sets: Tuple[Alike, ...]
+    refused: Tuple[Mapping[int, int], ...] = ()     # frames in the last hour, by receiver
+
+    def refusals(self, sender: int, receiver: int) -> int:
+        """Return how many frames of one VIF to another were refused in the last hour."""
+        return self.refused[sender].get(receiver, 0) if self.refused else 0
 
 
 class Matrix(NamedTuple):
@@ -110,5 +115,7 @@ def _describe(network: NetworkMatrix) -> Dict[str, Any]:
                       'outside': words(network.outside[at]),
                       'reaches': {network.views[other].name: words(services)
                                   for other, services in sorted(network.links[at].items())
-                                  if other != at}}
+                                  if other != at},
+                      'refused': {network.views[other].name: frames for other, frames in sorted(
+                          network.refused[at].items())} if network.refused else None}
                      for at, view in enumerate(network.views)]}

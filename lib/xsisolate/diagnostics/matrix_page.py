@@ -80,6 +80,7 @@ def _network(network: NetworkMatrix, number: int) -> Iterator[str]:
     else:
         yield '<p>More than %d sets are too many to draw as a list with arcs.</p>' % ARCS_MAX
     yield '<h3>Every pair</h3><figure>%s</figure>' % draw_grid(network, number, escape)
+    yield from _refused(network)
     yield from _sets(network, number)
     yield from _vifs(network, number)
     yield '</section>'
@@ -94,11 +95,24 @@ LEGEND = '''<ul class="legend">
  height="11"/></svg> nothing</li>
 <li><svg width="14" height="14" aria-hidden="true"><path class="closed" d="M2 2l10 10m0 -10l-10 10"
 /></svg> closed: nothing enters or leaves</li>
+<li><svg width="14" height="14" aria-hidden="true"><circle class="refused" cx="7" cy="7" r="4"
+/></svg> refused something in the last hour</li>
 </ul>'''
 STRIPES = '''<svg class="defs" width="0" height="0" aria-hidden="true"><defs><pattern id="stripes"
  width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
 <rect width="5" height="5" class="stripe-paper"/><rect width="2.5" height="5" class="stripe"/>
 </pattern></defs></svg>'''
+
+
+def _refused(network: NetworkMatrix) -> Iterator[str]:
+    """Yield the pairs that were refused something, those with most first."""
+    pairs = sorted(((-frames, at, other) for at, others in enumerate(network.refused)
+                    for other, frames in others.items()))
+    if not pairs:
+        return
+    names = [name(view.vm_name or view.name) for view in network.views]
+    yield '<h3>Refused in the last hour</h3><p>%s</p>' % _fold([
+        '%s to %s: %d' % (names[at], names[other], -frames) for frames, at, other in pairs])
 
 
 def _heads(*titles: str) -> str:

@@ -28,6 +28,7 @@ svg a:focus text{text-decoration:underline;font-weight:bold}
 .paper{fill:var(--paper);stroke:var(--line)}.cells.all{fill:var(--all)}
 .cells.some{fill:url(#stripes)}.lines{stroke:var(--line);stroke-width:.6;fill:none}
 .self{stroke:var(--paper);stroke-width:1.5;stroke-dasharray:2 3}
+.refused{fill:none;stroke:var(--bad);stroke-width:1.6}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}
 th,td{text-align:left;max-width:30rem;overflow-wrap:anywhere;
 vertical-align:top;padding:.25rem .6rem;border-bottom:1px solid var(--line)}

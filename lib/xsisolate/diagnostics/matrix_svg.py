@@ -140,8 +140,20 @@ def draw_grid(network: NetworkMatrix, number: int, escape: Escape) -> str:
             parts.append('<path class="cells %s" d="%s"/>' % (kind, path))
     parts.append('<path class="lines" d="%s"/>' % ''.join(_lines(network, cell, side)))
     parts.append('<path class="self" d="M0 0L%.2f %.2f"/>' % (side, side))
+    parts += _refused(network, cell, escape)
     parts += _labels(network, number, cell, escape)
     return '\n'.join(parts + ['</g></svg>'])
+
+
+def _refused(network: NetworkMatrix, cell: float, escape: Escape) -> Iterator[str]:
+    """Yield a ring on each pair that was refused something in the last hour."""
+    names = [escape(shorten(view.vm_name or view.name, NAME_CHARS)) for view in network.views]
+    for at, others in enumerate(network.refused):
+        for other, frames in sorted(others.items()):
+            yield ('<circle class="refused" cx="%.2f" cy="%.2f" r="%.2f"><title>%s to %s: %d '
+                   'refused in the last hour</title></circle>' % (
+                       (other + 0.5) * cell, (at + 0.5) * cell, max(cell * 0.3, 1.2), names[at],
+                       names[other], frames))
 
 
 def _labels_every(cell: float) -> bool:

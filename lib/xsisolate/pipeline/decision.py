@@ -119,10 +119,10 @@ def _accept_flows() -> Iterator[Flow]:
     """Yield what is let pass, looked up first, or dropped."""
     for family in ('ip', 'ipv6'):
         yield make_flow(ACCEPT, 20, [flags(ESTABLISHED), family], 'ct(table=%d,%s)' % (REPLY, ZONE))
-    yield make_flow(ACCEPT, 15, [flags(ESTABLISHED)], goto(ISOLATED_DROP))
+    yield make_flow(ACCEPT, 15, [flags(ESTABLISHED)], because(Reason.UNASKED, ISOLATED_DROP))
     yield from connection_lookup_flows()
     yield make_flow(ACCEPT, 0, [''], goto(PASS))
-    yield make_flow(REPLY, 0, [''], goto(ISOLATED_DROP))
+    yield make_flow(REPLY, 0, [''], because(Reason.UNASKED, ISOLATED_DROP))
     for bits in ((TO_LOCAL,), (ISOLATED, TO_REMOTE), (TO_UPLINK,)):
         yield make_flow(PASS, 10, [flags(*bits)], raised(CHECKED, OWN_DELIVERY), goto(0))
     yield make_flow(PASS, 0, [''], raised(CHECKED), goto(0))

@@ -16,7 +16,7 @@ from enum import IntEnum
 
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.openflow.ownership import RECORDER
-from xsisolate.pipeline.tables import (DESCRIBE, DETAIL, ESTABLISHED, FULL, INGRESS_SIDE, MANAGED,
+from xsisolate.pipeline.tables import (DESCRIBE, DETAIL, FULL, INGRESS_SIDE, MANAGED,
                                        MARK, MISMATCH, RECORD, REFUSED, RULES, TO_LOCAL, TRACK_TFTP,
                                        UPLINK)
 from xsisolate.pipeline.terms import flags, goto, icmp6, network_match, raised
@@ -45,13 +45,14 @@ class Reason(IntEnum):
     CONTROL = 12        # ICMPv6 that guests do not send
     MULTICAST = 13      # which no group hears
     CLOSED = 14         # the receiver is disabled or in quarantine
+    UNASKED = 15        # it might pass as an answer, and nothing is known to have been asked
 
 
 # A record, in registers: 4..7 the sender's address, 8..11 the receiver's, 13 the network.
 NUMBER, PROTOCOL, FROM_PORT = 'NXM_NX_REG12[0..15]', 'NXM_NX_REG12[16..23]', 'NXM_NX_REG12[24]'
 ETHER, WHY = 'NXM_NX_REG14[0..15]', 'NXM_NX_REG14[24..31]'
-(BIT_MISMATCH, BIT_INGRESS, BIT_ANSWER, BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS, BIT_UPLINK,
- BIT_LOCAL) = range(16, 23)      # of register 14
+(BIT_MISMATCH, BIT_INGRESS, BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS, BIT_UPLINK,
+ BIT_LOCAL) = range(16, 22)      # of register 14
 KEY = ('NXM_OF_IN_PORT[]', 'NXM_NX_REG13[]', 'NXM_OF_ETH_SRC[]', 'NXM_OF_ETH_DST[]',
        'NXM_NX_XXREG1[]', 'NXM_NX_XXREG2[]', 'NXM_NX_REG12[]', 'NXM_NX_REG14[]')
 # In METADATA: a peer's frame that no rule of its set admits, by the side that was asked.
@@ -85,8 +86,8 @@ def _describing_flows() -> Iterator[Flow]:
     common = (
         'load:0->NXM_NX_REG12[]', 'move:NXM_OF_ETH_TYPE[]->' + ETHER,
         *('move:NXM_NX_REG15[%d]->NXM_NX_REG14[%d]' % pair for pair in (
-            (MISMATCH, BIT_MISMATCH), (INGRESS_SIDE, BIT_INGRESS), (ESTABLISHED, BIT_ANSWER),
-            (UPLINK, BIT_UPLINK), (TO_LOCAL, BIT_LOCAL))),
+            (MISMATCH, BIT_MISMATCH), (INGRESS_SIDE, BIT_INGRESS), (UPLINK, BIT_UPLINK),
+            (TO_LOCAL, BIT_LOCAL))),
         'move:OXM_OF_METADATA[49..50]->NXM_NX_REG14[%d..%d]' % (
             BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS))
     none = tuple('load:0->NXM_NX_REG%d[]' % number for number in range(4, 12))

@@ -21,7 +21,7 @@ from xsisolate.openflow import ownership
 LINK_LAYER, PLACE, COPY = 236, ownership.LEARNED, ownership.COPIES
 # Behind the drop points, for frames that go nowhere any more: see refusals.py.
 FULL, RECORD, DESCRIBE, REFUSED, DETAIL, MARK = (
-    ownership.MARKED, 239, 240, ownership.RECORDED, 242, 243)
+    ownership.MARKED, 246, 247, ownership.RECORDED, 249, 250)
 # For VIFs that came by live migration: has it spoken here, and may its connections be taken up?
 ARRIVED, RESUMED = ownership.ARRIVED, ownership.RESUMED
 

@@ -5,6 +5,7 @@ are kept for each sender with a policy, and for each receiver of what comes from
 kind that was seen longest ago goes. When the whole is full, it goes from whoever has most. The sums
 of each VIF and reason lose nothing.
 """
+from hashlib import sha256
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.errors import HostError
@@ -78,22 +79,26 @@ class Book:
         self.rows: Dict[Key, Row] = {}
         self.sums: Dict[Sum, int] = {}
         self._switch = ''
-        self._flows: Dict[Tuple[Any, ...], Counting] = {}       # as they were read last
+        self._flows: Dict[str, Counting] = {}       # as they were read last, by what they match
 
-    def take(self, now: float, switch: str, readings: Iterable[Reading]) -> Dict[Sum, int]:
-        """Take in what was read; return by how much each sum has grown. `switch`: its process."""
+    def take(self, now: float, switch: str, readings: Iterable[Reading],
+             partial: bool = False) -> Dict[Sum, int]:
+        """Take in what was read; return by how much each sum has grown.
+
+        `switch` is its process; `partial`: some bridges could not be read.
+        """
         if self._switch and switch != self._switch:
             self.gap = (self.read, now)
         self.since, self._switch, self.read = self.since or now, switch, now
         grown: Dict[Sum, int] = {}
-        flows: Dict[Tuple[Any, ...], Counting] = {}
+        flows: Dict[str, Counting] = dict(self._flows) if partial else {}
         for reading in readings:
             for seen in reading.seen:
-                key: Tuple[Any, ...] = (reading.bridge, *seen.refusal)
+                key = _digest(reading.bridge, *seen.refusal)
                 flows[key] = now - seen.age, seen.packets + 1       # the first has made it
                 self._add(now, reading, seen, self._growth(key, flows[key]), grown)
             for marked in reading.marked:
-                key = (reading.bridge, *marked[:3])
+                key = _digest(reading.bridge, *marked[:3])
                 flows[key] = now - marked.age, marked.packets
                 owner = (reading.ports.get(marked.in_port) if marked.in_port else
                          reading.macs.get((marked.network, marked.target_mac)))
@@ -104,7 +109,7 @@ class Book:
         self._forget(now)
         return grown
 
-    def _growth(self, key: Tuple[Any, ...], counting: Counting) -> int:
+    def _growth(self, key: str, counting: Counting) -> int:
         """Return how many frames a flow has counted since it was read last."""
         born, packets = self._flows.get(key, (0.0, 0))
         goes_on = abs(born - counting[0]) < SAME_S and packets <= counting[1]
@@ -153,7 +158,7 @@ class Book:
                                                  for row in self.rows.values()],
                 'sums': [[*total.owner, total.reason, count]
                          for total, count in self.sums.items()],
-                'flows': [[list(key), *value] for key, value in self._flows.items()]}
+                'flows': [[key, *value] for key, value in self._flows.items()]}
 
 
 def parse_book(content: Any) -> Book:
@@ -172,11 +177,16 @@ def parse_book(content: Any) -> Book:
             book.rows[bridge, row.refusal] = row
         book.sums = {Sum(Owner(vif, vm), reason): int(count)
                      for vif, vm, reason, count in content['sums']}
-        book._flows = {tuple(key): (float(born), int(packets))
+        book._flows = {str(key): (float(born), int(packets))
                        for key, born, packets in content['flows']}
         return book
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise HostError('the record of refusals cannot be read: %r' % error) from error
+
+
+def _digest(*facts: object) -> str:
+    """Return a short name for what a flow matches: a full record has 16,000 of them."""
+    return sha256(repr(facts).encode('utf-8')).hexdigest()[:16]
 
 
 def _grow(grown: Dict[Sum, int], owner: Optional[Owner], reason: str, more: int) -> None:

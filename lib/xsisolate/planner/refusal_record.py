@@ -3,7 +3,7 @@ import re
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 from xsisolate.openflow.ownership import MARKED, RECORDED, RECORDER
-from xsisolate.pipeline.refusals import (BIT_ANSWER, BIT_INGRESS, BIT_LOCAL, BIT_MISMATCH,
+from xsisolate.pipeline.refusals import (BIT_INGRESS, BIT_LOCAL, BIT_MISMATCH,
                                          BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS, BIT_UPLINK,
                                          Reason)
 from xsisolate.policy.address import format_prefix
@@ -20,12 +20,11 @@ WORDS: Dict[int, str] = {
     Reason.SWITCH: 'switch protocol', Reason.QUERIER: 'multicast querier',
     Reason.REDIRECT: 'ICMP redirect', Reason.PIECES: 'fragment', Reason.KIND: 'kind of frame',
     Reason.CONTROL: 'ICMPv6 type', Reason.MULTICAST: 'multicast',
-    Reason.CLOSED: 'receiver is closed'}
+    Reason.CLOSED: 'receiver is closed', Reason.UNASKED: 'answer to nothing asked'}
 NOT_A_PEER, NO_SERVICE = 'not a peer on ', 'service not allowed on '
-NOT_ITS_ADDRESS, UNASKED = "another's address", 'answer to nothing asked'
-FORGERIES = frozenset(WORDS.values()) - {WORDS[Reason.MULTICAST], WORDS[Reason.CLOSED]}
+NOT_ITS_ADDRESS, UNASKED = "another's address", WORDS[Reason.UNASKED]
 ALL_WORDS = (*WORDS.values(), *(text + side for text in (NOT_A_PEER, NO_SERVICE)
-                                for side in (EGRESS, INGRESS)), NOT_ITS_ADDRESS, UNASKED)
+                                for side in (EGRESS, INGRESS)), NOT_ITS_ADDRESS)
 
 LINE = re.compile(r' cookie=0x([0-9a-f]+), duration=([0-9.]+)s, table=(\d+), n_packets=(\d+), .*?'
                   r'(?:idle_age=(\d+), )?(?:hard_age=\d+, )?priority=1,(\S+) actions=')
@@ -141,4 +140,4 @@ def _word(facts: int, reason: int, service: str, side: str) -> str:
         return NOT_ITS_ADDRESS
     if facts >> (BIT_SERVICE_INGRESS if side == INGRESS else BIT_SERVICE_EGRESS) & 1:
         return NO_SERVICE + side
-    return UNASKED if facts >> BIT_ANSWER & 1 else NOT_A_PEER + side
+    return NOT_A_PEER + side

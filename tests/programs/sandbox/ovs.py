@@ -13,6 +13,7 @@ DATABASE = '/etc/openvswitch/conf.db'
 SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema'
 USER_SPACE, KERNEL = 'netdev', 'system'     # datapath_type
 SOCKET = RUN + '/db.sock'
+RECORD_COOKIE = 'cookie=0x58495352'
 
 
 class Ovs:
@@ -135,9 +136,13 @@ class Ovs:
             self.vsctl('set', 'Open_vSwitch', '.', 'external_ids:lab-lost=' + netdev)
 
     def dump_flows(self, bridge: str, *args: str) -> List[str]:
-        """Return the bridge's flows, a line each, without counters."""
+        """Return the bridge's flows, a line each, without counters.
+
+        What the switch has learned of refused frames is a count and not a flow of anybody's.
+        """
         dump = self.ofctl('--no-stats', '--no-names', *args, 'dump-flows', bridge)
-        return [line.strip() for line in dump.splitlines() if 'actions=' in line]
+        return [line.strip() for line in dump.splitlines()
+                if 'actions=' in line and not line.strip().startswith(RECORD_COOKIE)]
 
     def trace(self, bridge: str, flow: str) -> str:
         """Return what ofproto/trace says about a packet like 'in_port=1,ip,...'."""

@@ -2,6 +2,7 @@
 import os
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Callable, Iterator, List, Mapping
 from unittest import mock
 
@@ -19,6 +20,7 @@ from xsisolate.cli import refused as command
 from xsisolate.daemon import recorder
 from xsisolate.diagnostics.refused import RefusedReader, RefusedView
 from xsisolate.dom0.run_files.refused import FILE
+from xsisolate.openflow.ownership import MARKED, RECORDED
 from xsisolate.pipeline.refusals import KINDS_MAX
 from xsisolate.planner.refusal_record import ALL_WORDS
 
@@ -164,7 +166,7 @@ def test_a_scan_fills_its_own_share_and_nobody_elses(town: Town) -> None:
     town.send('web1', f.tcp(town.party('web1'), blue, 40000, 8888))
     scan(town, 'red', 'blue', 1000, 3000)
     scan(town, 'un', 'blue', 5000, 3000)
-    assert len(dump(town, 241)) <= 2 * KINDS_MAX + 12       # guests' kernels say things, too
+    assert len(dump(town, RECORDED)) <= 2 * KINDS_MAX + 12       # guests' kernels say things, too
     assert len([one for one in read('red').rows if one.source.name == 'red']) <= KINDS_MAX
     town.send('web1', f.tcp(town.party('web1'), blue, 40000, 9999))
     for service in ('tcp/8888', 'tcp/9999'):
@@ -187,7 +189,7 @@ def dump(town: Town, table: int) -> List[str]:
 def test_a_full_record_asks_nothing_of_ports(town: Town) -> None:
     """A scan behind a mark is one verdict of the switch, not one for each port."""
     scan(town, 'red', 'blue', 1000, KINDS_MAX + 20)
-    assert [line for line in dump(town, 238) if 'in_port=' in line]
+    assert [line for line in dump(town, MARKED) if 'in_port=' in line]
     scan(town, 'red', 'blue', 5000, 400)
     cached = town.host.ovs.appctl('dpctl/dump-flows').splitlines()
     assert len([line for line in cached if 'dst=5' in line and 'tcp' in line]) < 40, cached
@@ -318,3 +320,36 @@ def test_syslog_has_one_line_for_each_vif_and_reason(town: Town,
     said.clear()
     keeper.look()
     assert not [fields for _, fields in said if fields['vif'] == town.vms['red'].netdev()]
+
+
+def test_the_matrix_shows_it(town: Town, tmp_path: Path) -> None:
+    """On the pair's cell, for an hour; what was forged between others is on no pair of theirs."""
+    red, un, web1, web2 = (town.party(name) for name in ('red', 'un', 'web1', 'web2'))
+    before = xsisolate('matrix')
+    assert 'refused in the last hour' not in before.out
+    town.send('red', f.tcp(red, un, 40000, 443))
+    town.send('un', f.tcp(un, red, 40000, 22), f.tcp(un, red, 40000, 23))
+    town.send('web1', f.tcp(web1, web2, 40000, 22))
+    shown = xsisolate('matrix').out
+    assert '3 pairs refused something in the last hour' in shown
+    assert ' ! ' in shown and ' % ' in shown
+    networks = xsisolate('matrix', '--json').json['networks']
+    told = {vif['name']: vif['refused'] for network in networks for vif in network['vifs']}
+    name = {key: vm.netdev() for key, vm in town.vms.items()}
+    assert told['red'] == {name['un']: FRAMES} and told['un'] == {name['red']: 2 * FRAMES}
+    assert told['web1'] == {name['web2']: FRAMES} and told['blue'] == {}
+    xsisolate('matrix', '--html', str(tmp_path / 'page.html'))
+    page = (tmp_path / 'page.html').read_text(encoding='utf-8')
+    assert page.count('class="refused"') == 3 + page.count('class="legend"')
+    assert '<title>red to un: %d refused in the last hour</title>' % FRAMES in page
+    assert 'un</bdi> to <bdi>red</bdi>: %d' % (2 * FRAMES) in page
+
+
+def test_a_bridge_that_speaks_another_openflow(town: Town) -> None:
+    """It is passed over, and the others are shown."""
+    town.send('red', f.tcp(town.party('red'), town.party('un'), 40000, 443))
+    town.host.ovs.vsctl('set', 'Bridge', 'xenbr1', 'protocols=OpenFlow13')
+    try:
+        assert 'tcp/443' in xsisolate('refused').out
+    finally:
+        town.host.ovs.vsctl('clear', 'Bridge', 'xenbr1', 'protocols')

@@ -51,6 +51,13 @@ def mine(town: Town) -> List[Any]:
             if row['source']['address'] in known and row['target']['address'] in known]
 
 
+def services(*words: str) -> Dict[str, List[str]]:
+    """Return the entries with a service that are suggested, by VM: kernels resolve all the time."""
+    found = xsisolate('suggest', *words, '--json').json['suggestions']
+    return {one['name']: entries for one in found
+            for entries in [[entry for entry in one['add'] if '@' in entry]] if entries}
+
+
 def apply(town: Town, found: Dict[str, Any]) -> None:
     """Write what the commands of suggestions would write."""
     for one in found['suggestions']:
@@ -76,7 +83,7 @@ def test_what_is_suggested_leaves_no_refusal(town: Town, group_by: str) -> None:
         town.forget()
         traffic(town)
         assert mine(town) == []
-        assert xsisolate('suggest').lines[0] == 'nothing to suggest'
+        assert services() == {}
     finally:
         town.restore()
 
@@ -85,20 +92,20 @@ def test_no_more_than_was_refused(town: Town) -> None:
     """Services stay with the peers that used them."""
     red, un, blue = (town.party(name) for name in ('red', 'un', 'blue'))
     town.send('red', f.tcp(red, un, 40000, 443))
-    found = xsisolate('suggest', 'red', '--json').json
-    one, = found['suggestions']
-    assert one['add'] == ['tcp/443@10.9.0.99'] and one['name'] == 'red'
+    assert services('red') == {'red': ['tcp/443@10.9.0.99']}
     town.send('red', f.tcp(red, blue, 40000, 443))
-    found = {one['name']: one['add'] for one in xsisolate('suggest', '--json').json['suggestions']}
-    assert found == {'red': ['tcp/443@10.9.0.21', 'tcp/443@10.9.0.99'],
-                     'blue': ['tcp/443@10.9.0.11']}      # who would refuse it next
+    assert services() == {'red': ['tcp/443@10.9.0.21', 'tcp/443@10.9.0.99'],
+                          'blue': ['tcp/443@10.9.0.11']}     # who would refuse it next
 
 
 def test_a_command_keeps_what_is_there(town: Town) -> None:
     town.send('web3', f.tcp(town.party('web3'), town.party('un'), 40000, 443))
-    one, = xsisolate('suggest', 'web3', '--json').json['suggestions']
-    assert one['add'] == ['tcp/443@10.9.0.99']
-    assert one['command'] == "xsisolate set web3/0 --allow '10.9.0.52 tcp/443@10.9.0.99'"
+    assert services('web3') == {'web3': ['tcp/443@10.9.0.99']}
+    command = next(one['command'] for one in xsisolate('suggest', 'web3', '--json').json[
+        'suggestions'] if one['name'] == 'web3')
+    words = shlex.split(command)
+    assert words[:4] == ['xsisolate', 'set', 'web3/0', '--allow']
+    assert {'10.9.0.52', 'tcp/443@10.9.0.99'} <= set(words[4].split())
 
 
 def test_forgeries_are_listed_and_never_suggested(town: Town) -> None:
@@ -107,12 +114,13 @@ def test_forgeries_are_listed_and_never_suggested(town: Town) -> None:
               f.udp(red._replace(mac='02:00:00:00:77:77'), blue), f.tagged(f.udp(red, blue), 120))
     town.send('un', f.udp(un._replace(ip=blue.ip), red))
     found = xsisolate('suggest', '--json').json
-    assert found['suggestions'] == []
+    assert services() == {} and not any('10.9.0.77' in one['command']
+                                        for one in found['suggestions'])
     assert {never['reason'] for never in found['never']} >= {
         'spoofed IP', 'router advertisement', 'DHCP server', 'spoofed MAC', 'VLAN tag',
         "another's address"}
     shown = xsisolate('suggest').out
-    assert shown.startswith('nothing to suggest\n') and 'spoofed IP' in shown
+    assert 'not to be admitted' in shown and 'spoofed IP' in shown
 
 
 def test_both_ways(town: Town) -> None:

@@ -35,7 +35,7 @@ def start(host: Sandbox, bystander: Vm) -> Iterator[Callable[..., Vm]]:
             end(vm)
     assert ports(host) == [bystander.netdev()] and not our_flows(host)
     assert os.listdir('/run/xsisolate/lock') and not set(os.listdir('/run/xsisolate')) - {
-        'config.json', 'lock', 'hooks.sock'}
+        'config.json', 'counts', 'lock', 'hooks.sock'}
 
 
 @pytest.fixture(scope='module')
@@ -266,7 +266,7 @@ def test_a_full_disk_costs_nothing_but_time(host: Sandbox, bystander: Vm, start:
         vm = start(LOCKED)
         assert can_talk(vm, bystander.address())
         vm.shutdown()
-        assert sorted(os.listdir('/run/xsisolate')) == ['filler', 'lock']
+        assert sorted(os.listdir('/run/xsisolate')) == ['counts', 'filler', 'lock']
 
 
 @pytest.mark.any_python

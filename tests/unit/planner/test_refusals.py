@@ -12,7 +12,7 @@ from xsisolate.planner.refusal_record import (EGRESS, INGRESS, WORDS, Marked, Re
 
 RED, BLUE = Owner('vif1.0', 'r' * 36), Owner('vif2.0', 'b' * 36)
 PORTS, MACS = {1: RED, 2: BLUE}, {(0xa000, 'red'): RED, (0xa000, 'blue'): BLUE}
-DUMP = (' cookie=0x5849535250000200, duration=12.5s, table=241, n_packets=4, n_bytes=9, '
+DUMP = (' cookie=0x5849535250000200, duration=12.5s, table=248, n_packets=4, n_bytes=9, '
         'idle_timeout=60, %spriority=1,reg4=%s,reg5=0,reg6=0,reg7=%s,reg8=%s,reg9=0,reg10=0,'
         'reg11=%s,reg12=%s,reg13=0xa000,reg14=%s,in_port=1,dl_src=02:00:00:00:00:0b,'
         'dl_dst=02:00:00:00:00:0c actions=drop')
@@ -41,12 +41,13 @@ def test_service(what, facts, service, answer):
 @pytest.mark.parametrize('facts, reason, side', [
     (0, 'not a peer on egress', EGRESS), (1 << 17, 'not a peer on ingress', INGRESS),
     (1 << 16, "another's address", EGRESS), (1 << 16 | 1 << 17, "another's address", INGRESS),
-    (1 << 18 | 1 << 17, 'answer to nothing asked', INGRESS),
-    (1 << 19, 'service not allowed on egress', EGRESS),
+    (Reason.UNASKED << 24 | 1 << 21, 'answer to nothing asked', INGRESS),
+    (Reason.UNASKED << 24, 'answer to nothing asked', EGRESS),
+    (1 << 18, 'service not allowed on egress', EGRESS),
     # the sender's service was not in one of its sets, but in another; the receiver knows no peer
-    (1 << 19 | 1 << 17, 'not a peer on ingress', INGRESS),
-    (1 << 20 | 1 << 17, 'service not allowed on ingress', INGRESS),
-    (Reason.DHCP << 24, 'DHCP server', EGRESS), (Reason.DHCP << 24 | 1 << 22, 'DHCP server',
+    (1 << 18 | 1 << 17, 'not a peer on ingress', INGRESS),
+    (1 << 19 | 1 << 17, 'service not allowed on ingress', INGRESS),
+    (Reason.DHCP << 24, 'DHCP server', EGRESS), (Reason.DHCP << 24 | 1 << 21, 'DHCP server',
                                                  INGRESS),
     (Reason.CLOSED << 24, 'receiver is closed', INGRESS), (99 << 24, 'reason 99', EGRESS)])
 def test_reason(facts, reason, side):
@@ -80,7 +81,7 @@ def test_addresses_and_times():
     ('reg13=0xa078,reg15=0/0x4,dl_dst=02:00:00:00:00:0c',
      Marked(0, 0xa078, '02:00:00:00:00:0c', 9, 2.0))])
 def test_marks(match, found):
-    text = (' cookie=0x5849535200000000, duration=2.0s, table=238, n_packets=9, n_bytes=1, '
+    text = (' cookie=0x5849535200000000, duration=2.0s, table=245, n_packets=9, n_bytes=1, '
             'hard_timeout=10, idle_age=1, priority=1,%s actions=drop' % match)
     assert list(parse_marked(text)) == [found] and list(parse_seen(text)) == []
 
@@ -109,6 +110,13 @@ def test_counts_grow_by_what_is_new():
     row, = book.rows.values()
     assert (row.frames, row.first, row.last) == (9, 90, 200)
     assert book.sums == {Sum(RED, one.reason): 9} and book.gap is None
+
+
+def test_a_bridge_that_could_not_be_read_is_not_counted_twice():
+    book, one = Book(), refusal()
+    book.take(100, '7', reading(Seen(one, 4, 10, 1)))
+    assert book.take(110, '7', [], partial=True) == {}
+    assert book.take(120, '7', reading(Seen(one, 5, 30, 1))) == {Sum(RED, one.reason): 1}
 
 
 def test_a_restart_of_the_switch_is_told():
@@ -148,6 +156,7 @@ def test_the_whole_is_bounded():
             for port in range(1, 399) for number in range(ROWS_MAX)] + [Seen(small, 0, 1, 1)]
     book.take(10, '7', [Reading('xenbr0', tuple(seen), (), owners, {})])
     assert len(book.rows) <= ALL_ROWS_MAX and ('xenbr0', small) in book.rows
+    assert len(json.dumps(book.describe())) < 6 << 20       # what is read of a file is 8 MiB
 
 
 def test_a_busy_day_takes_no_more_room():
