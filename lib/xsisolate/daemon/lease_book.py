@@ -212,8 +212,9 @@ class LeaseBook:
 
     def _say_silenced(self, learner: Optional[Learner], seconds: int) -> None:
         if learner and learner.may_say():
-            self._log.warning('not learning', vif=learner.vif.id.vif, vm=learner.vif.vm_uuid,
-                              seconds=seconds, reason='it sends more DHCP messages than its share')
+            self._log.warning('silenced', vif=learner.vif.id.vif, vm=learner.vif.vm_uuid,
+                              seconds=seconds, reason='it asks DHCP servers more than its share: '
+                              'what it is leased meanwhile is not learned')
 
     # --- files -------------------------------------------------------------------------------
 

@@ -542,7 +542,7 @@ def test_a_flood_costs_little_and_only_its_sender(learning: Learning) -> None:
     red, evil = learning.start('red', 0x47), learning.start('evil', 0x48)
     learning.server.sniff()
     with Torrent(evil, [query(DISCOVER, evil.mac, xid=xid) for xid in range(32)]) as flood:
-        learning.watch.wait_for('not learning', evil.netdev(), 'share')
+        learning.watch.wait_for('silenced', evil.netdev(), 'share')
         wait_until(lambda: silenced(learning) == {evil.mac}, 'it to be silenced alone')
         settled = xsisolate('sync', '--dry-run')
         assert settled.returncode == 0 and silenced(learning), settled
