@@ -2,16 +2,17 @@
 
 A mark tells a frame from others. A UDP datagram has it at the end of its data, for the kernel's
 connection tracking cuts off what is behind a packet. Other frames have it there: to IP that is
-padding, neither the switch nor a guest looks at it. Where a frame must not grow it has a place for
-the mark.
+padding, neither the switch nor a guest looks at it. Where connection tracking has cut it off they
+are known by all that is left. Where a frame must not grow it has a place for the mark.
 """
 from typing import FrozenSet, NamedTuple, Tuple
 
-from xsisolate.selftest.frames import SCTP, SHORTEST, split, with_more_data
+from xsisolate.selftest.frames import ICMP6, SHORTEST, UDP, split, with_more_data
 
 MARK_PLACE = b'@MARK@MARK@!'
 MARK = b'XSISO'
 MARK_LENGTH = len(MARK_PLACE)
+NEIGHBOURS = tuple(bytes([kind]) for kind in range(133, 138))    # types of ICMPv6
 
 
 class Row(NamedTuple):
@@ -39,6 +40,11 @@ def marked(frame: bytes, number: int) -> bytes:
 
 
 def without_trailer(frame: bytes) -> bytes:
-    """Return an SCTP frame as connection tracking leaves it, b'' for any other."""
+    """Return a frame as connection tracking leaves it, b'' where it has no part.
+
+    UDP has the mark in its data, and neighbour discovery is not tracked.
+    """
     parts = split(frame)
-    return frame[:14] + parts[0] + parts[3] if parts and parts[1] == SCTP else b''
+    if not parts or parts[1] == UDP or parts[1] == ICMP6 and parts[3][:1] in NEIGHBOURS:
+        return b''
+    return frame[:14] + parts[0] + parts[3]
