@@ -7,6 +7,7 @@ after a VIF's first frame here its connections are taken up in the middle: RESUM
 that the switch has learned and forgets by itself.
 """
 from xsisolate.openflow.flow import Flow, make_flow
+from xsisolate.pipeline.refusals import Reason, because
 from xsisolate.pipeline.tables import (ACCEPT, ARRIVED, COMMIT, ESTABLISHED, ISOLATED_DROP, PASS,
                                        PLAIN, REPLY, REPLY_ONLY, REQUEST, RESUMED)
 from xsisolate.pipeline.terms import flags, goto, network_match, raised
@@ -29,7 +30,8 @@ def connection_lookup_flows() -> Iterator[Flow]:
     """
     for family in ('ip', 'ipv6'):
         for bit in (COMMIT, ESTABLISHED):
-            yield make_flow(ACCEPT, 40, [flags(bit), family, 'nw_frag=yes'], goto(ISOLATED_DROP))
+            yield make_flow(ACCEPT, 40, [flags(bit), family, 'nw_frag=yes'],
+                            because(Reason.PIECES, ISOLATED_DROP))
     for tcp in ('tcp', 'tcp6'):
         yield make_flow(ACCEPT, 11, [flags(COMMIT), tcp], 'ct(table=%d,%s)' % (REPLY, ZONE))
         yield make_flow(REPLY, 5, ['ct_state=+new-rel+trk', tcp, MIDSTREAM,
