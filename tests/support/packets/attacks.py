@@ -767,7 +767,7 @@ def services(w: Parties) -> Iterator[Case]:
         w['wide'], w['lan'], 4000, 80), ping(w['wide'], w['lan'], type=13), ping(
             w['wide'], w['lan'], type=30))
     yield attack('wide web only, inbound', 'lan', tcp(w['lan'], w['wide'], 4000, 22), tcp(
-        w['lan'], w['wide'], 80, 4000), udp(w['lan'], w['wide'], 4000, 80), ping(
+        w['lan'], w['wide'], 80, 4007), udp(w['lan'], w['wide'], 4000, 80), ping(
             w['lan'], w['wide'], type=13), eth(w['lan'], w['wide']) / IPv6(
                 src=w['lan'].ip6, dst=w['wide'].ip6, nh=58) / Raw(b'\x8b\0\0\0' + bytes(20)))
 
