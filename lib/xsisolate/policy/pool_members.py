@@ -1,5 +1,5 @@
 """Which VIFs of the pool are in which group, for a host that has to admit those of the others."""
-from typing import (Container, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
+from typing import (Any, Container, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple,
                     Optional, Sequence, Set, Tuple)
 
 from xsisolate.errors import PolicyError
@@ -120,6 +120,7 @@ def _read_effective(place: PoolVif, config: Config, now: float) -> Optional[Effe
     return policy if policy.mode is Mode.ISOLATED or policy.roles or policy.macs else None
 
 
-def order(member: RemoteMember) -> Tuple[str, str, List[Prefix]]:
-    """Return what members are sorted by."""
-    return member.network, member.mac, sorted(member.addresses)
+def order(member: RemoteMember) -> Tuple[str, str, List[List[Any]]]:
+    """Return what members are sorted by: all that they are, for two may have one MAC address."""
+    return member.network, member.mac, [sorted(some) for some in (
+        member.addresses, member.shared, member.leased, member.roles, member.macs)]

@@ -116,3 +116,16 @@ def test_who_had_an_address_before_a_restart_keeps_it() -> None:
                  for member in index.settle()['red']}
         assert found == {str(owner): True, str(1 - owner): False}
         assert index.vifs == 2
+
+
+@pytest.mark.parametrize('numbers', [(0, 1), (1, 0)])
+def test_two_vifs_with_one_mac_address_have_one_order(numbers: Tuple[int, int]) -> None:
+    """Whichever came first: a file that changes for nothing wakes every bridge with the group."""
+    twins = [place(number, 'there', NOBODY, ('red',), (0,), (0,), 0, 1, True, number == 0)
+             for number in numbers]
+    index = MemberIndex(Config(), 'here', {})
+    for twin in twins:
+        index.put(twin.vif.ref, twin)
+    red = index.settle()['red']
+    assert [member.roles for member in red] == [frozenset(), frozenset(['dhcp'])]
+    assert merge({}, {'red': red})['red'] == find_members(twins, Config(), 'here')['red']
