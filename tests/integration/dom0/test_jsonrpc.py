@@ -44,12 +44,14 @@ def peer(tmp_path):
 
 
 def saying(other, *pieces):
-    """Let the other end say these, one after the other, as soon as it is asked."""
+    """Let the other end say these, one after the other, as soon as it is asked; return who says."""
     def say():
         other.recv(1 << 16)
         for piece in pieces:
             other.sendall(piece)
-    threading.Thread(target=say, daemon=True).start()
+    speaker = threading.Thread(target=say, daemon=True)
+    speaker.start()
+    return speaker
 
 
 @pytest.mark.parametrize('size', [0, PIECE - 100, PIECE, PIECE + 100, 3 * PIECE])
@@ -61,11 +63,13 @@ def test_messages_that_come_together_or_cut_anywhere(peer, size):
     both = (echo + '\n' + answers[0] + echo).encode('utf-8')
     cut = len(both) - 12        # in the middle of a character of four bytes, or about there
     for at in range(cut, cut + 4):
-        saying(other, both[:at], both[at:])
+        speaker = saying(other, both[:at], both[at:])
         assert connection.call('first', [])['result'] == ODD + 'x' * size
+        speaker.join()      # or the next might speak in the middle of its last piece
         connection._last_id = 1
-        saying(other, answers[1].encode('utf-8'))
+        speaker = saying(other, answers[1].encode('utf-8'))
         assert connection.call('second', [])['result'] == ODD + 'x' * size
+        speaker.join()
         connection._last_id = 0
 
 

@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from xsisolate.dom0.ovs.flow_monitor import FlowMonitor
-from xsisolate.openflow.ownership import LEARNED, OWNER, SILENCING
+from xsisolate.openflow.ownership import COPIES, LEARNED, OWNER, SILENCING
 
 HELLO, ECHO, ECHO_REPLY, VENDOR, GET_CONFIG, CONFIG_REPLY, SET_CONFIG = 0, 2, 3, 4, 7, 8, 9
 PORT_STATUS, STATS_REQUEST, STATS_REPLY = 12, 16, 17
@@ -124,8 +124,8 @@ def test_an_echo_is_answered(switch, monitor):
 
 @pytest.mark.parametrize('said, flows, ports', [
     ([], False, {}), ([message(STATS_REPLY, 2, b'anything')], True, {}),
-    ([update(DELETED, 238, OWNER)], True, {}), ([update(DELETED, LEARNED, OWNER)], False, {}),
-    ([update(DELETED, 238, SILENCING), update(MODIFIED, 238, SILENCING)], False, {}),
+    ([update(DELETED, COPIES, OWNER)], True, {}), ([update(DELETED, LEARNED, OWNER)], False, {}),
+    ([update(DELETED, COPIES, SILENCING), update(MODIFIED, COPIES, SILENCING)], False, {}),
     ([status('vif1.0', FLOODED)], False, {'vif1.0': True}),
     ([status('vif1.0', HIDDEN)], False, {'vif1.0': False}),
     ([status('vif1.0', HIDDEN), status('vif1.0', FLOODED)], False, {'vif1.0': True}),

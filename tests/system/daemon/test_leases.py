@@ -22,6 +22,7 @@ from sandbox.dhcp import (ACK, BROADCAST, DECLINE, DISCOVER, NAK, OFFER, RELEASE
 from support.torrent import Torrent
 from support.packets.real_programs import addresses, dhcpcd, kea, need, networkd, radvd, within
 
+from xsisolate.openflow.ownership import COPIES
 from xsisolate.policy.address import eui64_link_local, format_prefix
 from xsisolate.policy.leases import ALLOWANCE_S, KEYS, Lease, LeaseRecord, format_record
 from xsisolate.policy.address import parse_prefix
@@ -564,7 +565,7 @@ def test_what_is_said_in_a_guests_name_uses_nothing_of_its_share_up(learning: Le
 def silenced(learning: Learning) -> Set[str]:
     """Return the MAC addresses whose questions are not copied for a while."""
     return set(re.findall(r'hard_timeout=.* priority=20,.*dl_src=([0-9a-f:]+).* actions=drop',
-                          learning.dom0.ovs.ofctl('dump-flows', 'xenbr0', 'table=238')))
+                          learning.dom0.ovs.ofctl('dump-flows', 'xenbr0', 'table=%d' % COPIES)))
 
 
 def test_other_frames_are_treated_as_without_the_word(learning: Learning) -> None:
