@@ -502,10 +502,12 @@ def test_who_was_refused_on_another_host_has_a_name(pool: Pool, pair: List[PoolV
     until(lambda: silent(pool, web, other), 'the groups to be parted')
 
     def names() -> List[str]:
+        # each time: at first only the other host may have refused it
+        pool.ask(web, 'ping', other.ipv4, 0.1)
         told = json.loads(pool.hosts[0].run('refused', web.uuid, '--json').stdout)
         return [row['target']['name'] for row in told['refused']
                 if row['target']['address'] == other.ipv4 and row['source']['name'] == 'web']
-    until(lambda: names() and set(names()) == {other.name}, 'the name of the VM', 20)
+    until(lambda: set(names()) == {other.name}, 'the name of the VM', 30)
     assert os.stat('/proc/%d/root/run/xsisolate/names.json' % pool.hosts[0].pid
                    ).st_mode & 0o777 == 0o600
     join(pool, other)

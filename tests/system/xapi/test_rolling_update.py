@@ -6,6 +6,7 @@ under another version's name.
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Iterator, List, Set
 
@@ -14,7 +15,7 @@ import pytest
 from sandbox.pool import Pool, PoolVm
 from sandbox.poolhost import Daemon, PoolHost
 from sandbox.process import run
-from sandbox.pythons import by_name
+from sandbox.pythons import for_hooks
 from sandbox.hooks import REPOSITORY
 
 from support.xapi_admin import until
@@ -46,9 +47,8 @@ def rename(module: Path) -> None:
 
 @pytest.fixture(scope='module')
 def pool(older: str) -> Iterator[Pool]:
-    """A pool whose hosts have the older release, and as many Pythons as there are."""
-    pythons = sorted(by_name().values())
-    with Pool(pythons=(pythons[0], pythons[-1])) as pool:
+    """A pool whose hosts have the older release, and Dom0's Python on one of them."""
+    with Pool(pythons=(for_hooks(), sys.executable)) as pool:
         for host in pool.hosts:
             host.install(older)
         yield pool
