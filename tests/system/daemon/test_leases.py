@@ -64,6 +64,7 @@ def test_a_lease_is_renewed_by_unicast_and_released(learning: Learning) -> None:
     red = learning.start('red', 0x47)
     client = learning.client(red)
     found = client.wait_for('BOUND')
+    learning.wait_owned(red, found)     # the daemon may be some milliseconds behind the client
     first = os.stat(lease_path(red)).st_mtime_ns
     assert client.wait_for('RENEW') == found
     wait_until(lambda: os.stat(lease_path(red)).st_mtime_ns > first, 'the renewal to be learned')
