@@ -15,8 +15,8 @@ CONSOLE = '/var/log/xen/console/guest-%s.log'
 BACKEND = '/local/domain/0/backend/vif/%d/0'
 GATEWAY = ('10.99.0.254', 'fd99::fe')
 GO_ON = '[ -z "$(xenstore-read test-cmd/stop 2>/dev/null)" ]'
-# An emulated machine that shares its cores.
-PATIENCE_S = 60.0
+# An emulated machine that shares its cores with other work.
+PATIENCE_S = 180.0     # on a quiet machine a guest boots in ten
 YOUNG_S = 60.0
 CONFIG = '''\
 name="{name}"
