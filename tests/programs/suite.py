@@ -133,7 +133,7 @@ def plan(part: str) -> List[Step]:
         steps.append(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python',
                            served=True))
     steps += [tests(part, hook_python=DOM0S if has_dom0s() else '')
-              for part in ('daemon', 'resilience', 'selftest', 'cli', 'xapi', 'migratevm',
+              for part in ('xapi', 'daemon', 'selftest', 'resilience', 'migratevm', 'cli',
                            'package')]
     # each by itself: threads that a unit test leaves behind would keep a sandbox from being made
     for part in LIBRARY:
