@@ -155,39 +155,28 @@ def _means(peer: Peer, party: Party) -> bool:
 
 def serve(service: Service, talk: Talk) -> How:
     """Return how a service admits a packet, on whichever end the server is."""
-    if not service.direction:
-        return max(_begin(service, talk), _reply(service, talk))
-    return (_begin if (service.direction == OUT) is talk.leaves else _reply)(service, talk)
+    begins = (True, False) if not service.direction else (
+        (service.direction == OUT) is talk.leaves,)
+    return max(_serve_end(service, talk, one) for one in begins)
 
 
-def _begin(service: Service, talk: Talk) -> How:
-    """Return how a service admits what its client sends."""
+def _serve_end(service: Service, talk: Talk, begins: bool) -> How:
+    """Return how a service admits what its client sends (`begins`), or its server."""
     if service.protocol == TFTP and talk.protocol == 'udp':
-        return How.REQUEST if talk.destination == TFTP_PORT else How.REPLY
+        return How.REQUEST if begins and talk.destination == TFTP_PORT else How.REPLY
     if service.protocol not in (talk.protocol, ANYTHING):
         return How.NOT
-    followed = How.REQUEST if service.direction else How.PLAIN
+    tracked = How.REQUEST if begins else How.REPLY
+    followed = tracked if service.direction else How.PLAIN
     if is_whole(service):
         return followed
     if service.protocol in PINGS:
-        return followed if talk.icmp_type == service.first else How.NOT
-    return How.REQUEST if service.first <= talk.destination <= service.last else How.NOT
-
-
-def _reply(service: Service, talk: Talk) -> How:
-    """Return how a service admits what its server sends."""
-    if service.protocol == TFTP and talk.protocol == 'udp':
-        return How.REPLY
-    if service.protocol not in (talk.protocol, ANYTHING):
+        kind = service.first if begins else icmp_answer(service.protocol, service.first)
+        return followed if talk.icmp_type == kind else How.NOT
+    if talk.related and not begins:
         return How.NOT
-    followed = How.REPLY if service.direction else How.PLAIN
-    if is_whole(service):
-        return followed
-    if service.protocol in PINGS:
-        return followed if talk.icmp_type == icmp_answer(
-            service.protocol, service.first) else How.NOT
-    return How.REPLY if service.first <= talk.source <= service.last and (
-        not talk.related) else How.NOT
+    port = talk.destination if begins else talk.source
+    return tracked if service.first <= port <= service.last else How.NOT
 
 
 def _said(how: How, talk: Talk) -> str:
