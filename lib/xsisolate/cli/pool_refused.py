@@ -6,7 +6,7 @@ from xsisolate.cli.command import text_of
 from xsisolate.cli.connection import opener
 from xsisolate.cli.output import printable, say, say_json, screen_width, table
 from xsisolate.cli.pool_connection import add_pool_command, ask_all, say_findings
-from xsisolate.cli.refused import SINCE_HELP, TITLES, beyond, cells, notes
+from xsisolate.cli.refused import TITLES, add_since, beyond, cells, notes
 from xsisolate.errors import EXIT_HOST, worst_exit_code
 
 EXAMPLES = '''
@@ -23,7 +23,7 @@ def add_parsers(below: Any) -> None:
         below, 'refused', 'what was refused on any host: who, whom, what, how often, and why',
         'Ask every host of the pool what it has refused, and show one table.', EXAMPLES, run,
         'the records')
-    parser.add_argument('--since', metavar='TIME', default='', help=SINCE_HELP)
+    add_since(parser)
     parser.add_argument('--vm', metavar='VM', default='', type=text_of,
                         help='only this VM: its name-label or uuid')
 

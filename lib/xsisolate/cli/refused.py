@@ -38,10 +38,15 @@ def add_parser(commands: Any) -> None:
         'sender, receiver, service, reason and how often.', EXAMPLES, 'the record')
     parser.add_argument('vm', nargs='?', default='', metavar='VM', type=text_of,
                         help='only this VM: ' + VM_HELP)
-    parser.add_argument('--since', metavar='TIME', default='', help=SINCE_HELP)
+    add_since(parser)
     parser.add_argument('-f', '--follow', action='store_true',
                         help='print as frames are refused, until interrupted')
     parser.set_defaults(run=run)
+
+
+def add_since(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says of which time."""
+    parser.add_argument('--since', metavar='TIME', default='', help=SINCE_HELP)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from typing import Any, Iterator
 
 from xsisolate.cli.command import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import counted, paint, printable, say, say_json
-from xsisolate.cli.refused import SINCE_HELP
+from xsisolate.cli.refused import add_since
 from xsisolate.diagnostics.refused import RefusedReader, parse_since
 from xsisolate.diagnostics.suggest import Suggested, describe, suggest
 from xsisolate.diagnostics.vm_lookup import label
@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
         'print the commands that write them.', EXAMPLES, 'the suggestions')
     parser.add_argument('vm', nargs='?', default='', metavar='VM', type=text_of,
                         help='only what this VM has part in: ' + VM_HELP)
-    parser.add_argument('--since', metavar='TIME', default='', help=SINCE_HELP)
+    add_since(parser)
     parser.add_argument('--group-by', choices=('address', 'subnet'), default='address',
                         help='what an entry is about; address: as few as hold the addresses')
     parser.set_defaults(run=run)

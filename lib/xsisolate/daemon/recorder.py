@@ -20,7 +20,6 @@ LOOK_S = 10.0           # between two looks: the switch keeps a kind for a minut
 REST = 20               # ... or so many times as long as the last look took, up to
 LOOK_MOST_S = 45.0
 SUMMARY_S = 60.0
-MORE = 'more kinds than are recorded'
 
 
 def main() -> None:
@@ -80,7 +79,7 @@ class Recorder:
         for total, frames in sorted(self._untold.items()):
             latest = last.get(total)
             self._log.info('refused', vif=total.owner.vif, vm=total.owner.vm or None,
-                           reason=total.reason or MORE, frames=frames,
+                           reason=total.shown, frames=frames,
                            last=latest and describe_last(latest))
         self._untold.clear()
 

@@ -17,7 +17,6 @@ from xsisolate.dom0.run_files.pool_state import read_state
 from xsisolate.planner.refusal_book import Book
 
 GAUGE, COUNTER = 'gauge', 'counter'
-BEYOND = 'more kinds than are recorded'
 
 
 class Family(NamedTuple):
@@ -71,7 +70,7 @@ def read_metrics(dom0: HostContext) -> List[Sample]:
     for total, frames in sorted(book.sums.items()):
         if total.owner.vif in labels and labels[total.owner.vif][0] == ('vm', total.owner.vm):
             found.append(Sample('xsisolate_vif_refused_frames', (
-                *labels[total.owner.vif], ('reason', total.reason or BEYOND)), frames))
+                *labels[total.owner.vif], ('reason', total.shown)), frames))
     if kept:
         found.append(Sample('xsisolate_record_age_seconds', (), max(time() - kept, 0.0)))
     found += [Sample('xsisolate_bridge_flows', (('bridge', name),), view.flows)

@@ -15,6 +15,7 @@ VERSION = 1
 ROWS_MAX, ALL_ROWS_MAX = 64, 8192
 SUMS_MAX = 16384
 KEEP_S = 86400.0
+BEYOND = 'more kinds than are recorded'
 SAME_S = 2.5            # two looks at one flow differ by less in when it began
 
 
@@ -63,6 +64,11 @@ class Sum(NamedTuple):
 
     owner: Owner
     reason: str
+
+    @property
+    def shown(self) -> str:
+        """The reason in words."""
+        return self.reason or BEYOND
 
 
 Key = Tuple[str, Refusal]
