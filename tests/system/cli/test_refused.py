@@ -1,20 +1,19 @@
 """The record of refusals: real frames, what the switch keeps of them, what the command shows."""
 import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Mapping
 from unittest import mock
 
 import pytest
 from sandbox.daemon import Watch
-from sandbox.dom0 import Sandbox
 from sandbox.process import wait_until
 from sandbox.pythons import for_hooks
 
 from support.command import FAILED, USAGE, connected, xsisolate
 from support.packets import frames as f
-from support.refusing_town import CONFIG, FRAMES, Party, Town
+from support.refusing_town import FRAMES, Party, Town
 from support.vm_events import refresh
 from xsisolate.cli import refused as command
 from xsisolate.daemon import recorder
@@ -25,20 +24,6 @@ from xsisolate.pipeline.refusals import KINDS_MAX
 from xsisolate.planner.refusal_record import ALL_WORDS
 
 pytestmark = pytest.mark.any_python
-
-
-@pytest.fixture(scope='module')
-def town(host: Sandbox) -> Iterator[Town]:
-    host.configure(CONFIG)
-    yield Town(host)
-
-
-@pytest.fixture(autouse=True)
-def clean(town: Town) -> None:
-    """Begin each test with an empty record."""
-    town.forget()
-    with suppress(FileNotFoundError):
-        os.unlink(FILE)
 
 
 def read(vm: str = '') -> RefusedView:

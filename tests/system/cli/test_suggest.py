@@ -1,34 +1,16 @@
 """`xsisolate suggest`: what it says is written, and the same frames are refused no more."""
-import os
 import shlex
-from contextlib import suppress
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 import pytest
-from sandbox.dom0 import Sandbox
 
 from support.command import USAGE, xsisolate
 from support.packets import frames as f
-from support.refusing_town import CONFIG, Town
+from support.refusing_town import Town
 from support.vm_events import refresh
-from xsisolate.dom0.run_files.refused import FILE
 
 pytestmark = pytest.mark.any_python
 ROUNDS = 3      # an address is resolved before it is spoken to, and the sender is asked first
-
-
-@pytest.fixture(scope='module')
-def town(host: Sandbox) -> Iterator[Town]:
-    host.configure(CONFIG)
-    yield Town(host)
-
-
-@pytest.fixture(autouse=True)
-def clean(town: Town) -> None:
-    """Begin each test with an empty record."""
-    town.forget()
-    with suppress(FileNotFoundError):
-        os.unlink(FILE)
 
 
 def traffic(town: Town) -> None:
