@@ -127,7 +127,8 @@ def test_it_costs_next_to_nothing(host: Sandbox, around: Around, crowd: List[str
         print('\nPython %s, %d VIFs: ready after %.1f s, %.1f MiB, %.3f s of CPU time, '
               'woken %d times in %.0f s'
               % (name, PORTS + 2, ready, watch.memory() / 1024, used, woken, IDLE_S))
-        # Mostly 0.2 % and 2 wakes a second; 3 % and 12 now and then on 3.6, why is not known.
+        # 0.2 % and 2 wakes a second, on a machine that slept long ten times as much for the same
+        # calls: the threads, which wake together, then take the interpreter from each other.
         if used < 0.05 * IDLE_S and woken < 20 * IDLE_S:
             break
         assert time.monotonic() - began < 60, watch.said()
