@@ -17,8 +17,9 @@ CONFIG_VERSION = 1      # what `version:` in the file must say
 MAX_GRACE = 120         # seconds; udev kills a hook that takes 180
 
 TOP_KEYS = frozenset(['version', 'unsealed', 'grace', 'networks', 'groups', 'local',
-                      'guard'])
-NETWORK_KEYS = frozenset(['default', 'subnets', 'gateways', 'dhcp_servers', 'fail_closed'])
+                      'guard', 'permissive'])
+NETWORK_KEYS = frozenset(['default', 'subnets', 'gateways', 'dhcp_servers', 'fail_closed',
+                          'permissive'])
 GATEWAY_KEYS = frozenset(['ipv4', 'ipv6', 'mac'])
 HOLDER_KEYS = frozenset(['vm', 'devid', 'ipv4', 'ipv6'])
 MAX_DEVID = 255         # more than XAPI gives
@@ -51,6 +52,8 @@ def _parse_top(top: Mapping[str, Entry]) -> Config:
         config = config._replace(local=top['local'].boolean())
     if 'guard' in top:
         config = config._replace(guard=top['guard'].boolean())
+    if 'permissive' in top:
+        config = config._replace(permissive=top['permissive'].boolean())
     if 'networks' in top:
         config = config._replace(networks=_parse_networks(top['networks']))
     if 'groups' in top:
@@ -88,6 +91,8 @@ def _parse_network(entry: Entry) -> Network:
         network = network._replace(default=record['default'].parse(parse_mode))
     if 'fail_closed' in record:
         network = network._replace(fail_closed=record['fail_closed'].boolean())
+    if 'permissive' in record:
+        network = network._replace(permissive=record['permissive'].boolean())
     return network
 
 

@@ -5,7 +5,7 @@ from xsisolate.dom0.xen.vif_metadata import VifMetadata, read_metadata
 from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
 from xsisolate.errors import PolicyError, UnknownVif, UnprovenPolicy
 from xsisolate.policy.model import EffectivePolicy, Identity, VifPolicy
-from xsisolate.policy.resolve import quarantine, resolve_policy
+from xsisolate.policy.resolve import excuse, is_permissive, quarantine, resolve_or_excuse
 from xsisolate.policy.seal import SEAL_KEY
 from xsisolate.policy.vmdata_parser import check_keys, parse_vmdata, undo_migration
 from xsisolate.typing_compat import Mapping, NamedTuple, Optional, Tuple
@@ -78,20 +78,22 @@ def read_facts_of(store: Xenstore, vif_id: VifId, metadata: VifMetadata,
                   configuration: Configuration) -> VifFacts:
     """Return the facts of a VIF whose metadata are known."""
     identity, arriving = _identify(store, metadata)
-    leases = LeaseFacts()
+    config, leases = configuration.config, LeaseFacts()
+    network = configuration.find_network(metadata.bridge, metadata.network_uuid)
+    seal = metadata.other_config.get(SEAL_KEY)
     try:
         written = _read_valid(store, vif_id.domid, identity, configuration)
         if written and written.sources:
             leases = find_leases(identity, metadata.other_config)
-        policy = resolve_policy(
-            identity, metadata.other_config.get(SEAL_KEY), metadata.locking, written,
-            configuration.config, configuration.find_network(metadata.bridge,
-                                                             metadata.network_uuid),
-            frozenset([lease.address for lease in leases.leases]))
+        policy = resolve_or_excuse(identity, seal, metadata.locking, written, config, network,
+                                   frozenset([lease.address for lease in leases.leases]))
     except PolicyError as error:
-        # where no seal is looked at, there is nothing that may fit in a moment
-        policy = quarantine(str(error), isinstance(error, UnprovenPolicy)
-                            and not configuration.config.accept_unsealed)
+        if not configuration.error and is_permissive(identity, seal, None, config, network):
+            policy = excuse(metadata.mac, metadata.locking, str(error))
+        else:
+            # where no seal is looked at, there is nothing that may fit in a moment
+            policy = quarantine(str(error), isinstance(error, UnprovenPolicy)
+                                and not config.accept_unsealed)
     return VifFacts(metadata, identity, policy, arriving, leases)
 
 

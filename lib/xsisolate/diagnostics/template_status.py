@@ -6,7 +6,7 @@ from xsisolate.config.host_config import Configuration
 from xsisolate.dom0.xapi.session import Xapi
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, PolicyError
 from xsisolate.policy.model import EffectivePolicy, Mode, VifPolicy
-from xsisolate.policy.resolve import quarantine, resolve_policy
+from xsisolate.policy.resolve import quarantine, resolve_or_excuse
 from xsisolate.policy.seal import Sealing, format_policy, is_portable, state_word
 from xsisolate.policy.unprotected import NOT_PROTECTED
 from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif
@@ -90,7 +90,7 @@ def _look(vm: XapiVm, vif: XapiVif, bridge: str, configuration: Configuration) -
     state, policy, error = judge_vif(vm, vif)
     try:
         effective = quarantine(error or configuration.error) if error or configuration.error else (
-            resolve_policy(identify(vm, vif), vif.seal, vif.locking, policy, configuration.config,
+            resolve_or_excuse(identify(vm, vif), vif.seal, vif.locking, policy, configuration.config,
                            configuration.find_network(bridge, vif.network)))
     except PolicyError as refusal:
         effective = quarantine(str(refusal))

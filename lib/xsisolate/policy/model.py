@@ -97,6 +97,7 @@ class VifPolicy(NamedTuple):
     roles: Optional[FrozenSet[str]] = None          # ROLES that the VIF holds on its networks
     mac: Optional[FrozenSet[str]] = None            # additional MAC addresses
     sources: FrozenSet[Source] = frozenset()        # those of a key are there only if its list is
+    permissive: Optional[bool] = None               # None: what the configuration says
 
 
 class Locking(NamedTuple):
@@ -134,6 +135,7 @@ class Network(NamedTuple):
     dhcp_servers: FrozenSet[Prefix] = frozenset()
     fail_closed: bool = False           # its bridge passes nothing while it has no flows
     holders: Tuple[Holder, ...] = ()
+    permissive: Optional[bool] = None   # its VIFs are judged and not held; None: as all networks
 
 
 class Group(NamedTuple):
@@ -174,6 +176,7 @@ class Config(NamedTuple):
     groups: Mapping[str, Group] = {}
     local: bool = False                             # the pool's configuration does not replace it
     guard: bool = False                             # no VM starts on a host without xsisolate
+    permissive: bool = False                        # so are VIFs of networks that do not say
 
 
 class EffectivePolicy(NamedTuple):
@@ -190,3 +193,5 @@ class EffectivePolicy(NamedTuple):
     macs: FrozenSet[str] = frozenset()  # additional MAC addresses: policy/additional_macs.py
     sources: FrozenSet[Source] = frozenset()    # where more own addresses may come from
     leased: FrozenSet[Prefix] = frozenset()     # own ones that yield to whoever has them fixed
+    permissive: bool = False        # judged only: XAPI's locking mode says what passes
+    would_be: str = ''              # why its policy would be refused, were it not permissive

@@ -9,7 +9,7 @@ from xsisolate.policy.address import contains, eui64, eui64_link_local, format_p
 from xsisolate.policy.leases import refuse
 from xsisolate.policy.model import (DHCP, SLAAC, Config, EffectivePolicy, Group, Identity, Locking,
                                     Mode, Network, Prefix, Source, VifPolicy)
-from xsisolate.policy.seal import Sealing, explain, judge
+from xsisolate.policy.seal import Sealing, explain, is_enforced, judge
 from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterable, Mapping, Optional, Tuple
 
 ANY_NETWORK = '*'
@@ -31,6 +31,67 @@ def resolve_policy(vif: Identity, seal: Optional[str], locking: Locking,
     written = vmdata or NOBODY_SAID_ANYTHING
     if not config.accept_unsealed:
         _check_seal(vif, seal, None if written == NOBODY_SAID_ANYTHING else written)
+    found = _resolve(vif, locking, written._replace(permissive=None), config, network, leased)
+    permissive = is_permissive(vif, seal, vmdata, config, network)
+    return _as_permissive(found, vif.mac, locking) if permissive else found
+
+
+def resolve_or_excuse(vif: Identity, seal: Optional[str], locking: Locking,
+                      vmdata: Optional[VifPolicy], config: Config, network: Network,
+                      leased: FrozenSet[Prefix] = frozenset()) -> EffectivePolicy:
+    """Return what a VIF may do; a permissive one may what XAPI says if its policy is refused."""
+    try:
+        return resolve_policy(vif, seal, locking, vmdata, config, network, leased)
+    except PolicyError as error:
+        if not is_permissive(vif, seal, vmdata, config, network):
+            raise
+        return excuse(vif.mac, locking, str(error))
+
+
+def excuse(mac: str, locking: Locking, reason: str) -> EffectivePolicy:
+    """Return what a permissive VIF may do whose policy is refused."""
+    return beneath(mac, locking)._replace(would_be='quarantined: ' + reason)
+
+
+def beneath(mac: str, locking: Locking) -> EffectivePolicy:
+    """Return what a VIF may do by XAPI's own locking mode alone."""
+    if locking.mode is not Mode.LOCKED:
+        return EffectivePolicy(locking.mode)
+    return EffectivePolicy(Mode.LOCKED, locking.ipv4 | _with_link_local(mac, locking.ipv6))
+
+
+def is_permissive(vif: Identity, seal: Optional[str], vmdata: Optional[VifPolicy],
+                  config: Config, network: Network) -> bool:
+    """Tell whether a VIF is judged only.
+
+    No guest makes its own VIF so: its vm-data count if the seal fits. Nor does one undo what an
+    admin has said by a change of its vm-data: the seal says that, too.
+    """
+    said = vmdata.permissive if vmdata else None
+    if is_enforced(seal) or said is False and config.accept_unsealed:
+        return False
+    if said and judge(vif, seal, vmdata) is Sealing.SEALED:
+        return True
+    return network_is_permissive(config, network)
+
+
+def network_is_permissive(config: Config, network: Network) -> bool:
+    """Tell whether the VIFs of a network are judged only, if their policies say nothing of it."""
+    return config.permissive if network.permissive is None else network.permissive
+
+
+def _as_permissive(policy: EffectivePolicy, mac: str, locking: Locking) -> EffectivePolicy:
+    """Return a policy as one that is judged only, where it refuses more than XAPI does."""
+    below = beneath(mac, locking)
+    if policy == below or below.mode is Mode.DISABLED:
+        return policy
+    if policy.mode > Mode.ISOLATED:
+        return below._replace(would_be='%s: its policy lets nothing pass' % policy.mode.word)
+    return policy._replace(permissive=policy.mode is not Mode.UNLOCKED)
+
+
+def _resolve(vif: Identity, locking: Locking, written: VifPolicy, config: Config,
+             network: Network, leased: FrozenSet[Prefix]) -> EffectivePolicy:
     if written == NOBODY_SAID_ANYTHING:
         return _effective(vif, max(network.default, locking.mode), locking, written, network)
     _check_rosters(vif.vm_uuid, written.groups or frozenset(), config)

@@ -20,7 +20,8 @@ from xsisolate.typing_compat import Callable, Dict, List, Optional, Tuple, Union
 SEAL_KEY = 'xsisolate-seal'     # in VIF.other_config
 BOUND, PORTABLE = '1', '2'      # versions; the second does not say for which VM
 VERSIONS = (BOUND, PORTABLE)
-SEAL = re.compile('([0-9]+):([0-9a-f]{64})')
+ENFORCED = ':enforced'          # behind the seal of a policy that says permissive=no
+SEAL = re.compile('([0-9]+):([0-9a-f]{64})(%s)?' % ENFORCED)
 PORTABLE_WORD = 'portable'      # for SEALED, where the seal is of that version
 PORTABLE_SEALED = 'sealed, portable: the seal fits every copy of the VM'
 PORTABLE_CHANGED = 'the portable seal is not that of this policy and device'
@@ -43,7 +44,17 @@ class Sealing(Enum):
 def make_seal(vif: Identity, policy: VifPolicy, portable: bool = False) -> str:
     """Return the seal of a VIF's policy."""
     digest = sha256(format_canonical(vif, policy, portable).encode('utf-8')).hexdigest()
-    return '%s:%s' % (PORTABLE if portable else BOUND, digest)
+    return '%s:%s%s' % (PORTABLE if portable else BOUND, digest,
+                        ENFORCED if policy.permissive is False else '')
+
+
+def is_enforced(seal: Optional[str]) -> bool:
+    """Tell whether a seal says that its VIF is not permissive, whatever the guest writes."""
+    return bool(_version_of(seal)) and _normal(seal).endswith(ENFORCED)
+
+
+def _normal(seal: Optional[str]) -> str:
+    return (seal or '').strip(WHITE).lower()
 
 
 def format_canonical(vif: Identity, policy: VifPolicy, portable: bool = False) -> str:
@@ -63,7 +74,7 @@ def is_portable(seal: Optional[str]) -> bool:
 
 
 def _version_of(seal: Optional[str]) -> str:
-    match = SEAL.fullmatch((seal or '').strip(WHITE).lower())
+    match = SEAL.fullmatch(_normal(seal))
     return match.group(1) if match else ''
 
 
@@ -80,6 +91,8 @@ def format_policy(policy: VifPolicy) -> Canonical:
 def _format_policy(policy: VifPolicy, peer: Callable[[Peer], str],
                    own: Callable[[Prefix], str]) -> Canonical:
     out: Canonical = {} if policy.mode is None else {'mode': policy.mode.word}
+    if policy.permissive is not None:
+        out['permissive'] = 'yes' if policy.permissive else 'no'
     if policy.groups is not None:
         out['groups'] = sorted(policy.groups)
     if policy.allow is not None:
@@ -106,7 +119,7 @@ def judge(vif: Identity, seal: Optional[str], policy: Optional[VifPolicy]) -> Se
     if policy is None:
         return Sealing.MISSING
     wanted = make_seal(vif, policy, version == PORTABLE)
-    return Sealing.SEALED if wanted == seal.strip(WHITE).lower() else Sealing.CHANGED
+    return Sealing.SEALED if wanted == _normal(seal) else Sealing.CHANGED
 
 
 def state_word(state: Sealing, seal: Optional[str]) -> str:

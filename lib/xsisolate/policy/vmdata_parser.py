@@ -19,7 +19,8 @@ from xsisolate.typing_compat import (Callable, Dict, FrozenSet, Iterable, Iterat
 ROOT = 'vm-data/xsisolate/'
 TEMPORARY_TAIL = '000000000001'     # how the uuid of a VM ends while it migrates in
 
-COMMON_KEYS = ('mode', 'groups', 'allow')
+COMMON_KEYS = ('mode', 'groups', 'allow', 'permissive')
+WORD_KEYS = ('mode', 'permissive')     # of one word; all others are lists
 VIF_KEYS = COMMON_KEYS + ('ipv4', 'ipv6', 'shared', 'roles', 'mac')
 
 MAX_VALUE = 4096            # bytes; xenstore's own limit to a message is no more
@@ -38,6 +39,7 @@ GROUP_NAME = re.compile('[a-z0-9][a-z0-9_.-]{0,62}')
 
 # The words an admin may write; QUARANTINED is only ever an answer.
 MODES = {mode.word: mode for mode in Mode if mode is not Mode.QUARANTINED}
+YES_NO = {'yes': True, 'no': False}
 
 EXTERNAL = 'external'
 # Words among own addresses, by key.
@@ -76,7 +78,8 @@ def parse_vmdata(common: Mapping[str, bytes], own: Mapping[str, bytes],
         shared=for_vif.shared,
         roles=for_vif.roles,
         mac=for_vif.mac,
-        sources=for_vif.sources)
+        sources=for_vif.sources,
+        permissive=_first(for_vif.permissive, for_all.permissive))
     return None if policy == VifPolicy() else policy
 
 
@@ -102,6 +105,13 @@ def parse_mode(text: str) -> Mode:
     if text not in MODES:
         raise PolicyError('%s is not a mode (%s)' % (quoted(text), ', '.join(MODES)))
     return MODES[text]
+
+
+def parse_yes_no(text: str) -> bool:
+    """Return what `yes` or `no` means."""
+    if text not in YES_NO:
+        raise PolicyError('%s is neither yes nor no' % quoted(text))
+    return YES_NO[text]
 
 
 def parse_group(text: str) -> str:
@@ -167,7 +177,7 @@ def _parse_key(where: str, key: str, names: Tuple[str, ...]) -> Tuple[str, int]:
     match = KEY.fullmatch(key)
     name = match.group(1) if match else ''
     number = int(match.group(2) or 0) if match else 0
-    if name not in names or (number and name == 'mode'):
+    if name not in names or (number and name in WORD_KEYS):
         raise PolicyError('%s: unknown key %s (%s)'
                           % (where, quoted(key), _expected(name, names)))
     if number > MAX_CONTINUATIONS:
@@ -195,7 +205,8 @@ def _parse_folder(folder: Folder) -> VifPolicy:
     ipv4 = _read_list(folder, 'ipv4', _parse_own4, MAX_OWN)
     ipv6 = _read_list(folder, 'ipv6', _parse_own6, MAX_OWN)
     return VifPolicy(
-        mode=_read_mode(folder),
+        mode=_read_word(folder, 'mode', parse_mode),
+        permissive=_read_word(folder, 'permissive', parse_yes_no),
         groups=_read_list(folder, 'groups', parse_group, MAX_GROUPS),
         allow=_read_list(folder, 'allow', parse_peer, MAX_ALLOW),
         ipv4=_without_sources(ipv4),
@@ -246,11 +257,10 @@ def _parse_shared(text: str) -> Prefix:
     return prefix
 
 
-def _read_mode(folder: Folder) -> Optional[Mode]:
-    if 'mode' not in folder.keys:
+def _read_word(folder: Folder, name: str, parse: Callable[[str], T]) -> Optional[T]:
+    if name not in folder.keys:
         return None
-    return _parse_at(folder.where + 'mode', parse_mode,
-                     _read_text(folder, 'mode').strip(WHITE))
+    return _parse_at(folder.where + name, parse, _read_text(folder, name).strip(WHITE))
 
 
 def _read_list(folder: Folder, name: str, parse: Callable[[str], T],

@@ -10,7 +10,8 @@ from xsisolate.errors import PolicyError
 from xsisolate.policy.address import quoted
 from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import format_policy
-from xsisolate.policy.vmdata_parser import COMMON_KEYS, ROOT, SEPARATORS, VIF_KEYS, parse_vmdata
+from xsisolate.policy.vmdata_parser import (COMMON_KEYS, ROOT, SEPARATORS, VIF_KEYS, WORD_KEYS,
+                                              parse_vmdata)
 
 VALUE_MAX = 2048        # bytes; xenstored refuses longer ones
 # A folder's listing leaves out nodes without a value, so XAPI would forget an empty list.
@@ -80,7 +81,7 @@ def parse_words(words: Mapping[str, str], devid: str) -> VifPolicy:
     """
     keys: Dict[str, str] = {}
     for name, text in words.items():
-        if name == 'mode':
+        if name in WORD_KEYS:
             keys[name] = text
         else:
             items: List[str] = [item for item in SEPARATORS.split(text) if item]

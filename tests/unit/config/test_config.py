@@ -130,7 +130,7 @@ def test_file_is_refused(text, said):
 
 @pytest.mark.parametrize('body, said', [
     pytest.param('\nsealed: accept', '3: sealed: unknown key (expected grace, groups, '
-                 'guard, local, networks, unsealed, version)', id='unknown key'),
+                 'guard, local, networks, permissive, unsealed, version)', id='unknown key'),
     pytest.param('version: 1', '2: version: is written twice, first in line 1',
                  id='twice'),
     pytest.param('unsealed: yes', "2: unsealed: YAML reads 'yes' as bool", id='yes'),
