@@ -9,7 +9,7 @@ NoFlood = Mapping[int, bool]        # by port, as the switch says: is it left ou
 
 def is_hidden(vif: Vif) -> bool:
     """Tell whether a VIF's ports must be left out of floods."""
-    return vif.policy.mode > Mode.LOCKED
+    return vif.policy.mode > Mode.LOCKED and not vif.policy.permissive
 
 
 def hide(bridge: str, vifs: Iterable[Vif], now: NoFlood) -> List[int]:

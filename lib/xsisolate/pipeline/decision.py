@@ -12,14 +12,15 @@ from xsisolate.pipeline.tables import (ACCEPT, ADVERTISER, ANSWERS, CHECKED, COM
                                        INGRESS_TARGET, ISOLATED, ISOLATED_DROP, MISMATCH, MULTICAST,
                                        OWN_DELIVERY, PARTY, PASS, PLAIN, REPLY, REPLY_ONLY, REQUEST,
                                        RESOLVING, ROLE_FLAGS, SOURCE, TO_ISOLATED, TO_LOCAL,
-                                       TO_REMOTE, TO_UPLINK, TRACK_TFTP, UNKNOWN_NETWORK, UPLINK)
+                                       TO_PERMISSIVE, TO_REMOTE, TO_UPLINK, TRACK_TFTP,
+                                       UNKNOWN_NETWORK, UPLINK)
 from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
                                       FROM_ARP_SOURCE, FROM_ARP_TARGET, FROM_ETH_DESTINATION,
                                       FROM_ETH_SOURCE, FROM_IPV4_DESTINATION, FROM_IPV4_SOURCE,
                                       FROM_IPV6_DESTINATION, FROM_IPV6_SOURCE, FROM_ND_TARGET,
                                       MULTICAST_MAC, NEIGHBOUR, SOLICITED_NODE, cleared,
                                       destination_match, flags, goto, icmp6, lowered, network_match,
-                                      raised, source_match, unknown_priority)
+                                      noted, raised, source_match, unknown_priority)
 from xsisolate.policy.additional_macs import is_range
 from xsisolate.policy.model import DHCP, GATEWAY, ROUTER, Mode, Network, Prefix
 from xsisolate.typing_compat import AbstractSet, Dict, FrozenSet, Iterable, Iterator, List, Tuple
@@ -171,21 +172,22 @@ def endpoint_destination_flows(network: int, mac: str, mode: Mode) -> Iterator[F
 
 
 def holder_destination_flows(network: int, mac: str, roles: AbstractSet[str],
-                             inside: Iterable[Prefix]) -> Iterator[Flow]:
+                             inside: Iterable[Prefix], permissive: bool) -> Iterator[Flow]:
     """Yield what comes to an isolated VIF for the roles that it holds: its policy is not asked.
 
     What a gateway forwards is for none of the addresses inside, its own among them.
     """
     here = (network_match(network), 'dl_dst=%s' % mac)
+    plainly = () if permissive else (raised(TO_LOCAL),)
+    asked = (noted(TO_PERMISSIVE),) if permissive else (raised(TO_LOCAL, TO_ISOLATED),)
     for match in ('arp', icmp6(135), icmp6(136), *_asked_of(roles)):
-        yield make_flow(DESTINATION, 54, [*here, match], raised(TO_LOCAL), goto(EGRESS))
+        yield make_flow(DESTINATION, 54, [*here, match], *plainly, goto(EGRESS))
     if GATEWAY in roles:
         for prefix in inside:
             yield make_flow(DESTINATION, 53, [*here, 'ip' if prefix.version == 4 else 'ipv6',
-                                              destination_match(prefix)],
-                            raised(TO_LOCAL, TO_ISOLATED), goto(EGRESS))
+                                              destination_match(prefix)], *asked, goto(EGRESS))
         for family in ('ip', 'ipv6'):
-            yield make_flow(DESTINATION, 52, [*here, family], raised(TO_LOCAL), goto(EGRESS))
+            yield make_flow(DESTINATION, 52, [*here, family], *plainly, goto(EGRESS))
 
 
 def _asked_of(roles: AbstractSet[str]) -> Iterator[str]:
@@ -224,8 +226,12 @@ def isolation_count_flows(network: int, mac: str) -> Iterator[Flow]:
     yield make_flow(ISOLATED_DROP, 10, [network_match(network), 'dl_dst=%s' % mac], goto(FULL))
 
 
-def network_decision_flows(network: int, facts: Network, named: AbstractSet[str]) -> Iterator[Flow]:
-    """Yield which machines may answer as DHCP server or router on a network that lists them."""
+def network_decision_flows(network: int, facts: Network, named: AbstractSet[str],
+                           enforced: bool) -> Iterator[Flow]:
+    """Yield which machines may answer as DHCP server or router on a network that lists them.
+
+    `enforced`: a policy of a VIF here is, so that others are kept from posing as such a machine.
+    """
     where = network_match(network)
     yield from _dhcp_query_flows(where, facts, named)
     for answer in answers_of(named):
@@ -237,8 +243,8 @@ def network_decision_flows(network: int, facts: Network, named: AbstractSet[str]
                         goto(ACCEPT))
     for mac, roles in roles_by_mac(facts):
         if not is_range(mac):       # see additional_macs.py
-            # No VIF of this host may pose as a holder elsewhere.
-            yield make_flow(SOURCE, 45, [where, 'dl_src=%s' % mac, flags(off=[UPLINK])])
+            if enforced:
+                yield make_flow(SOURCE, 45, [where, 'dl_src=%s' % mac, flags(off=[UPLINK])])
             yield make_flow(DESTINATION, 45, [where, 'dl_dst=%s' % mac], raised(TO_REMOTE),
                             goto(EGRESS))
         for answer in answers_of(roles):

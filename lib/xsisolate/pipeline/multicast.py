@@ -27,6 +27,7 @@ from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Iterator,
 
 TO_THE_UPLINK = (raised(TO_UPLINK), goto(PASS))
 TO_THE_GROUPS = (raised(SPREADING), 'load:0->NXM_NX_REG14[]', goto(PEERS))
+TO_GROUPS_ONLY = (cleared(*ANSWERS), raised(CONTROL), *TO_THE_GROUPS)
 COPY = (goto(PASS), goto(FANOUT))
 # DHCP, router solicitation, MLD reports and done.
 INFRASTRUCTURE = (DHCP_QUERY, DHCP6_QUERY, icmp6(131), icmp6(132), icmp6(133), icmp6(143))
@@ -60,7 +61,7 @@ def multicast_flows() -> Iterator[Flow]:
 
 def _announce() -> Tuple[str, ...]:
     """Return the actions for what a VIF says of itself: the uplink and its groups hear it."""
-    return (cleared(*ANSWERS), *TO_THE_UPLINK, cleared(*ANSWERS), raised(CONTROL), *TO_THE_GROUPS)
+    return (cleared(*ANSWERS), *TO_THE_UPLINK, *TO_GROUPS_ONLY)
 
 
 def _seek_flows() -> Iterator[Flow]:

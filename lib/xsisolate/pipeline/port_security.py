@@ -90,13 +90,14 @@ def spoof_count_flow(ofport: int) -> Flow:
     return make_flow(SPOOFED, 10, ['in_port=%d' % ofport], goto(FULL))
 
 
-def settle_flow(ofport: int, network: int, tagged: bool, cookie: int,
-                arrived: bool = False) -> Flow:
+def settle_flow(ofport: int, network: int, tagged: bool, cookie: int, arrived: bool = False,
+                permissive: bool = False) -> Flow:
     """Return the flow that learns, from a VIF's first valid frame, that it lives here.
 
     Until then the VIF may still be running on the host it migrates from: what
     is meant for it goes both ways, and its frames may come in from the uplink.
     One that has `arrived` by migration may go on with what it said there (connections.py).
+    Of a `permissive` one the uplink is not kept from using the MAC address.
     """
     deliver = ('learn(table=%d,priority=100,cookie=0x%x,NXM_NX_REG13[],'
                'NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],%s,'
@@ -104,7 +105,8 @@ def settle_flow(ofport: int, network: int, tagged: bool, cookie: int,
     refuse = ('learn(table=%d,priority=96,cookie=0x%x,NXM_NX_REG15[%d]=0x1,NXM_NX_REG13[],'
               'NXM_OF_ETH_SRC[])' % (SOURCE, cookie, UPLINK))
     return make_flow(SETTLE, 100, ['in_port=%d' % ofport, network_match(network)], deliver,
-                     refuse, *((goto(ARRIVED),) if arrived else ()), goto(DESTINATION))
+                     *(() if permissive else (refuse,)), *((goto(ARRIVED),) if arrived else ()),
+                     goto(DESTINATION))
 
 
 def settled_flows(network: int, tagged: bool, mac: str, ofport: int) -> Iterator[Flow]:

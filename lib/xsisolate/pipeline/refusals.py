@@ -16,7 +16,7 @@ from enum import IntEnum
 
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.openflow.ownership import RECORDER
-from xsisolate.pipeline.tables import (DESCRIBE, DETAIL, FULL, INGRESS_SIDE, MANAGED,
+from xsisolate.pipeline.tables import (DESCRIBE, DETAIL, FULL, INGRESS_SIDE, JUDGED, MANAGED,
                                        MARK, MISMATCH, RECORD, REFUSED, RULES, TO_LOCAL, TRACK_TFTP,
                                        UPLINK)
 from xsisolate.pipeline.terms import flags, goto, icmp6, network_match, raised
@@ -52,7 +52,7 @@ class Reason(IntEnum):
 NUMBER, PROTOCOL, FROM_PORT = 'NXM_NX_REG12[0..15]', 'NXM_NX_REG12[16..23]', 'NXM_NX_REG12[24]'
 ETHER, WHY = 'NXM_NX_REG14[0..15]', 'NXM_NX_REG14[24..31]'
 (BIT_MISMATCH, BIT_INGRESS, BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS, BIT_UPLINK,
- BIT_LOCAL) = range(16, 22)      # of register 14
+ BIT_LOCAL, BIT_WOULD_BE) = range(16, 23)      # of register 14
 KEY = ('NXM_OF_IN_PORT[]', 'NXM_NX_REG13[]', 'NXM_OF_ETH_SRC[]', 'NXM_OF_ETH_DST[]',
        'NXM_NX_XXREG1[]', 'NXM_NX_XXREG2[]', 'NXM_NX_REG12[]', 'NXM_NX_REG14[]')
 # In METADATA: a peer's frame that no rule of its set admits, by the side that was asked.
@@ -89,7 +89,8 @@ def _describing_flows() -> Iterator[Flow]:
             (MISMATCH, BIT_MISMATCH), (INGRESS_SIDE, BIT_INGRESS), (UPLINK, BIT_UPLINK),
             (TO_LOCAL, BIT_LOCAL))),
         'move:OXM_OF_METADATA[49..50]->NXM_NX_REG14[%d..%d]' % (
-            BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS))
+            BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS),
+        'move:OXM_OF_METADATA[%d]->NXM_NX_REG14[%d]' % (JUDGED, BIT_WOULD_BE))
     none = tuple('load:0->NXM_NX_REG%d[]' % number for number in range(4, 12))
     short = (*none[:3], *none[4:7])
     v6 = 'move:NXM_NX_IPV6_SRC[]->NXM_NX_XXREG1[]'
@@ -136,8 +137,8 @@ def _detail_flows() -> Iterator[Flow]:
 
 
 def sender_record_flow(ofport: int, cookie: int) -> Flow:
-    """Return what records the refused frames that a VIF has sent."""
-    return make_flow(RECORD, 20, ['in_port=%d' % ofport], *_record(cookie))
+    """Return what records the refused frames that a VIF has sent, also if that was permitted it."""
+    return make_flow(RECORD, 20, ['in_port=%d' % ofport], raised(MANAGED), *_record(cookie))
 
 
 def receiver_record_flow(network: int, mac: str, cookie: int) -> Flow:

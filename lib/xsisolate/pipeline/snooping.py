@@ -9,10 +9,11 @@ much, for a while: else the switch, which keeps a hundred copies, would drop tho
 """
 from xsisolate.openflow.flow import Flow, make_flow
 from xsisolate.openflow.ownership import LISTENER, SILENCING
-from xsisolate.pipeline.tables import (ACCEPT, COPY, DESTINATION, EGRESS, FANOUT, PASS, SETTLE,
-                                       TO_ISOLATED, TO_LOCAL)
+from xsisolate.pipeline.tables import (ACCEPT, COPY, DESTINATION, EGRESS, FANOUT, JUDGED, PASS,
+                                       SETTLE, TO_ISOLATED, TO_LOCAL, TO_PERMISSIVE)
 from xsisolate.pipeline.terms import (DHCP6_ANSWER, DHCP6_QUERY, DHCP_ANSWER, DHCP_QUERY,
-                                      Attachment, goto, network_match, outputs, raised)
+                                      Attachment, goto, network_match, noted, notes, outputs,
+                                      raised)
 from xsisolate.policy.model import LEASED4, LEASED6, Mode, Source
 from xsisolate.typing_compat import AbstractSet, Iterable, Iterator
 
@@ -22,10 +23,15 @@ QUESTIONS = {LEASED4: DHCP_QUERY, LEASED6: DHCP6_QUERY}
 ANSWERS = {LEASED4: DHCP_ANSWER, LEASED6: DHCP6_ANSWER}
 
 
-def question_flows(settle: Flow, sources: AbstractSet[Source]) -> Iterator[Flow]:
-    """Yield the copies of what a VIF asks, beside the flow for all else that it sends."""
+def question_flows(settle: Flow, sources: AbstractSet[Source],
+                   permissive: bool = False) -> Iterator[Flow]:
+    """Yield the copies of what a VIF asks, beside the flow for all else that it sends.
+
+    Of a permissive VIF, here and below, what is judged is copied, and not what passes.
+    """
     for source in sorted(sources & QUESTIONS.keys()):
-        yield make_flow(SETTLE, settle.priority + 10, [settle.match, QUESTIONS[source]],
+        yield make_flow(SETTLE, settle.priority + 10, [settle.match, QUESTIONS[source],
+                                                       notes(JUDGED) if permissive else ''],
                         goto(COPY), settle.actions)
 
 
@@ -40,14 +46,16 @@ def silencing_flow(network: int, mac: str) -> Flow:
         cookie=SILENCING)
 
 
-def answer_copy_flows(network: int, mac: str, mode: Mode,
-                      sources: AbstractSet[Source]) -> Iterator[Flow]:
+def answer_copy_flows(network: int, mac: str, mode: Mode, sources: AbstractSet[Source],
+                      permissive: bool = False) -> Iterator[Flow]:
     """Yield the copies of what a VIF is answered."""
     for source in sorted(sources & ANSWERS.keys()):
         here = [network_match(network), 'dl_dst=%s' % mac, ANSWERS[source]]
-        yield make_flow(ACCEPT, 30, here, COPY_TO_DAEMON, goto(PASS))
+        yield make_flow(ACCEPT, 30, [*here, notes(JUDGED) if permissive else ''], COPY_TO_DAEMON,
+                        goto(PASS))
         if mode is Mode.LOCKED:     # it too hears trusted servers only
-            yield make_flow(DESTINATION, 51, here, raised(TO_LOCAL, TO_ISOLATED), goto(EGRESS))
+            yield make_flow(DESTINATION, 51, here, noted(TO_PERMISSIVE) if permissive else raised(
+                TO_LOCAL, TO_ISOLATED), goto(EGRESS))
 
 
 def aloud_copy_flow(network: int, links: Iterable[Attachment]) -> Flow:

@@ -33,6 +33,22 @@ def lowered(bit: int) -> str:
     return 'load:0->NXM_NX_REG15[%d]' % bit
 
 
+def notes(*on: int, off: Iterable[int] = ()) -> str:
+    """Return the match for notes that must be there and notes that must not."""
+    value = sum(1 << bit for bit in on)
+    return 'metadata=%s/0x%x' % (number(value), value | sum(1 << bit for bit in off))
+
+
+def noted(bit: int) -> str:
+    """Return the action that makes a note."""
+    return 'load:0x1->OXM_OF_METADATA[%d]' % bit
+
+
+def unnoted(bit: int) -> str:
+    """Return the action that takes a note away."""
+    return 'load:0->OXM_OF_METADATA[%d]' % bit
+
+
 def cleared(first: int, last: int) -> str:
     """Return the action that clears a range of flags."""
     return 'load:0->NXM_NX_REG15[%d..%d]' % (first, last)

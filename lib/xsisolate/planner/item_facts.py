@@ -16,6 +16,7 @@ MARKS = SHARED + LEASED
 SPECIAL = '+'           # behind the mode, in front of each role and additional MAC address
 ARRIVING = 'arriving'
 ARRIVED = 'arrived'
+PERMISSIVE = 'permissive'       # and what XAPI says of it
 LEARNS = '@'            # behind them: its IPv4 addresses are learned, also from answers to all
 
 
@@ -40,6 +41,12 @@ class EndpointFacts(NamedTuple):
     arriving: bool = False              # it has such, and its VM migrates to this host
     leased: FrozenSet[Prefix] = frozenset()     # those that yield to whoever has them fixed
     learns: bool = False
+    permissive: str = ''                # it is judged only: what XAPI says of it (beneath_word)
+
+    @property
+    def isolated(self) -> bool:
+        """Tell whether floods leave it out."""
+        return self.mode == Mode.ISOLATED.word and not self.permissive
 
 
 def format_facts(facts: EndpointFacts) -> str:
@@ -49,21 +56,24 @@ def format_facts(facts: EndpointFacts) -> str:
                                          else LEASED * (address in facts.leased))
                       for address, owner in sorted(facts.owners.items()))
     mode = SPECIAL.join([facts.mode, *sorted(facts.roles), *sorted(facts.macs),
-                         *[ARRIVING] * facts.arriving]) + LEARNS * facts.learns
-    return ' '.join((mode, facts.vm_uuid, links, ','.join(map(str, facts.groups)), owners))
+                         *[ARRIVING] * facts.arriving,
+                         *[PERMISSIVE + facts.permissive] * bool(facts.permissive)])
+    return ' '.join((mode + LEARNS * facts.learns, facts.vm_uuid, links,
+                     ','.join(map(str, facts.groups)), owners))
 
 
 def parse_facts(endpoint: Item) -> EndpointFacts:
     """Return the facts in an endpoint's header."""
     words, vm_uuid, links, groups, owners = endpoint.facts.split(' ')
     mode, *special = words.rstrip(LEARNS).split(SPECIAL)
+    permissive = [word for word in special if word.startswith(PERMISSIVE)]
     return EndpointFacts(
         mode, vm_uuid,
         _parse_links(links),
         tuple(int(group) for group in _words(groups)), dict(_parse_owners(owners)),
         _marked(owners, SHARED), frozenset(special).intersection(ROLES),
-        frozenset(special).difference(ROLES, [ARRIVING]), ARRIVING in special,
-        _marked(owners, LEASED), LEARNS in words)
+        frozenset(special).difference(ROLES, [ARRIVING], permissive), ARRIVING in special,
+        _marked(owners, LEASED), LEARNS in words, ''.join(permissive)[len(PERMISSIVE):])
 
 
 def _marked(owners: str, mark: str) -> FrozenSet[Prefix]:
@@ -139,19 +149,29 @@ def ports_of(items: Iterable[Item], endpoint: Key) -> List[Item]:
                    if item.key.kind is Kind.PORT and endpoint in item.refs), key=_key)
 
 
-IsolatedLinks = Dict[int, List[Tuple[Tuple[int, ...], Attachment]]]
+class IsolatedLink(NamedTuple):
+    """Where an isolated endpoint is attached."""
+
+    groups: Tuple[int, ...]
+    link: Attachment
+    enforced: bool              # floods leave it out
+
+
+IsolatedLinks = Dict[int, List[IsolatedLink]]
 
 
 def isolated_links(items: Iterable[Item]) -> IsolatedLinks:
-    """Return where isolated endpoints are attached, each with its groups, by network."""
+    """Return where isolated endpoints are attached, permissive ones too, by network."""
     found: IsolatedLinks = {}
     for item in endpoints(items):
         mode, _, links, groups, _ = item.facts.split(' ')
-        if mode.rstrip(LEARNS).split(SPECIAL)[0] == Mode.ISOLATED.word:
+        words = mode.rstrip(LEARNS).split(SPECIAL)
+        if words[0] == Mode.ISOLATED.word:
             network, _ = split_endpoint(item)
             numbers = tuple([int(group) for group in _words(groups)])
             found.setdefault(network, []).extend(
-                [(numbers, link) for link in _parse_links(links)])
+                [IsolatedLink(numbers, link, not words[-1].startswith(PERMISSIVE))
+                 for link in _parse_links(links)])
     return found
 
 
@@ -172,6 +192,13 @@ def format_owners(items: Iterable[Item], network: int) -> List[str]:
     where = '%x ' % network
     return sorted([item.name + item.facts.rpartition(' ')[2] for item in items
                    if item.key.kind is Kind.ENDPOINT and item.name.startswith(where)])
+
+
+def has_enforced(items: Iterable[Item], network: int) -> bool:
+    """Tell whether a network has a VIF on this host whose policy is not permissive."""
+    where = '%x ' % network
+    return any([item.key.kind is Kind.ENDPOINT and item.name.startswith(where)
+                and PERMISSIVE not in item.facts.partition(' ')[0] for item in items])
 
 
 def macs_here(items: Iterable[Item], network: int) -> FrozenSet[str]:

@@ -8,6 +8,7 @@ from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import Kind, port_keys
 from xsisolate.planner.item_facts import (SPECIAL, NetworkName, endpoint_name, endpoints,
+                                          has_enforced,
                                           parse_facts, parse_network_name, ports_of,
                                           split_endpoint)
 from xsisolate.planner.items import Items, Registry
@@ -31,13 +32,15 @@ def _reason(items: Items, vif: Vif, attached: Attached, context: PlanContext) ->
                            if item.name == name or SPECIAL in item.facts]):
         known = parse_facts(item)
         listed = split_endpoint(item)[0] == attached.network and covers(known.macs, vif.mac)
-        if item.name == name or listed:
+        own = item.name == name and not known.permissive    # such a one keeps nobody from it
+        if own or listed:
             users = ports_of(items.values(), item.key)
             return ('MAC address %s belongs on this network to %s of VM %s, %s: nothing that this '
                     'VIF sends passes, give one of the VMs another'
                     % (vif.mac, users[0].name if users else 'a VIF', known.vm_uuid,
                        'whose policy lists it' if listed else 'which is managed'))
-    networks = {NETWORK | key.id for key in items if key.kind is Kind.NETWORK}
+    networks = {NETWORK | key.id for key in items if key.kind is Kind.NETWORK
+                and has_enforced(items.values(), NETWORK | key.id)}
     for member in context.reserved if attached.network in networks else ():
         if member.network == attached.network_uuid and covers([member.mac, *member.macs], vif.mac):
             return ('MAC address %s belongs on this network to a VIF of another host%s: nothing '

@@ -1,6 +1,7 @@
 """Sets of peers: isolation groups and allow lists, under names that make equal sets one."""
 from xsisolate.openflow.flow import Flow
 from xsisolate.pipeline.multicast import spread_flows
+from xsisolate.pipeline.permissive import enforced_spread_flow
 from xsisolate.pipeline.peer_sets import (allow_flows, asked_aloud_flows, outside_member_flows,
                                           remote_member_flows, rule_flows, sharing_member_flows)
 from xsisolate.pipeline.terms import Attachment
@@ -121,7 +122,9 @@ def group_spread_flows(isolated: IsolatedLinks, group: int) -> Iterator[Flow]:
     """Yield the flows that carry a group's multicast to its members on this host."""
     members: Dict[int, List[Attachment]] = {}
     for network, links in isolated.items():
-        found = [link for groups, link in links if group in groups]
+        found = [one for one in links if group in one.groups]
         if found:
-            members[network] = found
+            members[network] = [one.link for one in found]
+        if not all([one.enforced for one in found]):
+            yield enforced_spread_flow(group, network, [one.link for one in found if one.enforced])
     yield from spread_flows(group, members)

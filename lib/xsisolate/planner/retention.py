@@ -7,6 +7,7 @@ from xsisolate.planner.peer_items import find_groups
 from xsisolate.planner.vif import Vif, VifPort
 from xsisolate.planner.vif_items import without_learned
 from xsisolate.policy.model import Config, Mode
+from xsisolate.policy.permissive import beneath_word
 from xsisolate.policy.resolve import is_on_roster, is_within
 from xsisolate.policy.vmdata_parser import MODES
 from xsisolate.typing_compat import AbstractSet, Dict, Set
@@ -82,5 +83,7 @@ def _carries(registry: Registry, vif: Vif, port: VifPort, config: Config) -> boo
 
 def _may_still_be(known: EndpointFacts, vif: Vif) -> bool:
     mode = MODES.get(known.mode)        # none for quarantine
+    if known.permissive:
+        return known.vm_uuid == vif.vm_uuid and known.permissive == beneath_word(vif.locking)
     return mode is not None and known.vm_uuid == vif.vm_uuid and is_within(
         vif.locking, vif.mac, mode, known.owners, known.macs)

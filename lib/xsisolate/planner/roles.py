@@ -14,8 +14,8 @@ from xsisolate.pipeline.peer_lookup import network_party_flows
 from xsisolate.pipeline.tables import (ADVERTISER, DHCP_SERVER, FORWARDER, ISOLATED, MANAGED)
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import Key, network_key
-from xsisolate.planner.item_facts import (SPECIAL, endpoints, format_owners, macs_here,
-                                          parse_facts, parse_network_name, possible_owners,
+from xsisolate.planner.item_facts import (SPECIAL, endpoints, format_owners, has_enforced,
+                                          macs_here, parse_facts, parse_network_name, possible_owners,
                                           split_endpoint)
 from xsisolate.planner.items import Item, format_stamp
 from xsisolate.planner.shared_macs import (find_holders, format_holders, shared_address_flows,
@@ -42,7 +42,7 @@ def holder_flows(vif: Vif, network: int, subnets: Iterable[Prefix]) -> Iterator[
     mac, policy = vif.mac, vif.policy
     if policy.mode is Mode.ISOLATED:
         inside = sorted({*policy.addresses, *subnets, LINK_LOCAL})
-        yield from holder_destination_flows(network, mac, policy.roles, inside)
+        yield from holder_destination_flows(network, mac, policy.roles, inside, policy.permissive)
     yield from holder_decision_flows(network, mac, policy.roles, vif.arriving)
     if vif.arriving:
         yield from heard_from_flows(network, mac, policy.roles)
@@ -60,7 +60,7 @@ def find_holders_here(items: Mapping[Key, Item],
             if not known.roles:
                 continue
             macs |= {mac, *known.macs}
-            found += [LocalHolder(known.roles, known.mode == Mode.ISOLATED.word, link)
+            found += [LocalHolder(known.roles, known.isolated, link)
                       for link in known.links]
     return frozenset(macs), tuple(found)
 
@@ -98,7 +98,8 @@ def network_stamp(items: Mapping[Key, Item], network: int, stamp: str,
     return format_stamp(stamp, (name, _in_order(context.find_network(*name)),
                                 _in_order(find_holders_here(items, network)),
                                 format_holders(find_holders(items, network)),
-                                format_owners(items.values(), network)))
+                                format_owners(items.values(), network),
+                                has_enforced(items.values(), network)))
 
 
 def _in_order(value: object) -> object:
@@ -132,7 +133,7 @@ def network_flows(items: Mapping[Key, Item], network: int, members: Iterable[Rem
     owners = _count_owners(items, network, theirs)
     named = named_roles(facts, holders)
     yield from network_party_flows(network, facts, named, owners)
-    yield from network_decision_flows(network, facts, named)
+    yield from network_decision_flows(network, facts, named, has_enforced(items.values(), network))
     yield from network_multicast_flows(network, facts, named, holders)
     for mac, _ in roles_by_mac(facts):
         yield gateway_delivery_flow(network, mac)

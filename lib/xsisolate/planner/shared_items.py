@@ -9,6 +9,7 @@ from xsisolate.pipeline.multicast import fanout_flow, multicast_flows
 from xsisolate.pipeline.peer_lookup import party_flows
 from xsisolate.pipeline.peer_sets import member_flows
 from xsisolate.pipeline.port_security import identity_flows
+from xsisolate.pipeline.permissive import permissive_flows
 from xsisolate.pipeline.refusals import refusal_flows
 from xsisolate.pipeline.snooping import aloud_copy_flow, copy_flow
 from xsisolate.pipeline.tables import NETWORK
@@ -63,7 +64,8 @@ def refresh_with_members(items: Items, key: Key, given: GroupInput, context: Pla
 def base_flows() -> Iterator[Flow]:
     """Yield the flows that every bridge with a managed VIF has."""
     for flows in (entry_flows, guard_flows, identity_flows, link_layer_flows, party_flows,
-                  member_flows, decision_flows, multicast_flows, delivery_flows, refusal_flows):
+                  member_flows, decision_flows, multicast_flows, delivery_flows, refusal_flows,
+                  permissive_flows):
         yield from flows()
 
 
@@ -83,7 +85,7 @@ def _spread_flows(isolated: IsolatedLinks, learning: AbstractSet[int],
         yield from group_spread_flows(isolated, spread)
         return
     network = NETWORK | spread & 0xfff
-    links = [link for _, link in isolated.get(network, [])]
+    links = [one.link for one in isolated.get(network, []) if one.enforced]
     if links:
         yield fanout_flow(network, links)
     if network in learning:

@@ -12,7 +12,7 @@ from xsisolate.planner.item_facts import (SPECIAL, EndpointFacts, endpoints, par
                                           split_endpoint)
 from xsisolate.planner.items import Item
 from xsisolate.policy.additional_macs import VRRP, covers, is_range, mac_matches
-from xsisolate.policy.model import Mode, Network, Prefix, RemoteMember
+from xsisolate.policy.model import Network, Prefix, RemoteMember
 from xsisolate.typing_compat import AbstractSet, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 Holders = List[Tuple[str, EndpointFacts]]       # with their own MAC addresses
@@ -25,9 +25,10 @@ def find_holders(items: Mapping[Key, Item], network: int) -> Holders:
     return [(mac, facts) for (number, mac), facts in found if number == network and facts.macs]
 
 
-def format_holders(holders: Holders) -> List[Tuple[str, str, List[str], bool]]:
+def format_holders(holders: Holders) -> List[Tuple[str, str, List[str], bool, str]]:
     """Return what of the holders a network's flows depend on."""
-    return [(mac, facts.mode, sorted(facts.macs), facts.arriving) for mac, facts in holders]
+    return [(mac, facts.mode, sorted(facts.macs), facts.arriving, facts.permissive)
+            for mac, facts in holders]
 
 
 def shared_mac_flows(network: int, holders: Holders, members: Iterable[RemoteMember],
@@ -55,7 +56,7 @@ def _find_shared(match: str, holders: Holders, members: List[RemoteMember]) -> S
     return Shared(match, tuple(mac for mac, _ in here),
                   is_range(match) or any(covers(member.macs, entry) for member in members)
                   or any(facts.arriving for _, facts in here),
-                  any(facts.mode == Mode.ISOLATED.word for _, facts in here))
+                  any(facts.isolated for _, facts in here))
 
 
 def shared_address_flows(network: int, here: AbstractSet[str],

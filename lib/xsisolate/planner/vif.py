@@ -1,6 +1,7 @@
 """A VIF as the planner sees it."""
 from xsisolate.policy.leases import Lease
 from xsisolate.policy.model import EffectivePolicy, Locking, Mode
+from xsisolate.policy.permissive import excuse
 from xsisolate.policy.resolve import quarantine
 from xsisolate.typing_compat import Mapping, NamedTuple, Tuple
 from xsisolate.vif_id import VifId
@@ -60,6 +61,10 @@ class Vif(NamedTuple):
         It keeps its MAC address: what NORMAL has learned of that would still be delivered.
         """
         return self._replace(policy=quarantine(reason))
+
+    def excused(self, reason: str) -> 'Vif':
+        """Return a permissive VIF whose policy is refused: XAPI says what passes."""
+        return self._replace(policy=excuse(self.mac, self.locking, reason))
 
     def bare(self) -> 'Vif':
         """Return the VIF with nothing but its ports, where its MAC address is another's."""

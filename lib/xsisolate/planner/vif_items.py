@@ -1,6 +1,6 @@
 """One VIF's items: its ports, and an endpoint for each network that it is on."""
 from xsisolate.openflow.flow import Flow
-from xsisolate.pipeline import additional_macs
+from xsisolate.pipeline import additional_macs, permissive
 from xsisolate.pipeline.connections import arrival_flow, resumed_flows
 from xsisolate.pipeline.decision import endpoint_destination_flows, isolation_count_flows
 from xsisolate.pipeline.delivery import unsettled_flow
@@ -27,8 +27,9 @@ from xsisolate.planner.shared_macs import is_placed
 from xsisolate.planner.vif import UNNAMED, Attached, Vif, VifPort
 from xsisolate.policy.additional_macs import mac_matches
 from xsisolate.policy.model import LEASED4, EffectivePolicy, Mode, Prefix
+from xsisolate.policy.permissive import beneath, beneath_word
 from xsisolate.typing_compat import (AbstractSet, FrozenSet, Iterable, Iterator, List, Mapping,
-                                     Optional, Tuple)
+                                     Optional, Sequence, Tuple)
 
 
 def add_vif(items: Items, vif: Vif, registry: Registry, context: PlanContext) -> Vif:
@@ -44,6 +45,8 @@ def add_vif(items: Items, vif: Vif, registry: Registry, context: PlanContext) ->
         facts = _add_endpoints(items, vif, registry, context)
         return leave_waiting(_leave_leases(vif, facts), facts)
     except AlreadyTaken as conflict:
+        if vif.policy.permissive:
+            return add_vif(items, vif.excused(str(conflict)), registry, context)
         vif = vif.closed(str(conflict))
     try:
         _add_endpoints(items, vif, registry, context)
@@ -116,7 +119,8 @@ def _find_facts(items: Items, key: Key, vif: Vif, attached: Attached, asked: Map
     return EndpointFacts(policy.mode.word, vif.vm_uuid, (), groups, owners, policy.shared,
                          policy.roles, policy.macs,
                          vif.arriving and bool(policy.macs), policy.leased & owners.keys(),
-                         LEASED4 in policy.sources)
+                         LEASED4 in policy.sources,
+                         beneath_word(vif.locking) if policy.permissive else '')
 
 
 def _name_network(items: Items, attached: Attached) -> None:
@@ -149,7 +153,9 @@ def _port_flows(vif: Vif, ofport: int, key: Key, arrived: bool) -> Iterator[Flow
         return
     yield sender_record_flow(ofport, key.cookie)
     networks, bits = [net.network for net in vif.networks], sender_flags(vif.policy)
-    if vif.trunk:
+    if vif.policy.permissive:
+        yield from _permissive_port_flows(vif, ofport, networks, bits)
+    elif vif.trunk:
         yield from trunk_port_flows(ofport, networks, vif.mac, bits)
     else:
         yield managed_port_flow(ofport, networks[0], vif.mac, bits)
@@ -159,11 +165,25 @@ def _port_flows(vif: Vif, ofport: int, key: Key, arrived: bool) -> Iterator[Flow
     else:
         yield from port_identity_flows(ofport, vif.mac)
     for network in networks:
-        settle = settle_flow(ofport, network, vif.trunk, key.cookie, arrived)
+        settle = settle_flow(ofport, network, vif.trunk, key.cookie, arrived,
+                             vif.policy.permissive)
         yield settle
-        yield from question_flows(settle, vif.policy.sources)
+        yield from question_flows(settle, vif.policy.sources, vif.policy.permissive)
         if arrived:
             yield arrival_flow(ofport, network, key.cookie)
+
+
+def _permissive_port_flows(vif: Vif, ofport: int, networks: Sequence[int],
+                           bits: Tuple[int, ...]) -> Iterator[Flow]:
+    judgement = permissive.Judgement(vif.mac, bits, vif.locking.mode is Mode.LOCKED)
+    if vif.trunk:
+        yield from permissive.trunk_port_flows(ofport, networks, judgement)
+    else:
+        yield permissive.port_flow(ofport, networks[0], judgement)
+    yield from permissive.own_address_flows(ofport, [vif.mac, *mac_matches(vif.policy.macs)])
+    for network in networks if judgement.locked else ():
+        yield from permissive.fence_flows(ofport, network,
+                                          beneath(vif.mac, vif.locking).addresses)
 
 
 def _make_endpoint(items: Items, key: Key, vif: Vif, attached: Attached, asked: Mapping[str, Key],
@@ -173,7 +193,7 @@ def _make_endpoint(items: Items, key: Key, vif: Vif, attached: Attached, asked: 
     facts = facts._replace(links=links)
     refs = [BASE, BRIDGE, network_key(network), *asked.values(), *spread_keys(asked)]
     flows = list(_endpoint_flows(key, vif, network, facts, asked))
-    if vif.policy.mode is Mode.ISOLATED or facts.learns:
+    if facts.isolated or facts.learns:
         refs.append(_add_fanout(items, network))
     if facts.roles:
         flows += holder_flows(vif, network, context.find_network(
@@ -190,15 +210,21 @@ def _add_fanout(items: Items, network: int) -> Key:
 def _endpoint_flows(key: Key, vif: Vif, network: int, facts: EndpointFacts,
                     asked: Mapping[str, Key]) -> Iterator[Flow]:
     where, mode = (network, vif.mac), vif.policy.mode
-    yield from theft_flows(*where, vif.arriving)
-    yield from endpoint_destination_flows(*where, mode)
+    if vif.policy.permissive:
+        yield from _permissive_endpoint_flows(vif, network, facts)
+    else:
+        yield from theft_flows(*where, vif.arriving)
+        yield from endpoint_destination_flows(*where, mode)
     yield from isolation_count_flows(*where)    # in every mode: see drop_counts.py
     yield receiver_record_flow(*where, key.cookie)
     if mode > Mode.ISOLATED:
         return
-    yield from endpoint_party_flows(*where, facts.owners, mode is Mode.ISOLATED, facts.roles)
+    # An address that enforced VIFs have, too, is asked for as theirs.
+    never_flooded = facts.shared if vif.policy.permissive else frozenset(facts.owners)
+    yield from endpoint_party_flows(*where, facts.owners, never_flooded if mode is Mode.ISOLATED
+                                    else frozenset(), facts.roles)
     yield unsettled_flow(*where, facts.links, vif.arriving)
-    yield from answer_copy_flows(*where, mode, vif.policy.sources)
+    yield from answer_copy_flows(*where, mode, vif.policy.sources, vif.policy.permissive)
     sets = sorted(peers.id for peers in asked.values())
     if facts.macs:
         yield from additional_macs.endpoint_flows(
@@ -207,6 +233,14 @@ def _endpoint_flows(key: Key, vif: Vif, network: int, facts: EndpointFacts,
         yield from asker_flows(*where, sets)
         for group in facts.groups:
             yield membership_flow(*where, group)
+
+
+def _permissive_endpoint_flows(vif: Vif, network: int, facts: EndpointFacts) -> Iterator[Flow]:
+    isolated = vif.policy.mode is Mode.ISOLATED
+    yield permissive.stranger_flow(network, vif.mac, vif.arriving)
+    yield from permissive.destination_flows(network, vif.mac, isolated, bool(facts.macs))
+    if isolated:
+        yield permissive.sought_flow(network, vif.mac)
 
 
 def learned_flows(items: Mapping[Key, Item],

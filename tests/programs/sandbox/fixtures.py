@@ -18,7 +18,7 @@ from sandbox.hookserver import HookServer
 from sandbox.hotplug import Hotplug, UdevHotplug
 from sandbox.dom0 import Sandbox, Sealer
 
-WANTED = {'sealed', 'config', 'names', 'vlan'}
+WANTED = {'sealed', 'config', 'names', 'vlan', 'permissive'}
 
 
 def wanted(request: pytest.FixtureRequest, name: str, default: Any) -> Any:

@@ -12,8 +12,12 @@ from support.packets.shared_network import World
 
 @pytest.fixture(scope='module')
 def world(request: pytest.FixtureRequest, dom0: Sandbox) -> World:
-    """A shared network with everybody on it, or with `names`; untagged, or on a `vlan`."""
-    return World(dom0, names=wanted(request, 'names', None), vlan=wanted(request, 'vlan', 0))
+    """A shared network with everybody on it, or with `names`; untagged, or on a `vlan`.
+
+    With `permissive` all policies are judged and none is enforced.
+    """
+    return World(dom0, names=wanted(request, 'names', None), vlan=wanted(request, 'vlan', 0),
+                 permissive=wanted(request, 'permissive', False))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ VLAN = 120
 CONFIG = '''
 version: 1
 unsealed: accept
+permissive: %(permissive)s
 networks:
   %(bridge)s:
     subnets: [10.9.0.0/24, "fd00:9::/64"]
@@ -122,7 +123,7 @@ class World:
     """A bridge, an uplink, VMs of every kind; `vlan`: on a fake bridge with that tag."""
 
     def __init__(self, dom0: Sandbox, vlan: int = 0, gateway_mac: bool = True, more: str = '',
-                 names: Optional[Sequence[str]] = None) -> None:
+                 names: Optional[Sequence[str]] = None, permissive: bool = False) -> None:
         self.dom0 = dom0
         self.vlan = vlan
         self.gateway_mac = gateway_mac
@@ -132,7 +133,8 @@ class World:
         dom0.add_bridge('xenbr0')
         if vlan:
             dom0.add_bridge(self.bridge, parent='xenbr0', vlan=vlan)
-        dom0.configure(CONFIG % {'bridge': self.bridge, 'more': more, 'mac': (
+        dom0.configure(CONFIG % {'bridge': self.bridge, 'more': more, 'permissive': str(
+            permissive).lower(), 'mac': (
             ', mac: "%s"' % GATEWAY_MAC if gateway_mac else '')})
         self._start_lan()
         self._write_members()
