@@ -98,6 +98,10 @@ def _ingress_flows() -> Iterator[Flow]:
                           (icmp6(134), Reason.ROUTER), (icmp6(137), Reason.REDIRECT),
                           ('icmp,icmp_type=5', Reason.REDIRECT)):
         yield make_flow(INGRESS, 180, [match], because(reason, ISOLATED_DROP))
+    # Of fragments the switch does not tell the type. With this hop limit they are no router's, and
+    # may be neighbour discovery, which not all receivers ignore in there (RFC 6980).
+    yield make_flow(INGRESS, 185, ['icmp6,nw_frag=yes,nw_ttl=255'],
+                    because(Reason.PIECES, ISOLATED_DROP))
     for kind in NEIGHBOUR:      # of another code: receivers must ignore it, not all may
         yield make_flow(INGRESS, 95, ['icmp6,icmp_type=%d' % kind],
                         because(Reason.CLAIM, ISOLATED_DROP))

@@ -14,7 +14,7 @@ from support.packets.shared_network import World
 def world(request: pytest.FixtureRequest, dom0: Sandbox) -> World:
     """A shared network with everybody on it, or with `names`; untagged, or on a `vlan`.
 
-    With `permissive` all policies are judged and none is enforced.
+    With `permissive` all policies are judged and none is enforced, or those of some.
     """
     return World(dom0, names=wanted(request, 'names', None), vlan=wanted(request, 'vlan', 0),
                  permissive=wanted(request, 'permissive', False))

@@ -1,7 +1,7 @@
 """The shared network that the corpus is played on: who is there, and what policy says."""
 import json
 import os
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from sandbox.packets import disable_offloads
 from sandbox.process import LabError, ip
@@ -123,18 +123,23 @@ class World:
     """A bridge, an uplink, VMs of every kind; `vlan`: on a fake bridge with that tag."""
 
     def __init__(self, dom0: Sandbox, vlan: int = 0, gateway_mac: bool = True, more: str = '',
-                 names: Optional[Sequence[str]] = None, permissive: bool = False) -> None:
+                 names: Optional[Sequence[str]] = None,
+                 permissive: Union[bool, Sequence[str]] = False) -> None:
         self.dom0 = dom0
         self.vlan = vlan
         self.gateway_mac = gateway_mac
         self.bridge = 'xapi1' if vlan else 'xenbr0'
+        # Where some are permissive, all others say that they are not.
+        self.enforced = [] if isinstance(permissive, bool) else [
+            name for name, _, policy in POLICIES + SPECIAL
+            if policy is not None and name not in permissive]
         self.who: Dict[str, Who] = {}
         self.vms: Dict[str, Vm] = {}
         dom0.add_bridge('xenbr0')
         if vlan:
             dom0.add_bridge(self.bridge, parent='xenbr0', vlan=vlan)
         dom0.configure(CONFIG % {'bridge': self.bridge, 'more': more, 'permissive': str(
-            permissive).lower(), 'mac': (
+            bool(permissive)).lower(), 'mac': (
             ', mac: "%s"' % GATEWAY_MAC if gateway_mac else '')})
         self._start_lan()
         self._write_members()
@@ -188,6 +193,7 @@ class World:
     def _start(self, name: str, number: int, policy: Optional[Mapping[str, str]]) -> None:
         data = dict(policy) if policy is not None else None
         if data is not None:
+            data.update({'permissive': 'no'} if name in self.enforced else {})
             data.update({'vif/0/ipv4': '10.9.0.%d' % number, 'vif/0/ipv6': 'fd00:9::%x' % number})
         silent = name == 'red3'     # a guest that boots and says nothing
         vm = self.dom0.start_vm(name, bridge=self.bridge, ipv4='10.9.0.%d/24' % number,
