@@ -1,8 +1,8 @@
 """Who may reach whom on this host's networks, as policies say."""
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
+from xsisolate.diagnostics.ends import End, Place, find_owners, why_inside
 from xsisolate.diagnostics.inventory import Inventory, VifView
-from xsisolate.diagnostics.passage import End, Place, find_owners, why_inside
 from xsisolate.diagnostics.vm_lookup import label, read_places, said_addresses
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.policy.admission import EVERYTHING

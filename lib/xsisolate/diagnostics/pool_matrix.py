@@ -6,9 +6,9 @@ one whose answer cannot be read.
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from xsisolate.config.compiled import decode
+from xsisolate.diagnostics.ends import Place
 from xsisolate.diagnostics.inventory import VifView
 from xsisolate.diagnostics.matrix import Matrix, NetworkMatrix, make_network
-from xsisolate.diagnostics.passage import Place
 from xsisolate.diagnostics.vm_lookup import label
 from xsisolate.errors import PolicyError
 from xsisolate.planner.drop_counts import Drops

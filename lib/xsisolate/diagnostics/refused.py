@@ -8,8 +8,9 @@ from typing import (Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Nam
 
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.refusals import read_book, read_now
+from xsisolate.diagnostics.ends import End, Place
 from xsisolate.diagnostics.inventory import Inventory, VifView, read_inventory
-from xsisolate.diagnostics.passage import End, Place, judge
+from xsisolate.diagnostics.passage import judge
 from xsisolate.diagnostics.vm_lookup import (NotOnHost, find_vm, label, read_places,
                                              said_addresses)
 from xsisolate.dom0.run_files.group_members import list_groups, read_members

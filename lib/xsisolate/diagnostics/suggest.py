@@ -6,8 +6,9 @@ import re
 import shlex
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from xsisolate.diagnostics.ends import End, Place, forwards
 from xsisolate.diagnostics.inventory import VifView
-from xsisolate.diagnostics.passage import End, Place, forwards, party
+from xsisolate.diagnostics.passage import party
 from xsisolate.diagnostics.refused import Refused, RefusedReader, talk_of
 from xsisolate.errors import PolicyError
 from xsisolate.planner.refusal_record import (EGRESS, INGRESS, NEIGHBOUR, NO_SERVICE, NOT_A_PEER)

@@ -4,14 +4,15 @@ from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from xsisolate.diagnostics.passage import End, Place, judge, why_inside
+from xsisolate.diagnostics.ends import End, Place, why_inside
+from xsisolate.diagnostics.passage import EGRESS, INGRESS, RECEIVES, SENDS, Step, judge
 from xsisolate.diagnostics.trace import format_packet, parse_ports, parse_trace
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.vif import Attached, Vif, VifPort
 from xsisolate.policy.address import NEVER_EXTERNAL, format_prefix, parse_prefix
 from xsisolate.policy.admission import EVERYTHING, How, Party, Talk, admit, admitted_services, serve
-from xsisolate.policy.model import (ANYTHING, EffectivePolicy, Gateway, Group, Mode, Network,
-                                    Prefix, RemoteMember)
+from xsisolate.policy.model import (ANYTHING, EffectivePolicy, Gateway, Group, Locking, Mode,
+                                    Network, Prefix, RemoteMember)
 from xsisolate.policy.reachability import (ALL, Node, between, common, find_alike, find_links,
                                            outside, simplified, turned)
 from xsisolate.policy.service import parse_rule, parse_service
@@ -223,6 +224,71 @@ def test_a_udp_answer_needs_a_request() -> None:
     assert all(step.admits for step in judge(place, end(one), end(other), answer, asked=True))
     steps = judge(place, end(one), end(other), answer)
     assert steps[-1].because.endswith('answers from port 53, but none was asked for')
+
+
+# --- permissive VIFs ---------------------------------------------------------------------------
+
+
+OPEN, FENCE = Locking(), Locking(Mode.LOCKED, frozenset([parse_prefix('10.0.0.1')]))
+
+
+def judged(*steps: Step) -> List[Tuple[str, bool, bool]]:
+    """Return of each step the side, whether the packet goes on, and whether it would not."""
+    return [(step.side, step.admits, step.would_refuse) for step in steps]
+
+
+def permissive(number: int, what: EffectivePolicy, locking: Locking = OPEN) -> Vif:
+    """Return a VIF whose policy is judged only."""
+    return make_vif(number, what._replace(permissive=True))._replace(locking=locking)
+
+
+def test_a_permissive_policy_is_asked_and_the_packet_goes_on() -> None:
+    red, blue = permissive(1, policy('red')), permissive(2, policy('blue'))
+    place = make_place([red, blue])
+    assert judged(*judge(place, end(red), end(blue), ASK)) == [
+        (SENDS, True, False), (RECEIVES, True, False), (EGRESS, True, True), (INGRESS, True, True)]
+    assert judged(*judge(place, end(red), end(red), ASK))[2:] == [
+        (EGRESS, True, False), (INGRESS, True, False)]
+
+
+def test_an_enforced_policy_refuses_behind_a_permissive_one() -> None:
+    """Its own address and its groups are known: an enforced member admits it by them."""
+    red, blue, mate = permissive(1, policy('red')), make_vif(2, policy('blue')), make_vif(
+        3, policy('red'))
+    place = make_place([red, blue, mate])
+    assert judged(*judge(place, end(red), end(blue), ASK))[2:] == [
+        (EGRESS, True, True), (INGRESS, False, False)]
+    assert all(step.admits for step in judge(place, end(red), end(mate), ASK))
+    assert not judge(place, end(red, '10.0.0.7'), end(mate), ASK)[-1].admits
+
+
+@pytest.mark.parametrize('locking, found', [
+    (OPEN, [(SENDS, True, True)]), (FENCE, [(SENDS, False, False)])])
+def test_a_forged_address_passes_as_xapi_says(locking: Locking,
+                                              found: List[Tuple[str, bool, bool]]) -> None:
+    red = permissive(1, policy('red', '0.0.0.0/0'), locking)
+    assert judged(*judge(make_place([red]), end(red, '10.0.0.7'), STRANGER, ASK))[:1] == found
+
+
+def test_a_dhcp_answer_passes() -> None:
+    red, other = permissive(1, policy('red')), make_vif(2, EffectivePolicy(Mode.UNLOCKED))
+    steps = judge(make_place([red, other]), end(other), end(red), Talk('udp', 67, 68))
+    assert judged(*steps)[-1] == (INGRESS, True, True)
+
+
+def test_a_strangers_use_of_its_mac_address_passes() -> None:
+    red, thief = permissive(1, policy('red')), make_vif(2, EffectivePolicy(Mode.UNLOCKED))
+    thief = thief._replace(mac=red.mac)
+    assert judge(make_place([red, thief]), end(thief), STRANGER, ASK)[0].admits
+
+
+def test_what_would_be_quarantined_passes_and_says_so() -> None:
+    vif = make_vif(1, EffectivePolicy(Mode.UNLOCKED, would_be='quarantined: no seal'))
+    place, other = make_place([vif]), make_vif(2, EffectivePolicy(Mode.UNLOCKED))
+    for steps in (judge(place, end(vif), end(other), ASK), judge(place, end(other), end(vif), ASK)):
+        assert all(step.admits for step in steps)
+        assert [step.because for step in steps if step.would_refuse] == [
+            'would be quarantined: no seal']
 
 
 # --- everybody at once -------------------------------------------------------------------------
