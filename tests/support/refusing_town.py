@@ -1,10 +1,14 @@
 """VMs of every kind on a host, and frames that their policies refuse."""
+from ipaddress import ip_address
 from typing import Any, Dict, Mapping, NamedTuple
 
 from sandbox.dom0 import Sandbox
 from sandbox.vm import Vm
 
 from support.vm_events import refresh
+from xsisolate.openflow.ownership import RECORDED, RECORDER
+from xsisolate.pipeline.refusals import BIT_WOULD_BE
+from xsisolate.pipeline.tables import NETWORK
 
 CONFIG = '''\
 version: 1
@@ -60,6 +64,17 @@ class Town:
             self.vms[name].send_all([bytes(frame)] * times)
         self.vms[name].call('ping', [], 0, 0, '')
         self.host.ovs.settle()
+
+    def record_passed(self, name: str, other: str, port: int) -> None:
+        """Have the switch say that a permissive VIF would have refused a SYN to a port."""
+        one, two = self.party(name), self.party(other)
+        addresses = [int(ip_address(party.ip)) for party in (one, two)]
+        ofport = self.host.ovs.vsctl('get', 'Interface', self.vms[name].netdev(), 'ofport').strip()
+        self.host.ovs.ofctl('-O', 'OpenFlow14', 'add-flow', 'xenbr0', (
+            'table=%d,cookie=0x%x,priority=1,in_port=%s,dl_src=%s,dl_dst=%s,reg4=0,reg5=0,reg6=0,'
+            'reg7=0x%x,reg8=0,reg9=0,reg10=0,reg11=0x%x,reg12=0x%x,reg13=0x%x,reg14=0x%x,'
+            'actions=drop' % (RECORDED, RECORDER, ofport, one.mac, two.mac, *addresses,
+                              6 << 16 | port, NETWORK, 1 << BIT_WOULD_BE | 0x800)))
 
     def restore(self) -> None:
         """Give the VMs the policies that they began with."""

@@ -3,8 +3,47 @@ from typing import Any, Dict, List
 
 import pytest
 
-from xsisolate.cli import explain
+from xsisolate.cli import explain, refused
 from xsisolate.diagnostics.across import combine
+from xsisolate.diagnostics.refused_choice import ENFORCED, PERMISSIVE, is_wanted, parse_only
+from xsisolate.errors import UsageError
+
+PARTY = {'name': 'red', 'address': '10.9.0.11', 'mac': '', 'vif': 'vif1.0', 'vm': 'v'}
+
+
+def row(passed: bool) -> Dict[str, Any]:
+    """Return a row of the record, as JSON has it."""
+    return {'source': PARTY, 'target': dict(PARTY, name='blue'), 'service': 'tcp/443',
+            'answer': False, 'reason': 'not a peer on egress', 'because': 'egress: no', 'last': 1.0,
+            'frames': 3, 'owner': 'red (vif1.0)', 'passed': passed}
+
+
+def test_a_row_has_a_verdict() -> None:
+    at = refused.TITLES.index('VERDICT')
+    assert refused.cells(row(False), 2.0)[at] == 'refused'
+    assert refused.cells(row(True), 2.0)[at].text == 'passed'
+    assert list(refused.passed([row(False)])) == []
+    text, = refused.passed([row(False), row(True)])
+    assert 'the VIF is permissive' in text
+
+
+def test_a_line_of_follow_says_that_it_passed() -> None:
+    assert refused.line(row(True), 3) == (
+        'red to blue tcp/443: would be refused, passed (permissive): not a peer on egress, '
+        'egress: no (3 frames)')
+    assert 'permissive' not in refused.line(row(False), 3)
+
+
+def test_which_rows_are_wanted() -> None:
+    assert [(passed, only) for passed in (False, True) for only in ('', PERMISSIVE, ENFORCED)
+            if is_wanted(passed, only)] == [
+                (False, ''), (False, ENFORCED), (True, ''), (True, PERMISSIVE)]
+    assert parse_only(PERMISSIVE) == PERMISSIVE
+    with pytest.raises(UsageError, match='expected permissive or enforced'):
+        parse_only('some')
+
+
+# --- explain -----------------------------------------------------------------------------------
 
 
 def answer(verdict: str, would: str) -> Dict[str, Any]:
