@@ -90,8 +90,9 @@ def _look(vm: XapiVm, vif: XapiVif, bridge: str, configuration: Configuration) -
     state, policy, error = judge_vif(vm, vif)
     try:
         effective = quarantine(error or configuration.error) if error or configuration.error else (
-            resolve_or_excuse(identify(vm, vif), vif.seal, vif.locking, policy, configuration.config,
-                           configuration.find_network(bridge, vif.network)))
+            resolve_or_excuse(identify(vm, vif), vif.seal, vif.locking, policy,
+                              configuration.config,
+                              configuration.find_network(bridge, vif.network)))
     except PolicyError as refusal:
         effective = quarantine(str(refusal))
     return TemplateVif(vif, bridge, state, policy, effective, configuration.config.accept_unsealed)
