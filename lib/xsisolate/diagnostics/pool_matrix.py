@@ -51,7 +51,8 @@ def _parse_view(host: str, data: Mapping[str, Any]) -> VifView:
     policy = EffectivePolicy(
         Mode[data['mode'].upper()], _addresses(data['addresses']), frozenset(data['groups']),
         frozenset(map(parse_peer, data['allow'])), '', _addresses(data['shared']),
-        roles=frozenset(data['roles']))
+        roles=frozenset(data['roles']), permissive=bool(data['permissive']),
+        would_be=str(data['would_be'] or ''))
     vif = Vif(VifId(int(data['domid']), int(data['devid'])), str(data['vm'] or ''),
               str(data['mac'] or ''), tuple(Attached(int(number), str(bridge), str(uuid))
                                             for number, bridge, uuid in data['networks']),
