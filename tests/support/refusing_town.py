@@ -31,6 +31,17 @@ class Party(NamedTuple):
     ll: str = 'fe80::1'
 
 
+def record_passed(host: Sandbox, one: Vm, other: Vm, port: int) -> None:
+    """Have the switch say that a permissive VIF would have refused a SYN to a port."""
+    addresses = [int(ip_address(vm.address())) for vm in (one, other)]
+    ofport = host.ovs.vsctl('get', 'Interface', one.netdev(), 'ofport')
+    host.ovs.ofctl('-O', 'OpenFlow14', 'add-flow', 'xenbr0', (
+        'table=%d,cookie=0x%x,priority=1,in_port=%s,dl_src=%s,dl_dst=%s,reg4=0,reg5=0,reg6=0,'
+        'reg7=0x%x,reg8=0,reg9=0,reg10=0,reg11=0x%x,reg12=0x%x,reg13=0x%x,reg14=0x%x,'
+        'actions=drop' % (RECORDED, RECORDER, ofport, one.mac, other.mac, *addresses,
+                          6 << 16 | port, NETWORK, 1 << BIT_WOULD_BE | 0x800)))
+
+
 class Town:
     """VMs by name, and what they are called in frames."""
 
@@ -67,14 +78,7 @@ class Town:
 
     def record_passed(self, name: str, other: str, port: int) -> None:
         """Have the switch say that a permissive VIF would have refused a SYN to a port."""
-        one, two = self.party(name), self.party(other)
-        addresses = [int(ip_address(party.ip)) for party in (one, two)]
-        ofport = self.host.ovs.vsctl('get', 'Interface', self.vms[name].netdev(), 'ofport').strip()
-        self.host.ovs.ofctl('-O', 'OpenFlow14', 'add-flow', 'xenbr0', (
-            'table=%d,cookie=0x%x,priority=1,in_port=%s,dl_src=%s,dl_dst=%s,reg4=0,reg5=0,reg6=0,'
-            'reg7=0x%x,reg8=0,reg9=0,reg10=0,reg11=0x%x,reg12=0x%x,reg13=0x%x,reg14=0x%x,'
-            'actions=drop' % (RECORDED, RECORDER, ofport, one.mac, two.mac, *addresses,
-                              6 << 16 | port, NETWORK, 1 << BIT_WOULD_BE | 0x800)))
+        record_passed(self.host, self.vms[name], self.vms[other], port)
 
     def restore(self) -> None:
         """Give the VMs the policies that they began with."""

@@ -21,9 +21,14 @@ def say_would_be(policy: EffectivePolicy) -> str:
     return policy.would_be and 'would be ' + policy.would_be
 
 
+def is_permissive(view: VifView) -> bool:
+    """Tell whether XAPI's locking mode alone holds a VIF, whatever its policy says."""
+    return view.vif.policy.permissive or bool(view.vif.policy.would_be)
+
+
 def list_permissive(views: Sequence[VifView]) -> List[VifView]:
-    """Return the VIFs that are held by XAPI's locking mode alone, whatever their policies say."""
-    return [view for view in views if view.vif.policy.permissive or view.vif.policy.would_be]
+    """Return the VIFs that no policy holds."""
+    return [view for view in views if is_permissive(view)]
 
 
 def warn_of_permissive(views: Sequence[VifView]) -> Iterator[str]:
