@@ -1,4 +1,5 @@
 """A host whose network is permissive: every command says that its policies protect nobody."""
+from pathlib import Path
 from typing import Any, Dict, Iterator
 
 import pytest
@@ -64,6 +65,24 @@ def test_doctor(vms: Dict[str, Vm]) -> None:
     assert [one['state'] for one in found] == ['warning', 'warning']
     assert found[0]['found'].startswith('protects nobody: networks xenbr0; VIFs red (vif')
     assert WOULD in found[1]['found'] and found[1]['found'].endswith('locking mode says: unlocked')
+
+
+def test_matrix(vms: Dict[str, Vm], tmp_path: Path) -> None:
+    """What enforced parties leave passes; what would be refused is marked, and said."""
+    name = {key: vm.netdev() for key, vm in vms.items()}
+    told = {vif['name']: vif for network in xsisolate('matrix', '--json').json['networks']
+            for vif in network['vifs']}
+    assert told['red']['reaches'][name['blue']] == ['everything']
+    assert told['red']['would_reach'] == {name[other]: [] for other in ('blue', 'bad', 'un')}
+    assert told['un']['would_reach'] == {name[other]: [] for other in ('red', 'blue', 'bad')}
+    assert (told['red']['outside'], told['red']['would_outside']) == (['everything'], [])
+    assert told['firm']['would_reach'] == {} and told['firm']['would_outside'] is None
+    shown = xsisolate('matrix').out
+    assert '~ passes and would be refused, a VIF is permissive' in shown
+    assert '  permissive, so their policies protect nobody: blue red bad' in shown
+    xsisolate('matrix', '--html', str(tmp_path / 'page.html'))
+    page = (tmp_path / 'page.html').read_text(encoding='utf-8')
+    assert 'cells would' in page and 'isolated, permissive' in page and WOULD[:20] in page
 
 
 def test_hooks(vms: Dict[str, Vm]) -> None:
