@@ -180,7 +180,8 @@ def examine_policies(inventory: Inventory) -> Iterator[Finding]:
             found = True
             yield warning('VIF', '%s is isolated and has no address' % label(view),
                           'ipv4 or ipv6 in its policy', 'write vif/%d/ipv4: without it nothing '
-                          'passes but DHCP' % view.vif.id.devid)
+                          '%s but DHCP' % (view.vif.id.devid, 'would pass' if
+                                           view.vif.policy.permissive else 'passes'))
     if not found:
         yield ok('VIFs', '%d, none in quarantine' % len(inventory.vifs))
 

@@ -19,6 +19,7 @@ from xsisolate.hooks.pool_wait import wait_for_pool_configuration
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import Mapping, Optional, Sequence
 
+NO_ADDRESS = 'an isolated VIF without ipv4 and ipv6 keys %s nothing but DHCP'
 STOCK_RULES = '/usr/libexec/xenopsd/setup-vif-rules'
 
 
@@ -89,7 +90,7 @@ def report(event: Event, outcome: VifResult, accept_unsealed: bool, seconds: flo
                     reason=outcome.vif.waiting)
     elif policy.mode is Mode.ISOLATED and not policy.addresses and not policy.sources:
         log.warning('no address', vif=event.device, vm=outcome.vif.vm_uuid,
-                    reason='an isolated VIF without ipv4 and ipv6 keys passes nothing but DHCP')
+                    reason=NO_ADDRESS % ('would pass' if policy.permissive else 'passes'))
     if policy.would_be:
         log.warning('would be', vif=event.device, vm=outcome.vif.vm_uuid, reason=policy.would_be)
     if outcome.vif.complaint:

@@ -94,9 +94,21 @@ def test_hooks(vms: Dict[str, Vm]) -> None:
     assert "reason=\"quarantined: vm-data/xsisolate/mode: 'bogus'" in said[0]
 
 
+def test_a_vif_without_an_address(host: Sandbox, vms: Dict[str, Vm]) -> None:
+    """Enforced it would pass nothing but DHCP; now all passes, and nobody says otherwise."""
+    vm = host.start_vm('bare', 'xenbr0', policy={'groups': 'red'})
+    try:
+        assert 'keys would pass nothing but DHCP' in '\n'.join(lines(refresh(vm)))
+        assert 'without it nothing would pass but DHCP' in xsisolate('doctor', code=1).out
+    finally:
+        vm.shutdown()
+
+
 def test_explain(vms: Dict[str, Vm]) -> None:
     found = xsisolate('explain', 'red', 'blue', '--json', code=None).json
-    assert found['verdict'] == 'reaches'
+    assert found['verdict'] == 'reaches' and found['notes'] == [
+        '%s (%s) is permissive: what its policy refuses is recorded, and passes' % (
+            name, vms[name].netdev()) for name in ('red', 'blue')]
     assert found['would_be_stopped_by'] == 'red (%s), egress' % vms['red'].netdev()
     assert [step['would_refuse'] for step in found['request'][0]['steps']] == [
         False, False, True, True]
