@@ -39,7 +39,11 @@ def policies(count: int) -> Iterator[Tuple[str, EffectivePolicy]]:
     for at in range(count):
         address, kind = '10.9.%d.%d' % (at // 250, at % 250 + 1), at % 20
         tenant = 'tenant-%02d' % (at * at % tenants)
-        if kind == 3:
+        if at % 40 == 33:
+            yield 'lax-%d' % at, isolated(tenant, (external,), address)._replace(permissive=True)
+        elif at % 40 == 35:
+            yield 'odd-%d' % at, EffectivePolicy(Mode.UNLOCKED, would_be='quarantined: no seal')
+        elif kind == 3:
             yield 'printer-%d' % at, EffectivePolicy(Mode.LOCKED, frozenset(
                 (parse_prefix(address),)))
         elif kind == 7:

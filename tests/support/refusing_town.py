@@ -1,10 +1,14 @@
 """VMs of every kind on a host, and frames that their policies refuse."""
+from ipaddress import ip_address
 from typing import Any, Dict, Mapping, NamedTuple
 
 from sandbox.dom0 import Sandbox
 from sandbox.vm import Vm
 
 from support.vm_events import refresh
+from xsisolate.openflow.ownership import RECORDED, RECORDER
+from xsisolate.pipeline.refusals import BIT_WOULD_BE
+from xsisolate.pipeline.tables import NETWORK
 
 CONFIG = '''\
 version: 1
@@ -25,6 +29,17 @@ class Party(NamedTuple):
     ip: str
     ip6: str
     ll: str = 'fe80::1'
+
+
+def record_passed(host: Sandbox, one: Vm, other: Vm, port: int) -> None:
+    """Have the switch say that a permissive VIF would have refused a SYN to a port."""
+    addresses = [int(ip_address(vm.address())) for vm in (one, other)]
+    ofport = host.ovs.vsctl('get', 'Interface', one.netdev(), 'ofport')
+    host.ovs.ofctl('-O', 'OpenFlow14', 'add-flow', 'xenbr0', (
+        'table=%d,cookie=0x%x,priority=1,in_port=%s,dl_src=%s,dl_dst=%s,reg4=0,reg5=0,reg6=0,'
+        'reg7=0x%x,reg8=0,reg9=0,reg10=0,reg11=0x%x,reg12=0x%x,reg13=0x%x,reg14=0x%x,'
+        'actions=drop' % (RECORDED, RECORDER, ofport, one.mac, other.mac, *addresses,
+                          6 << 16 | port, NETWORK, 1 << BIT_WOULD_BE | 0x800)))
 
 
 class Town:
@@ -60,6 +75,10 @@ class Town:
             self.vms[name].send_all([bytes(frame)] * times)
         self.vms[name].call('ping', [], 0, 0, '')
         self.host.ovs.settle()
+
+    def record_passed(self, name: str, other: str, port: int) -> None:
+        """Have the switch say that a permissive VIF would have refused a SYN to a port."""
+        record_passed(self.host, self.vms[name], self.vms[other], port)
 
     def restore(self) -> None:
         """Give the VMs the policies that they began with."""

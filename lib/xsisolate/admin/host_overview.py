@@ -22,6 +22,8 @@ class HostOverview(NamedTuple):
     wanted: str                     # digest of the pool's configuration in XAPI; '': none there
     modes: Mapping[str, int]        # number of VIFs by mode
     unsealed: int                   # VIFs whose seal does not fit
+    permissive: int                 # VIFs that no policy holds: theirs are judged only
+    would_be: int                   # those of them that would be quarantined or disabled
     error: str                      # the last error of a VIF, or of the follower of XAPI
     warnings: Tuple[str, ...]       # what concerns more than one VIF
     code: int                       # exit code of `xsisolate status` there
@@ -42,7 +44,8 @@ def parse_overview(reply: Any) -> HostOverview:
         found = HostOverview(**{name: reply[name] for name in HostOverview._fields})
         texts = (found.version, found.daemon, found.digest, found.source, found.wanted,
                  found.error)
-        numbers = found.unsealed, found.code, *found.modes.values()
+        numbers = (found.unsealed, found.permissive, found.would_be, found.code,
+                   *found.modes.values())
         if not all(isinstance(text, str) for text in (*texts, *found.modes, *found.warnings)):
             raise ValueError('a text is not a string')
         if not all(type(number) is int and number >= 0 for number in numbers):

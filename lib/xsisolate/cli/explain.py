@@ -23,7 +23,8 @@ The policies are asked first, then the switch (ofproto/trace, without side effec
 request and for the answer that would come back. If they do not agree, something else than the
 policies decides about packets: exit code 4. `xsisolate sync --dry-run` shows what is missing. A VM
 of another host of the pool is looked up through XAPI, and its host is asked. Where the way goes on
-behind a router or on another host, the answer is LEAVES THIS HOST, and towards what.
+behind a router or on another host, the answer is LEAVES THIS HOST, and towards what. A ~ says that
+a permissive VIF's policy would refuse the packet, which passes.
 '''
 SIDES = {'sends': '%s', 'egress': '%s, egress:', 'receives': '%s', 'ingress': '%s, ingress:'}
 
@@ -132,6 +133,9 @@ def headline(found: Dict[str, Any]) -> str:
         text, style = 'LEAVES THIS HOST towards %s' % printable(found['towards'] or '?'), 'warn'
     else:
         text, style = 'REACHES' + ', if it arrives at the uplink' * found['arrives'], 'good'
+    if found.get('would_be_stopped_by'):        # a host of another release does not say
+        text, style = '%s, but %s would stop it, were it not permissive' % (
+            text, printable(found['would_be_stopped_by'])), 'warn'
     if verdict != STOPPED and not found['answered']:
         text, style = text + ', but no answer comes back', 'warn'
     if found['differs']:
@@ -144,6 +148,11 @@ def passage_lines(passage: Dict[str, Any], what: str) -> Iterator[str]:
     yield '  %s: %s -> %s on network %s' % (what, *(
         printable(passage[name]) for name in ('source', 'target', 'network')))
     for step in passage['steps']:
+        if step.get('would_refuse'):
+            yield '    %s  %s would refuse it, and it passes (permissive): %s' % (
+                paint(' ~ ', 'warn'), SIDES[step['side']] % printable(step['who']),
+                printable(step['because']))
+            continue
         mark = paint('yes', 'good') if step['admits'] else paint('NO ', 'bad')
         yield '    %s  %s %s' % (mark, SIDES[step['side']] % printable(step['who']),
                                  printable(step['because']))

@@ -4,15 +4,17 @@ import errno
 import os
 import sys
 from contextlib import suppress
-from typing import Any, Iterator, List
+from typing import Any, Iterator, List, Optional, Sequence
 
 from xsisolate.cli.command import add_command, open_dom0
 from xsisolate.cli.output import (Cell, Progress, counted, cut, paint, printable, say, say_json,
                                   screen_width, table, width)
 from xsisolate.diagnostics.explain import read_hostname
+from xsisolate.diagnostics.inventory import VifView
 from xsisolate.diagnostics.matrix import Matrix, NetworkMatrix, describe, read_matrix, title, words
 from xsisolate.diagnostics.matrix_page import make_page
 from xsisolate.diagnostics.matrix_refusals import with_refusals
+from xsisolate.diagnostics.permissive import list_permissive
 from xsisolate.diagnostics.status import exit_code, find_warnings, look_twice
 from xsisolate.errors import HostError
 from xsisolate.policy.admission import EVERYTHING
@@ -28,12 +30,14 @@ examples:
 
 It shows what policies say. Exit codes: 3 the configuration is broken, 4 the switch does not carry
 it. `xsisolate explain` also asks the switch, of one pair. An unmanaged VM counts by the addresses
-that its guest reports through the guest tools.
+that its guest reports through the guest tools. What a permissive VIF lets pass is shown as what
+passes, with a ~ or + where policies would refuse all or some of it.
 '''
 PIPE_WIDTH = 132        # where stdout is not a terminal
 ALL, SOME, NOTHING, SELF = '#', 's', '.', '-'
 ONLY = {OUT: '>', IN: '<'}      # only the row's VIF may begin, or only the column's
 REFUSED = {SOME: '%', NOTHING: '!'}      # and something was refused in the last hour
+ALL_OF_IT, SOME_OF_IT = '~', '+'        # of what passes would be refused: a VIF is permissive
 NAMES_SHOWN = 8
 NAME_WIDTH = 28
 
@@ -99,6 +103,7 @@ def lines(matrix: Matrix, where: str = 'this host') -> Iterator[str]:
             ('SET', 'WHAT', 'VIFS', 'MEMBERS', 'AMONG EACH OTHER', 'REACHES', 'OUTSIDE'),
             [set_row(network, at, alike) for at, alike in enumerate(network.sets)],
             screen_width())
+        yield from permissive_lines(network)
         yield from portable_lines(network)
         yield from refused_lines(network)
     for view in matrix.homeless:
@@ -120,12 +125,16 @@ def grid_lines(network: NetworkMatrix) -> Iterator[str]:
                  for other in range(count)]
         yield '  %*d %s%s  %s  %s' % (
             size, at + 1, name, ' ' * (longest - width(name)),
-            ' '.join(cell.rjust(size) for cell in cells), letter(network.outside[at]))
+            ' '.join(cell.rjust(size) for cell in cells), would_letter(network.would_outside[at])
+            if network.differs_outside(at) else letter(network.outside[at]))
     yield '  %s everything   %s some services (--json, explain)   %s nothing' % (ALL, SOME, NOTHING)
     if any(service.direction for found in (*network.outside, *(
             services for links in network.links for services in links.values()))
            for service in found):
         yield '  %s only the left one may begin   %s only the upper one' % (ONLY[OUT], ONLY[IN])
+    if any(network.would) or any(map(network.differs_outside, range(count))):
+        yield '  %s passes and would be refused, a VIF is permissive   %s some of it would be' % (
+            ALL_OF_IT, SOME_OF_IT)
     if any(network.refused):
         yield '  %s nothing, %s some services: and frames were refused in the last hour ' \
             '(xsisolate refused)' % (REFUSED[NOTHING], REFUSED[SOME])
@@ -137,21 +146,47 @@ def refused_lines(network: NetworkMatrix) -> Iterator[str]:
     if pairs:
         yield '  %s refused something in the last hour: xsisolate refused --since 1h' % counted(
             pairs, 'pair')
+    pairs = sum(map(len, network.passed))
+    if pairs:
+        yield '  of %s frames passed in the last hour that would be refused: xsisolate refused ' \
+            '--permissive --since 1h' % counted(pairs, 'pair')
+
+
+def permissive_lines(network: NetworkMatrix) -> Iterator[str]:
+    """Yield which VIFs no policy holds."""
+    found = list_permissive(network.views)
+    if found:
+        yield paint('  permissive, so their policies protect nobody: ' + some_names(found), 'warn')
+
+
+def some_names(views: Sequence[VifView]) -> str:
+    """Return the first VMs' names."""
+    names = [cut(printable(view.vm_name) or view.name, NAME_WIDTH) for view in views]
+    return ' '.join(names[:NAMES_SHOWN]) + ' ...' * (len(names) > NAMES_SHOWN)
 
 
 def portable_lines(network: NetworkMatrix) -> Iterator[str]:
     """Yield which VIFs have policies that every copy of their VM has."""
-    names = [cut(printable(view.vm_name) or view.name, NAME_WIDTH) for view in network.views
-             if view.seal == PORTABLE_WORD]
-    if names:
-        yield '  portable seals, so every copy of the VM has the same policy: %s%s' % (
-            ' '.join(names[:NAMES_SHOWN]), ' ...' * (len(names) > NAMES_SHOWN))
+    found = [view for view in network.views if view.seal == PORTABLE_WORD]
+    if found:
+        yield '  portable seals, so every copy of the VM has the same policy: %s' % (
+            some_names(found))
 
 
 def pair_letter(network: NetworkMatrix, at: int, other: int) -> str:
-    """Return the letter for a pair; what was refused is marked where not all may be said."""
+    """Return the letter for a pair; what was refused is marked where not all may be said.
+
+    Where a permissive VIF lets pass what policies refuse, that is more important.
+    """
+    if other in network.would[at]:
+        return would_letter(network.would[at][other])
     found = letter(network.links[at].get(other, frozenset()))
     return REFUSED.get(found, found) if network.refusals(at, other) else found
+
+
+def would_letter(services: Services) -> str:
+    """Return the letter for what passes, where policies would let less pass."""
+    return SOME_OF_IT if services else ALL_OF_IT
 
 
 def letter(services: Services) -> str:
@@ -165,14 +200,24 @@ def letter(services: Services) -> str:
 
 def set_row(network: NetworkMatrix, at: int, alike: Alike) -> List[Any]:
     """Return a set of VIFs as a row of a table."""
-    names = [cut(printable(network.views[member].vm_name) or network.views[member].name,
-                 NAME_WIDTH) for member in alike.members]
-    shown = names[:NAMES_SHOWN] + ['...'] * (len(names) > NAMES_SHOWN)
+    first, would = alike.members[0], dict(alike.would)
     among = dict(alike.reaches).get(at, frozenset())
-    reaches = ['%d%s' % (other + 1, '' if EVERYTHING in services else
-                         ' (%s)' % ' '.join(words(services)))
+    reaches = ['%d%s%s' % (other + 1, '' if EVERYTHING in services else
+                           ' (%s)' % ' '.join(words(services)), less(would.get(other)))
                for other, services in alike.reaches if other != at]
-    return [at + 1, Cell(title(network, alike), 'bold'), len(names), ' '.join(shown),
-            ' '.join(words(among)) or 'nothing' if len(names) > 1 else '-',
+    return [at + 1, Cell(title(network, alike), 'bold'), len(alike.members),
+            some_names([network.views[member] for member in alike.members]),
+            said(among) + less(would.get(at)) if len(alike.members) > 1 else '-',
             ', '.join(reaches) or 'none',
-            ' '.join(words(network.outside[alike.members[0]])) or 'nothing']
+            said(network.outside[first]) + less(
+                network.would_outside[first] if network.differs_outside(first) else None)]
+
+
+def said(services: Services) -> str:
+    """Return services in words."""
+    return ' '.join(words(services)) or 'nothing'
+
+
+def less(would: Optional[Services]) -> str:
+    """Return what would be left of what passes, were VIFs not permissive; None: all."""
+    return '' if would is None else ' (would be %s)' % said(would)

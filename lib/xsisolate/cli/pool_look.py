@@ -22,7 +22,8 @@ examples:
 What is not well comes first: hosts that do not answer, have no xsisolate, another release or
 another configuration than most, or hooks that are not active. Exit codes: 0 all is well, 1 a host
 does not answer or does not protect its VMs, 3 a configuration is broken, 4 hosts differ, or do not
-carry what they should. UNSEALED counts VIFs whose seal does not fit.
+carry what they should. UNSEALED counts VIFs whose seal does not fit, PERMISSIVE those that no
+policy holds, WOULD-BE those of them that would be quarantined or disabled.
 '''
 DOCTOR_EXAMPLES = '''
 examples:
@@ -36,7 +37,7 @@ examples:
   xsisolate pool sync                 have every host of the pool reconcile its flows
 '''
 TITLES = ('HOST', 'VERSION', 'HOOKS', 'DAEMON', 'CONFIGURATION', 'VIFS', 'ISOLATED', 'LOCKED',
-          'QUARANTINED', 'UNSEALED', 'LAST ERROR')
+          'PERMISSIVE', 'WOULD-BE', 'QUARANTINED', 'UNSEALED', 'LAST ERROR')
 SILENT = Cell('?', 'bad')
 MASTER = '*'
 
@@ -111,6 +112,8 @@ def row(answer: 'HostAnswer') -> List[Any]:
                 '' if told.source == 'file' else ' (%s)' % printable(told.source)),
             str(sum(told.modes.values())), str(told.modes.get('isolated', 0)),
             str(told.modes.get('locked', 0)),
+            Cell(str(told.permissive), 'warn' if told.permissive else ''),
+            Cell(str(told.would_be), 'warn' if told.would_be else ''),
             Cell(str(told.quarantined), 'bad' if told.quarantined else ''),
             Cell(str(told.unsealed), 'bad' if told.unsealed else ''),
             printable(told.error) or '-']

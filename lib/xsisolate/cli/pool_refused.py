@@ -6,7 +6,8 @@ from xsisolate.cli.command import text_of
 from xsisolate.cli.connection import opener
 from xsisolate.cli.output import printable, say, say_json, screen_width, table
 from xsisolate.cli.pool_connection import add_pool_command, ask_all, say_findings
-from xsisolate.cli.refused import TITLES, add_since, beyond, cells, notes
+from xsisolate.cli.refused import (NONE, TITLES, add_only, add_since, beyond, cells, notes,
+                                   passed)
 from xsisolate.errors import EXIT_HOST, worst_exit_code
 
 EXAMPLES = '''
@@ -24,6 +25,7 @@ def add_parsers(below: Any) -> None:
         'Ask every host of the pool what it has refused, and show one table.', EXAMPLES, run,
         'the records')
     add_since(parser)
+    add_only(parser)
     parser.add_argument('--vm', metavar='VM', default='', type=text_of,
                         help='only this VM: its name-label or uuid')
 
@@ -32,9 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from xsisolate.admin.host_overview import REFUSED
     from xsisolate.diagnostics.pool_findings import explain_silence
-    from xsisolate.diagnostics.refused import parse_since
+    from xsisolate.diagnostics.refused_choice import parse_since
     parse_since(arguments.since)
-    options = {'since': arguments.since} if arguments.since else {}
+    asked = {'since': arguments.since, 'only': arguments.only}
+    options = {name: value for name, value in asked.items() if value}
     with opener(arguments)() as xapi:
         answers = ask_all(xapi, arguments, 'asking hosts', REFUSED, options,
                           lambda reply: parse_reply(reply, arguments.vm))
@@ -52,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
                        for row in answer.reply['refused']), key=_last, reverse=True)
         say(*(table(('HOST', *TITLES), [
             [printable(answer.host.name), *cells(row, answer.reply['read'])]
-            for _, answer, row in rows], screen_width()) if rows else ['nothing was refused']))
+            for _, answer, row in rows], screen_width()) if rows else [NONE[arguments.only]]))
+        say(*passed(row for _, _, row in rows))
     return worst_exit_code([EXIT_HOST for _ in silent])
 
 

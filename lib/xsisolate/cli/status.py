@@ -7,10 +7,11 @@ from xsisolate.cli.output import (Cell, Progress, paint, printable, say, say_jso
                                   table)
 from xsisolate.diagnostics.inventory import VifView
 from xsisolate.diagnostics.origins import find_origins
+from xsisolate.diagnostics.permissive import mode_words, say_would_be
 from xsisolate.diagnostics.status import Status, describe, format_origin, read_status
 from xsisolate.errors import UsageError
 from xsisolate.policy.address import LINK_LOCAL, contains, format_prefix
-from xsisolate.policy.model import Mode
+from xsisolate.policy.model import EffectivePolicy, Mode
 from xsisolate.policy.seal import PORTABLE_WORD, format_peer
 from xsisolate.policy.unprotected import NOT_PROTECTED
 from xsisolate.policy.vmdata_writer import as_words
@@ -27,7 +28,8 @@ SPOOFED and ISOLATED count packets dropped since the VIF's flows are there: sent
 address, and not admitted by a policy. SEAL says how vm-data and VIF.other_config go together.
 FLOWS with ! are not what the VIF needs. NOT PROTECTED: no flow can enforce the VIF's policy
 (SR-IOV, a Linux bridge). Exit codes: 4 for these, 3 the configuration is broken, 1 flows cannot be
-read.
+read. MODE `isolated, permissive`: what the policy refuses is recorded, and passes. A line `would be
+quarantined` says why a VIF would be, were it not permissive.
 '''
 TITLES = ('VIF', 'VM', 'BRIDGE', 'MODE', 'GROUPS', 'ADDRESSES', 'SEAL', 'FLOWS', 'SPOOFED',
           'ISOLATED')
@@ -109,11 +111,16 @@ def row(view: VifView) -> List[Any]:
     policy = view.vif.policy
     return [view.name, printable(view.vm_name) or view.vif.vm_uuid or '-', view.network or '-',
             Cell(NOT_PROTECTED, 'bad') if view.unprotected else
-            Cell(policy.mode.word, MODE_STYLES.get(policy.mode, '')),
+            Cell(mode_words(policy), mode_style(policy)),
             ','.join(sorted(policy.groups)) or '-', ' '.join(addresses(view)) or '-',
             Cell(view.seal, SEAL_STYLES.get(view.seal, 'bad')),
             view.flows if view.carried else Cell('%d!' % view.flows, 'bad'),
             view.drops.spoofed if view.drops else 0, view.drops.isolated if view.drops else 0]
+
+
+def mode_style(policy: EffectivePolicy) -> str:
+    """Return how a mode is shown: what is not what a policy asks for stands out."""
+    return 'warn' if policy.permissive or policy.would_be else MODE_STYLES.get(policy.mode, '')
 
 
 def addresses(view: VifView) -> List[str]:
@@ -133,10 +140,12 @@ def with_origin(view: VifView) -> str:
 
 
 def errors(views: Sequence[VifView]) -> Iterator[str]:
-    """Yield a line for each VIF that has an error."""
+    """Yield a line for each VIF that has an error, or would be quarantined."""
     for view in views:
         if view.error:
             yield '  %s: %s%s' % (view.name, paint(printable(view.error), 'bad'), doubt(view))
+        if view.vif.policy.would_be:
+            yield '  %s: %s' % (view.name, paint(printable(say_would_be(view.vif.policy)), 'warn'))
 
 
 def doubt(view: VifView) -> str:
@@ -156,7 +165,8 @@ def in_full(view: VifView) -> Iterator[str]:
                                        if view.bridge not in ('', view.network) else '')),
             ('VLANs', ' '.join(vlans) if vif.trunk or vlans != ['0'] else ''),
             ('netdevs', ' '.join('%s (port %d)' % port for port in vif.ports)),
-            ('mode', NOT_PROTECTED if view.unprotected else policy.mode.word),
+            ('mode', NOT_PROTECTED if view.unprotected else mode_words(policy)),
+            ('its policy', printable(say_would_be(policy))),
             ('XAPI locking', vif.locking.mode.word),
             ('groups', ' '.join(sorted(policy.groups))),
             ('allow', ' '.join(sorted(map(format_peer, policy.allow))) if view.certain else

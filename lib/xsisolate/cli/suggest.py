@@ -5,7 +5,8 @@ from typing import Any, Iterator
 from xsisolate.cli.command import VM_HELP, add_command, open_dom0, text_of
 from xsisolate.cli.output import counted, paint, printable, say, say_json
 from xsisolate.cli.refused import add_since
-from xsisolate.diagnostics.refused import RefusedReader, parse_since
+from xsisolate.diagnostics.refused import RefusedReader
+from xsisolate.diagnostics.refused_choice import parse_since
 from xsisolate.diagnostics.suggest import Suggested, describe, suggest
 from xsisolate.diagnostics.vm_lookup import label
 from xsisolate.errors import EXIT_DONE
@@ -20,7 +21,8 @@ examples:
 
 Read it before you run it: whoever was refused may be an attacker. Forgeries are listed and never
 suggested. It suggests what was recorded, no more: an enforced policy that refuses ARP hides what
-would have followed.
+would have followed. A permissive one hides nothing, for all passes: write what it lacks, then
+enforce it.
 '''
 
 
@@ -53,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
 def lines(found: Suggested) -> Iterator[str]:
     """Yield what is suggested, and what is not."""
     for one in found.suggestions:
-        yield paint('%s lacks' % printable(label(one.view)), 'bold')
+        yield paint('%s%s lacks' % (printable(label(one.view)),
+                                    ' is permissive, and' * one.view.vif.policy.permissive), 'bold')
         for peer in sorted(one.add, key=format_peer):
             yield '  %s%s' % (format_peer(peer), '' if peer.service else
                               '    (only ARP was seen: which service is not known)')
@@ -67,5 +70,6 @@ def lines(found: Suggested) -> Iterator[str]:
         yield paint('not to be admitted by an allow list', 'bold')
     for never in found.never:
         why = ': ' + printable(never.because) if never.because else ''
-        yield '  %s: %s, %s%s' % (printable(never.owner or 'nobody'), paint(never.reason, 'warn'),
-                                  counted(never.frames, 'frame'), why)
+        yield '  %s: %s, %s%s%s' % (
+            printable(never.owner or 'nobody'), paint(never.reason, 'warn'),
+            counted(never.frames, 'frame'), ' that passed (permissive)' * never.passed, why)

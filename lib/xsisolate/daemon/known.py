@@ -32,6 +32,7 @@ class KnownVif:
         self.unlocked_for = ''      # the VM for which it is unlocked by right
         self.doubt_until: Optional[float] = None        # when its grace ends
         self.reason = ''            # why it is in quarantine, or mute
+        self.would_be = ''          # why it would be in quarantine, were it not permissive
         self.groups: Optional[FrozenSet[str]] = None    # whose members its flows name, if known
 
     @property
@@ -48,6 +49,7 @@ class KnownVif:
         self.programmed = vif._replace(mute='')     # as its facts say
         self.last = vif
         self.reason, self.doubt_until = vif.error, None
+        self.would_be = vif.policy.would_be
         self.unlocked_for = vif.vm_uuid if vif.policy.mode is Mode.UNLOCKED else ''
         # Each of a managed VIF's networks names those that hold roles on it.
         holders = frozenset([HOLDERS] if vif.policy.mode is not Mode.UNLOCKED else [])

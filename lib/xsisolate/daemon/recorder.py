@@ -69,17 +69,20 @@ class Recorder:
         gc.collect()
 
     def _tell(self) -> None:
-        """Write a line for each VIF and reason of which frames were refused since the last time."""
+        """Write a line for each VIF and reason of which frames were refused since the last time.
+
+        What a permissive VIF would have refused, and has let pass, has a line of its own.
+        """
         last: Dict[Sum, Row] = {}
         for row in self._book.rows.values():
-            if row.owner:
-                total = Sum(row.owner, row.refusal.reason)
-                if total in self._untold and (total not in last or row.last > last[total].last):
-                    last[total] = row
+            total = row.total
+            if total and total in self._untold and (
+                    total not in last or row.last > last[total].last):
+                last[total] = row
         for total, frames in sorted(self._untold.items()):
             latest = last.get(total)
-            self._log.info('refused', vif=total.owner.vif, vm=total.owner.vm or None,
-                           reason=total.shown, frames=frames,
+            self._log.info('would refuse' if total.passed else 'refused', vif=total.owner.vif,
+                           vm=total.owner.vm or None, reason=total.shown, frames=frames,
                            last=latest and describe_last(latest))
         self._untold.clear()
 

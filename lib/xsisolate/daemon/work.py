@@ -149,14 +149,19 @@ class Work:
         if diff.add or diff.delete:
             self._log.info('refreshed', vif=vif.id.vif, vm=vif.vm_uuid,
                            mode=vif.policy.mode.word,
+                           permissive='yes' if vif.policy.permissive else None,
                            groups=','.join(sorted(vif.policy.groups)) or None,
                            added=len(diff.add), deleted=len(diff.delete),
                            ms=round((monotonic() - began) * 1000))
         return Done(changed=bool(diff.add or diff.delete))
 
     def _note(self, host: HostContext, vif: Vif, bridge: str) -> KnownVif:
-        """Note what a VIF was programmed to; say it if it is in quarantine, mute, or waits."""
+        """Note what a VIF was programmed to; say why it is or would be quarantined, mute or waits.
+        """
         known = self._host.vif(vif.id)
+        if vif.policy.would_be and vif.policy.would_be != known.would_be:
+            self._log.warning('would be', vif=vif.id.vif, vm=vif.vm_uuid,
+                              reason=vif.policy.would_be)
         if known.note(vif, host.configuration.config.groups):
             self._log.warning('mute' if vif.mute else 'waiting' if vif.waiting else 'quarantined',
                               vif=vif.id.vif,

@@ -160,6 +160,8 @@ def combine(answers: List[Answer], one_network: bool) -> Answer:
             'host': stopped['host'] if stopped else None,
             'asked': bool(stopped and stopped['asked']),
             'stopped_by': stopped['stopped_by'] if stopped else None,
+            'would_be_stopped_by': None if stopped else next(filter(None, (
+                answer.get('would_be_stopped_by') for answer in answers)), None),
             'answered': all(answer['answered'] for answer in answers),
             'differs': any(answer['differs'] for answer in answers),
             'notes': [], 'answers': answers}

@@ -15,6 +15,7 @@ from xsisolate.diagnostics.doctor_toolstack import (examine_ha, examine_keys, ex
 from xsisolate.diagnostics.finding import PROBLEM, Finding, ok, problem, warning
 from xsisolate.diagnostics.inventory import Inventory, VifView
 from xsisolate.diagnostics.origins import list_learners
+from xsisolate.diagnostics.permissive import examine_permissive
 from xsisolate.diagnostics.status import NOT_LEARNING, look_twice
 from xsisolate.diagnostics.unprotected import Unprotected
 from xsisolate.diagnostics.vm_lookup import label
@@ -56,6 +57,7 @@ def _examine_vifs(dom0: HostContext, step: Step) -> Iterator[Finding]:
     yield from examine_records(inventory)
     yield from examine_keys(dom0, inventory)
     yield from examine_policies(inventory)
+    yield from examine_permissive(inventory)
     yield from examine_leases(inventory)
     step('flows')
     yield from examine_drift(dom0, inventory)
@@ -178,7 +180,8 @@ def examine_policies(inventory: Inventory) -> Iterator[Finding]:
             found = True
             yield warning('VIF', '%s is isolated and has no address' % label(view),
                           'ipv4 or ipv6 in its policy', 'write vif/%d/ipv4: without it nothing '
-                          'passes but DHCP' % view.vif.id.devid)
+                          '%s but DHCP' % (view.vif.id.devid, 'would pass' if
+                                           view.vif.policy.permissive else 'passes'))
     if not found:
         yield ok('VIFs', '%d, none in quarantine' % len(inventory.vifs))
 

@@ -2,11 +2,12 @@
 import os
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from xsisolate.diagnostics.ends import End, Place, is_permissive
 from xsisolate.diagnostics.flow_dump import find_names
 from xsisolate.diagnostics.flow_words import decode_trace
 from xsisolate.diagnostics.inventory import Inventory
 from xsisolate.diagnostics.origins import FIXED, find_origins
-from xsisolate.diagnostics.passage import End, Place, Step, judge
+from xsisolate.diagnostics.passage import Step, judge
 from xsisolate.diagnostics.route import Asked, Hop, Route, find_route
 from xsisolate.diagnostics.status import format_origin
 from xsisolate.diagnostics.trace import Traced, find_ct, format_packet, parse_ports, parse_trace
@@ -100,6 +101,13 @@ class Explanation(NamedTuple):
         return '' if step is None else '%s, %s' % (step.who, step.side)
 
     @property
+    def would_be_stopped_by(self) -> str:
+        """Whose policy would stop the request that passes, were the VIF not permissive."""
+        step = next((step for passage in self.request for step in passage.steps
+                     if step.would_refuse), None)
+        return '' if step is None or not self.passes else '%s, %s' % (step.who, step.side)
+
+    @property
     def differs(self) -> bool:
         """Tell whether policies and switch say different things of any packet."""
         return any(passage.differs for passage in self.request + self.answer)
@@ -108,8 +116,16 @@ class Explanation(NamedTuple):
 def explain(inventory: Inventory, store: Xenstore, asked: Asked) -> Explanation:
     """Return whether one end may reach the other, why, and what the switch does."""
     route = find_route(inventory, store, asked)
-    return walk(Asker(inventory), route._replace(
-        notes=route.notes + tuple(_note_portable(inventory, route))))
+    return walk(Asker(inventory), route._replace(notes=(
+        *route.notes, *_note_portable(inventory, route), *_note_permissive(route))))
+
+
+def _note_permissive(route: Route) -> Iterator[str]:
+    """Yield which end's policy is judged only."""
+    ends = {end.name: end for hop in route.hops for end in (hop.source, hop.target)}
+    for name, end in ends.items():
+        if is_permissive(end.vif):
+            yield '%s is permissive: what its policy refuses is recorded, and passes' % name
 
 
 def _note_portable(inventory: Inventory, route: Route) -> Iterator[str]:
@@ -240,6 +256,7 @@ def describe(explanation: Explanation) -> Dict[str, Any]:
             'reaches': KNOWN[explanation.verdict], 'towards': explanation.towards or None,
             'arrives': explanation.arrives,
             'host': read_hostname(), 'asked': False, 'stopped_by': explanation.stopped_by or None,
+            'would_be_stopped_by': explanation.would_be_stopped_by or None,
             'answered': explanation.answered, 'differs': explanation.differs,
             'notes': list(explanation.notes),
             'request': [_describe(passage) for passage in explanation.request],
@@ -253,7 +270,8 @@ def _describe(passage: Passage) -> Dict[str, Any]:
             'admitted': passage.admitted, 'differs': passage.differs,
             'leaves': passage.admitted and not passage.target.vif,
             'steps': [{'side': step.side, 'who': step.who, 'admits': step.admits,
-                       'because': step.because} for step in passage.steps],
+                       'would_refuse': step.would_refuse, 'because': step.because}
+                      for step in passage.steps],
             'switch': None if traced is None else {
                 'delivered': passage.delivered, 'end': traced.end, 'packet': passage.packet,
                 'trace': list(passage.trace)},

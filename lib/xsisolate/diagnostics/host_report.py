@@ -32,7 +32,8 @@ WORDS = re.compile(r'[\w.-]{2,}')
 PLAIN_WORDS = frozenset(
     'version networks groups subnets gateways ipv4 ipv6 mac dhcp_servers default fail_closed vms '
     'vm rules reach addresses unsealed accept grace devid roles holders true false isolated locked '
-    'unlocked disabled gateway dhcp router tcp udp icmp icmp6 external yaml etc xsisolate'.split())
+    'unlocked disabled permissive gateway dhcp router tcp udp icmp icmp6 external yaml etc '
+    'xsisolate'.split())
 
 
 class Section(NamedTuple):

@@ -1,13 +1,15 @@
 """Who may reach whom on this host's networks, as policies say."""
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from xsisolate.diagnostics.ends import End, Place, find_owners, why_inside
 from xsisolate.diagnostics.inventory import Inventory, VifView
-from xsisolate.diagnostics.passage import End, Place, find_owners, why_inside
+from xsisolate.diagnostics.permissive import PERMISSIVE_WORD
 from xsisolate.diagnostics.vm_lookup import label, read_places, said_addresses
 from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.policy.admission import EVERYTHING
-from xsisolate.policy.model import GATEWAY, Group, Mode, Prefix
-from xsisolate.policy.reachability import Alike, Node, Services, find_alike, find_links, outside
+from xsisolate.policy.model import GATEWAY, EffectivePolicy, Group, Mode, Prefix
+from xsisolate.policy.reachability import (Alike, Node, Services, find_alike, find_links,
+                                           find_would, outside)
 from xsisolate.policy.seal import format_peer
 from xsisolate.policy.service import format_rule
 
@@ -24,11 +26,19 @@ class NetworkMatrix(NamedTuple):
     links: Tuple[Mapping[int, Services], ...]
     outside: Tuple[Services, ...]
     sets: Tuple[Alike, ...]
+    would: Tuple[Mapping[int, Services], ...]   # what policies say, where VIFs are permissive
+    would_outside: Tuple[Services, ...]
     refused: Tuple[Mapping[int, int], ...] = ()     # frames in the last hour, by receiver
+    passed: Tuple[Mapping[int, int], ...] = ()      # those that would be refused, were it enforced
 
     def refusals(self, sender: int, receiver: int) -> int:
         """Return how many frames of one VIF to another were refused in the last hour."""
         return self.refused[sender].get(receiver, 0) if self.refused else 0
+
+
+    def differs_outside(self, at: int) -> bool:
+        """Tell whether more of a VIF's may pass outside than its policy says."""
+        return self.outside[at] != self.would_outside[at]
 
 
 class Matrix(NamedTuple):
@@ -58,16 +68,22 @@ def make_network(place: Place, views: Sequence[VifView], said: Said) -> NetworkM
     """Return one network's matrix, its VIFs sorted by sets."""
     nodes = [_node(place, view, said) for view in views]
     links = find_links(nodes, place.groups)
-    sets = find_alike(nodes, links)
+    would = find_would(nodes, links, place.groups)
+    sets = find_alike(nodes, links, would)
     order = [at for alike in sets for at in alike.members]
     place_of = {at: number for number, at in enumerate(order)}
     return NetworkMatrix(
         place, tuple(views[at] for at in order),
-        tuple({place_of[other]: services for other, services in links[at].items()}
-              for at in order),
+        tuple(_moved(links[at], place_of) for at in order),
         tuple(outside(nodes[at], place.groups) for at in order),
         tuple(alike._replace(members=tuple(place_of[at] for at in alike.members))
-              for alike in sets))
+              for alike in sets),
+        tuple(_moved(would[at], place_of) for at in order),
+        tuple(outside(nodes[at].enforced(), place.groups) for at in order))
+
+
+def _moved(row: Mapping[int, Services], place_of: Mapping[int, int]) -> Dict[int, Services]:
+    return {place_of[other]: services for other, services in row.items()}
 
 
 def _node(place: Place, view: VifView, said: Said) -> Node:
@@ -88,17 +104,25 @@ def words(services: Services) -> List[str]:
 
 def title(network: NetworkMatrix, alike: Alike) -> str:
     """Return what to call a set of VIFs that are alike."""
-    view = network.views[alike.members[0]]
-    if alike.mode is Mode.ISOLATED:
-        if alike.groups:
-            return ' + '.join(sorted(alike.groups))
-        allow = sorted(map(format_peer, view.vif.policy.allow))
+    policy = network.views[alike.members[0]].vif.policy
+    would = ', would be ' + policy.would_be.partition(':')[0] if policy.would_be else ''
+    return _policy_title(policy) + (', ' + PERMISSIVE_WORD) * policy.permissive + would
+
+
+def _policy_title(policy: EffectivePolicy) -> str:
+    if policy.mode is Mode.ISOLATED:
+        if policy.groups:
+            return ' + '.join(sorted(policy.groups))
+        allow = sorted(map(format_peer, policy.allow))
         return 'no group, allow ' + (allow[0] + ' ...' * (len(allow) > 1) if allow else 'nothing')
-    return {Mode.UNLOCKED: 'unmanaged'}.get(alike.mode, alike.mode.word)
+    return {Mode.UNLOCKED: 'unmanaged'}.get(policy.mode, policy.mode.word)
 
 
 def describe(matrix: Matrix) -> Dict[str, Any]:
-    """Return a matrix as JSON has it; what is not named under `reaches` is not reached."""
+    """Return a matrix as JSON has it; what is not named under `reaches` is not reached.
+
+    `would_reach` has what policies say where more passes, for a VIF is permissive.
+    """
     return {'networks': [_describe(network) for network in matrix.networks],
             'on_no_network': [view.name for view in matrix.homeless],
             'not_protected': [view.name for view in matrix.homeless if view.unprotected],
@@ -110,12 +134,25 @@ def _describe(network: NetworkMatrix) -> Dict[str, Any]:
             'vlan': network.place.number & 0xfff,
             'vifs': [{'vif': view.name, 'vm': view.vif.vm_uuid or None, 'name': view.vm_name,
                       'mode': view.vif.policy.mode.word, 'seal': view.seal,
+                      'permissive': view.vif.policy.permissive,
+                      'would_be': view.vif.policy.would_be or None,
                       'groups': sorted(view.vif.policy.groups),
                       'additional_macs': sorted(view.vif.policy.macs),
                       'outside': words(network.outside[at]),
                       'reaches': {network.views[other].name: words(services)
                                   for other, services in sorted(network.links[at].items())
                                   if other != at},
-                      'refused': {network.views[other].name: frames for other, frames in sorted(
-                          network.refused[at].items())} if network.refused else None}
+                      'would_reach': {network.views[other].name: words(services)
+                                      for other, services in sorted(network.would[at].items())
+                                      if other != at},
+                      'would_outside': words(network.would_outside[at])
+                      if network.differs_outside(at) else None,
+                      'refused': _frames(network, network.refused, at),
+                      'would_be_refused': _frames(network, network.passed, at)}
                      for at, view in enumerate(network.views)]}
+
+
+def _frames(network: NetworkMatrix, counts: Sequence[Mapping[int, int]],
+            at: int) -> Optional[Dict[str, int]]:
+    return {network.views[other].name: frames
+            for other, frames in sorted(counts[at].items())} if counts else None

@@ -2,13 +2,14 @@
 import html
 import unicodedata
 from time import gmtime, strftime
-from typing import Dict, Iterable, Iterator, List, Sequence, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from xsisolate.diagnostics.inventory import VifView
 from xsisolate.diagnostics.matrix import Matrix, NetworkMatrix, title, words
 from xsisolate.diagnostics.matrix_style import STYLE
 from xsisolate.diagnostics.matrix_svg import (ARCS_MAX, anchor, count_kinds, draw_arcs, draw_grid,
                                               set_title, shorten)
+from xsisolate.diagnostics.permissive import mode_words, say_would_be
 from xsisolate.policy.address import LINK_LOCAL, contains, format_prefix
 from xsisolate.policy.model import Group
 from xsisolate.policy.reachability import Alike, Services
@@ -74,13 +75,18 @@ def _network(network: NetworkMatrix, number: int) -> Iterator[str]:
            'say everything, %d some things, %d nothing.</p>' % (
                len(network.views), len(network.sets), sum(counts.values()), counts['all'],
                counts['some'], counts['none']))
+    passed = sum(other < at for at, row in enumerate(network.would) for other in row)
+    if passed:
+        yield ('<p class="warning">Of %d pairs more passes than policies say, because a VIF is '
+               'permissive: they are dotted.</p>' % passed)
     yield LEGEND
     if len(network.sets) <= ARCS_MAX:
         yield '<h3>Sets</h3><figure>%s</figure>' % draw_arcs(network, number, escape)
     else:
         yield '<p>More than %d sets are too many to draw as a list with arcs.</p>' % ARCS_MAX
     yield '<h3>Every pair</h3><figure>%s</figure>' % draw_grid(network, number, escape)
-    yield from _refused(network)
+    yield from _counted(network, network.refused, 'Refused in the last hour')
+    yield from _counted(network, network.passed, 'Passed in the last hour, and would be refused')
     yield from _sets(network, number)
     yield from _vifs(network, number)
     yield '</section>'
@@ -97,22 +103,27 @@ LEGEND = '''<ul class="legend">
 /></svg> closed: nothing enters or leaves</li>
 <li><svg width="14" height="14" aria-hidden="true"><circle class="refused" cx="7" cy="7" r="4"
 /></svg> refused something in the last hour</li>
+<li><svg width="14" height="14" aria-hidden="true"><rect class="mark all would" x="1" y="1"
+ width="11" height="11"/><rect class="cells would" x="1" y="1" width="11" height="11"/></svg> passes
+ and would be refused: a VIF is permissive</li>
 </ul>'''
 STRIPES = '''<svg class="defs" width="0" height="0" aria-hidden="true"><defs><pattern id="stripes"
  width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
 <rect width="5" height="5" class="stripe-paper"/><rect width="2.5" height="5" class="stripe"/>
-</pattern></defs></svg>'''
+</pattern><pattern id="dots" width="5" height="5" patternUnits="userSpaceOnUse">
+<circle cx="2.5" cy="2.5" r="1.4" class="dot"/></pattern></defs></svg>'''
 
 
-def _refused(network: NetworkMatrix) -> Iterator[str]:
-    """Yield the pairs that were refused something, those with most first."""
-    pairs = sorted(((-frames, at, other) for at, others in enumerate(network.refused)
+def _counted(network: NetworkMatrix, counts: Sequence[Mapping[int, int]],
+             heading: str) -> Iterator[str]:
+    """Yield the pairs that were refused something, or would be, those with most first."""
+    pairs = sorted(((-frames, at, other) for at, others in enumerate(counts)
                     for other, frames in others.items()))
     if not pairs:
         return
     names = [name(view.vm_name or view.name) for view in network.views]
-    yield '<h3>Refused in the last hour</h3><p>%s</p>' % _fold([
-        '%s to %s: %d' % (names[at], names[other], -frames) for frames, at, other in pairs])
+    yield '<h3>%s</h3><p>%s</p>' % (heading, _fold([
+        '%s to %s: %d' % (names[at], names[other], -frames) for frames, at, other in pairs]))
 
 
 def _heads(*titles: str) -> str:
@@ -124,37 +135,43 @@ def _sets(network: NetworkMatrix, number: int) -> Iterator[str]:
     yield _heads('Set', 'What', 'Members', 'Among each other', 'May reach', 'Outside')
     yield '</tr></thead><tbody>'
     for at, alike in enumerate(network.sets):
-        among = dict(alike.reaches).get(at, frozenset())
+        first, among = alike.members[0], dict(alike.reaches).get(at, frozenset())
         yield '<tr id="%s"><th scope="row">%d</th><td>%s<br><small>%s</small></td>' % (
-            anchor(number, at), at + 1, escape(title(network, alike)), alike.mode.word)
+            anchor(number, at), at + 1, escape(title(network, alike)),
+            mode_words(network.views[first].vif.policy))
         yield '<td>%s</td><td>%s</td>' % (
             _fold([name(network.views[member].vm_name or network.views[member].name)
                    for member in alike.members]),
-            _said(among) if len(alike.members) > 1 else '\u2013')
+            _said(among, dict(alike.would).get(at)) if len(alike.members) > 1 else '\u2013')
         yield '<td>%s</td><td>%s</td></tr>' % (
-            _peers(network, number, at, alike), _said(network.outside[alike.members[0]]))
+            _peers(network, number, at, alike), _said(
+                network.outside[first],
+                network.would_outside[first] if network.differs_outside(first) else None))
     yield '</tbody></table></div>'
 
 
 def _peers(network: NetworkMatrix, number: int, at: int, alike: Alike) -> str:
     """Return the other sets that a set may reach, those with the same services together."""
-    by_services: List[Tuple[Services, List[str]]] = []
+    by_services: List[Tuple[str, List[str]]] = []
+    would = dict(alike.would)
     for other, services in alike.reaches:
         if other == at:
             continue
         link = '<a href="#%s" title="%s">%d</a>' % (
             anchor(number, other), escape(set_title(network, other)), other + 1)
+        said = _said(services, would.get(other))
         for known, links in by_services:
-            if known == services:
+            if known == said:
                 links.append(link)
                 break
         else:
-            by_services.append((services, [link]))
-    return '<br>'.join('%s: %s' % (_fold(links), _said(services))
-                       for services, links in by_services) or 'none'
+            by_services.append((said, [link]))
+    return '<br>'.join('%s: %s' % (_fold(links), said) for said, links in by_services) or 'none'
 
 
-def _said(services: Services) -> str:
+def _said(services: Services, would: Optional[Services] = None) -> str:
+    if would is not None:
+        return '%s <span class="would">(would be %s)</span>' % (_said(services), _said(would))
     if not services:
         return 'nothing'
     return '<span class="%s">%s</span>' % (
@@ -182,15 +199,16 @@ def _vifs(network: NetworkMatrix, number: int) -> Iterator[str]:
 
 def _vif(view: VifView, number: int, at: int) -> str:
     policy = view.vif.policy
-    cells = [view.name, '<a href="#%s">%d</a>' % (anchor(number, at), at + 1), policy.mode.word,
+    cells = [view.name, '<a href="#%s">%d</a>' % (anchor(number, at), at + 1), mode_words(policy),
              escape(', '.join(sorted(policy.groups))),
              _fold([escape(format_peer(peer)) for peer in sorted(policy.allow, key=format_peer)]),
              _fold([format_prefix(own) for own in sorted(policy.addresses)
                     if not contains(LINK_LOCAL, own)]), view.seal]
     cells += [str(number) for number in view.drops] if view.drops else ['', '']
-    error = '<br><em class="error">%s</em>' % escape(view.error) if view.error else ''
+    errors = ''.join('<br><em class="error">%s</em>' % escape(text)
+                     for text in (view.error, say_would_be(policy)) if text)
     return '<tr><th scope="row">%s%s</th>%s</tr>' % (
-        name(view.vm_name or view.vif.vm_uuid), error,
+        name(view.vm_name or view.vif.vm_uuid), errors,
         ''.join('<td>%s</td>' % cell for cell in cells))
 
 

@@ -25,17 +25,20 @@ def with_refusals(matrix: Matrix) -> Matrix:
 
 
 def mark_refused(network: NetworkMatrix, rows: Iterable[Row]) -> NetworkMatrix:
-    """Return a network's matrix with the frames that were refused, by sender and receiver."""
+    """Return a network's matrix with the frames that were refused, by sender and receiver.
+
+    What a permissive VIF would have refused, and has passed, is counted by itself.
+    """
     by_vif = {(view.vif.id.vif, view.vif.vm_uuid): at for at, view in enumerate(network.views)}
     by_mac = {view.vif.mac: at for at, view in enumerate(network.views)}
     refused: List[Dict[int, int]] = [{} for _ in network.views]
+    passed: List[Dict[int, int]] = [{} for _ in network.views]
     for row in rows:
         if (row.bridge, row.refusal.network) != (network.place.bridge, network.place.number):
             continue
         sender = by_vif.get(row.sender or ('', ''), by_mac.get(row.refusal.source_mac))
         receiver = by_vif.get(row.receiver or ('', ''), by_mac.get(row.refusal.target_mac))
         if sender is not None and receiver is not None and sender != receiver:
-            refused[sender][receiver] = refused[sender].get(receiver, 0) + row.frames
-    return network._replace(refused=tuple(refused))
-
-
+            counts = (passed if row.refusal.passed else refused)[sender]
+            counts[receiver] = counts.get(receiver, 0) + row.frames
+    return network._replace(refused=tuple(refused), passed=tuple(passed))

@@ -23,12 +23,16 @@ svg a:focus text{text-decoration:underline;font-weight:bold}
 .mark.some{fill:url(#stripes)}.mark.none{fill:var(--paper);stroke:var(--line)}
 .defs{position:absolute}.stripe{fill:var(--some)}.stripe-paper{fill:var(--stripe)}
 .arc{fill:none;stroke-width:1.6;opacity:.75}.arc.all{stroke:var(--all)}
-.arc.some{stroke:var(--some);stroke-dasharray:6 4}.arc:hover{stroke-width:4;opacity:1}
+.arc.some{stroke:var(--some);stroke-dasharray:6 4}
+.arc.would{stroke-dasharray:1 5;stroke-linecap:round;stroke-width:3}
+.arc:hover{stroke-width:4;opacity:1}
 .alone{fill:var(--dim)}.closed{stroke:var(--bad);stroke-width:2;fill:none}
 .paper{fill:var(--paper);stroke:var(--line)}.cells.all{fill:var(--all)}
-.cells.some{fill:url(#stripes)}.lines{stroke:var(--line);stroke-width:.6;fill:none}
+.cells.some{fill:url(#stripes)}.cells.would{fill:url(#dots)}.dot{fill:var(--paper)}
+.mark.would{stroke:var(--bad);stroke-width:2;stroke-dasharray:2 2}.would{color:var(--bad)}
+.lines{stroke:var(--line);stroke-width:.6;fill:none}
 .self{stroke:var(--paper);stroke-width:1.5;stroke-dasharray:2 3}
-.refused{fill:none;stroke:var(--bad);stroke-width:1.6}
+.refused{fill:none;stroke:var(--bad);stroke-width:1.6}.refused.passed{stroke-dasharray:2 2}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}
 th,td{text-align:left;max-width:30rem;overflow-wrap:anywhere;
 vertical-align:top;padding:.25rem .6rem;border-bottom:1px solid var(--line)}

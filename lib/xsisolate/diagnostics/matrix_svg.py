@@ -1,9 +1,10 @@
 """Two pictures of a network in SVG: its sets of VIFs with arcs, and every pair as a grid.
 
 Shapes say what colours say: full squares and solid lines for everything, striped
-squares and dashed lines for some services only. Colours come from the page.
+squares and dashed lines for some services only, dots for what passes and would be refused, for
+a VIF is permissive. Colours come from the page.
 """
-from typing import Callable, Iterator, List, Mapping, Tuple
+from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from xsisolate.diagnostics.matrix import NetworkMatrix, title, words
 from xsisolate.policy.admission import EVERYTHING
@@ -71,18 +72,20 @@ def draw_arcs(network: NetworkMatrix, number: int, escape: Escape) -> str:
 def _row(network: NetworkMatrix, number: int, top: int, at: int, alike: Alike,
          escape: Escape) -> Iterator[str]:
     y = top + ROW * at + ROW // 2
-    among = dict(alike.reaches).get(at, frozenset())
-    out = network.outside[alike.members[0]]
+    first = alike.members[0]
+    among, less = dict(alike.reaches).get(at, frozenset()), dict(alike.would).get(at)
+    out, less_out = network.outside[first], (
+        network.would_outside[first] if network.differs_outside(first) else None)
     text = set_title(network, at)
     yield '<a href="#%s"><title>%s</title>' % (anchor(number, at), escape(
-        '%s. Among each other: %s. Outside: %s' % (text, _say(among), _say(out))))
+        '%s. Among each other: %s. Outside: %s' % (text, _say(among, less), _say(out, less_out))))
     yield '<text class="row" x="%d" y="%d" text-anchor="end">%s</text></a>' % (
         LABEL - 22, y + 4, escape(shorten(text, LABEL_CHARS)))
-    yield _mark(LABEL - 8, y, out, 'out')
+    yield _mark(LABEL - 8, y, out, 'out' + _passed(less_out))
     if alike.mode > Mode.ISOLATED:
         yield '<path class="closed" d="M%d %dl10 10m0 -10l-10 10"/>' % (LABEL + 5, y - 5)
     elif len(alike.members) > 1:
-        yield _mark(LABEL + 10, y, among, 'in')
+        yield _mark(LABEL + 10, y, among, 'in' + _passed(less))
     else:
         yield '<circle class="alone" cx="%d" cy="%d" r="3"/>' % (LABEL + 10, y)
 
@@ -100,17 +103,25 @@ def _arc(network: NetworkMatrix, top: int, at: int, other: int, services: Servic
     # A Bezier curve comes to three quarters of where its handles are.
     step = min(ROW, WIDEST_ARC / reach)
     bulge = x + (ROW + step * (other - at)) * 4 // 3
-    told = '%s and %s: %s' % (set_title(network, at), set_title(network, other), _say(services))
+    less = dict(network.sets[at].would).get(other)
+    told = '%s and %s: %s' % (set_title(network, at), set_title(network, other),
+                              _say(services, less))
     return '<path class="arc %s" d="M%d %dC%d %d %d %d %d %d"><title>%s</title></path>' % (
-        _kind(services), x, first, bulge, first, bulge, last, x, last, escape(told))
+        _kind(services) + _passed(less), x, first, bulge, first, bulge, last, x, last, escape(told))
 
 
 def _kind(services: Services) -> str:
     return 'all' if EVERYTHING in services else 'some' if services else 'none'
 
 
-def _say(services: Services) -> str:
-    return ', '.join(words(services)) or 'nothing'
+def _passed(would: Optional[Services]) -> str:
+    """Return the class of what passes and would be refused, all or some of it."""
+    return '' if would is None else ' would'
+
+
+def _say(services: Services, would: Optional[Services] = None) -> str:
+    return (', '.join(words(services)) or 'nothing') + (
+        '' if would is None else '; would be %s, were no VIF permissive' % _say(would))
 
 
 # --- grid ----------------------------------------------------------------------------------
@@ -132,7 +143,7 @@ def draw_grid(network: NetworkMatrix, number: int, escape: Escape) -> str:
         '<g transform="translate(%d %d)">' % (GRID_LABEL, head),
         '<rect class="paper" width="%.2f" height="%.2f"/>' % (side, side)]
     blocks = _blocks(network)
-    for kind in ('all', 'some'):
+    for kind in ('all', 'some', 'would'):
         path = ''.join('M%.2f %.2fh%.2fv%.2fh-%.2fz' % (
             left * cell, top * cell, wide * cell, high * cell, wide * cell)
             for block_kind, top, left, high, wide in blocks if block_kind == kind)
@@ -140,20 +151,23 @@ def draw_grid(network: NetworkMatrix, number: int, escape: Escape) -> str:
             parts.append('<path class="cells %s" d="%s"/>' % (kind, path))
     parts.append('<path class="lines" d="%s"/>' % ''.join(_lines(network, cell, side)))
     parts.append('<path class="self" d="M0 0L%.2f %.2f"/>' % (side, side))
-    parts += _refused(network, cell, escape)
+    parts += _rings(network, network.refused, cell, ('refused', 'refused'), escape)
+    parts += _rings(network, network.passed, cell,
+                    ('refused passed', 'passed and would be refused'), escape)
     parts += _labels(network, number, cell, escape)
     return '\n'.join(parts + ['</g></svg>'])
 
 
-def _refused(network: NetworkMatrix, cell: float, escape: Escape) -> Iterator[str]:
-    """Yield a ring on each pair that was refused something in the last hour."""
+def _rings(network: NetworkMatrix, counts: Sequence[Mapping[int, int]], cell: float,
+           what: Tuple[str, str], escape: Escape) -> Iterator[str]:
+    """Yield a ring on each pair of which frames were refused, or would be, in the last hour."""
     names = [escape(shorten(view.vm_name or view.name, NAME_CHARS)) for view in network.views]
-    for at, others in enumerate(network.refused):
+    for at, others in enumerate(counts):
         for other, frames in sorted(others.items()):
-            yield ('<circle class="refused" cx="%.2f" cy="%.2f" r="%.2f"><title>%s to %s: %d '
-                   'refused in the last hour</title></circle>' % (
-                       (other + 0.5) * cell, (at + 0.5) * cell, max(cell * 0.3, 1.2), names[at],
-                       names[other], frames))
+            yield ('<circle class="%s" cx="%.2f" cy="%.2f" r="%.2f"><title>%s to %s: %d '
+                   '%s in the last hour</title></circle>' % (
+                       what[0], (other + 0.5) * cell, (at + 0.5) * cell, max(cell * 0.3, 1.2),
+                       names[at], names[other], frames, what[1]))
 
 
 def _labels_every(cell: float) -> bool:
@@ -164,10 +178,10 @@ def _blocks(network: NetworkMatrix) -> List[Tuple[str, int, int, int, int]]:
     """Return (kind, first row, first column, rows, columns) of all cells that are not empty."""
     found = []
     for alike in network.sets:
-        for other, services in alike.reaches:
+        kinds = [(_kind(services), other) for other, services in alike.reaches]
+        for kind, other in kinds + [('would', other) for other, _ in alike.would]:
             there = network.sets[other].members
-            found.append((_kind(services), alike.members[0], there[0], len(alike.members),
-                          len(there)))
+            found.append((kind, alike.members[0], there[0], len(alike.members), len(there)))
     return found
 
 

@@ -10,6 +10,7 @@ from xsisolate import __version__
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.refusals import read_book, read_now
 from xsisolate.diagnostics.inventory import VifView
+from xsisolate.diagnostics.permissive import is_permissive
 from xsisolate.diagnostics.status import look_twice
 from xsisolate.dom0.linux.netdev import read_statistics
 from xsisolate.dom0.run_files.counts import read_daemon, read_hooks
@@ -39,6 +40,13 @@ FAMILIES: Mapping[str, Family] = {
                                            'there.'),
     'xsisolate_vif_refused_frames': Family(COUNTER, 'Frames that the policy of a VIF has refused, '
                                            'as the daemon has read them.'),
+    'xsisolate_vif_would_be_refused_frames': Family(COUNTER, 'Frames that the policy of a '
+                                                    'permissive VIF refuses, and that have '
+                                                    'passed, as the daemon has read them.'),
+    'xsisolate_vif_permissive': Family(GAUGE, 'Whether no policy holds a VIF, for its own is '
+                                       'judged only.'),
+    'xsisolate_vif_would_be_quarantined': Family(GAUGE, 'Whether a permissive VIF has a policy '
+                                                 'that lets nothing pass, or cannot be applied.'),
     'xsisolate_record_age_seconds': Family(GAUGE, 'Age of the record of refusals.', 'seconds'),
     'xsisolate_bridge_flows': Family(GAUGE, 'Flows of xsisolate on a bridge.'),
     'xsisolate_pool_connected': Family(GAUGE, 'Whether XAPI tells of the pool.'),
@@ -69,8 +77,10 @@ def read_metrics(dom0: HostContext) -> List[Sample]:
         found += _vif_samples(view, labels[view.vif.id.vif])
     for total, frames in sorted(book.sums.items()):
         if total.owner.vif in labels and labels[total.owner.vif][0] == ('vm', total.owner.vm):
-            found.append(Sample('xsisolate_vif_refused_frames', (
-                *labels[total.owner.vif], ('reason', total.shown)), frames))
+            found.append(Sample(
+                'xsisolate_vif_would_be_refused_frames' if total.passed
+                else 'xsisolate_vif_refused_frames',
+                (*labels[total.owner.vif], ('reason', total.shown)), frames))
     if kept:
         found.append(Sample('xsisolate_record_age_seconds', (), max(time() - kept, 0.0)))
     found += [Sample('xsisolate_bridge_flows', (('bridge', name),), view.flows)
@@ -86,6 +96,8 @@ def label_vif(view: VifView) -> Tuple[Tuple[str, str], ...]:
 def _vif_samples(view: VifView, labels: Tuple[Tuple[str, str], ...]) -> Iterator[Sample]:
     yield Sample('xsisolate_vif_mode', (*labels, ('mode', view.vif.policy.mode.word)), 1)
     yield Sample('xsisolate_vif_seal', (*labels, ('seal', view.seal)), 1)
+    yield Sample('xsisolate_vif_permissive', labels, int(is_permissive(view)))
+    yield Sample('xsisolate_vif_would_be_quarantined', labels, int(bool(view.vif.policy.would_be)))
     yield Sample('xsisolate_vif_flows', labels, view.flows)
     counts = [read_statistics(port.name) for port in view.vif.ports]
     yield Sample('xsisolate_vif_sent_frames', labels, sum(sent for sent, _ in counts))

@@ -11,6 +11,7 @@ from xsisolate.config.compiled import encode
 from xsisolate.config.load import config_file
 from xsisolate.dataplane.context import HostContext
 from xsisolate.diagnostics.inventory import VifView
+from xsisolate.diagnostics.permissive import list_permissive
 from xsisolate.diagnostics.status import (describe_vif, exit_code, find_warnings, look_twice,
                                           read_status)
 from xsisolate.diagnostics.vm_lookup import said_addresses
@@ -34,6 +35,8 @@ def read_overview(dom0: HostContext) -> HostOverview:
         version=__version__, active=is_active(), daemon=unit_state(DAEMON),
         digest=digest, source=name_source(taken, digest), wanted=taken.wanted_digest,
         modes=dict(Counter(view.vif.policy.mode.word for view in status.vifs)),
+        permissive=len(list_permissive(status.vifs)),
+        would_be=sum(bool(view.vif.policy.would_be) for view in status.vifs),
         unsealed=sum(view.seal not in FITTING for view in status.vifs),
         error=errors[0] if errors else '', code=status.code,
         warnings=status.warnings + ((CONFIGURATION + taken.error,) if taken.error else ()))

@@ -6,9 +6,9 @@ one whose answer cannot be read.
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from xsisolate.config.compiled import decode
+from xsisolate.diagnostics.ends import Place
 from xsisolate.diagnostics.inventory import VifView
 from xsisolate.diagnostics.matrix import Matrix, NetworkMatrix, make_network
-from xsisolate.diagnostics.passage import Place
 from xsisolate.diagnostics.vm_lookup import label
 from xsisolate.errors import PolicyError
 from xsisolate.planner.drop_counts import Drops
@@ -51,7 +51,8 @@ def _parse_view(host: str, data: Mapping[str, Any]) -> VifView:
     policy = EffectivePolicy(
         Mode[data['mode'].upper()], _addresses(data['addresses']), frozenset(data['groups']),
         frozenset(map(parse_peer, data['allow'])), '', _addresses(data['shared']),
-        roles=frozenset(data['roles']))
+        roles=frozenset(data['roles']), permissive=bool(data['permissive']),
+        would_be=str(data['would_be'] or ''))
     vif = Vif(VifId(int(data['domid']), int(data['devid'])), str(data['vm'] or ''),
               str(data['mac'] or ''), tuple(Attached(int(number), str(bridge), str(uuid))
                                             for number, bridge, uuid in data['networks']),

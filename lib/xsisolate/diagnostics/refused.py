@@ -8,21 +8,22 @@ from typing import (Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Nam
 
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.refusals import read_book, read_now
+from xsisolate.diagnostics.ends import End, Place
 from xsisolate.diagnostics.inventory import Inventory, VifView, read_inventory
-from xsisolate.diagnostics.passage import End, Place, judge
+from xsisolate.diagnostics.passage import judge
+from xsisolate.diagnostics.refused_choice import is_wanted
 from xsisolate.diagnostics.vm_lookup import (NotOnHost, find_vm, label, read_places,
                                              said_addresses)
 from xsisolate.dom0.run_files.group_members import list_groups, read_members
 from xsisolate.dom0.run_files.pool_names import VifName, read_names
 from xsisolate.dom0.xen.xenstore import Xenstore
-from xsisolate.errors import PolicyError, UsageError
+from xsisolate.errors import PolicyError
 from xsisolate.planner.refusal_book import Book, Owner, Row
 from xsisolate.planner.refusal_record import INGRESS, UNASKED
 from xsisolate.policy.address import format_prefix, parse_prefix
 from xsisolate.policy.admission import Talk
 from xsisolate.policy.service import PINGS, WITH_PORTS
 
-UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
 CLIENT_PORT = 40000
 # Of what no policy is asked; `explain` asks of packets that VMs may send.
 FIXED = {
@@ -83,20 +84,6 @@ class RefusedView(NamedTuple):
     beyond: int                     # frames of kinds for which the record had no room
 
 
-def parse_since(text: str) -> float:
-    """Return the seconds that `90s`, `10m`, `2h` or `1d` means; nothing: 0, which is all there is.
-
-    >>> parse_since('10m')
-    600.0
-    """
-    if not text:
-        return 0.0
-    unit = UNITS.get(text[-1:])
-    if unit is None or not text[:-1].isdigit() or not 0 < int(text[:-1]) * unit <= 31 * 86400:
-        raise UsageError('--since %.20r: expected a time such as 90s, 10m, 2h or 1d' % text)
-    return float(int(text[:-1]) * unit)
-
-
 class RefusedReader:
     """Reads the record, again and again for `--follow`."""
 
@@ -106,12 +93,16 @@ class RefusedReader:
         self._inventory = read_inventory(dom0)
         self.namer = Namer(self._inventory, dom0.store)
 
-    def read(self, vm: str = '', since: float = 0.0) -> RefusedView:
-        """Return what was refused of a VM, or of all, within so many seconds (0: all there is)."""
+    def read(self, vm: str = '', since: float = 0.0, only: str = '') -> RefusedView:
+        """Return what was refused of a VM, or of all, within so many seconds (0: all there is).
+
+        `only`: by permissive policies, which let it pass, or by enforced ones; '': by both.
+        """
         read_now(self._book)
         begin = time() - since if since else 0.0
         wanted = self._find(vm) if vm else None
         rows = [row for row in self._book.rows.values() if row.last >= begin
+                and is_wanted(row.refusal.passed, only)
                 and (wanted is None or is_about(row, *wanted))]
         rows.sort(key=_last, reverse=True)
         book = self._book
@@ -219,10 +210,10 @@ class Namer:
         if ends is None:
             return ''           # ARP without an address
         _, source, target = ends
-        for step in judge(place, source, target, talk_of(row), refusal.reason != UNASKED):
-            if not step.admits:
-                return '%s: %s' % (step.side, step.because)
-        return NOW_ADMITTED
+        steps = [step for step in judge(place, source, target, talk_of(row),
+                                        refusal.reason != UNASKED) if step.refuses]
+        step = next((step for step in steps if step.judged == refusal.passed), (*steps, None)[0])
+        return '%s: %s' % (step.side, step.because) if step else NOW_ADMITTED
 
     def ends(self, row: Row) -> Optional[Tuple[Place, End, End]]:
         """Return a row's network, sender and receiver as policies see them; None: not known."""
@@ -280,7 +271,7 @@ def describe_rows(rows: Iterable[Refused]) -> Iterator[Dict[str, Any]]:
         yield {'vif': owner.vif if owner else None, 'vm': owner.vm if owner else None,
                'owner': one.owner or None,
                'network': one.network, 'bridge': row.bridge, 'direction': refusal.side,
-               'reason': refusal.reason, 'because': one.because or None,
+               'reason': refusal.reason, 'because': one.because or None, 'passed': refusal.passed,
                'service': refusal.service, 'answer': refusal.answer, 'uplink': refusal.uplink,
                'frames': row.frames, 'first': round(row.first, 3), 'last': round(row.last, 3),
                'source': _describe_party(one.source), 'target': _describe_party(one.target)}
@@ -288,5 +279,3 @@ def describe_rows(rows: Iterable[Refused]) -> Iterator[Dict[str, Any]]:
 
 def _describe_party(party: Party) -> Dict[str, Any]:
     return {key: value or None for key, value in party._asdict().items()}
-
-

@@ -3,8 +3,8 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from xsisolate.diagnostics.first_packet import parse_talk
 from xsisolate.diagnostics.inventory import Inventory, VifView
-from xsisolate.diagnostics.passage import (FILE, End, Place, find_members, find_owners, holds,
-                                           is_managed, why_no_gateway)
+from xsisolate.diagnostics.ends import (FILE, End, Place, find_members, find_owners, holds,
+                                        is_managed, why_no_gateway)
 from xsisolate.diagnostics.vm_lookup import (find_vm, is_address, label, own_address, parse_single,
                                              read_places, said_addresses)
 from xsisolate.dom0.xen.xenstore import Xenstore

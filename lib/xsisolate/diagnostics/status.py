@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 from xsisolate.dataplane.context import HostContext
 from xsisolate.diagnostics.inventory import Inventory, VifView, read_inventory
 from xsisolate.diagnostics.origins import Origin, find_origins, list_learners
+from xsisolate.diagnostics.permissive import warn_of_permissive
 from xsisolate.diagnostics.vm_lookup import find_vm
 from xsisolate.dom0.run_files.pool_state import PoolState, read_state
 from xsisolate.dom0.run_files.vif_leases import is_learning
@@ -57,6 +58,7 @@ def find_warnings(inventory: Inventory) -> Tuple[str, ...]:
     found += ['%s, whatever their policies say: %s%s: no flow sees the frames of an SR-IOV network '
               'or of a Linux bridge' % (NOT_PROTECTED, ' '.join(open_ones[:SHOWN]),
                                         ' ...' * (len(open_ones) > SHOWN))] if open_ones else []
+    found += warn_of_permissive(inventory.vifs)
     learners = list_learners(inventory.vifs)
     found += [NOT_LEARNING % ' '.join(learners[:SHOWN])] if learners and not is_learning() else []
     found += ['%s: %s' % (view.name, view.vif.complaint) for view in inventory.vifs
@@ -112,7 +114,8 @@ def describe_vif(view: VifView) -> Dict[str, Any]:
         'bridge': view.network or None, 'parent_bridge': view.bridge or None,
         'vlans': sorted(network.network & 0xfff for network in vif.networks),
         'ports': [port.name for port in vif.ports],
-        'mode': policy.mode.word, 'locking_mode': vif.locking.mode.word,
+        'mode': policy.mode.word, 'permissive': policy.permissive,
+        'would_be': policy.would_be or None, 'locking_mode': vif.locking.mode.word,
         'groups': sorted(policy.groups), 'allow': sorted(map(format_peer, policy.allow)),
         'addresses': [format_prefix(prefix) for prefix in sorted(policy.addresses)],
         'origins': {format_prefix(prefix): format_origin(origin)

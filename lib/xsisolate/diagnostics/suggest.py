@@ -1,13 +1,15 @@
 """What to write so that what was refused is admitted: entries of allow lists, VIF by VIF.
 
-Both ends' policies are asked: a packet that the sender's refuses has not met the receiver's yet.
+Both ends' policies are asked: a packet that an enforced sender's refuses has not met the receiver's
+yet. What a permissive VIF would refuse counts as what was refused.
 """
 import re
 import shlex
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from xsisolate.diagnostics.ends import End, Place, forwards
 from xsisolate.diagnostics.inventory import VifView
-from xsisolate.diagnostics.passage import End, Place, forwards, party
+from xsisolate.diagnostics.passage import party
 from xsisolate.diagnostics.refused import Refused, RefusedReader, talk_of
 from xsisolate.errors import PolicyError
 from xsisolate.planner.refusal_record import (EGRESS, INGRESS, NEIGHBOUR, NO_SERVICE, NOT_A_PEER)
@@ -43,6 +45,7 @@ class Never(NamedTuple):
     reason: str
     frames: int
     because: str
+    passed: bool                # it would be refused, and has passed: the VIF is permissive
 
 
 class Suggested(NamedTuple):
@@ -58,7 +61,7 @@ def suggest(reader: RefusedReader, vm: str = '', since: float = 0.0,
     """Return what to write so that what was refused of a VM, or of all, is admitted."""
     wants: Dict[str, Set[Want]] = {}
     subnets: Dict[str, Set[Prefix]] = {}
-    never: Dict[Tuple[str, str], Never] = {}
+    never: Dict[Tuple[str, str, bool], Never] = {}
     opened: Set[Tuple[str, str]] = set()
     for one in reader.read(vm, since).rows:
         found = list(_wants(reader, one)) if one.row.refusal.reason.startswith(SIDES) else []
@@ -68,9 +71,9 @@ def suggest(reader: RefusedReader, vm: str = '', since: float = 0.0,
         if found and one.source.vif and one.target.vif and not one.row.refusal.answer:
             opened.add((one.source.shown, one.target.shown))
         if not found and not _is_settled(one):
-            key = (one.owner, one.row.refusal.reason)
+            key = (one.owner, one.row.refusal.reason, one.row.refusal.passed)
             frames = never[key].frames if key in never else 0
-            never[key] = Never(*key, frames + one.row.frames, one.because)
+            never[key] = Never(*key[:2], frames + one.row.frames, one.because, key[2])
     names = [view.vm_name for view in map(reader.namer.view_of, wants) if view]
     suggestions = []
     for vif in sorted(wants):
@@ -140,7 +143,8 @@ def describe(found: Suggested) -> Dict[str, Any]:
     """Return suggestions as JSON has them."""
     return {'suggestions': [{
         'vif': one.view.vif.id.vif, 'vm': one.view.vif.vm_uuid, 'name': one.view.vm_name,
-        'device': str(one.view.vif.id.devid), 'add': sorted(map(format_peer, one.add)),
+        'device': str(one.view.vif.id.devid), 'permissive': one.view.vif.policy.permissive,
+        'add': sorted(map(format_peer, one.add)),
         'allow': sorted(map(format_peer, one.view.vif.policy.allow | one.add)),
         'command': one.command} for one in found.suggestions],
         'never': [one._asdict() for one in found.never],

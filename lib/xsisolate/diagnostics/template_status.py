@@ -3,9 +3,11 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from xsisolate.admin.vm_lookup import find_target, need_vifs
 from xsisolate.config.host_config import Configuration
+from xsisolate.diagnostics.permissive import say_would_be
 from xsisolate.dom0.xapi.session import Xapi
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, PolicyError
 from xsisolate.policy.model import EffectivePolicy, Mode, VifPolicy
+from xsisolate.policy.permissive import network_is_permissive
 from xsisolate.policy.resolve import quarantine, resolve_or_excuse
 from xsisolate.policy.seal import Sealing, format_policy, is_portable, state_word
 from xsisolate.policy.unprotected import NOT_PROTECTED
@@ -21,6 +23,7 @@ class TemplateVif(NamedTuple):
     policy: Optional[VifPolicy]
     effective: EffectivePolicy      # what this host would make of it for the template itself
     accepted: bool                  # `unsealed: accept`: no seal is looked at
+    excused: bool = False           # its network is permissive: no VIF on it is quarantined
 
     @property
     def word(self) -> str:
@@ -32,6 +35,9 @@ class TemplateVif(NamedTuple):
         """What a VM will get that is made of the template, with its VIFs."""
         if self.vif.unprotected:
             return '%s: %s' % (NOT_PROTECTED, self.vif.unprotected)
+        if self.effective.would_be:
+            return '%s; it is %s, for its network is permissive' % (
+                say_would_be(self.effective), self.effective.mode.word)
         if self.effective.mode is Mode.QUARANTINED:
             return 'is quarantined: ' + self.effective.reason
         if self.policy is None:
@@ -40,19 +46,23 @@ class TemplateVif(NamedTuple):
             return 'has this policy: unsealed: accept'
         if is_portable(self.vif.seal):
             return 'has this policy: the seal is portable'
-        return 'is quarantined until it is sealed: the seal fits the template alone'
+        return '%s quarantined until it is sealed: the seal fits the template alone' % (
+            'would be' if self.excused else 'is')
 
     @property
     def is_good(self) -> bool:
         """Tell whether copies get what an admin meant."""
-        return not self.vif.unprotected and self.effective.mode is not Mode.QUARANTINED and (
+        refused = self.effective.mode is Mode.QUARANTINED or bool(self.effective.would_be)
+        return not self.vif.unprotected and not refused and (
             self.policy is None or self.accepted or is_portable(self.vif.seal))
 
     def describe(self) -> Dict[str, Any]:
         """Return it as JSON has it."""
         return {'device': self.vif.devid, 'mac': self.vif.mac, 'bridge': self.bridge,
                 'seal': self.word, 'policy': format_policy(self.policy) if self.policy else None,
-                'mode': self.effective.mode.word, 'copies': self.of_copies, 'good': self.is_good,
+                'mode': self.effective.mode.word, 'permissive': self.effective.permissive,
+                'would_be': self.effective.would_be or None, 'copies': self.of_copies,
+                'good': self.is_good,
                 'not_protected': self.vif.unprotected or None}
 
 
@@ -88,10 +98,11 @@ def read_template(xapi: Xapi, text: str, configuration: Configuration) -> Templa
 
 def _look(vm: XapiVm, vif: XapiVif, bridge: str, configuration: Configuration) -> TemplateVif:
     state, policy, error = judge_vif(vm, vif)
+    config, network = configuration.config, configuration.find_network(bridge, vif.network)
     try:
         effective = quarantine(error or configuration.error) if error or configuration.error else (
-            resolve_or_excuse(identify(vm, vif), vif.seal, vif.locking, policy, configuration.config,
-                           configuration.find_network(bridge, vif.network)))
+            resolve_or_excuse(identify(vm, vif), vif.seal, vif.locking, policy, config, network))
     except PolicyError as refusal:
         effective = quarantine(str(refusal))
-    return TemplateVif(vif, bridge, state, policy, effective, configuration.config.accept_unsealed)
+    return TemplateVif(vif, bridge, state, policy, effective, config.accept_unsealed,
+                       not configuration.error and network_is_permissive(config, network))

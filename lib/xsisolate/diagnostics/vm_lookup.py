@@ -2,7 +2,7 @@
 from typing import Dict, Iterable, List, Tuple
 
 from xsisolate.diagnostics.inventory import Inventory, VifView
-from xsisolate.diagnostics.passage import Place
+from xsisolate.diagnostics.ends import Place
 from xsisolate.dom0.run_files.group_members import read_members
 from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
 from xsisolate.errors import PolicyError, UsageError

@@ -19,6 +19,7 @@ from xsisolate.hooks.pool_wait import wait_for_pool_configuration
 from xsisolate.policy.model import Mode
 from xsisolate.typing_compat import Mapping, Optional, Sequence
 
+NO_ADDRESS = 'an isolated VIF without ipv4 and ipv6 keys %s nothing but DHCP'
 STOCK_RULES = '/usr/libexec/xenopsd/setup-vif-rules'
 
 
@@ -76,6 +77,7 @@ def report(event: Event, outcome: VifResult, accept_unsealed: bool, seconds: flo
     policy = outcome.vif.policy
     log.info('hook', vif=event.device, vm=outcome.vif.vm_uuid, action=event.action,
              bridge=outcome.network, mode=policy.mode.word,
+             permissive='yes' if policy.permissive else None,
              groups=','.join(sorted(policy.groups)) or None, added=len(outcome.diff.add),
              deleted=len(outcome.diff.delete), ms=round(seconds * 1000))
     if policy.reason:
@@ -88,7 +90,9 @@ def report(event: Event, outcome: VifResult, accept_unsealed: bool, seconds: flo
                     reason=outcome.vif.waiting)
     elif policy.mode is Mode.ISOLATED and not policy.addresses and not policy.sources:
         log.warning('no address', vif=event.device, vm=outcome.vif.vm_uuid,
-                    reason='an isolated VIF without ipv4 and ipv6 keys passes nothing but DHCP')
+                    reason=NO_ADDRESS % ('would pass' if policy.permissive else 'passes'))
+    if policy.would_be:
+        log.warning('would be', vif=event.device, vm=outcome.vif.vm_uuid, reason=policy.would_be)
     if outcome.vif.complaint:
         log.warning('leases', vif=event.device, vm=outcome.vif.vm_uuid,
                     reason=outcome.vif.complaint)

@@ -52,7 +52,7 @@ class Reason(IntEnum):
 NUMBER, PROTOCOL, FROM_PORT = 'NXM_NX_REG12[0..15]', 'NXM_NX_REG12[16..23]', 'NXM_NX_REG12[24]'
 ETHER, WHY = 'NXM_NX_REG14[0..15]', 'NXM_NX_REG14[24..31]'
 (BIT_MISMATCH, BIT_INGRESS, BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS, BIT_UPLINK,
- BIT_LOCAL, BIT_WOULD_BE) = range(16, 23)      # of register 14
+ BIT_LOCAL, BIT_WOULD_BE) = range(16, 23)     # of register 14
 KEY = ('NXM_OF_IN_PORT[]', 'NXM_NX_REG13[]', 'NXM_OF_ETH_SRC[]', 'NXM_OF_ETH_DST[]',
        'NXM_NX_XXREG1[]', 'NXM_NX_XXREG2[]', 'NXM_NX_REG12[]', 'NXM_NX_REG14[]')
 # In METADATA: a peer's frame that no rule of its set admits, by the side that was asked.

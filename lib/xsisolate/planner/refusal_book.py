@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tup
 from xsisolate.errors import HostError
 from xsisolate.planner.refusal_record import EGRESS, Marked, Refusal, Seen
 
-VERSION = 1
+VERSION = 2
 ROWS_MAX, ALL_ROWS_MAX = 64, 8192
 SUMS_MAX = 16384
 KEEP_S = 86400.0
@@ -53,6 +53,12 @@ class Row(NamedTuple):
         return self.sender if self.refusal.side == EGRESS else self.receiver
 
     @property
+    def total(self) -> Optional['Sum']:
+        """The sum to which its frames belong."""
+        owner = self.owner
+        return owner and Sum(owner, self.refusal.reason, self.refusal.passed)
+
+    @property
     def keeper(self) -> Tuple[str, ...]:
         """In whose share of the record it is."""
         kept = self.sender or self.receiver
@@ -60,10 +66,11 @@ class Row(NamedTuple):
 
 
 class Sum(NamedTuple):
-    """Refused frames of a VIF for one reason; '': more than the record has room for."""
+    """Frames of a VIF, refused for one reason; '': more than the record has room for."""
 
     owner: Owner
     reason: str
+    passed: bool = False    # they would be refused, and have passed: the VIF is permissive
 
     @property
     def shown(self) -> str:
@@ -108,7 +115,7 @@ class Book:
                 flows[key] = now - marked.age, marked.packets
                 owner = (reading.ports.get(marked.in_port) if marked.in_port else
                          reading.macs.get((marked.network, marked.target_mac)))
-                _grow(grown, owner, '', self._growth(key, flows[key]))
+                _grow(grown, owner and Sum(owner, ''), self._growth(key, flows[key]))
         self._flows = flows
         for total, count in grown.items():
             self.sums[total] = self.sums.get(total, 0) + count
@@ -132,7 +139,7 @@ class Book:
                   (known.frames if known else 0) + more,
                   known.first if known else now - seen.age, now - seen.idle)
         self.rows[key] = row
-        _grow(grown, row.owner, refusal.reason, more)
+        _grow(grown, row.total, more)
 
     def _forget(self, now: float) -> None:
         """Keep to the bounds."""
@@ -162,7 +169,7 @@ class Book:
                 'switch': self._switch, 'rows': [[row.bridge, list(row.refusal), row.sender,
                                                   row.receiver, *row[4:]]
                                                  for row in self.rows.values()],
-                'sums': [[*total.owner, total.reason, count]
+                'sums': [[*total.owner, total.reason, total.passed, count]
                          for total, count in self.sums.items()],
                 'flows': [[key, *value] for key, value in self._flows.items()]}
 
@@ -181,8 +188,8 @@ def parse_book(content: Any) -> Book:
             row = Row(bridge, Refusal(*refusal), sender and Owner(*sender),
                       receiver and Owner(*receiver), *counts)
             book.rows[bridge, row.refusal] = row
-        book.sums = {Sum(Owner(vif, vm), reason): int(count)
-                     for vif, vm, reason, count in content['sums']}
+        book.sums = {Sum(Owner(vif, vm), reason, bool(passed)): int(count)
+                     for vif, vm, reason, passed, count in content['sums']}
         book._flows = {str(key): (float(born), int(packets))
                        for key, born, packets in content['flows']}
         return book
@@ -195,9 +202,8 @@ def _digest(*facts: object) -> str:
     return sha256(repr(facts).encode('utf-8')).hexdigest()[:16]
 
 
-def _grow(grown: Dict[Sum, int], owner: Optional[Owner], reason: str, more: int) -> None:
-    if owner and more:
-        total = Sum(owner, reason)
+def _grow(grown: Dict[Sum, int], total: Optional[Sum], more: int) -> None:
+    if total and more:
         grown[total] = grown.get(total, 0) + more
 
 

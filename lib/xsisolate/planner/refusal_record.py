@@ -5,7 +5,7 @@ from typing import Dict, Iterator, List, NamedTuple, Tuple
 from xsisolate.openflow.ownership import MARKED, RECORDED, RECORDER
 from xsisolate.pipeline.refusals import (BIT_INGRESS, BIT_LOCAL, BIT_MISMATCH,
                                          BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS, BIT_UPLINK,
-                                         Reason)
+                                         BIT_WOULD_BE, Reason)
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import Prefix
 from xsisolate.policy.service import NAMES, WITH_PORTS, WITH_TYPES
@@ -31,7 +31,10 @@ LINE = re.compile(r' cookie=0x([0-9a-f]+), duration=([0-9.]+)s, table=(\d+), n_p
 
 
 class Refusal(NamedTuple):
-    """One kind of refused frames: those that differ in nothing that is recorded."""
+    """One kind of refused frames: those that differ in nothing that is recorded.
+
+    An enforced policy's are another kind than a permissive one's, which have passed.
+    """
 
     in_port: int
     network: int
@@ -44,6 +47,7 @@ class Refusal(NamedTuple):
     reason: str
     side: str               # whose policy it is: the sender's (egress) or the receiver's
     uplink: bool            # it came in by the uplink
+    passed: bool = False    # it was judged only, for a permissive VIF: it would be refused
 
 
 class Seen(NamedTuple):
@@ -101,7 +105,7 @@ def _refusal(fields: Dict[str, str]) -> Refusal:
         registers[13], fields.get('dl_src', ''), fields.get('dl_dst', ''),
         _address(ether, registers[4:8]), _address(ether, registers[8:12]), service,
         bool(what >> 24 & 1), _word(facts, reason, service, side), side,
-        bool(facts >> BIT_UPLINK & 1))
+        bool(facts >> BIT_UPLINK & 1), bool(facts >> BIT_WOULD_BE & 1))
 
 
 def _address(ether: int, words: List[int]) -> str:

@@ -15,8 +15,8 @@ from xsisolate.pipeline.tables import (ADVERTISER, DHCP_SERVER, FORWARDER, ISOLA
 from xsisolate.planner.context import PlanContext
 from xsisolate.planner.cookie import Key, network_key
 from xsisolate.planner.item_facts import (SPECIAL, endpoints, format_owners, has_enforced,
-                                          macs_here, parse_facts, parse_network_name, possible_owners,
-                                          split_endpoint)
+                                          macs_here, parse_facts, parse_network_name,
+                                          possible_owners, split_endpoint)
 from xsisolate.planner.items import Item, format_stamp
 from xsisolate.planner.shared_macs import (find_holders, format_holders, shared_address_flows,
                                            shared_mac_flows)

@@ -3,6 +3,9 @@
 Two VIFs may talk when each one's policy admits the other, and services name the
 server's port on whichever end it is: so what a may say to b is what b may say to a. Where a
 service has a direction, b sees it the other way round.
+
+A permissive VIF admits all, whatever its policy says: what the other's policy leaves passes. What
+would pass, were its policy enforced, is found by asking the same of VIFs that are.
 """
 from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
@@ -13,6 +16,7 @@ from xsisolate.policy.model import (ANYTHING, EITHER, OPPOSITE, EffectivePolicy,
 from xsisolate.policy.service import VERSIONS
 
 Services = FrozenSet[Service]
+Row = FrozenSet[Tuple[int, Services]]
 NOTHING: Services = frozenset()
 ALL: Services = frozenset((EVERYTHING,))
 
@@ -30,6 +34,21 @@ class Node(NamedTuple):
         """Tell whether nothing enters or leaves."""
         return self.policy.mode > Mode.ISOLATED
 
+    @property
+    def asks(self) -> bool:
+        """Tell whether its policy says with whom it may talk, and is enforced."""
+        return self.policy.mode is Mode.ISOLATED and not self.policy.permissive
+
+    @property
+    def permissive(self) -> bool:
+        """Tell whether its policy lets less pass than what passes."""
+        return self.policy.permissive or bool(self.policy.would_be)
+
+    def enforced(self) -> 'Node':
+        """Return the VIF as it would be, were it not permissive."""
+        mode = Mode.QUARANTINED if self.policy.would_be else self.policy.mode
+        return self._replace(policy=self.policy._replace(mode=mode, permissive=False, would_be=''))
+
 
 class Alike(NamedTuple):
     """VIFs that may say the same to the same."""
@@ -38,6 +57,7 @@ class Alike(NamedTuple):
     groups: FrozenSet[str]
     members: Tuple[int, ...]            # places in the list of nodes
     reaches: Tuple[Tuple[int, Services], ...]   # other sets, and among them itself, by place
+    would: Tuple[Tuple[int, Services], ...] = ()    # what policies say, where more passes
 
 
 def find_links(nodes: Sequence[Node],
@@ -54,16 +74,29 @@ def find_links(nodes: Sequence[Node],
     return links
 
 
+def find_would(nodes: Sequence[Node], links: Sequence[Mapping[int, Services]],
+               groups: Mapping[str, Group]) -> List[Dict[int, Services]]:
+    """Return for each node what it might say to which others, were none of them permissive.
+
+    Only where that is less than what passes.
+    """
+    if not any(node.permissive for node in nodes):
+        return [{} for _ in nodes]
+    would = find_links([node.enforced() for node in nodes], groups)
+    return [{other: would[at].get(other, NOTHING) for other, services in row.items()
+             if would[at].get(other, NOTHING) != services} for at, row in enumerate(links)]
+
+
 class _Finder:
     """Remembers what it has found for policies without allow lists: these are few."""
 
     def __init__(self, nodes: Sequence[Node], groups: Mapping[str, Group]) -> None:
         self._nodes, self._groups = nodes, groups
-        kinds: Dict[Tuple[Mode, FrozenSet[str], FrozenSet[int]], int] = {}
+        kinds: Dict[Tuple[Mode, bool, FrozenSet[str], FrozenSet[int]], int] = {}
         # Groups with addresses of their own may admit by address: then each VIF is special.
         special = any(group.addresses for group in groups.values())
         self._kinds = [-1 - at if node.policy.allow or special else kinds.setdefault(
-            (node.policy.mode, node.policy.groups, frozenset(
+            (node.policy.mode, node.asks, node.policy.groups, frozenset(
                 address.version for address in node.addresses)), len(kinds))
             for at, node in enumerate(nodes)]
         self._known: Dict[Tuple[int, int], Services] = {}
@@ -85,7 +118,7 @@ def between(one: Node, other: Node, groups: Mapping[str, Group]) -> Services:
     """
     if one.closed or other.closed:
         return NOTHING
-    if Mode.ISOLATED not in (one.policy.mode, other.policy.mode):
+    if not one.asks and not other.asks:
         return ALL
     found: Services = NOTHING
     for version in (4, 6):
@@ -99,7 +132,7 @@ def outside(node: Node, groups: Mapping[str, Group]) -> Services:
     """Return what a VIF may say to every address outside its network."""
     if node.closed:
         return NOTHING
-    if node.policy.mode is not Mode.ISOLATED:
+    if not node.asks:
         return ALL
     nobody = Party('', Prefix(4, 0, 32), external=True)
     return admitted_services(node.policy, groups, nobody)
@@ -107,7 +140,7 @@ def outside(node: Node, groups: Mapping[str, Group]) -> Services:
 
 def _admitted(asker: Node, other: Node, groups: Mapping[str, Group], version: int) -> Services:
     """Return what a VIF's policy admits of another over an IP version."""
-    if asker.policy.mode is not Mode.ISOLATED:
+    if not asker.asks:
         return ALL
     members = other.policy.groups if other.policy.mode is Mode.ISOLATED else frozenset()
     found: Services = NOTHING
@@ -162,19 +195,25 @@ def _overlap(one: Service, other: Service) -> Iterator[Service]:
                       one.direction or other.direction)
 
 
-def find_alike(nodes: Sequence[Node],
-               links: Sequence[Mapping[int, Services]]) -> Tuple[Alike, ...]:
-    """Return the nodes in sets that may say the same to the same, most open policies last."""
-    sets: Dict[Tuple[EffectivePolicy, FrozenSet[Tuple[int, Services]]], List[int]] = {}
+def find_alike(nodes: Sequence[Node], links: Sequence[Mapping[int, Services]],
+               would: Sequence[Mapping[int, Services]]) -> Tuple[Alike, ...]:
+    """Return the nodes in sets that may say the same to the same, most open policies last.
+
+    Permissive ones are in a set if they would be alike, too.
+    """
+    sets: Dict[Tuple[EffectivePolicy, Row, Row], List[int]] = {}
     for at, node in enumerate(nodes):
         # what each may say to machines outside this host is in its allow list
-        policy = node.policy._replace(addresses=frozenset(), reason='', macs=frozenset())
-        sets.setdefault((policy, frozenset(links[at].items())), []).append(at)
+        policy = node.policy._replace(addresses=frozenset(), reason='', macs=frozenset(),
+                                      would_be=node.policy.would_be.partition(':')[0])
+        sets.setdefault((policy, frozenset(links[at].items()), frozenset(would[at].items())),
+                        []).append(at)
     ordered = sorted(sets.items(), key=lambda item: _rank(
         item[0][0].mode, item[0][0].groups, item[1]))
     home = {at: place for place, (_, members) in enumerate(ordered) for at in members}
-    return tuple(Alike(policy.mode, policy.groups, tuple(members), _reaches(row, home))
-                 for (policy, row), members in ordered)
+    return tuple(Alike(policy.mode, policy.groups, tuple(members), _reaches(row, home),
+                       _reaches(less, home))
+                 for (policy, row, less), members in ordered)
 
 
 def _rank(mode: Mode, groups: Iterable[str], members: Sequence[int]) -> Tuple[int, List[str], int]:

@@ -5,7 +5,8 @@ of flows.
 """
 from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from xsisolate.diagnostics.passage import End, Place, Step, judge
+from xsisolate.diagnostics.ends import End, Place
+from xsisolate.diagnostics.passage import Step, judge
 from xsisolate.dom0.ovs.trial_bridge import TRIAL_BRIDGE
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.vif import Vif

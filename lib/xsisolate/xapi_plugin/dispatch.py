@@ -28,6 +28,7 @@ from xsisolate.diagnostics.inventory import read_inventory
 from xsisolate.diagnostics.metrics import format_metrics, read_metrics
 from xsisolate.diagnostics.overview import read_overview, read_pool_matrix
 from xsisolate.diagnostics import refused as refusals
+from xsisolate.diagnostics.refused_choice import parse_only, parse_since
 from xsisolate.diagnostics.route import Asked
 from xsisolate.dom0.linux.netdev import list_linux_bridges
 from xsisolate.dom0.linux.syslog import Log, escape
@@ -177,11 +178,13 @@ def doctor(arguments: Arguments) -> Any:
 
 
 def refused(arguments: Arguments) -> Any:
-    """Tell what this host has refused: vm; since (10m, 2h)."""
-    _check(arguments, (), ('vm', 'since'))
-    since = refusals.parse_since(arguments.get('since', ''))
+    """Tell what this host has refused: vm; since (10m, 2h); only (permissive, enforced)."""
+    _check(arguments, (), ('vm', 'since', 'only'))
+    since = parse_since(arguments.get('since', ''))
+    only = parse_only(arguments.get('only', ''))
     with _open_dom0() as dom0:
-        return refusals.describe(refusals.RefusedReader(dom0).read(arguments.get('vm', ''), since))
+        return refusals.describe(refusals.RefusedReader(dom0).read(
+            arguments.get('vm', ''), since, only))
 
 
 def metrics(arguments: Arguments) -> str:

@@ -10,7 +10,9 @@ from sandbox.hooks import Call
 from sandbox.vm import Vm
 
 from support.command import FAILED, USAGE, xsisolate
+from support.host_state import CONFIG
 from support.reachability import say
+from support.refusing_town import record_passed
 from xsisolate.diagnostics.metrics import FAMILIES, Sample, format_metrics
 
 pytestmark = pytest.mark.any_python
@@ -69,6 +71,24 @@ def test_what_it_says(host: Sandbox, vms: Dict[str, Vm]) -> None:
     assert find(found, 'xsisolate_vif_flows', **mine)[0] > 10
     assert find(found, 'xsisolate_bridge_flows', bridge='xenbr0')[0] > 100
     assert find(found, 'xsisolate_vif_mode', vm=free.uuid, mode='unlocked') == [1]
+
+
+def test_what_has_passed_is_counted_by_itself(host: Sandbox, vms: Dict[str, Vm]) -> None:
+    """Permissive VIFs are named, and what they would refuse is not among what was refused."""
+    red, mine = vms['red'], {'vm': vms['red'].uuid, 'name': 'red', 'device': '0'}
+    assert find(read(), 'xsisolate_vif_permissive', **mine) == [0]
+    host.configure(CONFIG + 'permissive: true\n')
+    try:
+        record_passed(host, red, vms[HOSTILE], 4443)
+        found = read()
+    finally:
+        host.configure(CONFIG)
+    assert find(found, 'xsisolate_vif_permissive', **mine) == [1]
+    assert find(found, 'xsisolate_vif_permissive', name='odd') == [1]
+    assert find(found, 'xsisolate_vif_would_be_quarantined', name='odd') == [1]
+    assert find(found, 'xsisolate_vif_would_be_quarantined', **mine) == [0]
+    assert find(found, 'xsisolate_vif_would_be_refused_frames_total', **mine,
+                reason='not a peer on egress') == [1]
 
 
 def test_hooks_are_counted(host: Sandbox, vms: Dict[str, Vm]) -> None:

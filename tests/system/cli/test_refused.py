@@ -307,6 +307,36 @@ def test_syslog_has_one_line_for_each_vif_and_reason(town: Town,
     assert not [fields for _, fields in said if fields['vif'] == town.vms['red'].netdev()]
 
 
+def test_what_has_passed_stands_out(town: Town) -> None:
+    """A permissive VIF's refusals are rows of their own, by themselves if asked for."""
+    town.send('red', f.tcp(town.party('red'), town.party('un'), 40000, 443))
+    town.record_passed('red', 'un', 4443)
+    rows = {row['service']: row['passed'] for row in xsisolate(
+        'refused', 'red', '--json').json['refused'] if row['service'].startswith('tcp/')}
+    assert rows == {'tcp/443': False, 'tcp/4443': True}
+    shown = xsisolate('refused', 'red').out
+    assert 'passed: policies would refuse these frames' in shown
+    for option, wanted, other in (('--permissive', 'tcp/4443', 'tcp/443 '),
+                                  ('--enforced', 'tcp/443 ', 'tcp/4443')):
+        shown = xsisolate('refused', 'red', option).out
+        assert wanted in shown and other not in shown, shown
+    assert 'nothing would be refused by a permissive policy' in xsisolate(
+        'refused', 'web3', '--permissive').out
+    assert 'not allowed with' in xsisolate('refused', '--permissive', '--enforced', code=USAGE).err
+
+
+def test_syslog_says_what_has_passed(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: List[Any] = []
+    log = mock.Mock(info=lambda event, **fields: said.append((event, fields)))
+    monkeypatch.setattr(recorder, 'SUMMARY_S', 0.0)
+    keeper = recorder.Recorder(log)
+    town.record_passed('red', 'un', 4443)
+    keeper.look()
+    fields, = [fields for event, fields in said if event == 'would refuse']
+    assert fields['vif'] == town.vms['red'].netdev() and fields['frames'] == 1
+    assert fields['last'] == '10.9.0.11 to 10.9.0.99 tcp/4443'
+
+
 def test_the_matrix_shows_it(town: Town, tmp_path: Path) -> None:
     """On the pair's cell, for an hour; what was forged between others is on no pair of theirs."""
     red, un, web1, web2 = (town.party(name) for name in ('red', 'un', 'web1', 'web2'))

@@ -6,7 +6,7 @@ import pytest
 
 from support.command import USAGE, xsisolate
 from support.packets import frames as f
-from support.refusing_town import Town
+from support.refusing_town import CONFIG, Town
 from support.vm_events import refresh
 
 pytestmark = pytest.mark.any_python
@@ -78,6 +78,21 @@ def test_no_more_than_was_refused(town: Town) -> None:
     town.send('red', f.tcp(red, blue, 40000, 443))
     assert services() == {'red': ['tcp/443@10.9.0.21', 'tcp/443@10.9.0.99'],
                           'blue': ['tcp/443@10.9.0.11']}     # who would refuse it next
+
+
+def test_what_has_passed_counts_and_the_vm_is_said_to_be_permissive(town: Town) -> None:
+    """What a permissive VIF would refuse is what its admin must write before it is enforced."""
+    town.record_passed('red', 'un', 4443)
+    assert services('red') == {'red': ['tcp/4443@10.9.0.99']}
+    assert 'red (%s) lacks' % town.vms['red'].netdev() in xsisolate('suggest', 'red').out
+    town.host.configure(CONFIG + '    permissive: true\n')
+    try:
+        found, = xsisolate('suggest', 'red', '--json').json['suggestions']
+        assert found['permissive']
+        assert 'red (%s) is permissive, and lacks' % town.vms['red'].netdev() in xsisolate(
+            'suggest', 'red').out
+    finally:
+        town.host.configure(CONFIG)
 
 
 def test_a_command_keeps_what_is_there(town: Town) -> None:

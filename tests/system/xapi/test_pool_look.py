@@ -293,6 +293,14 @@ def test_refused_on_any_host(pool: Pool, admin: Admin, plugins: Plugins) -> None
     told = admin.fine('pool', 'refused', '--json').json
     assert [host['host'] for host in told['hosts']] == ['alpha', 'beta']
     assert all(host['refused'] and not host['error'] for host in told['hosts'])
+    assert 'web11' in admin.fine('pool', 'refused', '--enforced').out
+    assert 'nothing would be refused by a permissive policy' in admin.fine(
+        'pool', 'refused', '--permissive').out
+    plugins.replace(1, lambda reply: reply.replace('"passed": false', '"passed": true'))
+    rows = [line.split() for line in admin.fine('pool', 'refused').out.splitlines()]
+    assert {row[0] for row in rows if 'passed' in row} == {'beta'}
+    assert {row[0] for row in rows if 'refused' in row[1:]} == {'alpha'}
+    assert rows[-1][:2] == ['passed:', 'policies']
     for nonsense in ('{}', '[]', '{"refused": [{}], "read": 1}'):
         plugins.replace(1, nonsense)
         ran = admin('pool', 'refused')

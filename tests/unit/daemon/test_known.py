@@ -90,6 +90,15 @@ def test_a_reason_is_new_once(host: KnownHost) -> None:
         shut, shut, programmed(ONE, 'red'), shut)] == [True, False, False, True]
 
 
+def test_it_is_noted_what_a_permissive_vif_would_be(host: KnownHost) -> None:
+    known = host.vif(ONE)
+    assert not known.note(programmed(ONE, policy=EffectivePolicy(
+        Mode.UNLOCKED, would_be='quarantined: why')), {})
+    assert known.would_be == 'quarantined: why'
+    known.note(programmed(ONE, 'red'), {})
+    assert not known.would_be
+
+
 def test_dead_ports_are_seen_for_a_while(host: KnownHost) -> None:
     bridge = host.bridges['a']
     assert not bridge.see_dead(['vif1.0'], 10, 0.5)

@@ -17,7 +17,9 @@ def reaches(matrix: Matrix) -> Dict[str, Any]:
     network, = describe(matrix)['networks']
     names = {vif['vif']: vif['name'] for vif in network['vifs']}
     return {vif['name']: ({names[other]: words for other, words in vif['reaches'].items()},
-                          vif['outside'], vif['mode']) for vif in network['vifs']}
+                          {names[other]: words for other, words in vif['would_reach'].items()},
+                          vif['outside'], vif['would_outside'], vif['mode'], vif['permissive'],
+                          vif['would_be']) for vif in network['vifs']}
 
 
 @pytest.mark.parametrize('hosts, count', [(1, 20), (4, 200), (16, 60)])

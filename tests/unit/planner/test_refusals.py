@@ -55,6 +55,14 @@ def test_reason(facts, reason, side):
     assert (found.reason, found.side) == (reason, side)
 
 
+@pytest.mark.parametrize('facts, passed', [(0, False), (1 << 22, True), (1 << 21, False),
+                                           (Reason.ADDRESS << 24 | 1 << 22, True)])
+def test_what_would_be_refused_has_passed(facts, passed):
+    """The reason is the same, and the kind is another."""
+    found, enforced = parsed(facts=facts | 0x800), parsed(facts=facts & ~(1 << 22) | 0x800)
+    assert found.passed is passed and found._replace(passed=False) == enforced
+
+
 @pytest.mark.parametrize('what, facts, word', [
     (1, 0x806, 'ARP or ND claim'), (0x3a0088, 0x86dd, 'ARP or ND claim'),
     (0x3a0080, 0x86dd, 'spoofed IP'), (0x600016, 0x800, 'spoofed IP')])
@@ -139,6 +147,15 @@ def test_whose_it_is():
     assert book.sums[Sum(RED, '')] == 7 and book.sums[Sum(BLUE, '')] == 8
 
 
+def test_what_has_passed_is_counted_by_itself():
+    book, one = Book(), refusal()
+    assert book.take(9, '7', reading(Seen(one, 4, 1, 1), Seen(one._replace(passed=True), 6, 1, 1))
+                     ) == {Sum(RED, one.reason): 5, Sum(RED, one.reason, True): 7}
+    assert sorted(row.frames for row in book.rows.values()) == [5, 7]
+    again = parse_book(json.loads(json.dumps(book.describe())))
+    assert again.sums == book.sums and again.rows == book.rows
+
+
 def test_a_share_is_bounded_and_pushes_nobody_out():
     book, quiet = Book(), refusal(401, sender=2, target='red')
     book.take(1, '7', reading(Seen(quiet, 0, 1, 1)))
@@ -182,10 +199,10 @@ def test_json():
 
 
 @pytest.mark.parametrize('content', [
-    None, [], {}, {'version': 2}, {'version': 1}, {'version': 1, 'since': 'x'},
-    {'version': 1, 'since': 1, 'read': 1, 'gap': [1], 'switch': '', 'rows': [], 'sums': [],
+    None, [], {}, {'version': 1}, {'version': 2}, {'version': 2, 'since': 'x'},
+    {'version': 2, 'since': 1, 'read': 1, 'gap': [1], 'switch': '', 'rows': [], 'sums': [],
      'flows': []},
-    {'version': 1, 'since': 1, 'read': 1, 'gap': None, 'switch': '', 'rows': [[1]], 'sums': [],
+    {'version': 2, 'since': 1, 'read': 1, 'gap': None, 'switch': '', 'rows': [[1]], 'sums': [],
      'flows': []}])
 def test_what_is_not_a_book(content):
     with pytest.raises(HostError, match='the record of refusals'):

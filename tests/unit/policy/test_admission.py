@@ -4,16 +4,17 @@ from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from xsisolate.diagnostics.passage import End, Place, judge, why_inside
+from xsisolate.diagnostics.ends import End, Place, why_inside
+from xsisolate.diagnostics.passage import EGRESS, INGRESS, RECEIVES, SENDS, Step, judge
 from xsisolate.diagnostics.trace import format_packet, parse_ports, parse_trace
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.vif import Attached, Vif, VifPort
 from xsisolate.policy.address import NEVER_EXTERNAL, format_prefix, parse_prefix
 from xsisolate.policy.admission import EVERYTHING, How, Party, Talk, admit, admitted_services, serve
-from xsisolate.policy.model import (ANYTHING, EffectivePolicy, Gateway, Group, Mode, Network,
-                                    Prefix, RemoteMember)
+from xsisolate.policy.model import (ANYTHING, EffectivePolicy, Gateway, Group, Locking, Mode,
+                                    Network, Prefix, RemoteMember, Service)
 from xsisolate.policy.reachability import (ALL, Node, between, common, find_alike, find_links,
-                                           outside, simplified, turned)
+                                           find_would, outside, simplified, turned)
 from xsisolate.policy.service import parse_rule, parse_service
 from xsisolate.policy.vmdata_parser import parse_peer
 from xsisolate.vif_id import VifId
@@ -225,17 +226,83 @@ def test_a_udp_answer_needs_a_request() -> None:
     assert steps[-1].because.endswith('answers from port 53, but none was asked for')
 
 
+# --- permissive VIFs ---------------------------------------------------------------------------
+
+
+OPEN, FENCE = Locking(), Locking(Mode.LOCKED, frozenset([parse_prefix('10.0.0.1')]))
+
+
+def judged(*steps: Step) -> List[Tuple[str, bool, bool]]:
+    """Return of each step the side, whether the packet goes on, and whether it would not."""
+    return [(step.side, step.admits, step.would_refuse) for step in steps]
+
+
+def permissive(number: int, what: EffectivePolicy, locking: Locking = OPEN) -> Vif:
+    """Return a VIF whose policy is judged only."""
+    return make_vif(number, what._replace(permissive=True))._replace(locking=locking)
+
+
+def test_a_permissive_policy_is_asked_and_the_packet_goes_on() -> None:
+    red, blue = permissive(1, policy('red')), permissive(2, policy('blue'))
+    place = make_place([red, blue])
+    assert judged(*judge(place, end(red), end(blue), ASK)) == [
+        (SENDS, True, False), (RECEIVES, True, False), (EGRESS, True, True), (INGRESS, True, True)]
+    assert judged(*judge(place, end(red), end(red), ASK))[2:] == [
+        (EGRESS, True, False), (INGRESS, True, False)]
+
+
+def test_an_enforced_policy_refuses_behind_a_permissive_one() -> None:
+    """Its own address and its groups are known: an enforced member admits it by them."""
+    red, blue, mate = permissive(1, policy('red')), make_vif(2, policy('blue')), make_vif(
+        3, policy('red'))
+    place = make_place([red, blue, mate])
+    assert judged(*judge(place, end(red), end(blue), ASK))[2:] == [
+        (EGRESS, True, True), (INGRESS, False, False)]
+    assert all(step.admits for step in judge(place, end(red), end(mate), ASK))
+    assert not judge(place, end(red, '10.0.0.7'), end(mate), ASK)[-1].admits
+
+
+@pytest.mark.parametrize('locking, found', [
+    (OPEN, [(SENDS, True, True)]), (FENCE, [(SENDS, False, False)])])
+def test_a_forged_address_passes_as_xapi_says(locking: Locking,
+                                              found: List[Tuple[str, bool, bool]]) -> None:
+    red = permissive(1, policy('red', '0.0.0.0/0'), locking)
+    assert judged(*judge(make_place([red]), end(red, '10.0.0.7'), STRANGER, ASK))[:1] == found
+
+
+def test_a_dhcp_answer_passes() -> None:
+    red, other = permissive(1, policy('red')), make_vif(2, EffectivePolicy(Mode.UNLOCKED))
+    steps = judge(make_place([red, other]), end(other), end(red), Talk('udp', 67, 68))
+    assert judged(*steps)[-1] == (INGRESS, True, True)
+
+
+def test_a_strangers_use_of_its_mac_address_passes() -> None:
+    red, thief = permissive(1, policy('red')), make_vif(2, EffectivePolicy(Mode.UNLOCKED))
+    thief = thief._replace(mac=red.mac)
+    assert judge(make_place([red, thief]), end(thief), STRANGER, ASK)[0].admits
+
+
+def test_what_would_be_quarantined_passes_and_says_so() -> None:
+    vif = make_vif(1, EffectivePolicy(Mode.UNLOCKED, would_be='quarantined: no seal'))
+    place, other = make_place([vif]), make_vif(2, EffectivePolicy(Mode.UNLOCKED))
+    for steps in (judge(place, end(vif), end(other), ASK), judge(place, end(other), end(vif), ASK)):
+        assert all(step.admits for step in steps)
+        assert [step.because for step in steps if step.would_refuse] == [
+            'would be quarantined: no seal']
+
+
 # --- everybody at once -------------------------------------------------------------------------
 
 
-NODES = st.lists(st.builds(
+POLICIES = st.builds(
     policy, st.sampled_from(['', 'red', 'blue', 'red blue', 'web', 'client', 'server', 'north',
                              'south', 'out']),
     st.sampled_from(['', 'external', '10.0.0.0/29', 'tcp/443@10.0.0.1 udp/53@fd00::/64',
                      '10.0.0.2 icmp@10.0.0.3', 'out:10.0.0.0/29 in:tcp/443@10.0.0.0/30',
                      'out:tcp/443@10.0.0.0/30 in:icmp/8@10.0.0.0/29 in:fd00::/64']),
-    st.sampled_from([Mode.ISOLATED] * 4 + [Mode.LOCKED, Mode.UNLOCKED, Mode.DISABLED])),
-    min_size=1, max_size=7)
+    st.sampled_from([Mode.ISOLATED] * 4 + [Mode.LOCKED, Mode.UNLOCKED, Mode.DISABLED]))
+NODES = st.lists(st.one_of(POLICIES, POLICIES.map(lambda one: one._replace(
+    permissive=one.mode in (Mode.LOCKED, Mode.ISOLATED)))), min_size=1, max_size=7)
 TALKS = {4: (Talk('icmp'), Talk('tcp', 40000, 443), Talk('tcp', 40000, 80),
              Talk('udp', 40000, 53)), 6: (Talk('icmp6'), Talk('tcp', 40000, 443),
                                           Talk('udp', 40000, 53))}
@@ -290,12 +357,48 @@ def test_sets_of_the_alike(policies: List[EffectivePolicy]) -> None:
     nodes = [Node('n', what, (parse_prefix('10.0.0.%d' % (at + 1)),))
              for at, what in enumerate(policies)]
     links = find_links(nodes, GROUPS)
-    sets = find_alike(nodes, links)
+    would = find_would(nodes, links, GROUPS)
+    sets = find_alike(nodes, links, would)
     assert sorted(at for alike in sets for at in alike.members) == list(range(len(nodes)))
     home = {at: place for place, alike in enumerate(sets) for at in alike.members}
     for at in range(len(nodes)):
         for other in range(len(nodes)):
             assert dict(sets[home[at]].reaches).get(home[other]) == links[at].get(other)
+            assert dict(sets[home[at]].would).get(home[other]) == would[at].get(other)
+
+
+def served(services: FrozenSet[Service]) -> FrozenSet[Talk]:
+    """Return which first packets services admit."""
+    return frozenset(talk for talk in TALKS[4] + TALKS[6] if any(
+        serve(service, talk) > How.REPLY for service in services))
+
+
+@settings(max_examples=60, deadline=None)
+@given(NODES)
+def test_what_would_pass_is_what_enforced_policies_let_pass(
+        policies: List[EffectivePolicy]) -> None:
+    """It is told of each pair where it is less than what passes, and of no other."""
+    nodes = [make_node(make_vif(number, what)) for number, what in enumerate(policies, 1)]
+    links = find_links(nodes, GROUPS)
+    enforced = find_links([node.enforced() for node in nodes], GROUPS)
+    would = find_would(nodes, links, GROUPS)
+    for at, row in enumerate(links):
+        assert would[at].keys() <= row.keys()
+        for other, services in row.items():
+            assert would[at].get(other, services) == enforced[at].get(other, frozenset())
+            assert other not in would[at] or nodes[at].permissive or nodes[other].permissive
+            assert served(enforced[at].get(other, frozenset())) <= served(services)
+
+
+def test_what_would_be_quarantined_would_reach_nobody() -> None:
+    address = (parse_prefix('10.0.0.1'),)
+    bad = Node('b', EffectivePolicy(Mode.UNLOCKED, would_be='quarantined: why'), address)
+    nodes = [bad, Node('u', EffectivePolicy(Mode.UNLOCKED), address)]
+    links = find_links(nodes, GROUPS)
+    assert links[0] == {0: ALL, 1: ALL}
+    assert find_would(nodes, links, GROUPS) == [{0: frozenset(), 1: frozenset()}, {0: frozenset()}]
+    assert len(find_alike(nodes, links, find_would(nodes, links, GROUPS))) == 2
+    assert outside(bad, GROUPS) == ALL and outside(bad.enforced(), GROUPS) == frozenset()
 
 
 def test_common_services_have_the_direction_of_both() -> None:
