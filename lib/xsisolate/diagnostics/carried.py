@@ -31,7 +31,8 @@ def recorded_policy(registry: Registry, vif: Vif, reason: str) -> Tuple[Effectiv
         return quarantine(reason or CLOSED), True
     policy = EffectivePolicy(MODES[facts.mode], frozenset(facts.owners),
                              frozenset(find_groups(registry, facts.groups)), shared=facts.shared,
-                             roles=facts.roles, macs=facts.macs, leased=facts.leased)
+                             roles=facts.roles, macs=facts.macs, leased=facts.leased,
+                             permissive=bool(facts.permissive))
     allow = _allow_lists(registry, found[0])
     if allow == ([allow_name(vif.policy.allow)] if vif.policy.allow else []):
         return policy._replace(allow=vif.policy.allow), True
