@@ -63,24 +63,20 @@ def next_owner(owner: int) -> Iterator[str]:
 
 
 def endpoint_party_flows(network: int, mac: str, addresses: Mapping[Prefix, int],
-                         asked: AbstractSet[Prefix],
-                         roles: AbstractSet[str] = frozenset()) -> Iterator[Flow]:
+                         isolated: bool, roles: AbstractSet[str] = frozenset()) -> Iterator[Flow]:
     """Yield what makes a local VIF known by its addresses and its MAC address.
-
-    Requests for the addresses in `asked` are never flooded: others' policies and its own say by
-    whom it may be asked.
 
     `addresses` says for each whether the VIF is its first owner (0) or a later
     one; beyond the last it waits, and the address is not its own yet. Of networks
     that contain each other the narrowest counts.
     """
+    answer = raised(FOUND, FOUND_ISOLATED) if isolated else raised(FOUND)
     for address, owner in addresses.items():
         if owner >= OWNERS_MAX:
             continue
         yield make_flow(RESOLVE, PRIORITY_RESOLVE + address.length,
                         [network_match(network), *address_match(address, owner)],
-                        load_mac(8, mac), raised(FOUND, FOUND_ISOLATED)
-                        if address in asked else raised(FOUND))
+                        load_mac(8, mac), answer)
     party = (network_match(network), *mac_match(10, mac))
     yield make_flow(CLASSIFY, 50, [*party, *mac_match(8, mac), flags(FOUND)], raised(PAIR),
                     'load:0->' + NEXT_OWNER, goto(PEERS))

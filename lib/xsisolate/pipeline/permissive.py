@@ -19,7 +19,8 @@ from xsisolate.pipeline.entry import FROM_TAG, RETAG, load_network
 from xsisolate.pipeline.multicast import INFRASTRUCTURE, TO_GROUPS_ONLY
 from xsisolate.pipeline.refusals import Reason, because
 from xsisolate.pipeline.tables import (ACCEPT, ANSWERS, CLAIMING, CLASSIFY, COMMIT, DESTINATION,
-                                       EGRESS, ESTABLISHED, FANOUT, FOR_RECEIVER, FOUND, FULL,
+                                       EGRESS, ESTABLISHED, FANOUT, FLOODED, FOR_RECEIVER, FOUND,
+                                       FOUND_ISOLATED, FULL,
                                        GUARD, INGRESS, INGRESS_SIDE, ISOLATED, ISOLATED_DROP,
                                        ITS_OWN, JUDGED, MANAGED, MISMATCH, MULTICAST, NETWORK,
                                        PAIR, PARTY, PASS, PRIORITY_PORT, ROLE_FLAGS, SEEK, SOUGHT,
@@ -62,6 +63,9 @@ def permissive_flows() -> Iterator[Flow]:
         yield make_flow(MULTICAST, 199, [match, notes(JUDGED)])
     yield make_flow(MULTICAST, 199, [icmp6(136), notes(JUDGED)], *TO_GROUPS_ONLY)
     yield make_flow(SEEK, 115, [flags(CLAIMING, PAIR), notes(JUDGED)], *TO_GROUPS_ONLY)
+    # What it asks of enforced VIFs is flooded to all others, too.
+    yield make_flow(SEEK, 85, [flags(FOUND_ISOLATED), notes(ITS_OWN)],
+                    'clone(%s,%s)' % (noted(FLOODED), goto(SOUGHT)), cleared(*ANSWERS), goto(PASS))
     # Not among what the drop flows of a VIF count: it has passed.
     yield make_flow(SPOOFED, 100, [notes(JUDGED)], goto(FULL))
     yield make_flow(ISOLATED_DROP, 90, [notes(JUDGED)], goto(FULL))
@@ -140,16 +144,24 @@ def destination_flows(network: int, mac: str, isolated: bool, aliased: bool) -> 
     yield make_flow(DESTINATION, 61, [*here, flags(ISOLATED, off=[TO_LOCAL])], *directly)
     if aliased:
         yield make_flow(DESTINATION, 60, [*here, KEPT, flags(off=[TO_LOCAL])], *directly)
+    # It hears the flood.
+    yield make_flow(DESTINATION, 62, [*here, notes(FLOODED, off=[JUDGED])], FOR_THE_RECEIVER,
+                    goto(DESTINATION))
     if isolated:
         yield make_flow(DESTINATION, 50, here, noted(TO_PERMISSIVE), goto(EGRESS))
 
 
-def sought_flow(network: int, mac: str) -> Flow:
-    """Return that requests for its addresses are judged, and flooded."""
-    return make_flow(SEEK, 75, [network_match(network), *mac_match(8, mac),
-                                flags(FOUND, off=[ISOLATED, CLAIMING])],
-                     'clone(%s,%s)' % (FOR_THE_RECEIVER, goto(SOUGHT)), cleared(*ANSWERS),
-                     goto(PASS))
+def sought_flows(network: int, mac: str, shared: Iterable[Prefix]) -> Iterator[Flow]:
+    """Yield that requests for its addresses are judged, and flooded.
+
+    An enforced VIF that shares an address, too, is asked as always: no flood reaches it.
+    """
+    found = (network_match(network), *mac_match(8, mac), flags(FOUND, off=[ISOLATED, CLAIMING]))
+    flood = (cleared(*ANSWERS), goto(PASS))
+    yield make_flow(SEEK, 75, found, 'clone(%s,%s)' % (FOR_THE_RECEIVER, goto(SOUGHT)), *flood)
+    for address in sorted(shared):
+        yield make_flow(SEEK, 76, [*found, *address_match(address)],
+                        'clone(%s,%s)' % (noted(FLOODED), goto(SOUGHT)), *flood)
 
 
 def enforced_spread_flow(peers: int, network: int, links: Sequence[Attachment]) -> Flow:

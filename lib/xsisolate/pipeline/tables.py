@@ -41,7 +41,7 @@ PRIORITY_DELIVER = 1        # after foreign flows, before the switch's NORMAL
 # reg13     network: NETWORK | VLAN tag; also the conntrack zone, which other bridges share
 # reg15     flags
 # metadata  the destination to deliver by, where it is not the one judged by; and whether it is;
-#           bits 49 and 50: on egress, on ingress, a peer may not say this; 51 to 54 are notes
+#           bits 49 and 50: on egress, on ingress, a peer may not say this; 51 to 55 are notes
 NETWORK = 0xa000            # keeps our conntrack zones apart from zone 0
 UNKNOWN_NETWORK = 0xafff    # a port that appeared without a hook
 OFPORT_LOCAL = 65534        # a bridge's own port, by which Dom0 itself is on it
@@ -88,3 +88,4 @@ JUDGED = 51         # a clone, which is judged and never leaves
 FOR_RECEIVER = 52   # ... by the receiver's policy
 TO_PERMISSIVE = 53  # goes to a permissive VIF, whose policy would name its peers
 ITS_OWN = 54        # the MAC address is that of the permissive VIF at the port
+FLOODED = 55        # a clone for whom a flood leaves out

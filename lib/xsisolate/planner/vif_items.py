@@ -219,10 +219,7 @@ def _endpoint_flows(key: Key, vif: Vif, network: int, facts: EndpointFacts,
     yield receiver_record_flow(*where, key.cookie)
     if mode > Mode.ISOLATED:
         return
-    # An address that enforced VIFs have, too, is asked for as theirs.
-    never_flooded = facts.shared if vif.policy.permissive else frozenset(facts.owners)
-    yield from endpoint_party_flows(*where, facts.owners, never_flooded if mode is Mode.ISOLATED
-                                    else frozenset(), facts.roles)
+    yield from endpoint_party_flows(*where, facts.owners, facts.isolated, facts.roles)
     yield unsettled_flow(*where, facts.links, vif.arriving)
     yield from answer_copy_flows(*where, mode, vif.policy.sources, vif.policy.permissive)
     sets = sorted(peers.id for peers in asked.values())
@@ -240,7 +237,7 @@ def _permissive_endpoint_flows(vif: Vif, network: int, facts: EndpointFacts) -> 
     yield permissive.stranger_flow(network, vif.mac, vif.arriving)
     yield from permissive.destination_flows(network, vif.mac, isolated, bool(facts.macs))
     if isolated:
-        yield permissive.sought_flow(network, vif.mac)
+        yield from permissive.sought_flows(network, vif.mac, facts.shared & facts.owners.keys())
 
 
 def learned_flows(items: Mapping[Key, Item],
