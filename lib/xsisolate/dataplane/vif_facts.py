@@ -5,7 +5,8 @@ from xsisolate.dom0.xen.vif_metadata import VifMetadata, read_metadata
 from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
 from xsisolate.errors import PolicyError, UnknownVif, UnprovenPolicy
 from xsisolate.policy.model import EffectivePolicy, Identity, VifPolicy
-from xsisolate.policy.resolve import excuse, is_permissive, quarantine, resolve_or_excuse
+from xsisolate.policy.permissive import excuse, is_permissive
+from xsisolate.policy.resolve import quarantine, resolve_or_excuse
 from xsisolate.policy.seal import SEAL_KEY
 from xsisolate.policy.vmdata_parser import check_keys, parse_vmdata, undo_migration
 from xsisolate.typing_compat import Mapping, NamedTuple, Optional, Tuple

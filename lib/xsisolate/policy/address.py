@@ -9,7 +9,7 @@ import re
 
 from xsisolate.errors import PolicyError
 from xsisolate.policy.model import Prefix
-from xsisolate.typing_compat import Iterable, List, Tuple
+from xsisolate.typing_compat import FrozenSet, Iterable, List, Tuple
 
 BITS = {4: 32, 6: 128}
 ANY = 'any'         # all of them as own ones: a word that no slip of a number makes
@@ -201,6 +201,11 @@ def eui64(mac: str, network: int) -> Prefix:
 def eui64_link_local(mac: str) -> Prefix:
     """Return the link-local address that IPv6 hosts make of their MAC."""
     return eui64(mac, LINK_LOCAL.value)
+
+
+def with_link_local(mac: str, ipv6: FrozenSet[Prefix]) -> FrozenSet[Prefix]:
+    """Return IPv6 addresses, and the link-local one where there are any."""
+    return ipv6 | {eui64_link_local(mac)} if ipv6 else ipv6
 
 
 def _wrong(text: str, reason: str) -> PolicyError:

@@ -5,11 +5,13 @@ list that is empty admits none.
 """
 from xsisolate.errors import PolicyError, UnprovenPolicy
 from xsisolate.policy.additional_macs import reduce_additional
-from xsisolate.policy.address import contains, eui64, eui64_link_local, format_prefix, quoted
+from xsisolate.policy.address import (contains, eui64, eui64_link_local, format_prefix, quoted,
+                                      with_link_local)
 from xsisolate.policy.leases import refuse
 from xsisolate.policy.model import (DHCP, SLAAC, Config, EffectivePolicy, Group, Identity, Locking,
                                     Mode, Network, Prefix, Source, VifPolicy)
-from xsisolate.policy.seal import Sealing, explain, is_enforced, judge
+from xsisolate.policy.permissive import as_permissive, excuse, is_permissive
+from xsisolate.policy.seal import Sealing, explain, judge
 from xsisolate.typing_compat import AbstractSet, FrozenSet, Iterable, Mapping, Optional, Tuple
 
 ANY_NETWORK = '*'
@@ -33,7 +35,7 @@ def resolve_policy(vif: Identity, seal: Optional[str], locking: Locking,
         _check_seal(vif, seal, None if written == NOBODY_SAID_ANYTHING else written)
     found = _resolve(vif, locking, written._replace(permissive=None), config, network, leased)
     permissive = is_permissive(vif, seal, vmdata, config, network)
-    return _as_permissive(found, vif.mac, locking) if permissive else found
+    return as_permissive(found, vif.mac, locking) if permissive else found
 
 
 def resolve_or_excuse(vif: Identity, seal: Optional[str], locking: Locking,
@@ -46,48 +48,6 @@ def resolve_or_excuse(vif: Identity, seal: Optional[str], locking: Locking,
         if not is_permissive(vif, seal, vmdata, config, network):
             raise
         return excuse(vif.mac, locking, str(error))
-
-
-def excuse(mac: str, locking: Locking, reason: str) -> EffectivePolicy:
-    """Return what a permissive VIF may do whose policy is refused."""
-    return beneath(mac, locking)._replace(would_be='quarantined: ' + reason)
-
-
-def beneath(mac: str, locking: Locking) -> EffectivePolicy:
-    """Return what a VIF may do by XAPI's own locking mode alone."""
-    if locking.mode is not Mode.LOCKED:
-        return EffectivePolicy(locking.mode)
-    return EffectivePolicy(Mode.LOCKED, locking.ipv4 | _with_link_local(mac, locking.ipv6))
-
-
-def is_permissive(vif: Identity, seal: Optional[str], vmdata: Optional[VifPolicy],
-                  config: Config, network: Network) -> bool:
-    """Tell whether a VIF is judged only.
-
-    No guest makes its own VIF so: its vm-data count if the seal fits. Nor does one undo what an
-    admin has said by a change of its vm-data: the seal says that, too.
-    """
-    said = vmdata.permissive if vmdata else None
-    if is_enforced(seal) or said is False and config.accept_unsealed:
-        return False
-    if said and judge(vif, seal, vmdata) is Sealing.SEALED:
-        return True
-    return network_is_permissive(config, network)
-
-
-def network_is_permissive(config: Config, network: Network) -> bool:
-    """Tell whether the VIFs of a network are judged only, if their policies say nothing of it."""
-    return config.permissive if network.permissive is None else network.permissive
-
-
-def _as_permissive(policy: EffectivePolicy, mac: str, locking: Locking) -> EffectivePolicy:
-    """Return a policy as one that is judged only, where it refuses more than XAPI does."""
-    below = beneath(mac, locking)
-    if policy == below or below.mode is Mode.DISABLED:
-        return policy
-    if policy.mode > Mode.ISOLATED:
-        return below._replace(would_be='%s: its policy lets nothing pass' % policy.mode.word)
-    return policy._replace(permissive=policy.mode is not Mode.UNLOCKED)
 
 
 def _resolve(vif: Identity, locking: Locking, written: VifPolicy, config: Config,
@@ -133,7 +93,7 @@ def is_within(locking: Locking, mac: str, mode: Mode, addresses: Iterable[Prefix
     """Tell whether what a VIF may do now is no more than XAPI's own locking mode allows."""
     if locking.mode is not Mode.LOCKED or mode > Mode.ISOLATED:
         return mode >= locking.mode
-    fence = locking.ipv4 | _with_link_local(mac, locking.ipv6)
+    fence = locking.ipv4 | with_link_local(mac, locking.ipv6)
     return not macs and mode >= locking.mode and all(
         _is_inside(address, fence) for address in addresses)
 
@@ -186,7 +146,7 @@ def _effective(vif: Identity, mode: Mode, locking: Locking, written: VifPolicy,
 def _with_leases(policy: EffectivePolicy, mac: str, locking: Locking, network: Network,
                  leased: Iterable[Prefix]) -> EffectivePolicy:
     """Return a policy with the leased addresses that its VIF may own."""
-    fence = locking.ipv4 | _with_link_local(mac, locking.ipv6)
+    fence = locking.ipv4 | with_link_local(mac, locking.ipv6)
     own = frozenset([address for address in leased
                      if Source(address.version, DHCP) in policy.sources
                      and not refuse(address, network)
@@ -211,7 +171,7 @@ def _slaac(mac: str, sources: AbstractSet[Source], network: Network) -> FrozenSe
 
 
 def _with_link_local_of(mac: str, addresses: FrozenSet[Prefix]) -> FrozenSet[Prefix]:
-    return _of(addresses, 4) | _with_link_local(mac, _of(addresses, 6))
+    return _of(addresses, 4) | with_link_local(mac, _of(addresses, 6))
 
 
 def _written_mode(written: VifPolicy) -> Mode:
@@ -230,15 +190,11 @@ def _own_addresses(mac: str, locking: Locking,
     own6 = ipv6 | _of(written.shared, 6)
     if any(source.version == 6 for source in written.sources):
         own6 |= {eui64_link_local(mac)}     # by which it asks for the others
-    return ipv4 | _of(written.shared, 4) | _with_link_local(mac, own6)
+    return ipv4 | _of(written.shared, 4) | with_link_local(mac, own6)
 
 
 def _of(prefixes: Optional[FrozenSet[Prefix]], version: int) -> FrozenSet[Prefix]:
     return frozenset([prefix for prefix in prefixes or () if prefix.version == version])
-
-
-def _with_link_local(mac: str, ipv6: FrozenSet[Prefix]) -> FrozenSet[Prefix]:
-    return ipv6 | {eui64_link_local(mac)} if ipv6 else ipv6
 
 
 def _check_seal(vif: Identity, seal: Optional[str], written: Optional[VifPolicy]) -> None:
@@ -260,7 +216,7 @@ def _check_fence(mac: str, locking: Locking, written: VifPolicy, network: Networ
     if locking.mode is not Mode.LOCKED:
         return
     _check_inside('ipv4', written.ipv4, locking.ipv4)
-    _check_inside('ipv6', written.ipv6, _with_link_local(mac, locking.ipv6))
+    _check_inside('ipv6', written.ipv6, with_link_local(mac, locking.ipv6))
     _check_inside('ipv6', _slaac(mac, written.sources, network), locking.ipv6)
     for version, fence in ((4, locking.ipv4), (6, locking.ipv6)):
         _check_inside('ipv%d' % version, _of(written.shared, version), fence, 'shared')

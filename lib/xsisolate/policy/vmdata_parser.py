@@ -10,8 +10,7 @@ from itertools import islice
 from xsisolate.errors import PolicyError
 from xsisolate.policy.additional_macs import parse_additional
 from xsisolate.policy.address import (ANY, BITS, check_own, parse_own, parse_prefix, quoted)
-from xsisolate.policy.model import (ROLES, SOURCES, Mode, Peer, Prefix, Service, Source,
-                                    VifPolicy)
+from xsisolate.policy.model import ROLES, SOURCES, Mode, Peer, Prefix, Service, Source, VifPolicy
 from xsisolate.policy.service import VERSIONS, anything, parse_service, split_direction
 from xsisolate.typing_compat import (Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping,
                                      NamedTuple, Optional, Tuple, TypeVar, Union)
