@@ -18,7 +18,6 @@ from xsisolate.policy.resolve import ANY_NETWORK
 from xsisolate.vif_id import UUID
 
 KEY = 'permissive'
-NEW_TEXT = 'version: 1\n'       # of a file that is not there yet
 WORDS = {True: 'true', False: 'false'}
 PLAIN = re.compile('[A-Za-z][A-Za-z0-9_.-]*')
 STRING = 'tag:yaml.org,2002:str'

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.config_strategies import NAMES, UUIDS, configs, yaml_text
 
-from xsisolate.config.edit import NEW_TEXT, enforce_all, permissive_networks, set_permissive
-from xsisolate.config.load import parse_config
+from xsisolate.config.edit import enforce_all, permissive_networks, set_permissive
+from xsisolate.config.load import NEW_TEXT, parse_config
 from xsisolate.errors import ConfigError
 from xsisolate.policy.model import Network
 
