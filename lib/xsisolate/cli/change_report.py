@@ -54,6 +54,9 @@ def warnings(report: ChangeReport) -> List[str]:
              for devid in change.mute]
     found += ['VIF %s is %s: %s' % (vif.devid, NOT_PROTECTED, vif.unprotected)
               for vif in find_unprotected(change.vm.vifs) if change.policies.get(vif.devid)]
+    found += ['VIF %s is permissive: what its policy refuses is recorded and passes, until '
+              'xsisolate enforce %s/%s' % (devid, uuid, devid)
+              for devid, policy in change.policies.items() if policy and policy.permissive]
     for devid in change.portable:
         found += _of_copies(devid, change.policies[devid] or VifPolicy())
     bound = [devid for devid, seal in change.seals.items()
