@@ -215,7 +215,7 @@ def _network_warnings(name: str, network: Network, labels: bool) -> Iterator[Tup
         yield '', ('must be a name-label of XAPI\'s, which is not known here: check it on a host '
                    'whose daemon follows XAPI')
     if network.permissive:
-        yield 'permissive', ('permissive: true protects nobody: what policies of its VIFs refuse is '
+        yield 'permissive', ('permissive: true protects nobody: what policies of VIFs refuse is '
                              'recorded, and passes; xsisolate enforce --network ends that')
     if network.gateways and not network.subnets:
         yield 'gateways', ('without subnets `external` means every address, the neighbours\' '
