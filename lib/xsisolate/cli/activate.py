@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     configuration = read_configuration()
     if active:
         configuration.check_valid('nothing was changed')
-    loose = (plan_permissive if arguments.permissive else Permissive)(configuration)
+    loose = plan_permissive(configuration) if arguments.permissive else Permissive(configuration)
     for note in loose.notes:
         complain('xsisolate: ' + note)
     if not arguments.dry_run:
