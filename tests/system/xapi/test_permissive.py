@@ -93,7 +93,7 @@ def test_what_the_record_has_is_said_before(pool: Pool, admin: Admin) -> None:
     admin.fine('set', 'web', '--groups', 'red', '--ipv4', web.ipv4)
     assert not pool.ask(web, 'ping', db.ipv4, 0.3)
     ran = admin.fine('enforce', 'web')
-    assert 'VIF 0: its policy refuses 1 kind of what is recorded' in ran.out, ran
+    assert 'VIF 0: its policy refuses ' in ran.out and ' of what is recorded (' in ran.out, ran
     assert ran.out.index('what is recorded') < ran.out.index('seal ')
 
 
@@ -120,6 +120,32 @@ def test_what_a_guest_may_have_written_is_not_enforced(pool: Pool, admin: Admin,
 def test_usage(pool: Pool, alpha: PoolHost, words: Iterator[str]) -> None:
     ran = run(alpha, 'enforce', *words)
     assert ran.code == 2 and file_of(alpha) == LOOSE, ran
+
+
+def test_xapis_lock_stays_while_nothing_else_holds_a_vif(pool: Pool, admin: Admin,
+                                                         alpha: PoolHost) -> None:
+    web = pool.start_vm('web', alpha, 11)
+    pool.db.set('VIF', web.vifs[0], locking_mode='locked', ipv4_allowed=[web.ipv4])
+    admin.fine('set', 'web', '--permissive', 'yes')
+    said = admin.refused(3, 'relocate', 'web')
+    assert 'permissive=yes' in said and 'xsisolate enforce %s/0' % web.uuid in said
+    admin.fine('unset', 'web')
+    ran = admin('relocate', 'web')          # its host is permissive
+    assert ran.code == 1 and 'is permissive, so nothing but' in ran.err, ran
+    assert pool.vif(web)['locking_mode'] == 'locked' and not pool.record(web)['xenstore_data']
+    admin.fine('enforce', 'web')
+    admin.fine('relocate', 'web')
+    assert pool.vif(web)['locking_mode'] == 'unlocked'
+    assert pool.record(web)['xenstore_data']['vm-data/xsisolate/permissive'] == 'no'
+
+
+def test_set_says_what_a_permissive_vif_would_be(pool: Pool, admin: Admin,
+                                                 alpha: PoolHost) -> None:
+    alpha.call('configure', LOOSE + 'groups: {red: {vms: []}}\n')
+    web = pool.start_vm('web', alpha, 11)
+    ran = admin.fine('set', 'web', '--groups', 'red', '--ipv4', web.ipv4)
+    assert '.0: unlocked, permissive, would be quarantined: groups: red admits only' in ran.out
+    assert pool.ask(web, 'ping', '10.9.0.254')
 
 
 # --- a host ----------------------------------------------------------------------------------
