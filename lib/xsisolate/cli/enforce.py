@@ -1,5 +1,6 @@
 """`xsisolate enforce`: an end to permissive, for a VM, for a network, or on all of this host."""
 import argparse
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Iterable, Sequence, Tuple
 
 from xsisolate.cli.command import text_of
@@ -117,7 +118,8 @@ def enforce_here(arguments: argparse.Namespace) -> int:
     configuration.check_valid('nothing was changed')
     change = plan_edit(lambda text, file: edit(text, file, arguments.network),
                        'xsisolate pool enforce ' + (
-                           '--network NAME' if arguments.network else '--all'))
+                           '--network ' + quote(arguments.network) if arguments.network
+                           else '--all'))
     if not is_active():
         say('xsisolate is not active on this host, so nothing is refused here until xsisolate '
             'activate')
@@ -142,10 +144,11 @@ def write(change: 'FileChange', dry_run: bool) -> int:
     if not change.is_needed:
         say('%s: nothing to do' % change.path)
         return EXIT_DONE
-    say('%s: %s' % (change.path, 'would be written' if dry_run else 'is written'))
     if dry_run:
+        say('%s: would be written' % change.path)
         return EXIT_DIFFERENT
     change.write()
+    say('%s: is written' % change.path)
     return EXIT_DONE
 
 

@@ -192,13 +192,9 @@ def test_a_network(pool: Pool, alpha: PoolHost) -> None:
 def test_the_pools_configuration_would_replace_it(pool: Pool, alpha: PoolHost) -> None:
     """And without local: true nothing is written that a host takes back a moment later."""
     assert run(alpha, 'pool', 'config', 'push', '-', '--timeout', '1', stdin=CONFIG).out
-    for words, instead in ((('activate', '--permissive', '--dry-run'),
-                            'xsisolate pool activate --permissive'),
-                           (('enforce', '--network', '*'), None),
-                           (('enforce', '--all'), None)):
-        ran = run(alpha, *words)
-        if instead:
-            assert ran.code == 3 and instead in ran.err and 'version 1' in ran.err, ran
+    ran = run(alpha, 'activate', '--permissive', '--dry-run')
+    assert ran.code == 3 and 'xsisolate pool activate --permissive' in ran.err, ran
+    assert 'version 1' in ran.err
     alpha.call('configure', LOOSE)
     assert run(alpha, 'pool', 'config', 'push', '-', '--timeout', '1', stdin=LOOSE).out
     ran = run(alpha, 'enforce', '--all')
