@@ -51,10 +51,13 @@ def ask_refused(xapi: Xapi, vm: XapiVm) -> List[Mapping[str, Any]]:
 
 
 def parse_owned(reply: Any) -> List[Mapping[str, Any]]:
-    """Return the rows of a record whose VIF is known; raise ValueError or TypeError."""
+    """Return the rows of a record that passed permissive policies; raise ValueError or TypeError.
+
+    A host that does not say whether a row has passed is believed to mean that.
+    """
     try:
         return [row for row in reply['refused']
-                if row['vif'] and row['vm'] and int(row['frames']) >= 0]
+                if row['vif'] and row['vm'] and int(row['frames']) and row.get('passed', True)]
     except KeyError as error:
         raise ValueError('it lacks %s' % error) from None
 

@@ -88,11 +88,10 @@ def read_template(xapi: Xapi, text: str, configuration: Configuration) -> Templa
 
 def _look(vm: XapiVm, vif: XapiVif, bridge: str, configuration: Configuration) -> TemplateVif:
     state, policy, error = judge_vif(vm, vif)
-    network = configuration.find_network(bridge, vif.network)
-    error = error or configuration.error
     try:
-        effective = quarantine(error) if error else resolve_or_excuse(
-            identify(vm, vif), vif.seal, vif.locking, policy, configuration.config, network)
+        effective = quarantine(error or configuration.error) if error or configuration.error else (
+            resolve_or_excuse(identify(vm, vif), vif.seal, vif.locking, policy, configuration.config,
+                           configuration.find_network(bridge, vif.network)))
     except PolicyError as refusal:
         effective = quarantine(str(refusal))
     return TemplateVif(vif, bridge, state, policy, effective, configuration.config.accept_unsealed)

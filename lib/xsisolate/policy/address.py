@@ -204,7 +204,7 @@ def eui64_link_local(mac: str) -> Prefix:
 
 
 def with_link_local(mac: str, ipv6: FrozenSet[Prefix]) -> FrozenSet[Prefix]:
-    """Return IPv6 addresses, and the link-local one where there are any."""
+    """Return IPv6 addresses with the link-local one of a MAC address, if there are any."""
     return ipv6 | {eui64_link_local(mac)} if ipv6 else ipv6
 
 
