@@ -251,6 +251,39 @@ def test_somebody_elses_hook_is_not_pushed_aside(dom0: Dom0) -> None:
     check_stock(dom0, installed=True)
 
 
+CONFIGURATION = '/etc/xsisolate/xsisolate.yaml'
+OWN_FILE = '# of this host alone\nversion: 1    # yes\nlocal: true\n'
+PERMISSIVE_FILE = '# of this host alone\nversion: 1    # yes\npermissive: true\nlocal: true\n'
+
+
+def test_permissive_is_written_before_anything_is_touched(dom0: Dom0) -> None:
+    """And not where the pool's configuration may replace it, which only XAPI knows."""
+    before = read(CONFIGURATION)
+    said = dom0.xsisolate('activate', '--permissive', code=1)
+    assert 'whether the pool has a configuration' in said and 'local: true' in said
+    assert read(CONFIGURATION) == before
+    with changed(CONFIGURATION, OWN_FILE):
+        said = dom0.xsisolate('activate', '--permissive', '--dry-run', code=4)
+        assert said.startswith('would write permissive: true into %s' % CONFIGURATION)
+        assert read(CONFIGURATION) == OWN_FILE
+        assert 'unrecognized' in dom0.xsisolate('deactivate', '--permissive', code=2)
+    check_stock(dom0, installed=True)
+
+
+def test_a_permissive_activation_that_fails_puts_the_file_back(dom0: Dom0) -> None:
+    mode = os.stat(CONFIGURATION).st_mode & 0o7777
+    with changed(CONFIGURATION, OWN_FILE):
+        os.chmod(CONFIGURATION, 0o640)
+        with changed('/usr/bin/systemctl',
+                     '#!/bin/sh\n[ "$1" != start ] && [ "$2" != is-active ]\n'):
+            said = dom0.xsisolate('activate', '--permissive', code=1)
+        assert '1/' in said and 'nothing has changed after all' in said
+        assert read(CONFIGURATION) == OWN_FILE
+        assert os.stat(CONFIGURATION).st_mode & 0o7777 == 0o640
+        os.chmod(CONFIGURATION, mode)
+    check_stock(dom0, installed=True)
+
+
 def test_activating_switches_plugged_vifs_over_without_a_blip(dom0: Dom0) -> None:
     links = blips(dom0)
     dom0.calls()
@@ -275,6 +308,24 @@ def test_activating_twice_does_nothing_more(dom0: Dom0) -> None:
     assert 'xe-toolstack-restart' not in dom0.calls()
     dom0.answer()
     assert dom0.xsisolate('activate', '--dry-run') == 'nothing to do: the hooks are taken over\n'
+
+
+def test_what_is_active_becomes_permissive(dom0: Dom0) -> None:
+    with changed(CONFIGURATION, OWN_FILE + 'networks: {xapi9: {permissive: false}}\n'):
+        said = dom0.xsisolate('activate', '--permissive')
+        assert 'write permissive: true into ' + CONFIGURATION in said
+        assert 'networks.xapi9 says permissive: false, so its VIFs are enforced' in said
+        assert read(CONFIGURATION).startswith(PERMISSIVE_FILE)
+        assert 'nothing to do' in dom0.xsisolate('activate', '--permissive', '--dry-run')
+        planned = ask_plugin('activate', dry_run='true', permissive='true')
+        assert not planned['steps']
+    with changed(CONFIGURATION, OWN_FILE):
+        planned = ask_plugin('activate', dry_run='true', permissive='true')
+        assert planned['steps'][0].startswith('write permissive: true into ')
+        assert ask_plugin('activate', permissive='true')['steps'] == planned['steps']
+        assert read(CONFIGURATION) == PERMISSIVE_FILE
+    dom0.xsisolate('sync')
+    check_ours(dom0, this_xenopsd=STOCK)
 
 
 def test_a_vif_plugged_before_the_restart_is_isolated_too(dom0: Dom0) -> None:

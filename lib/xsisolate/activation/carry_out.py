@@ -33,17 +33,22 @@ def is_within_reach() -> bool:
 
 
 def take_or_undo(dom0: HostContext, steps: Sequence[Step], active: bool, say: Say,
-                 complain: Say) -> None:
-    """Take all steps, or leave the host as it was: with the hooks of the one or of the other."""
+                 complain: Say, put_back: Callable[[], object] = lambda: None) -> None:
+    """Take all steps, or leave the host as it was: with the hooks of the one or of the other.
+
+    `put_back` takes back what the first steps have done to the configuration.
+    """
     before = is_active()
     try:
         take(steps, say)
     except HostError as error:
         if before is active:    # a repair of what was there: what is done of it is good
+            put_back()
             raise HostError('%s; correct this and run it again' % error) from error
         complain('xsisolate: %s; taking everything back' % error)
         try:
             take(plan_steps(dom0, before), say)
+            put_back()
         except HostError as second:
             raise HostError('nor could everything be taken back: %s; correct this and run '
                             '`xsisolate %s`' % (second, COMMAND[before])) from error

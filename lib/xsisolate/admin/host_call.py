@@ -1,7 +1,8 @@
 """Calls to the plugin of a host: admin's end; xapi_plugin/ is the other."""
 import json
-from typing import List
+from typing import Any, List, Mapping
 
+from xsisolate.admin.host_overview import REFUSED
 from xsisolate.admin.plugin_protocol import (GROUPS, NOT_HERE, PLUGIN, REFRESH, AppliedVif,
                                              parse_reply)
 from xsisolate.admin.steps import Seals
@@ -36,6 +37,29 @@ def _ask_resident(xapi: Xapi, vm: XapiVm, arguments: object) -> List[AppliedVif]
     except (ValueError, TypeError) as error:
         raise HostError('host %s: the answer of its plugin cannot be read: %s'
                         % (host, error)) from error
+
+
+def ask_refused(xapi: Xapi, vm: XapiVm) -> List[Mapping[str, Any]]:
+    """Return the rows of the record, on the host where a VM runs, that a VIF's policy refuses."""
+    host = xapi.call('VM.get_resident_on', vm.ref)
+    reply = xapi.call('host.call_plugin', host, PLUGIN, REFUSED, {'vm': vm.uuid})
+    try:
+        return parse_owned(json.loads(reply))
+    except (ValueError, TypeError) as error:
+        raise HostError('host %s: the answer of its plugin cannot be read: %s'
+                        % (host, error)) from error
+
+
+def parse_owned(reply: Any) -> List[Mapping[str, Any]]:
+    """Return the rows of a record that passed permissive policies; raise ValueError or TypeError.
+
+    A host that does not say whether a row has passed is believed to mean that.
+    """
+    try:
+        return [row for row in reply['refused']
+                if row['vif'] and row['vm'] and int(row['frames']) and row.get('passed', True)]
+    except KeyError as error:
+        raise ValueError('it lacks %s' % error) from None
 
 
 def check_hosts(xapi: Xapi) -> None:

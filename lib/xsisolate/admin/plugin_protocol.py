@@ -26,6 +26,7 @@ class AppliedVif(NamedTuple):
     applied: bool               # False: it keeps what it had
     added: int = 0              # flows
     deleted: int = 0
+    permissive: bool = False    # only XAPI's locking holds it; `error` says what it would be
 
     @property
     def is_sealed(self) -> bool:
@@ -61,7 +62,8 @@ def _parse_vif(data: Mapping[str, Any]) -> AppliedVif:
         device=str(data['device']), vif=str(data['vif']), bridge=str(data['bridge']),
         seal=Sealing[data['seal'].upper()], mode=Mode[data['mode'].upper()],
         groups=tuple(map(str, data['groups'])), error=str(data['error'] or ''),
-        applied=data['applied'], added=int(data['added']), deleted=int(data['deleted']))
+        applied=data['applied'], added=int(data['added']), deleted=int(data['deleted']),
+        permissive=data.get('permissive') is True)
     if not isinstance(found.applied, bool):
         raise ValueError('applied is neither true nor false: %.40r' % (found.applied,))
     return found

@@ -3,7 +3,7 @@
 The policy comes first: only when the VM's host runs on it does XAPI's own locking go. On the way
 back XAPI's locking comes first. So in no moment a VIF is without either.
 """
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.admin.locking import (is_relocatable, plan_relocation, read_note, release_locking,
                                      restore_locking)
@@ -53,6 +53,7 @@ def plan_move(target: Selection, now: str, anyway: bool = False) -> Relocation:
         return Relocation(_keep(vm, before, now))
     if not anyway:
         check_protected(vm, moving)
+    _check_enforced(vm, before, [vif.devid for vif in moving])
     change = plan_relocation(vm, before, now,
                              [vif.devid for vif in vm.vifs if vif not in moving])
     return Relocation(change, tuple(release_locking(moving)))
@@ -86,6 +87,16 @@ def plan_undo(target: Selection, now: str) -> Relocation:
 def _keep(vm: XapiVm, policies: Policies, now: str) -> PolicyChange:
     """Return the change of a VM that has nothing to be moved: its policies are sealed already."""
     return plan_seals(vm, policies, now)._replace(steps=())
+
+
+def _check_enforced(vm: XapiVm, policies: Policies, moving: Iterable[str]) -> None:
+    """Raise PolicyError if a policy that is permissive by itself would hold a VIF alone."""
+    for devid in moving:
+        policy = policies[devid]
+        if policy and policy.permissive:
+            raise PolicyError('VM %s device %s: its policy says permissive=yes, so nothing but '
+                              'XAPI\'s locking holds it, and that stays: xsisolate enforce %s/%s '
+                              'first' % (vm.uuid, devid, vm.uuid, devid))
 
 
 def _check_unchanged(vm: XapiVm, devid: str, policy: Optional[VifPolicy],
@@ -129,3 +140,7 @@ def check_running(writer: PolicyWriter, change: PolicyChange) -> None:
         if change.policies.get(vif.device) is not None and not vif.applied:
             raise HostError('VM %s: %s does not run on its policy, so XAPI keeps its locking: %s'
                             % (change.vm.uuid, vif.vif, vif.complaint))
+        if change.policies.get(vif.device) is not None and vif.permissive:
+            raise HostError('VM %s: %s is permissive, so nothing but XAPI\'s locking holds it, and '
+                            'that stays: xsisolate enforce %s first'
+                            % (change.vm.uuid, vif.vif, change.vm.uuid))

@@ -11,7 +11,8 @@ from xsisolate.errors import EXIT_HOST, XsisolateError
 MODULES: Dict[str, Sequence[str]] = {
     'status': ('status',), 'refused': ('refused',), 'suggest': ('suggest',),
     'explain': ('explain',), 'matrix': ('matrix',),
-    'set': ('set', 'unset'), 'seal': ('seal',), 'relocate': ('relocate',), 'sync': ('sync',),
+    'set': ('set', 'unset'), 'enforce': ('enforce',), 'seal': ('seal',),
+    'relocate': ('relocate',), 'sync': ('sync',),
     'check': ('check',), 'doctor': ('doctor',), 'activate': ('activate', 'deactivate'),
     'selftest': ('selftest',), 'report': ('report',), 'metrics': ('metrics',),
     'watch': ('watch',), 'dump': ('dump',), 'pool': ('pool',), 'hold_release': ('hold', 'release')}

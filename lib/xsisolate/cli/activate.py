@@ -6,6 +6,7 @@ from typing import Any, List, Optional, Sequence, TextIO
 
 from xsisolate.activation.carry_out import (COMMAND, connect_switch, is_within_reach, take_or_undo,
                                             tell_networkd)
+from xsisolate.activation.configuration_file import Permissive, plan_permissive
 from xsisolate.activation.preconditions import (against_activating, against_deactivating,
                                                 examine_restart)
 from xsisolate.activation.steps import (forget_ended, is_active, is_untouched, needs_restart,
@@ -29,6 +30,11 @@ xenopsd calls other hooks only after a restart of the toolstack. {0} says when o
 restarts it only when told to, and when no task would be lost; --force loses them.
 VMs keep running meanwhile. A host with HA would be fenced: disable HA before.
 '''
+PERMISSIVE = '''
+activate --permissive refuses nothing: it writes permissive: true into xsisolate.yaml before it
+touches anything else. What policies would refuse is recorded (xsisolate refused), and passes as
+XAPI's own locking mode says. xsisolate enforce ends that.
+'''
 
 
 def add_parser(commands: Any) -> None:
@@ -38,14 +44,17 @@ def add_parser(commands: Any) -> None:
             ('deactivate', False, 'give the hooks of this host back, and remove all our flows')):
         parser = commands.add_parser(
             name, help=text, description=text[0].upper() + text[1:] + '.',
-            epilog=EXAMPLES.format(name))
+            epilog=EXAMPLES.format(name) + PERMISSIVE * active)
         parser.add_argument('--dry-run', action='store_true',
                             help='change nothing; print what would be done')
         parser.add_argument('--restart-toolstack', action='store_true',
                             help='restart the toolstack at the end, if that is needed')
         parser.add_argument('--force', action='store_true',
                             help='restart it although tasks will be lost')
-        parser.set_defaults(run=run, active=active)
+        if active:
+            parser.add_argument('--permissive', action='store_true', help='refuse nothing: write '
+                                'permissive: true into xsisolate.yaml first')
+        parser.set_defaults(run=run, active=active, permissive=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,14 +66,17 @@ def run(arguments: argparse.Namespace) -> int:
     configuration = read_configuration()
     if active:
         configuration.check_valid('nothing was changed')
+    loose = plan_permissive(configuration) if arguments.permissive else Permissive(configuration)
+    for note in loose.notes:
+        complain('xsisolate: ' + note)
     if not arguments.dry_run:
         forget_ended()
     if not active and is_untouched() and not is_within_reach():
         print('nothing to do: the hooks are the stock ones, and nothing runs here that has flows')
         return EXIT_DONE
     with connect_switch() as ovsdb, Xenstore() as store:
-        dom0 = HostContext(ovsdb, store, configuration)
-        steps = plan_steps(dom0, active)
+        dom0 = HostContext(ovsdb, store, loose.configuration)
+        steps = [*loose.steps, *plan_steps(dom0, active)]
         problems = list(against_activating() if active else against_deactivating()
                         ) if steps else []
         if will_need_restart(active):
@@ -79,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
                 say('would ' + step.text)
             return EXIT_DIFFERENT
         else:
-            take_or_undo(dom0, steps, active, say, complain)
+            take_or_undo(dom0, steps, active, say, complain, loose.put_back)
         if active and not arguments.dry_run:
             tell_networkd(ovsdb, say, complain)
     if not arguments.dry_run:

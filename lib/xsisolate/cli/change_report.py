@@ -8,7 +8,7 @@ from xsisolate.admin.write import ChangeReport
 from xsisolate.cli.output import Cell, printable, say, table
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_POLICY
 from xsisolate.policy.address import format_own
-from xsisolate.policy.model import VifPolicy
+from xsisolate.policy.model import Mode, VifPolicy
 from xsisolate.policy.seal import format_policy
 from xsisolate.policy.unprotected import NOT_PROTECTED
 from xsisolate.policy.vmdata_writer import as_words, natural
@@ -41,8 +41,12 @@ def show(report: ChangeReport, dry_run: bool) -> None:
 
 def show_vif(vif: AppliedVif) -> Cell:
     """Return what a VIF does on its host."""
-    return Cell('%s: %s' % (vif.vif, vif.mode.word if vif.applied else printable(vif.complaint)),
-                'good' if vif.applied else 'bad')
+    if not vif.applied:
+        return Cell('%s: %s' % (vif.vif, printable(vif.complaint)), 'bad')
+    if not vif.permissive or (vif.mode is Mode.UNLOCKED and not vif.error):
+        return Cell('%s: %s' % (vif.vif, vif.mode.word), 'good')
+    return Cell('%s: %s, permissive%s' % (vif.vif, vif.mode.word, vif.error and
+                                          ', would be ' + printable(vif.error)), 'warn')
 
 
 def warnings(report: ChangeReport) -> List[str]:
@@ -54,6 +58,9 @@ def warnings(report: ChangeReport) -> List[str]:
              for devid in change.mute]
     found += ['VIF %s is %s: %s' % (vif.devid, NOT_PROTECTED, vif.unprotected)
               for vif in find_unprotected(change.vm.vifs) if change.policies.get(vif.devid)]
+    found += ['VIF %s is permissive: what its policy refuses is recorded and passes, until '
+              'xsisolate enforce %s/%s' % (devid, uuid, devid)
+              for devid, policy in change.policies.items() if policy and policy.permissive]
     for devid in change.portable:
         found += _of_copies(devid, change.policies[devid] or VifPolicy())
     bound = [devid for devid, seal in change.seals.items()

@@ -2,7 +2,8 @@
 from importlib import import_module
 from typing import Any
 
-MODULES = ('pool_look', 'pool_matrix', 'pool_refused', 'pool_config', 'pool_activate')
+MODULES = ('pool_look', 'pool_matrix', 'pool_refused', 'pool_config', 'pool_activate',
+           'pool_enforce')
 EXAMPLES = '''
 examples:
   xsisolate pool status               every host in a row; what is not well comes first

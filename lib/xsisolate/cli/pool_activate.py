@@ -1,11 +1,12 @@
 """`xsisolate pool activate` and `deactivate`: all hosts, one after the other, the master first."""
 import argparse
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Iterator, List, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Sequence
 
 from xsisolate.cli.connection import Opener, opener
 from xsisolate.cli.output import Progress, counted, paint, printable, say
 from xsisolate.cli.pool_connection import add_pool_command, ask_all, say_findings
+from xsisolate.cli.pool_permissive import make_permissive
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, EXIT_HOST, HostError
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ examples:
 All hosts are checked before the first is touched. The run stops at the first host that fails, and
 says what stands. VMs keep running meanwhile.
 '''
+PERMISSIVE = '''
+pool activate --permissive refuses nothing: it writes permissive: true into the pool's
+configuration, and has each host write it into its file before the host touches anything else. What
+policies would refuse is recorded (xsisolate pool refused), and passes as XAPI's own locking mode
+says. xsisolate pool enforce ends that.
+'''
 CHANGE_S = 300.0            # for one host: thousands of flows, and units that start
 RESTART_S = 300.0           # until a host's toolstack is back; XAPI waits 10 s before it begins
 POLL_S = 2.0
@@ -34,7 +41,7 @@ def add_parsers(below: Any) -> None:
         name = WORDS[active][0]
         parser = add_pool_command(
             below, name, text, text[0].upper() + text[1:] + ', the master first.',
-            EXAMPLES.format(name), run)
+            EXAMPLES.format(name) + PERMISSIVE * active, run)
         parser.add_argument('--dry-run', action='store_true',
                             help='change nothing; print what every host would do')
         parser.add_argument('--restart-toolstack', action='store_true',
@@ -42,7 +49,11 @@ def add_parsers(below: Any) -> None:
         parser.add_argument('--force', action='store_true',
                             help='go on although VIFs will be cut off, tasks will be lost, or '
                             'hosts differ')
-        parser.set_defaults(active=active)
+        if active:
+            parser.add_argument('--permissive', action='store_true', help='refuse nothing: write '
+                                'permissive: true into the pool\'s configuration first')
+        parser.set_defaults(active=active, permissive=False, json=False,
+                            file='the pool\'s configuration')
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,8 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
         answers = look(xapi, arguments)
         if not answers:
             return EXIT_HOST
-        if arguments.dry_run:
-            return EXIT_DIFFERENT if any(answer.reply.steps for answer in answers) else EXIT_DONE
+        code = make_permissive(xapi, arguments) if arguments.permissive else EXIT_DONE
+        if arguments.dry_run and code in (EXIT_DONE, EXIT_DIFFERENT):
+            return EXIT_DIFFERENT if any(answer.reply.steps for answer in answers) else code
+        if code:
+            say('no host was touched')
+            return code
         hosts = [answer.host for answer in answers]
     for number, host in enumerate(hosts, 1):
         try:
@@ -74,7 +89,7 @@ def look(xapi: 'Xapi', arguments: argparse.Namespace) -> 'List[HostAnswer]':
     from xsisolate.diagnostics.pool_findings import explain_silence
     active: bool = arguments.active
     answers = ask_all(xapi, arguments, 'checking hosts', ACTIVATE if active else DEACTIVATE,
-                      {'dry_run': 'true'}, parse_change)
+                      dict(options(arguments), dry_run='true'), parse_change)
     silent = [explain_silence(answer) for answer in answers if answer.error]
     say_findings(silent)
     told = [answer for answer in answers if not answer.error]
@@ -90,6 +105,11 @@ def look(xapi: 'Xapi', arguments: argparse.Namespace) -> 'List[HostAnswer]':
         say('no host was touched')
         return []
     return told
+
+
+def options(arguments: argparse.Namespace) -> Dict[str, str]:
+    """Return what a host is told beside: a release that knows nothing of permissive refuses it."""
+    return {'permissive': 'true'} if arguments.permissive else {}
 
 
 def why_not(answer: 'HostAnswer', arguments: argparse.Namespace) -> Iterator[str]:
@@ -155,7 +175,8 @@ def change(connect: Opener, host: 'PoolHost', arguments: argparse.Namespace) -> 
     from xsisolate.admin.pool_call import ask_one
     active: bool = arguments.active
     with connect() as xapi:
-        told = ask_one(xapi, host, ACTIVATE if active else DEACTIVATE, {}, parse_change, CHANGE_S)
+        told = ask_one(xapi, host, ACTIVATE if active else DEACTIVATE, options(arguments),
+                       parse_change, CHANGE_S)
         text = '%s, %s' % (paint(WORDS[active][1], 'good'), counted(len(told.steps), 'step'))
         if not told.needs_restart:
             return text

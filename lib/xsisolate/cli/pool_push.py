@@ -35,7 +35,17 @@ def rollback(xapi: 'Xapi', arguments: argparse.Namespace, text: str) -> int:
 
 
 def write(xapi: 'Xapi', arguments: argparse.Namespace, shown: 'Shown', text: str) -> int:
-    """Write a configuration, if all hosts that answer find it valid."""
+    """Write a configuration, and wait until the hosts have it; return the exit code."""
+    version, code = put(xapi, arguments, shown, text)
+    return wait_for_hosts(xapi, arguments, version, digest(text)) if version else code
+
+
+def put(xapi: 'Xapi', arguments: argparse.Namespace, shown: 'Shown',
+        text: str) -> Tuple[int, int]:
+    """Write a configuration, if all hosts that answer find it valid.
+
+    Returns its version, 0 if it was not written, and the exit code.
+    """
     from xsisolate.admin.pool_call import ask_one, list_hosts
     from xsisolate.admin.pool_config_protocol import PUSH
     from xsisolate.config.stored import pack
@@ -45,11 +55,12 @@ def write(xapi: 'Xapi', arguments: argparse.Namespace, shown: 'Shown', text: str
         if arguments.json:
             say_json(said)
         note('nothing was written')
-        return EXIT_POLICY
+        return 0, EXIT_POLICY
     if not arguments.json:
         compare(shown, text, False)
     if arguments.dry_run:
-        return EXIT_DIFFERENT if text != unpack_text(shown.packed) or not shown.version else code
+        is_new = text != unpack_text(shown.packed) or not shown.version
+        return 0, EXIT_DIFFERENT if is_new else code
     warn_refused(shown)
     master = list_hosts(xapi)[0]
     try:
@@ -64,7 +75,7 @@ def write(xapi: 'Xapi', arguments: argparse.Namespace, shown: 'Shown', text: str
         raise explain_push(error, shown.version + 1) from error
     if not arguments.json:
         say('version %d is written' % version)
-    return wait_for_hosts(xapi, arguments, version, digest(text))
+    return version, EXIT_DONE
 
 
 def explain_push(error: HostError, version: int) -> Exception:

@@ -1,13 +1,19 @@
 """`xsisolate set` and `unset`: a policy, written through XAPI with its seal, applied at once."""
 import argparse
 import sys
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 from xsisolate.cli.command import text_of
 from xsisolate.errors import UsageError
 
+if TYPE_CHECKING:       # TLS and XML cost 60 ms
+    from xsisolate.admin.vm_lookup import Selection
+    from xsisolate.dom0.xapi.session import Xapi
+
 OPTIONS = (
     ('mode', 'M', 'unlocked, locked, isolated or disabled'),
+    ('permissive', 'yes|no', 'yes: what its policy refuses is recorded and passes; no: it is '
+                             'refused, whatever xsisolate.yaml says of its network'),
     ('groups', 'G', 'isolation groups, as in "red, backup"; "" means none'),
     ('ipv4', 'A', 'the VIF\'s own IPv4 addresses or CIDRs; dhcp: what trusted servers lease to it; '
                   'any: all of them, for a router'),
@@ -26,6 +32,7 @@ examples:
   xsisolate set web1 --allow "tcp/443@external udp/53@10.9.0.53"
   xsisolate set web1 --allow "out:external in:tcp/443@external"      only it begins, but for 443
   xsisolate set web1/1 --mode disabled            its second VIF only
+  xsisolate set web1 --permissive yes             what it refuses is recorded, and passes
   xsisolate set web1 --allow "" --dry-run         show what would be written; exit code 4
   xsisolate set web1 --replace --groups blue      whatever is there now, this is the policy
   xsisolate set web-template --template --portable --groups red      every VM made of it has it
@@ -93,11 +100,11 @@ def run_set(arguments: argparse.Namespace) -> int:
     words = {name: text_of(getattr(arguments, name)) for name, _, _ in OPTIONS
              if getattr(arguments, name) is not None}
     if not words and (arguments.replace or arguments.portable is None):
-        raise UsageError('set: nothing to set: name --mode, --groups, --ipv4, --ipv6, '
-                         '--shared, --mac, --roles or --allow, or --portable or --bound without '
-                         '--replace')
+        raise UsageError('set: nothing to set: name --mode, --permissive, --groups, --ipv4, '
+                         '--ipv6, --shared, --mac, --roles or --allow, or --portable or --bound '
+                         'without --replace')
     kind = False if arguments.replace and arguments.portable is None else arguments.portable
-    return _run(arguments, words, [], arguments.replace, kind, arguments.anyway)
+    return change_policies(arguments, words, [], arguments.replace, kind, arguments.anyway)
 
 
 def warn_of_cuts(allow: str, last_word: str) -> None:
@@ -129,11 +136,13 @@ def perhaps_cut(allow: str, last_word: str) -> List[str]:
 def run_unset(arguments: argparse.Namespace) -> int:
     """Run `unset`."""
     names = [name for name, _, _ in OPTIONS if getattr(arguments, name)]
-    return _run(arguments, {}, names, not names)
+    return change_policies(arguments, {}, names, not names)
 
 
-def _run(arguments: argparse.Namespace, words: Dict[str, str], removed: List[str],
-         anew: bool, portable: Optional[bool] = None, anyway: bool = True) -> int:
+def change_policies(arguments: argparse.Namespace, words: Dict[str, str], removed: List[str],
+                    anew: bool, portable: Optional[bool] = None, anyway: bool = True,
+                    tell: 'Callable[[Xapi, Selection], None]' = lambda xapi, target: None) -> int:
+    """Change the policies of a VM's VIFs; `tell` says something before anything is written."""
     from xsisolate.admin.policy_change import plan_policies
     from xsisolate.admin.protection import check_protected
     from xsisolate.admin.vm_lookup import find_target
@@ -150,6 +159,7 @@ def _run(arguments: argparse.Namespace, words: Dict[str, str], removed: List[str
         warn_of_cuts(words.get('allow', ''), text_of(arguments.last_word))
         if not quiet and not arguments.dry_run:
             say('%s:' % change_report.name_of(target.vm))
+        tell(xapi, target)
         kinds = {} if portable is None else {vif.devid: portable for vif in target.vifs}
         change = plan_policies(target.vm, policies, moment, portable=kinds)
         if arguments.dry_run:

@@ -189,6 +189,9 @@ def _warnings(config: Config, lines: Dict[str, int], labels: bool,
     if not config.grace:
         yield Remark(at('grace'), 'grace: 0 quarantines a running VIF between an admin\'s two '
                      'writes of vm-data and seal')
+    if config.permissive:
+        yield Remark(at('permissive'), 'permissive: true protects nobody: what policies refuse is '
+                     'recorded, and passes; xsisolate enforce --all ends that')
     for name, network in config.networks.items():
         for key, text in _network_warnings(name, network, labels):
             yield Remark(at('networks', _written(name, lines), key), 'networks.%s: %s' % (
@@ -211,6 +214,9 @@ def _network_warnings(name: str, network: Network, labels: bool) -> Iterator[Tup
     if labels and name != ANY_NETWORK and not UUID.fullmatch(name) and not BRIDGE.fullmatch(name):
         yield '', ('must be a name-label of XAPI\'s, which is not known here: check it on a host '
                    'whose daemon follows XAPI')
+    if network.permissive:
+        yield 'permissive', ('permissive: true protects nobody: what policies of VIFs refuse is '
+                             'recorded, and passes; xsisolate enforce --network ends that')
     if network.gateways and not network.subnets:
         yield 'gateways', ('without subnets `external` means every address, the neighbours\' '
                            'included')

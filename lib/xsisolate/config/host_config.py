@@ -29,7 +29,7 @@ class Configuration(NamedTuple):
 def read_configuration() -> Configuration:
     """Return the configuration; a broken one is an error that quarantines VIFs."""
     try:
-        return Configuration(_resolve_labels(load_config()))
+        return Configuration(with_uuids(load_config()))
     except ConfigError as error:
         last = read_last_configuration()
         return Configuration(last.config if last else Config(), str(error))
@@ -39,7 +39,7 @@ def read_last_configuration() -> Optional[Configuration]:
     """Return the last valid configuration, None if it is not known."""
     config = read_last_config()
     try:
-        return Configuration(_resolve_labels(config)) if config else None
+        return Configuration(with_uuids(config)) if config else None
     except ConfigError:
         return None
 
@@ -53,7 +53,7 @@ def read_configuration_in_force() -> Configuration:
     return found if not found.error else read_last_configuration() or found
 
 
-def _resolve_labels(config: Config) -> Config:
+def with_uuids(config: Config) -> Config:
     """Return the configuration with network uuids for name-labels; raise ConfigError."""
     keys = possible_labels(config)
     if not keys:

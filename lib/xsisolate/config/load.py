@@ -14,6 +14,7 @@ from xsisolate.policy.model import Config
 from xsisolate.typing_compat import Optional
 
 CONFIG_FILE = '/etc/xsisolate/xsisolate.yaml'
+NEW_TEXT = 'version: 1\n'       # of a file that is not there yet: it says what its absence does
 
 MAX_SIZE = 1 << 20      # bytes; more is not a configuration but an accident
 

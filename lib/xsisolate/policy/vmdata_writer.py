@@ -11,7 +11,7 @@ from xsisolate.policy.address import quoted
 from xsisolate.policy.model import VifPolicy
 from xsisolate.policy.seal import format_policy
 from xsisolate.policy.vmdata_parser import (COMMON_KEYS, ROOT, SEPARATORS, VIF_KEYS, WORD_KEYS,
-                                              parse_vmdata)
+                                            parse_vmdata)
 
 VALUE_MAX = 2048        # bytes; xenstored refuses longer ones
 # A folder's listing leaves out nodes without a value, so XAPI would forget an empty list.

@@ -5,6 +5,7 @@ from typing import List, Tuple
 from xsisolate import __version__
 from xsisolate.activation.carry_out import (connect_switch, is_within_reach, take_or_undo,
                                             tell_networkd)
+from xsisolate.activation.configuration_file import Permissive, plan_permissive
 from xsisolate.activation.desired import Step
 from xsisolate.activation.preconditions import (Restart, against_activating, against_deactivating,
                                                 examine_restart)
@@ -19,21 +20,26 @@ from xsisolate.errors import HostError
 CUT_OFF = 'QUARANTINE '     # before a VIF in the lines of a step
 
 
-def change(active: bool, dry_run: bool) -> HookChange:
+def change(active: bool, dry_run: bool, permissive: bool = False) -> HookChange:
     """Take the hooks over, or give them back; or tell what that would do.
 
+    `permissive`: the host refuses nothing. `pool activate` makes the pool's configuration so before
+    it has a host change, and after it has asked what hosts would do: XAPI is not asked before then.
     Raises HostError if something speaks against it: nothing was changed then.
     """
     configuration = read_configuration()
     if active:
         configuration.check_valid('nothing was changed')
+    loose = Permissive(configuration)
+    if permissive:
+        loose = plan_permissive(configuration, ask_pool=not dry_run)
     if not dry_run:
         forget_ended()
     if not active and is_untouched() and not is_within_reach():
         return _describe([], [], active, dry_run)
     with connect_switch() as ovsdb, Xenstore() as store:
-        dom0 = HostContext(ovsdb, store, configuration)
-        steps = plan_steps(dom0, active)
+        dom0 = HostContext(ovsdb, store, loose.configuration)
+        steps = [*loose.steps, *plan_steps(dom0, active)]
         problems = list(against_activating() if active else against_deactivating()
                         ) if steps else []
         planned = _describe(steps, problems, active, dry_run)
@@ -42,7 +48,7 @@ def change(active: bool, dry_run: bool) -> HookChange:
         if problems:
             raise HostError('%s; nothing was changed' % '; '.join(problems))
         if steps:
-            take_or_undo(dom0, steps, active, _note, _note)
+            take_or_undo(dom0, steps, active, _note, _note, loose.put_back)
         if active:
             tell_networkd(ovsdb, _note, _note)
     return planned._replace(needs_restart=needs_restart())

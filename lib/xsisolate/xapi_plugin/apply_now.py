@@ -6,7 +6,7 @@ from xsisolate.admin.plugin_protocol import AppliedVif
 from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_facts
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.program import reconcile_vif
-from xsisolate.dataplane.vif_facts import read_identity, read_policy
+from xsisolate.dataplane.vif_facts import VifFacts, read_identity, read_policy
 from xsisolate.dom0.linux.lock import bridge_lock
 from xsisolate.dom0.ovs.ovsdb import find_bridge
 from xsisolate.dom0.xen.xenstore import Xenstore
@@ -14,7 +14,8 @@ from xsisolate.errors import HostError, PolicyError, UnknownVif
 from xsisolate.planner.items import Registry
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.model import Identity, Mode, VifPolicy
-from xsisolate.policy.seal import SEAL_KEY, Sealing, judge
+from xsisolate.policy.permissive import network_is_permissive
+from xsisolate.policy.seal import SEAL_KEY, Sealing, is_enforced, judge
 from xsisolate.vif_id import VifId
 
 POLL_S = 0.1
@@ -114,9 +115,17 @@ def _apply(dom0: HostContext, vif_id: VifId) -> AppliedVif:
     policy = done.vif.policy
     return before._replace(
         mode=policy.mode, groups=tuple(sorted(policy.groups)),
-        error=done.vif.error,
+        error=done.vif.error or policy.would_be,
+        permissive=policy.permissive or bool(policy.would_be) or _may_be_loose(dom0, facts),
         applied=not done.spared and policy.mode is not Mode.QUARANTINED,
         added=len(done.diff.add), deleted=len(done.diff.delete))
+
+
+def _may_be_loose(dom0: HostContext, facts: VifFacts) -> bool:
+    """Tell whether a VIF that does what XAPI's locking says would do more if that said less."""
+    metadata, configuration = facts.metadata, dom0.configuration
+    return not is_enforced(metadata.other_config.get(SEAL_KEY)) and network_is_permissive(
+        configuration.config, configuration.find_network(metadata.bridge, metadata.network_uuid))
 
 
 def _in_doubt(registry: Registry, vif: Vif) -> bool:

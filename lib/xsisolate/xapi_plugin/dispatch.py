@@ -226,9 +226,10 @@ def config_state(arguments: Arguments) -> Any:
 
 
 def activate(arguments: Arguments) -> Any:
-    """Take the hooks of this host over: dry_run (true or false)."""
-    _check(arguments, (), ('dry_run',))
-    return activation.change(True, _is_true(arguments.get('dry_run', ''))).describe()
+    """Take the hooks of this host over: dry_run, permissive (true or false)."""
+    _check(arguments, (), ('dry_run', 'permissive'))
+    return activation.change(True, *(_is_true(arguments.get(name, ''))
+                                     for name in ('dry_run', 'permissive'))).describe()
 
 
 def deactivate(arguments: Arguments) -> Any:

@@ -11,6 +11,7 @@ from typing import Dict, List, Mapping, Union
 from sandbox.metadata import VifRecord
 
 BLANKS = ' \t\r\n'
+WORD_KEYS = ('mode', 'permissive')
 LISTS = ('groups', 'allow', 'ipv4', 'ipv6', 'shared', 'roles', 'mac')
 # Protocols that have a name go by it.
 NUMBERED = {'ip/1': 'icmp', 'ip/6': 'tcp', 'ip/17': 'udp', 'ip/47': 'gre', 'ip/50': 'esp',
@@ -21,13 +22,20 @@ Keys = Dict[str, Union[str, List[str]]]
 
 def seal(vm_uuid: str, vif: VifRecord, policy: Mapping[str, str]) -> str:
     """Return a VIF's seal; `policy` are the keys below vm-data/xsisolate."""
+    keys = effective(policy, vif.devid)
     return '1:' + digest({'vm': vm_uuid.lower(), 'device': str(vif.devid), 'mac': vif.mac.lower(),
-                          'policy': effective(policy, vif.devid)})
+                          'policy': keys}) + mark(keys)
 
 
 def portable_seal(devid: int, policy: Mapping[str, str]) -> str:
     """Return the seal that a VIF has in every copy of its VM."""
-    return '2:' + digest({'device': str(devid), 'policy': effective(policy, devid)})
+    keys = effective(policy, devid)
+    return '2:' + digest({'device': str(devid), 'policy': keys}) + mark(keys)
+
+
+def mark(keys: Keys) -> str:
+    """Return what stands behind the digest: that no change of vm-data makes the VIF permissive."""
+    return ':enforced' if keys.get('permissive') == 'no' else ''
 
 
 def digest(sealed: Mapping[str, object]) -> str:
@@ -40,8 +48,9 @@ def effective(policy: Mapping[str, str], devid: int) -> Keys:
     """Return the keys that count for one VIF, normalised."""
     found: Keys = {}
     for where in ('', 'vif/%d/' % devid):       # the VIF's own replace the VM's
-        if where + 'mode' in policy:
-            found['mode'] = policy[where + 'mode'].strip(BLANKS)
+        for name in WORD_KEYS:
+            if where + name in policy:
+                found[name] = policy[where + name].strip(BLANKS)
         for name in LISTS:
             parts = [value for key, value in sorted(policy.items())
                      if re.fullmatch(re.escape(where + name) + r'(-\d+)?', key)]

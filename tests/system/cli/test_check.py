@@ -77,6 +77,9 @@ def test_a_mistake_does_not_make_another() -> None:
 
 @pytest.mark.parametrize('text, warning', [
     ('grace: 0', '2: grace: 0 quarantines'), ('unsealed: accept', '2: unsealed: accept lets'),
+    ('permissive: true', '2: permissive: true protects nobody'),
+    ('networks:\n  xapi3:\n    permissive: true',
+     '4: networks.xapi3: permissive: true protects nobody'),
     ('groups: {red: {vms: []}}', '2: groups.red: vms: [] means that no VM may be'),
     ('groups: {red: {rules: []}}', '2: groups.red: rules: [] means'),
     ('groups: {red: {rules: ["in:tcp/22"]}}', '2: groups.red: in:tcp/22 has no effect between'),

@@ -174,3 +174,77 @@ def test_nonsense(pool: Pool, admin: Admin, plugins: Plugins, monkeypatch: pytes
                         else real(host, plugin, fn, *more))
     ran = admin('pool', 'activate')
     assert ran.code == 1 and 'cannot be read' in ran.out and not plugins.done
+
+
+# --- permissive: the pool's configuration says so before any host is touched -------------------
+
+LOOSE = CONFIG.replace('version: 1\n', 'version: 1\npermissive: true\n')
+PACKED = 'xsisolate-config-%d'
+
+
+@pytest.fixture
+def unwritten(pool: Pool) -> Iterator[None]:
+    """A pool without a configuration in XAPI, before and after."""
+    yield
+    pool.db.set('pool', 'OpaqueRef:pool', other_config={})
+    for host in pool.hosts:
+        host.call('configure', CONFIG)
+
+
+def stored(pool: Pool) -> List[str]:
+    """Return the versions that XAPI has."""
+    return sorted(pool.db.objects['pool']['OpaqueRef:pool']['other_config'])
+
+
+def test_permissive_is_written_to_the_pool_before_the_first_host(
+        pool: Pool, process: Admin, plugins: Plugins, unwritten: None,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """All hosts have the file of the host that is asked: it becomes the pool's, and permissive."""
+    asked: List[Tuple[str, bool, int]] = []
+    real = plugins.call
+
+    def note(host: str, plugin: str, fn: str, session: str, args: Mapping[str, str]) -> str:
+        if fn == 'activate':
+            assert args.get('permissive') == 'true'
+            asked.append((plugins.names[host], args.get('dry_run') == 'true', len(stored(pool))))
+        return real(host, plugin, fn, session, args)
+    monkeypatch.setattr(pool, 'call_plugin', note)
+    ran = process('pool', 'activate', '--permissive', '--dry-run')
+    assert ran.code == 4 and '+permissive: true' in ran.out and not stored(pool), ran
+    assert 'protects nobody' in ran.out
+    del asked[:]
+    ran = process.fine('pool', 'activate', '--permissive')
+    assert 'version 1 is written' in ran.out and plugins.done[-1] == ('activate', 'beta')
+    assert sorted(asked[:2]) == [('alpha', True, 0), ('beta', True, 0)]
+    assert asked[2:] == [('alpha', False, 1), ('beta', False, 1)]
+    assert process('pool', 'config', 'show').out == LOOSE
+    ran = process.fine('pool', 'activate', '--permissive')
+    assert 'says permissive: true already, in version 1' in ran.out
+    assert stored(pool) == [PACKED % 1]
+
+
+def test_what_the_pool_has_is_edited(pool: Pool, process: Admin, plugins: Plugins,
+                                     unwritten: None) -> None:
+    text = '# of the pool\n' + CONFIG
+    done = pool.hosts[0].run('pool', 'config', 'push', '-', '--timeout', '1', stdin=text)
+    assert 'version 1 is written' in done.stdout
+    process.fine('pool', 'activate', '--permissive')
+    assert process('pool', 'config', 'show').out == '# of the pool\n' + LOOSE
+
+
+def test_the_first_configuration_does_not_say_less_than_files_did(
+        pool: Pool, process: Admin, plugins: Plugins, unwritten: None) -> None:
+    for host in pool.hosts:
+        host.call('configure', CONFIG + '# of %s\n' % host.name)
+    ran = process('pool', 'activate', '--permissive', '--force')
+    assert ran.code == 3 and 'not all as this host\'s' in ran.err and not plugins.done
+    assert not stored(pool)
+
+
+def test_a_host_that_knows_nothing_of_permissive_stops_all(
+        pool: Pool, process: Admin, plugins: Plugins, unwritten: None) -> None:
+    plugins.fail['beta'] = (True, ('XSISOLATE_USAGE', 'unknown: permissive; it takes [dry_run]'))
+    ran = process('pool', 'activate', '--permissive')
+    assert ran.code == 1 and 'unknown: permissive' in ran.out and not plugins.done
+    assert not stored(pool)
+    assert process('pool', 'deactivate', '--permissive').code == 2

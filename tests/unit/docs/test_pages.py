@@ -128,13 +128,20 @@ def parse_line(line: str) -> None:
 def check_words(line: str) -> None:
     """See that a command is there, and the flags that are named with it."""
     _, command, *words = line.split()
-    commands: Dict[str, argparse.ArgumentParser] = {
-        name: parser for action in build_parser()._actions
-        if isinstance(action, argparse._SubParsersAction)
-        for name, parser in action.choices.items()}
     if command != '--help' and command != '--version':
-        known = {flag for action in commands[command]._actions for flag in action.option_strings}
+        parser = commands_of(build_parser())[command]
+        below = commands_of(parser)
+        if words and below and not words[0].startswith('-'):
+            parser = below[words[0]]
+        known = {flag for action in parser._actions for flag in action.option_strings}
         assert {word for word in words if word.startswith('-')} <= known, line
+
+
+def commands_of(parser: argparse.ArgumentParser) -> Dict[str, argparse.ArgumentParser]:
+    """Return the parsers of the commands below a parser, by name."""
+    return {name: command for action in parser._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for name, command in action.choices.items()}
 
 
 @pytest.mark.parametrize('page, line', [

@@ -27,12 +27,19 @@ def test_the_json_that_other_tools_read() -> None:
     assert BAD.describe() == {
         'device': '1', 'vif': 'vif5.1', 'bridge': 'xapi3', 'seal': 'changed',
         'mode': 'quarantined', 'groups': [], 'error': 'no seal', 'applied': False, 'added': 0,
-        'deleted': 0}
+        'deleted': 0, 'permissive': False}
     assert GOOD.describe()['error'] is None
 
 
 def test_a_newer_host_may_say_more() -> None:
     assert parse_reply(reply(colour='green')) == [GOOD]
+
+
+def test_an_older_host_says_nothing_of_permissive() -> None:
+    answer = reply()
+    del answer['vifs'][0]['permissive']
+    assert parse_reply(answer) == [GOOD]
+    assert parse_reply(reply(permissive=True)) == [GOOD._replace(permissive=True)]
 
 
 @pytest.mark.parametrize('answer', [

@@ -1,9 +1,9 @@
 """Name-labels of networks as keys of the configuration."""
 import pytest
 
-from xsisolate.errors import ConfigError
+from xsisolate.errors import ConfigError, UsageError
 from xsisolate.policy.model import Config, Mode, Network, PoolNetwork
-from xsisolate.policy.network_labels import resolve_labels
+from xsisolate.policy.network_labels import find_key, resolve_labels
 from xsisolate.policy.resolve import find_network, is_fail_closed, possible_labels
 
 ONE, TWO, THREE = ('6b9a3a0a-3d1c-9d7e-2d3c-4b5a6978879%d' % number for number in (1, 2, 3))
@@ -68,3 +68,34 @@ def test_a_bridge_named_by_hand_needs_no_xapi():
     assert resolve('br-lab', pool=None, is_bridge=lambda name: name == 'br-lab') == {'br-lab'}
     with pytest.raises(ConfigError):        # what XAPI says counts more
         resolve('eth7', is_bridge=lambda name: True)
+
+
+@pytest.mark.parametrize('keys, name, on_host, key', [
+    pytest.param(('xapi1',), 'xapi1', True, 'xapi1', id='as it is written'),
+    pytest.param(('xapi1',), 'Tenants', True, 'xapi1', id='written by bridge, named by label'),
+    pytest.param(('Tenants',), ONE.upper(), False, 'Tenants', id='by label, named by uuid'),
+    pytest.param((ONE,), 'xapi1', True, ONE, id='by uuid, named by bridge'),
+    pytest.param((ONE,), ONE.upper(), True, ONE, id='a uuid in capitals'),
+    pytest.param((ONE, 'xapi1'), 'Tenants', True, 'xapi1', id='the bridge counts first'),
+    pytest.param((), 'Tenants', True, 'xapi1', id='not written: by bridge on the host'),
+    pytest.param((), 'Tenants', False, ONE, id='not written: by uuid for the pool'),
+    pytest.param((), 'xapi1', False, ONE, id='not written, named by bridge, for the pool'),
+    pytest.param((), '*', False, '*', id='all others'),
+    pytest.param(('gone',), 'gone', False, 'gone', id='one that XAPI does not have'),
+])
+def test_under_which_key_a_network_is(keys, name, on_host, key):
+    assert find_key(config_of(*keys), name, POOL, lambda bridge: on_host) == key
+
+
+@pytest.mark.parametrize('name, pool, said', [
+    ('nowhere', POOL, 'neither in the configuration nor a bridge'),
+    ('nowhere', None, 'XAPI has not told the daemon'),
+    ('Twins', POOL, 'a name of 2 networks (%s, %s)' % (TWO, THREE))])
+def test_a_network_that_is_not_known(name, pool, said):
+    with pytest.raises(UsageError) as refused:
+        find_key(Config(), name, pool)
+    assert said in str(refused.value)
+
+
+def test_a_bridge_that_xapi_has_not_told_of():
+    assert find_key(Config(), 'xapi9', None, lambda bridge: bridge == 'xapi9') == 'xapi9'

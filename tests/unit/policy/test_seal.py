@@ -12,8 +12,8 @@ from sandbox.pythons import ROOT
 
 from xsisolate.policy.model import Identity, VifPolicy
 from xsisolate.policy.seal import (Sealing, canonical_policy, explain, format_canonical,
-                                   format_policy, is_portable, judge, make_seal, state_text,
-                                   state_word)
+                                   format_policy, is_enforced, is_portable, judge, make_seal,
+                                   state_text, state_word)
 from xsisolate.policy.vmdata_parser import parse_vmdata
 
 DOCS = os.path.join(ROOT, 'docs')
@@ -24,6 +24,9 @@ VIF = Identity('0d9b3f4e-8a4f-2c61-1c5b-6f2f5a3f8c77', '0', '00:16:3e:01:02:03')
 RED = VifPolicy(groups=frozenset(['red']))
 GOOD = make_seal(VIF, RED)
 PORTABLE = make_seal(VIF, RED, True)
+PERMISSIVE = make_seal(VIF, RED._replace(permissive=True))
+ENFORCED = make_seal(VIF, RED._replace(permissive=False))
+ENFORCED_PORTABLE = make_seal(VIF, RED._replace(permissive=False), True)
 
 
 def read(keys, devid):
@@ -65,7 +68,8 @@ def test_vectors_differ_where_they_should():
              'the same, with white space as tools write it'},
             {'every key, both families, services', 'the same, services in front, white space'},
             {'portable: one group', 'portable: the same in a clone'},
-            {'who may begin, with and without a service', 'the same, services behind'}]
+            {'who may begin, with and without a service', 'the same, services behind'},
+            {'enforced, whatever its network is', 'the same, said of the VIF'}]
     named = {}
     for vector in VECTORS:
         named.setdefault(vector['seal'], set()).add(vector['name'])
@@ -88,6 +92,7 @@ PEERS = st.lists(WHERE | st.builds('{1}@{0}'.format, WHERE, WHAT)
                  | st.builds('{0};{1}'.format, WHERE, WHAT), max_size=4)
 GROUPS = st.lists(st.sampled_from(('red', 'blue', 'a.b-c_d', '0')), max_size=4)
 SEPARATORS = st.sampled_from((',', ' ', '\n', '\t', ', ', ' ,\r\n'))
+MODES = ('locked', 'isolated', 'unlocked', 'disabled')
 WHITE = st.sampled_from(('', ' ', '\n', '\r\n', '\t '))
 
 
@@ -102,10 +107,10 @@ def policies(draw):
     if draw(st.booleans()):
         keys['vif/0/mac'] = draw(SEPARATORS).join(draw(st.lists(st.sampled_from(
             ('vrrp', '00:00:5e:00:01:05', '00:00:5E:00:02:0A', '02:00:00:00:00:01')), max_size=3)))
-    for key in ('mode', 'vif/0/mode'):
-        if draw(st.booleans()):
-            keys[key] = draw(WHITE) + draw(st.sampled_from(
-                ('locked', 'isolated', 'unlocked', 'disabled'))) + draw(WHITE)
+    for key, words in (('mode', MODES), ('permissive', ('yes', 'no'))):
+        for where in ('', 'vif/0/'):
+            if draw(st.booleans()):
+                keys[where + key] = draw(WHITE) + draw(st.sampled_from(words)) + draw(WHITE)
     if draw(st.booleans()):
         keys['vif/0/ipv4'] = ' '.join(map(str, draw(st.lists(st.just('any') | st.ip_addresses(
             v=4, network='10.0.0.0/24'), max_size=3))))
@@ -127,9 +132,52 @@ def test_what_is_sealed_is_what_was_read(keys):
     """Written back, a policy is the same policy."""
     policy = read(keys, '0')
     written = format_policy(policy or VifPolicy())
-    again = {'vif/0/' + key: value if key == 'mode' else ','.join(value)
+    again = {'vif/0/' + key: value if isinstance(value, str) else ','.join(value)
              for key, value in written.items()}
     assert read(again, '0') == policy
+
+
+@given(policies())
+def test_permissive_is_one_key_more_and_else_changes_nothing(keys):
+    """A policy that does not say it has the text and the seal that it always had."""
+    policy = (read(keys, '0') or VifPolicy())._replace(permissive=None)
+    with_no, with_yes = policy._replace(permissive=False), policy._replace(permissive=True)
+    for portable in (False, True):
+        plain = json.loads(format_canonical(VIF, policy, portable))
+        assert 'permissive' not in plain['policy']
+        assert len(make_seal(VIF, policy, portable)) == len(GOOD)
+        for said, word in ((with_no, 'no'), (with_yes, 'yes')):
+            text = json.loads(format_canonical(VIF, said, portable))
+            assert text['policy'].pop('permissive') == word and text == plain
+    seals_of = {make_seal(VIF, said) for said in (policy, with_no, with_yes)}
+    assert len(seals_of) == 3
+
+
+@given(policies(), st.booleans())
+def test_the_mark_stands_behind_the_seals_of_the_enforced_alone(keys, portable):
+    policy = read(keys, '0') or VifPolicy()
+    seal = make_seal(VIF, policy, portable)
+    assert is_enforced(seal) is seal.endswith(':enforced') is (policy.permissive is False)
+
+
+@pytest.mark.parametrize('seal, enforced', [
+    pytest.param(None, False, id='none'),
+    pytest.param('', False, id='empty'),
+    pytest.param(':enforced', False, id='the mark alone'),
+    pytest.param(ENFORCED, True, id='enforced'),
+    pytest.param(ENFORCED_PORTABLE, True, id='portable'),
+    pytest.param(' ' + ENFORCED.upper() + '\r\n', True, id='spelled otherwise'),
+    pytest.param('1:' + '0' * 64 + ':enforced', True, id='of whatever policy'),
+    pytest.param('3:' + '0' * 64 + ':enforced', True, id='of a later version'),
+    pytest.param(PERMISSIVE, False, id='permissive'),
+    pytest.param(GOOD, False, id='it does not say'),
+    pytest.param(GOOD + ':', False, id='cut off'),
+    pytest.param(GOOD + ':enforced:enforced', False, id='twice'),
+    pytest.param(GOOD + ': enforced', False, id='white space inside'),
+    pytest.param('1:' + '0' * 63 + ':enforced', False, id='a digest cut off'),
+])
+def test_is_enforced(seal, enforced):
+    assert is_enforced(seal) is enforced
 
 
 @pytest.mark.parametrize('seal, policy, state', [
@@ -175,6 +223,22 @@ def test_what_is_sealed_is_what_was_read(keys):
     pytest.param(GOOD[2:], RED, Sealing.UNREADABLE, id='no version'),
     pytest.param('1:' + 'g' * 64, RED, Sealing.UNREADABLE, id='no hex'),
     pytest.param('1:' + '\uff11' * 64, RED, Sealing.UNREADABLE, id='digits of another script'),
+    pytest.param(PERMISSIVE, RED._replace(permissive=True), Sealing.SEALED, id='permissive'),
+    pytest.param(PERMISSIVE, RED, Sealing.CHANGED, id='the guest takes permissive out'),
+    pytest.param(GOOD, RED._replace(permissive=True), Sealing.CHANGED,
+                 id='the guest writes permissive'),
+    pytest.param(ENFORCED, RED._replace(permissive=False), Sealing.SEALED, id='enforced'),
+    pytest.param('\t' + ENFORCED.upper() + '\n', RED._replace(permissive=False), Sealing.SEALED,
+                 id='enforced, spelled otherwise'),
+    pytest.param(ENFORCED_PORTABLE, RED._replace(permissive=False), Sealing.SEALED,
+                 id='enforced, portable'),
+    pytest.param(ENFORCED, RED._replace(permissive=True), Sealing.CHANGED,
+                 id='enforced, and the guest writes permissive'),
+    pytest.param(ENFORCED, None, Sealing.MISSING, id='enforced, missing'),
+    pytest.param(ENFORCED[:-len(':enforced')], RED._replace(permissive=False), Sealing.CHANGED,
+                 id='enforced, without the mark'),
+    pytest.param(GOOD + ':enforced', RED, Sealing.CHANGED, id='the mark where none belongs'),
+    pytest.param(GOOD + ':permissive', RED, Sealing.UNREADABLE, id='another mark'),
     pytest.param('x' * 100000, None, Sealing.UNREADABLE, id='long'),
 ])
 def test_states(seal, policy, state):

@@ -20,12 +20,13 @@ def read_file(path: str) -> Optional[str]:
 
 
 def put_file(path: str, text: Optional[str], mtime: Optional[float] = None,
-             inside: bool = False, private: bool = False) -> bool:
+             inside: bool = False, private: bool = False, keep: bool = False) -> bool:
     """Have a file with this text, or none; return whether that was not so before.
 
     The new text is written beside the file's folder, for xenopsd reads whatever is inside of some;
     `inside` is for folders that nobody else reads, and that may be file systems of their own.
     A new text is there together with its `mtime`, if one is given. A `private` file is root's only.
+    With `keep` it has the mode and the owner of the file that is there.
     """
     if read_file(path) == text:
         return False
@@ -36,12 +37,15 @@ def put_file(path: str, text: Optional[str], mtime: Optional[float] = None,
             os.unlink(path)
             return True
         os.makedirs(folder, 0o755, exist_ok=True)
+        before = os.stat(path) if keep and os.path.exists(path) else None
         number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW,
                          0o600 if private else 0o644)
         with os.fdopen(number, 'w', encoding='utf-8') as file:
             file.write(text)
             file.flush()
-            os.fchmod(number, 0o600 if private else 0o644)
+            if before:
+                os.fchown(number, before.st_uid, before.st_gid)
+            os.fchmod(number, before.st_mode & 0o7777 if before else 0o600 if private else 0o644)
             os.fsync(number)
         if mtime is not None:
             os.utime(partial, (mtime, mtime))
