@@ -316,6 +316,10 @@ def test_what_is_active_becomes_permissive(dom0: Dom0) -> None:
         assert 'write permissive: true into ' + CONFIGURATION in said
         assert 'networks.xapi9 says permissive: false, so its VIFs are enforced' in said
         assert read(CONFIGURATION).startswith(PERMISSIVE_FILE)
+        assert reached(dom0) == {'red-red', 'red-blue', 'blue-red'}
+        dom0.xsisolate('enforce', '--all')
+        assert reached(dom0) == {'red-red'}
+        dom0.xsisolate('activate', '--permissive')
         assert 'nothing to do' in dom0.xsisolate('activate', '--permissive', '--dry-run')
         planned = ask_plugin('activate', dry_run='true', permissive='true')
         assert not planned['steps']

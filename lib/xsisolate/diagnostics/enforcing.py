@@ -6,9 +6,9 @@ from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_vifs
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.refusals import read_book, read_now
 from xsisolate.errors import HostError
+from xsisolate.diagnostics.permissive import is_loose
 from xsisolate.planner.refusal_book import Book
 from xsisolate.planner.vif import Vif
-from xsisolate.policy.model import EffectivePolicy
 from xsisolate.policy.permissive import network_is_permissive
 
 
@@ -31,11 +31,6 @@ class Change(NamedTuple):
     def ends(self) -> bool:
         """Tell whether it is permissive no more."""
         return not is_loose(self.vif.policy)
-
-
-def is_loose(policy: EffectivePolicy) -> bool:
-    """Tell whether a VIF passes what its policy would refuse."""
-    return policy.permissive or bool(policy.would_be)
 
 
 def compare(dom0: HostContext, after: Configuration) -> List[Change]:
@@ -66,7 +61,7 @@ def read_spared() -> Mapping[Tuple[str, str], Spared]:
     except HostError:
         return found            # `xsisolate refused` says why; nothing depends on it here
     for row in book.rows.values():
-        if row.owner:
+        if row.owner and row.refusal.passed:
             before = found.get(row.owner, Spared())
             found[row.owner] = Spared(before.kinds + 1, before.frames + row.frames)
     return found

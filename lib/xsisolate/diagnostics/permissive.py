@@ -21,14 +21,14 @@ def say_would_be(policy: EffectivePolicy) -> str:
     return policy.would_be and 'would be ' + policy.would_be
 
 
-def is_permissive(view: VifView) -> bool:
+def is_loose(policy: EffectivePolicy) -> bool:
     """Tell whether XAPI's locking mode alone holds a VIF, whatever its policy says."""
-    return view.vif.policy.permissive or bool(view.vif.policy.would_be)
+    return policy.permissive or bool(policy.would_be)
 
 
 def list_permissive(views: Sequence[VifView]) -> List[VifView]:
     """Return the VIFs that no policy holds."""
-    return [view for view in views if is_permissive(view)]
+    return [view for view in views if is_loose(view.vif.policy)]
 
 
 def warn_of_permissive(views: Sequence[VifView]) -> Iterator[str]:
@@ -51,7 +51,7 @@ def examine_permissive(inventory: Inventory) -> Iterator[Finding]:
             '; '.join(_shown(what, some) for what, some in (
                 ('networks', networks), ('VIFs', names)) if some)),
         'enforced policies', 'see what would be refused (xsisolate refused --permissive) and what '
-        'to write (xsisolate suggest); then take permissive out of xsisolate.yaml and of policies')
+        'to write (xsisolate suggest); then end it (xsisolate enforce)')
     for view in inventory.vifs:
         if view.vif.policy.would_be:
             yield warning('VIF', '%s %s. It runs as XAPI\'s locking mode says: %s' % (
