@@ -20,9 +20,24 @@ def hide(bridge: str, vifs: Iterable[Vif], now: NoFlood) -> List[int]:
     return _set(bridge, vifs, now, True)
 
 
-def show(bridge: str, vifs: Iterable[Vif], now: NoFlood) -> None:
-    """Have the switch flood to the other ports; that comes after the VIFs' flows."""
-    _set(bridge, vifs, now, False)
+class Showing:
+    """Has the switch flood to the other ports while their flows change, and from then on.
+
+    That comes before the flows: without theirs frames for a VIF may have to be flooded, and would
+    be lost. If the flows do not change after all, its old policy hides it again.
+    """
+
+    def __init__(self, bridge: str, vifs: Iterable[Vif], now: NoFlood) -> None:
+        self._bridge = bridge
+        self._shown = _set(bridge, vifs, now, False)
+
+    def __enter__(self) -> None:
+        """Begin to change flows."""
+
+    def __exit__(self, kind: object, error: object, where: object) -> None:
+        """End it; an error hides the ports again."""
+        if error is not None:
+            flow_table.set_no_flood(self._bridge, self._shown, True)
 
 
 def _set(bridge: str, vifs: Iterable[Vif], now: NoFlood, wanted: bool) -> List[int]:

@@ -71,7 +71,8 @@ def program_vif(host: HostContext, snapshot: BridgeSnapshot, switch: SwitchState
         plan = plan_bridge(switch.items, [vif] + others, context)
         hidden.update(flooding.hide(bridge.name, plan.vifs, switch.no_flood))
         try:
-            diff = reconcile(bridge.name, switch, plan, snapshot.ofports)
+            with flooding.Showing(bridge.name, () if new else plan.vifs, switch.no_flood):
+                diff = reconcile(bridge.name, switch, plan, snapshot.ofports)
             break
         except Outdated:
             if last:
@@ -82,8 +83,6 @@ def program_vif(host: HostContext, snapshot: BridgeSnapshot, switch: SwitchState
         # What such a VIF has been learned to own, a MAC address not its own or a
         # multicast group, would be sent to it for minutes.
         flow_table.forget_addresses(bridge.name, bridge.mcast_snooping)
-    if not new:
-        flooding.show(bridge.name, plan.vifs, switch.no_flood)
     for planned in plan.vifs:
         set_ids(host, snapshot, planned)
     if is_noted(bridge) and not is_managed(plan):       # the last VIF with flows has left it

@@ -115,13 +115,13 @@ def _make_so(host: HostContext, found: _Difference, silenced: bool) -> None:
     """Have a bridge carry what it should."""
     bridge, plan = found.snapshot.bridge, found.plan
     hidden = flooding.hide(bridge.name, plan.vifs, found.no_flood)
-    reconcile_all(bridge.name, plan, found.result.diff)
+    with flooding.Showing(bridge.name, plan.vifs, found.no_flood):
+        reconcile_all(bridge.name, plan, found.result.diff)
     closed = hidden or is_any_closed(found.registry, plan)
     if closed:
         flow_table.forget_addresses(bridge.name, bridge.mcast_snooping)
     if closed or silenced:
         wait_until_judged(host, bridge.name, plan)
-    flooding.show(bridge.name, plan.vifs, found.no_flood)
     for vif in plan.vifs:
         set_ids(host, found.snapshot, vif)
 

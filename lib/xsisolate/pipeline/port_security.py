@@ -109,9 +109,11 @@ def settle_flow(ofport: int, network: int, tagged: bool, cookie: int, arrived: b
                      goto(DESTINATION))
 
 
-def settled_flows(network: int, tagged: bool, mac: str, ofport: int) -> Iterator[Flow]:
+def settled_flows(network: int, tagged: bool, mac: str, ofport: int,
+                  permissive: bool = False) -> Iterator[Flow]:
     """Yield what settle_flow learns, as the switch reads it back."""
     where = network_match(network)
     yield make_flow(LOCAL, 100, [where, 'dl_dst=%s' % mac], fixed_tag(network, tagged),
                     'output:%d' % ofport)
-    yield make_flow(SOURCE, 96, [where, 'dl_src=%s' % mac, flags(UPLINK)])
+    if not permissive:
+        yield make_flow(SOURCE, 96, [where, 'dl_src=%s' % mac, flags(UPLINK)])

@@ -19,7 +19,8 @@ from xsisolate.planner.cookie import (BASE, BRIDGE, Key, Kind, fanout_key, netwo
                                       port_key)
 from xsisolate.planner.item_facts import (EndpointFacts, NetworkName, endpoint_name, format_facts,
                                           format_network_name, format_port_facts, has_arrived,
-                                          parse_port_facts, ports_of, split_endpoint)
+                                          parse_facts, parse_port_facts, ports_of,
+                                          split_endpoint)
 from xsisolate.planner.items import Item, Items, Registry, find_or_add, make_item
 from xsisolate.planner.peer_items import add_peers, group_name, spread_keys
 from xsisolate.planner.roles import holder_flows, sender_flags
@@ -259,7 +260,8 @@ def without_learned(flows: Iterable[Flow], items: Mapping[Key, Item],
 def _learned(port: Item, endpoint: Item) -> Iterator[Flow]:
     network, mac = split_endpoint(endpoint)
     link = parse_port_facts(port)
-    learned = [*settled_flows(network, link.tagged, mac, link.ofport)]
+    learned = [*settled_flows(network, link.tagged, mac, link.ofport,
+                              bool(parse_facts(endpoint).permissive))]
     if has_arrived(port):
         learned += resumed_flows(network, mac, link.ofport)
     for flow in learned:

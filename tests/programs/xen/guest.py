@@ -273,7 +273,7 @@ def hear(guests: Sequence[Guest], seconds: int = 2) -> Dict[str, Dict[str, Dict[
     """Have all guests ping all others, in both families: {from: {to: {4: True, 6: False}}}."""
     begun = {}
     for guest in guests:
-        pings = ' '.join('(ping -c1 -W%d %s >/dev/null 2>&1 && echo HEARD %s %d) &' % (
+        pings = ' '.join('(ping -c3 -W%d %s >/dev/null 2>&1 && echo HEARD %s %d) &' % (
             seconds, address, other.name, version)
             for other in guests if other is not guest
             for version, address in ((4, other.ipv4), (6, other.ipv6)))
