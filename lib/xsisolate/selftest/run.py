@@ -6,6 +6,7 @@ from xsisolate.selftest import checks
 from xsisolate.selftest.host_features import read_host
 from xsisolate.selftest.leftovers import find_left, own_place
 from xsisolate.selftest.parties import beyond, vms
+from xsisolate.selftest.permissive import permit
 from xsisolate.selftest.report import Measured, Outcome, Report
 from xsisolate.selftest.scene import Scene
 from xsisolate.selftest.speed import measure
@@ -59,6 +60,7 @@ def _try(scene: Scene, datapath: str, extent: Extent, outcomes: List[Outcome],
     outcomes += checks.converse(scene)
     say('changing policies')
     outcomes += checks.change(scene)
+    outcomes += permit(scene)
     refreshed, refreshes = checks.refresh(scene, extent.refreshes)
     outcomes.append(refreshed)
     say('counting drops')

@@ -1,5 +1,6 @@
 """Sends the corpus and says who has seen which row."""
 import time
+from collections import Counter
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from sandbox.host import Host
@@ -36,6 +37,8 @@ class Radio:
         self._wire = wire
         self._vlan = vlan               # the uplink's tag
         self._locals = locals_          # Dom0's own devices: name of the place, device
+        # How often a VM has seen a frame of a row, where that is more than once.
+        self.repeats: Set[Tuple[str, str, int, int]] = set()
 
     def run(self, cases: Sequence[Case], step_s: float = STEP_S) -> Sightings:
         """Send all rows, resting after each step; return who has seen each."""
@@ -95,8 +98,11 @@ class Radio:
         whole = {frame: (case.id, index) for case in batch if case.quiet
                  for index, frame in enumerate(case.frames)}
         for place, frames in captured.items():
-            for frame in frames:
-                found = whole.get(frame) or find_mark(frame, marks)
+            all_found = [whole.get(frame) or find_mark(frame, marks) for frame in frames]
+            if place in self.stations and not self._is_outside(place):
+                self.repeats |= {(found[0], place, found[1], count) for found, count in Counter(
+                    all_found).items() if found and count > 1}
+            for found in all_found:
                 if not found:
                     continue
                 case, index = found

@@ -167,3 +167,26 @@ def test_a_trunk_vif(net: Net) -> None:
               row(a, tagged(ping(a, un), 122)))
     assert {(one.reason, one.network & 0xfff, one.passed) for one in recorded(net, a)} >= {
         ('not a peer on egress', 120, True)}
+
+
+def test_what_has_passed_is_not_counted_as_dropped(net: Net) -> None:
+    a, un = net.vm('a', 11, {'groups': 'red'}), net.vm('un', 31)
+    net.prime()
+    net.check(row(a, ping(a._replace(mac='02:00:00:00:00:77'), un), 'un'),
+              row(un, ping(un, a), 'a'))
+    assert {(one.reason, one.passed) for one in recorded(net, un)} == {
+        ('not a peer on ingress', True)}
+    found, = [vif for vif in xsisolate('status', '--json').json['vifs'] if vif['permissive']]
+    assert (found['spoofed'], found['isolated']) == (0, 0), found
+
+
+def test_a_judged_frame_does_not_reach_who_holds_roles(net: Net) -> None:
+    """It is the frame that passes which an enforced holder hears, or does not."""
+    server = net.vm('server', 9, {'mode': 'isolated', 'allow': '', 'vif/0/roles': 'dhcp', **NO})
+    a, un = net.vm('a', 11, {'groups': 'red'}), net.vm('un', 31)
+    net.prime()
+    net.check(*[row(party, frame, *{'a', 'un', 'eth0', *more} - {party.name})
+                for party in (a, un) for frame, more in (
+                    (na(party, party.ip6), ()), (arp(party, 1, party.ip, party.ip), ()),
+                    (discover(party), ('server',)))])
+    assert server

@@ -30,7 +30,7 @@ def test_the_configuration_is_that_of_the_tests() -> None:
     from xsisolate.config.load import parse_config
     ours = read_configuration().config
     theirs = parse_config(shared_network.CONFIG % {
-        'bridge': parties.TRIAL_BRIDGE, 'more': '',
+        'bridge': parties.TRIAL_BRIDGE, 'more': '', 'permissive': 'false',
         'mac': ', mac: "%s"' % shared_network.GATEWAY_MAC}, 'tests')
     assert ours == theirs._replace(accept_unsealed=False)
 

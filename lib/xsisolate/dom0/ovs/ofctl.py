@@ -6,6 +6,7 @@ import re
 from typing import FrozenSet
 
 from xsisolate.dom0.linux.process import run
+from xsisolate.openflow.ownership import OWNER_MASK, RECORDER
 
 OFCTL = ('ovs-ofctl', '-O', 'OpenFlow14')
 STOCK_COOKIE = 'cookie=1/-1'
@@ -43,3 +44,9 @@ def dump_record(bridge: str, table: int) -> str:
     """
     return run(('ovs-ofctl', '-O', 'OpenFlow10', '--no-names', 'dump-flows', bridge,
                 'table=%d' % table), timeout=TIMEOUT_S)
+
+
+def delete_record(bridge: str) -> None:
+    """Forget what the switch has recorded of refused frames; it learns what comes next."""
+    run(OFCTL + ('del-flows', bridge, 'cookie=0x%x/0x%x' % (RECORDER, OWNER_MASK)),
+        timeout=TIMEOUT_S)
