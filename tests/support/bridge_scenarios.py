@@ -14,7 +14,7 @@ from xsisolate.planner.plan import Plan, draft_plan, finish_plan
 from xsisolate.planner.vif import Attached, Vif, VifPort
 from xsisolate.policy.address import eui64_link_local, parse_prefix
 from xsisolate.policy.model import (HOLDERS, LEASED4, LEASED6, Config, EffectivePolicy, Gateway,
-                                    Group, Mode, Network, Prefix, RemoteMember, Source)
+                                    Group, Locking, Mode, Network, Prefix, RemoteMember, Source)
 from xsisolate.policy.service import parse_service
 from xsisolate.policy.vmdata_parser import parse_peer
 from xsisolate.vif_id import VifId
@@ -103,6 +103,12 @@ def make_vif(number: int, mode: Mode = ISOLATED, own: str = '', groups: str = ''
         ports.append(VifPort('tap%d.0' % number, TAPS_FROM + number))
     return Vif(VifId(number, 0), '00000000-0000-4000-9000-%012d' % number, mac_of(number),
                tuple(map(attached, trunks or (tag,))), bool(trunks), policy, tuple(ports))
+
+
+def judged_only(vif: Vif, locked: str = '') -> Vif:
+    """Return a VIF as a permissive one; `locked`: the addresses to which XAPI locks it."""
+    return vif._replace(policy=vif.policy._replace(permissive=True), locking=Locking(
+        LOCKED, prefixes(locked)) if locked else Locking())
 
 
 def attached(tag: int) -> Attached:
@@ -253,6 +259,19 @@ SCENARIOS = {
     'leased-trunk': make_scenario([
         learning(make_vif(11, groups='red', trunks=(0, 10)), '10.9.0.71', [LEASED4])]),
     'no-uplink': make_scenario(RED[:1], uplinks=(), snooping=True),
+    'permissive': make_scenario([
+        RED[0], judged_only(RED[1]),
+        judged_only(make_vif(13, own='10.9.0.13', shared='10.9.0.1', groups='red', tap=True)),
+        judged_only(make_vif(14, own='10.9.0.14'), '10.9.0.14 10.9.0.15'),
+        judged_only(make_vif(15, LOCKED, own='10.9.0.16')),
+        judged_only(also_by(holding(make_vif(16, own='10.9.0.17'), 'gateway', 'dhcp'),
+                            '00:00:5e:00:01:05')),
+        judged_only(make_vif(17, own='10.9.0.18', groups='red', trunks=(0, 10)))],
+        networks={BRIDGE: subnets(gateway(mac=GATEWAY_MAC))}),
+    'all-permissive': make_scenario([
+        judged_only(RED[0])._replace(arriving=True),
+        judged_only(learning(make_vif(12, groups='red'), '10.9.0.71 fd00:9::d:47'))],
+        networks={BRIDGE: subnets(gateway(mac=GATEWAY_MAC))}),
 }
 
 

@@ -22,7 +22,7 @@ def permit(scene: Scene) -> Iterator[Outcome]:
     scene.change(SERVED._replace(policy=dict(SERVED.policy or {}, permissive='yes')))
     delete_record(TRIAL_BRIDGE)     # it has room for so many kinds
     for source, target in ((SERVED, STRANGER), (STRANGER, SERVED)):
-        yield _passes(scene, '%s, permissive, and %s' % (SERVED.name, STRANGER.name),
+        yield _passes(scene, '%s to %s, %s permissive' % (source.name, target.name, SERVED.name),
                       _datagram(source, target, DNS, DNS), True)
     # Its connections are judged in the clone, too: an answer that was asked for is none that
     # would be refused.
@@ -40,8 +40,8 @@ def permit(scene: Scene) -> Iterator[Outcome]:
                   said == wanted and all(one.passed for one in found))
     scene.change(SERVED)
     for source, target in ((SERVED, STRANGER), (STRANGER, SERVED)):
-        yield _passes(scene, '%s, enforced again, and %s' % (SERVED.name, STRANGER.name),
-                      _datagram(source, target, DNS, DNS), False)
+        yield _passes(scene, '%s to %s, %s enforced again' % (
+            source.name, target.name, SERVED.name), _datagram(source, target, DNS, DNS), False)
 
 
 def _passes(scene: Scene, what: str, row: Row, passes: bool) -> Outcome:
