@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sandbox.pythons import ROOT
-from support.bridge_scenarios import (also_by, flows_of, holding, make_scenario, make_vif, member,
-                                      plan_bridge, prefixes, registry_of)
+from support.bridge_scenarios import (also_by, flows_of, holding, judged_only, make_scenario, make_vif,
+                                      member, plan_bridge, prefixes, registry_of)
 from support.bridge_strategies import GROUPS, scenarios, vifs
 from support.flow_matches import disagreements
 from support.ofctl_text import format_add
@@ -150,6 +150,7 @@ FANOUT = 2              # a network with an isolated VIF
 CLOSED_VIF = 11         # disabled or quarantined
 LOCKED_VIF = 21
 ISOLATED_VIF = 24
+PERMISSIVE_ISOLATED, PERMISSIVE_LOCKED = 26, 22
 TAP = 11                # an HVM guest's second netdev
 OWN_ADDRESS = 1
 MEMBERSHIP = 1          # a VIF in a group
@@ -176,6 +177,7 @@ SHARING, SHARED_ALOUD, SHARER, SHARER_MAC = 1, 1, 2, 1      # elsewhere, for eac
 PAGE = os.path.join(ROOT, 'docs', 'performance.md')
 SAID = (('base, with one uplink', BASE), ('each further member of a bond', BOND_MEMBER),
         ('isolated VIF', ISOLATED_VIF), ('locked VIF', LOCKED_VIF),
+        ('permissive VIF: isolated; locked', '%d; %d' % (PERMISSIVE_ISOLATED, PERMISSIVE_LOCKED)),
         ('disabled or quarantined VIF', CLOSED_VIF), ('own address', OWN_ADDRESS),
         ("second netdev of an HVM guest", TAP), ('membership of a VIF in a group', MEMBERSHIP),
         ('group', GROUP), ("address in a group's `addresses`", OUTSIDE_ADDRESS),
@@ -318,3 +320,10 @@ def test_flow_count_of_shared_addresses(isolated, remote, shared):
     assert count(vifs, members={'red': sharing, HOLDERS: sharing}) - count(
         vifs, members={'red': first}) == shared * bool(remote) * (
             SHARING + SHARED_ALOUD + SHARER * remote)
+
+
+@pytest.mark.parametrize('mode, flows', [(Mode.ISOLATED, PERMISSIVE_ISOLATED),
+                                         (Mode.LOCKED, PERMISSIVE_LOCKED)])
+def test_flow_count_of_a_permissive_vif(mode, flows):
+    vifs = [make_vif(11), make_vif(12)]
+    assert count([*vifs, judged_only(make_vif(13, mode))]) == count(vifs) + flows
