@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sandbox.pythons import ROOT
-from support.bridge_scenarios import (also_by, flows_of, holding, judged_only, make_scenario, make_vif,
-                                      member, plan_bridge, prefixes, registry_of)
+from support.bridge_scenarios import (also_by, flows_of, holding, judged_only, make_scenario,
+                                      make_vif, member, plan_bridge, prefixes, registry_of)
 from support.bridge_strategies import GROUPS, scenarios, vifs
 from support.flow_matches import disagreements
 from support.ofctl_text import format_add
