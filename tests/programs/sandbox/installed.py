@@ -20,6 +20,7 @@ UNITS = '/usr/lib/systemd/system'
 # machine's.
 INSTALL = '''\
 set -e
+mkdir -p /usr/libexec /usr/local/sbin {units}
 mount -t tmpfs xsisolate-lab /usr/libexec
 mount -t tmpfs xsisolate-lab /usr/local/sbin
 mount -t tmpfs xsisolate-lab {units}
