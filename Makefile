@@ -25,7 +25,7 @@ help:
 	@echo
 	@echo 'All but lint, test-unit, rpm, repo and clean need root: the sandbox Dom0 makes namespaces.'
 
-demo: $(SANDBOX) ## VMs on a real Open vSwitch, isolated and tried; a private network; an admin on a pool (about 30 s)
+demo: $(SANDBOX) ## VMs on a real Open vSwitch, isolated and tried; a private network; an admin on a pool; a pool that runs is isolated (about 90 s)
 	@$(SETUP) demo
 
 test: $(SANDBOX) xo ## everything, on Python 3.6 and the current one

@@ -29,6 +29,11 @@ def is_active() -> bool:
     return read_xenopsd_config().setup_vif_rules.path == '%s/%s' % (OURS, RULES)
 
 
+def is_stock() -> bool:
+    """Tell whether xenopsd, started now, would call the stock setup-vif-rules."""
+    return read_xenopsd_config().setup_vif_rules.path == '%s/%s' % (STOCK, RULES)
+
+
 def is_untouched() -> bool:
     """Tell whether xenopsd and udev have nothing of ours to read."""
     return not list(_file_steps(False))

@@ -3,8 +3,8 @@ import json
 from typing import Any, List, Mapping
 
 from xsisolate.admin.host_overview import REFUSED
-from xsisolate.admin.plugin_protocol import (GROUPS, NOT_HERE, PLUGIN, REFRESH, AppliedVif,
-                                             parse_reply)
+from xsisolate.admin.plugin_protocol import (GROUPS, NOT_HERE, NOW_ADMITTED, PLUGIN, REFRESH,
+                                             AppliedVif, parse_reply)
 from xsisolate.admin.steps import Seals
 from xsisolate.dom0.xapi.session import Xapi, XapiError
 from xsisolate.errors import HostError
@@ -53,11 +53,13 @@ def ask_refused(xapi: Xapi, vm: XapiVm) -> List[Mapping[str, Any]]:
 def parse_owned(reply: Any) -> List[Mapping[str, Any]]:
     """Return the rows of a record that passed permissive policies; raise ValueError or TypeError.
 
-    A host that does not say whether a row has passed is believed to mean that.
+    A host that does not say whether a row has passed is believed to mean that. What policies admit
+    by now is left out.
     """
     try:
         return [row for row in reply['refused']
-                if row['vif'] and row['vm'] and int(row['frames']) and row.get('passed', True)]
+                if row['vif'] and row['vm'] and int(row['frames']) and row.get('passed', True)
+                and row.get('because') != NOW_ADMITTED]
     except KeyError as error:
         raise ValueError('it lacks %s' % error) from None
 

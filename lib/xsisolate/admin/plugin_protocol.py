@@ -10,6 +10,7 @@ from xsisolate.policy.seal import Sealing
 
 PLUGIN = 'xsisolate'
 REFRESH, EXPLAIN, GROUPS, BRIDGES = 'refresh', 'explain', 'groups', 'bridges'   # functions
+NOW_ADMITTED = 'policies admit it now'      # why a row of the record would not be refused any more
 NOT_HERE = 'XSISOLATE_NOT_HERE'     # the failure of a host on which the VM does not run
 
 

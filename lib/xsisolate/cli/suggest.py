@@ -16,6 +16,7 @@ EXAMPLES = '''
 examples:
   xsisolate suggest                           for all VMs of this host, of the last 24 hours
   xsisolate suggest web --since 1h            for web, and for whom it talks with
+  xsisolate suggest --except scanner --except 10.9.0.66    nothing that admits these
   xsisolate suggest --group-by subnet         whole subnets of the network instead of addresses
   xsisolate suggest --json | jq -r '.suggestions[].command'
 
@@ -37,6 +38,9 @@ def add_parser(commands: Any) -> None:
     add_since(parser)
     parser.add_argument('--group-by', choices=('address', 'subnet'), default='address',
                         help='what an entry is about; address: as few as hold the addresses')
+    parser.add_argument('--except', metavar='VM|ADDRESS', dest='without', action='append',
+                        default=[], type=text_of, help='nothing about what this VM or address has '
+                        'part in; may be repeated')
     parser.set_defaults(run=run)
 
 
@@ -44,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     since = parse_since(arguments.since)
     with open_dom0() as dom0:
-        found = suggest(RefusedReader(dom0), arguments.vm, since, arguments.group_by == 'subnet')
+        found = suggest(RefusedReader(dom0), arguments.vm, since, arguments.group_by == 'subnet',
+                        arguments.without)
     if arguments.json:
         say_json(describe(found))
     else:

@@ -1,13 +1,14 @@
 """What ends when a configuration is permissive no more: whose VIFs, and what they were spared."""
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
+from xsisolate.admin.plugin_protocol import NOW_ADMITTED
 from xsisolate.config.host_config import Configuration
 from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_vifs
 from xsisolate.dataplane.context import HostContext
-from xsisolate.dataplane.refusals import read_book, read_now
 from xsisolate.errors import HostError
 from xsisolate.diagnostics.permissive import is_loose
-from xsisolate.planner.refusal_book import Book
+from xsisolate.diagnostics.refused import RefusedReader
+from xsisolate.diagnostics.refused_choice import PERMISSIVE
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.permissive import network_is_permissive
 
@@ -35,7 +36,7 @@ class Change(NamedTuple):
 
 def compare(dom0: HostContext, after: Configuration) -> List[Change]:
     """Return this host's permissive VIFs, with what they will be by another configuration."""
-    spared = read_spared()
+    spared = read_spared(dom0)
     return [Change(vif, dom0.store.read_text('/local/domain/%d/name' % vif.id.domid) or '',
                    spared.get((vif.id.vif, vif.vm_uuid), Spared()),
                    not any(network_is_permissive(after.config, after.find_network(
@@ -52,16 +53,19 @@ def _read_loose(dom0: HostContext, after: Configuration) -> Iterator[Vif]:
         yield from (vif for vif in then if vif.id in loose)
 
 
-def read_spared() -> Mapping[Tuple[str, str], Spared]:
-    """Return what the record has of each VIF, by its name on this host and its VM's uuid."""
+def read_spared(dom0: HostContext) -> Mapping[Tuple[str, str], Spared]:
+    """Return what the record has of each VIF, by its name on this host and its VM's uuid.
+
+    What policies admit by now is left out.
+    """
     found: Dict[Tuple[str, str], Spared] = {}
     try:
-        book = read_book() or Book()
-        read_now(book)
+        rows = RefusedReader(dom0).read(only=PERMISSIVE).rows
     except HostError:
         return found            # `xsisolate refused` says why; nothing depends on it here
-    for row in book.rows.values():
-        if row.owner and row.refusal.passed:
-            before = found.get(row.owner, Spared())
-            found[row.owner] = Spared(before.kinds + 1, before.frames + row.frames)
+    for one in rows:
+        owner = one.row.owner
+        if owner and one.because != NOW_ADMITTED:
+            before = found.get(owner, Spared())
+            found[owner] = Spared(before.kinds + 1, before.frames + one.row.frames)
     return found

@@ -6,6 +6,7 @@ from time import time
 from typing import (Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional,
                     Tuple)
 
+from xsisolate.admin.plugin_protocol import NOW_ADMITTED
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.refusals import read_book, read_now
 from xsisolate.diagnostics.ends import End, Place
@@ -20,15 +21,16 @@ from xsisolate.dom0.xen.xenstore import Xenstore
 from xsisolate.errors import PolicyError
 from xsisolate.planner.refusal_book import Book, Owner, Row
 from xsisolate.planner.refusal_record import INGRESS, UNASKED
-from xsisolate.policy.address import format_prefix, parse_prefix
+from xsisolate.policy.address import contains, format_prefix, parse_prefix
 from xsisolate.policy.admission import Talk
 from xsisolate.policy.service import PINGS, WITH_PORTS
 
 CLIENT_PORT = 40000
+FORGED = 'spoofed IP'
 # Of what no policy is asked; `explain` asks of packets that VMs may send.
 FIXED = {
     'spoofed MAC': '%(mac)s is not a MAC address of its own',
-    'spoofed IP': '%(address)s is not one of its own addresses',
+    FORGED: '%(address)s is not one of its own addresses',
     'ARP or ND claim': 'it says in ARP or neighbour discovery what is not true of it',
     'DHCP server': 'it is not a DHCP server: it does not hold the role dhcp',
     'router advertisement': 'it is not a router: it does not hold the role router',
@@ -44,7 +46,6 @@ FIXED = {
 FIXED_INGRESS = {
     'DHCP server': 'it is not a DHCP server that the network trusts',
     'router advertisement': 'it is not a router that the network trusts'}
-NOW_ADMITTED = 'policies admit it now'
 
 
 class Party(NamedTuple):
@@ -205,6 +206,8 @@ class Namer:
         fixed = (FIXED_INGRESS if refusal.side == INGRESS else {}).get(
             refusal.reason) or FIXED.get(refusal.reason)
         if fixed:
+            if refusal.reason == FORGED and self._is_own(row):
+                return NOW_ADMITTED
             return fixed % {'mac': refusal.source_mac, 'address': refusal.source}
         ends = self.ends(row)
         if ends is None:
@@ -214,6 +217,15 @@ class Namer:
                                         refusal.reason != UNASKED) if step.refuses]
         step = next((step for step in steps if step.judged == refusal.passed), (*steps, None)[0])
         return '%s: %s' % (step.side, step.because) if step else NOW_ADMITTED
+
+    def _is_own(self, row: Row) -> bool:
+        """Tell whether the address that a row's sender has used is its own by now."""
+        view = self._view(row.sender)
+        try:
+            used = parse_prefix(row.refusal.source)
+        except PolicyError:
+            return False
+        return view is not None and any(contains(own, used) for own in view.vif.policy.addresses)
 
     def ends(self, row: Row) -> Optional[Tuple[Place, End, End]]:
         """Return a row's network, sender and receiver as policies see them; None: not known."""

@@ -5,7 +5,8 @@ yet. What a permissive VIF would refuse counts as what was refused.
 """
 import re
 import shlex
-from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import (Any, Collection, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set,
+                    Tuple)
 
 from xsisolate.diagnostics.ends import End, Place, forwards
 from xsisolate.diagnostics.inventory import VifView
@@ -21,6 +22,8 @@ from xsisolate.policy.suggestion import Want, suggest_entries
 
 PLAIN = re.compile('[A-Za-z0-9_.][A-Za-z0-9_.-]{0,47}')
 SIDES = (NOT_A_PEER, NO_SERVICE)
+ANSWERS = frozenset(['%s/%d' % (protocol, answer) for protocol, answers in ICMP_ANSWERS.items()
+                     for answer in answers.values()])
 
 
 class Suggestion(NamedTuple):
@@ -56,19 +59,25 @@ class Suggested(NamedTuple):
     both_ways: Tuple[Tuple[str, str], ...]      # names of VMs that open connections to each other
 
 
-def suggest(reader: RefusedReader, vm: str = '', since: float = 0.0,
-            by_subnet: bool = False) -> Suggested:
-    """Return what to write so that what was refused of a VM, or of all, is admitted."""
+def suggest(reader: RefusedReader, vm: str = '', since: float = 0.0, by_subnet: bool = False,
+            without: Collection[str] = ()) -> Suggested:
+    """Return what to write so that what was refused of a VM, or of all, is admitted.
+
+    `without`: names, uuids and addresses of ends about which nothing is suggested.
+    """
     wants: Dict[str, Set[Want]] = {}
     subnets: Dict[str, Set[Prefix]] = {}
     never: Dict[Tuple[str, str, bool], Never] = {}
     opened: Set[Tuple[str, str]] = set()
     for one in reader.read(vm, since).rows:
+        if any(known in without for end in (one.source, one.target)
+               for known in (end.name, end.vm, end.address) if known):
+            continue
         found = list(_wants(reader, one)) if one.row.refusal.reason.startswith(SIDES) else []
         for vif, want, place in found:
             wants.setdefault(vif, set()).add(want)
             subnets.setdefault(vif, set()).update(place.facts.subnets if by_subnet else ())
-        if found and one.source.vif and one.target.vif and not one.row.refusal.answer:
+        if found and one.source.vif and one.target.vif and _opens(one):
             opened.add((one.source.shown, one.target.shown))
         if not found and not _is_settled(one):
             key = (one.owner, one.row.refusal.reason, one.row.refusal.passed)
@@ -84,6 +93,13 @@ def suggest(reader: RefusedReader, vm: str = '', since: float = 0.0,
             suggestions.append(Suggestion(view, _target(view, names), add))
     return Suggested(tuple(suggestions), tuple(never[key] for key in sorted(never)), tuple(
         (one, other) for one, other in sorted(opened) if one < other and (other, one) in opened))
+
+
+def _opens(one: Refused) -> bool:
+    """Tell whether a row's frames begin something: ARP and neighbour discovery belong to both."""
+    service = one.row.refusal.service
+    return not (one.row.refusal.answer or service == 'arp' or service in NEIGHBOUR
+                or service in ANSWERS)
 
 
 def _is_settled(one: Refused) -> bool:

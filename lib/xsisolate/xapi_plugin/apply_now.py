@@ -2,6 +2,7 @@
 from time import monotonic, sleep
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
+from xsisolate.activation.steps import is_stock
 from xsisolate.admin.plugin_protocol import AppliedVif
 from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_facts
 from xsisolate.dataplane.context import HostContext
@@ -21,6 +22,7 @@ from xsisolate.vif_id import VifId
 POLL_S = 0.1
 LATE_S = 0.5                # vm-data may be so much later than the seal
 LOCK_DEADLINE_S = 30.0
+NOT_ACTIVE = 'not applied: xsisolate is not active on this host'
 
 Seals = Mapping[str, Optional[str]]     # by device; None: it is to have neither seal nor policy
 
@@ -34,14 +36,14 @@ def apply_now(dom0: HostContext, vm_uuid: str, seals: Seals, wait: float) -> Lis
 
     Raises NotHere if this host has no domain of the VM.
     """
-    domid = find_domain(dom0.store, vm_uuid)
+    domid, stock = find_domain(dom0.store, vm_uuid), is_stock()
     deadline = monotonic() + wait
     found = []
     for devid in find_devices(dom0.store, domid):
         vif_id = VifId(domid, devid)
         if str(devid) in seals:
             wait_for(dom0.store, vif_id, seals[str(devid)], deadline)
-        found.append(_apply(dom0, vif_id))
+        found.append(_apply(dom0, vif_id, stock))
     return found
 
 
@@ -94,8 +96,11 @@ def _judge(store: Xenstore, domid: int, identity: Identity, seal: Optional[str])
     return judge(identity, seal, policy)
 
 
-def _apply(dom0: HostContext, vif_id: VifId) -> AppliedVif:
-    """Program a VIF, unless its policy is in doubt: that is for grace to decide, not for us."""
+def _apply(dom0: HostContext, vif_id: VifId, stock: bool) -> AppliedVif:
+    """Program a VIF, unless its policy is in doubt: that is for grace to decide, not for us.
+
+    Nor where the `stock` hooks are called: a host that is not activated is not touched.
+    """
     name = vif_id.vif
     unknown = 'VIF %s is not known to xenopsd (any more): %s'
     try:
@@ -106,6 +111,8 @@ def _apply(dom0: HostContext, vif_id: VifId) -> AppliedVif:
     network = find_bridge(dom0.ovsdb.read_bridges(), facts.metadata.bridge)
     before = AppliedVif(str(vif_id.devid), name, facts.metadata.bridge, state, facts.policy.mode,
                         tuple(sorted(facts.policy.groups)), facts.policy.reason, applied=False)
+    if stock:
+        return before._replace(error=NOT_ACTIVE)
     if facts.policy.unproven or network is None or not _has_port(network, vif_id):
         return before
     with bridge_lock(network.bridge.name, LOCK_DEADLINE_S) as lock:

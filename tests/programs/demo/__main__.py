@@ -14,6 +14,7 @@ from demo.lifecycle import restart_and_crash
 from demo.policy import promised
 from demo.private import play_private, show_private
 from demo.reach import measure
+from demo.rollout import SABOTAGE, show_rollout
 from demo.scene import BRIDGE, LAN, Scene
 from demo.screen import Screen
 from demo.session import show_session
@@ -27,8 +28,6 @@ from sandbox.seals import seal
 from sandbox.vm import PlugFailed
 
 INTERRUPTED = 130
-# A flow that a careless controller might add: it passes everything.
-SABOTAGE = 'priority=65535,actions=NORMAL'
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -74,7 +73,8 @@ def show(screen: Screen, options: argparse.Namespace) -> bool:
         screen.progress('taking everything down')
     for interruption in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interruption, signal.default_int_handler)
-    fine = fine and show_session(screen, options.hook_python)
+    fine = (fine and show_rollout(screen, options.hook_python)
+            and show_session(screen, options.hook_python))
     screen.progress('')
     screen.say()
     screen.say('%s  (%.0f s; everything is taken down again)' % (

@@ -4,7 +4,7 @@ from typing import Iterator
 
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dhcp6 import DHCP6_Advertise
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import (ICMPv6ND_NA, ICMPv6ND_RA, ICMPv6NDOptDstLLAddr,
                                 ICMPv6NDOptPrefixInfo, ICMPv6NDOptSrcLLAddr, IPv6)
 from scapy.layers.l2 import ARP, Dot1Q, Ether
@@ -36,6 +36,12 @@ def datagrams(source: Party, target: Party, mac: str) -> Iterator[bytes]:
     ether = Ether(src=mac, dst=target.mac)
     yield frame(ether / IP(src=source.ipv4, dst=target.ipv4) / udp())
     yield frame(ether / IPv6(src=source.ipv6, dst=target.ipv6) / udp())
+
+
+def pong(source: Party, target: Party, mac: str) -> bytes:
+    """Return an answer to a ping that nobody sent: kernels say nothing to that."""
+    return frame(Ether(src=mac, dst=target.mac) / IP(src=source.ipv4, dst=target.ipv4)
+                 / ICMP(type=0) / token())
 
 
 def poison(liar: Party, victim: Party, claimed: Party) -> Iterator[bytes]:

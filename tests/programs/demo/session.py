@@ -1,12 +1,13 @@
 """An admin at work on a pool of two hosts: real commands, and what came of each."""
 import re
 import time
-from typing import Callable, List, NamedTuple
+from typing import Callable, List, NamedTuple, Optional
 
 from demo import template
 from demo.screen import Screen
 from sandbox.active import CONF, activate, shell
 from sandbox.pool import CONFIG, Pool, PoolVm
+from sandbox.poolhost import Daemon, PoolHost
 from sandbox.process import LabError
 
 FILE = '/run/pool.yaml'
@@ -29,19 +30,32 @@ class Session:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.lines: List[Line] = []
+        self.daemons: List[Daemon] = []
 
-    def admin(self, *words: str, code: int = 0) -> None:
-        """Run a command on the first host."""
-        done = self.pool.hosts[0].run(*words)
-        self.lines.append(Line('[root@alpha ~]# xsisolate ' + ' '.join(
-            "'%s'" % word if ' ' in word else word for word in words)))
-        self.lines += [Line(cut(line)) for line in (done.stdout + done.stderr).splitlines()]
+    def stop(self) -> None:
+        """Stop the daemons."""
+        for daemon in self.daemons:
+            daemon.stop()
+
+    def admin(self, *words: str, code: int = 0, host: Optional[PoolHost] = None,
+              brief: bool = False) -> str:
+        """Run a command on a host, or on the first; return what it prints.
+
+        `brief`: show the last line of it.
+        """
+        host = host or self.pool.hosts[0]
+        done = host.run(*words)
+        self.lines.append(Line('[root@%s ~]# xsisolate %s' % (host.name, ' '.join(
+            "'%s'" % word if ' ' in word else word for word in words))))
+        said = (done.stdout + done.stderr).splitlines()
+        self.lines += [Line(cut(line)) for line in (said[-1:] if brief else said)]
         if code or done.returncode:
             self.lines.append(Line('(exit code %d)' % done.returncode, done.returncode == code))
+        return done.stdout
 
-    def remark(self, text: str, true: Callable[[], bool]) -> None:
-        """Say what is the case now, or should be in a moment."""
-        deadline = time.monotonic() + PATIENCE_S
+    def remark(self, text: str, true: Callable[[], bool], wait: bool = True) -> None:
+        """Say what is the case now, or with `wait` should be in a moment."""
+        deadline = time.monotonic() + (PATIENCE_S if wait else 0)
         fine = true()
         while not fine and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -78,12 +92,11 @@ def work(python: str) -> List[Line]:
     """Play the session on a pool of its own; return what to print."""
     with Pool(pythons=(python, python)) as pool:
         session = Session(pool)
-        daemons = [host.start_daemon() for host in pool.hosts]
+        session.daemons = [host.start_daemon() for host in pool.hosts]
         try:
             play(session)
         finally:
-            for daemon in daemons:
-                daemon.stop()
+            session.stop()
     return session.lines
 
 
@@ -124,11 +137,17 @@ def play(session: Session) -> None:
 def show_session(screen: Screen, python: str) -> bool:
     """Play the session and print it; return whether all came out as it should."""
     screen.progress('an admin at work on a pool of two hosts')
+    return show(screen, 'An admin at work on a pool of two hosts (XAPI is a fake, XenAPI.py the '
+                'real one)', lambda: work(python))
+
+
+def show(screen: Screen, title: str, work: Callable[[], List[Line]]) -> bool:
+    """Print what comes of some work; return whether all came out as it should."""
     try:
-        lines = work(python)
+        lines = work()
     finally:
         screen.progress('')
-    screen.head('An admin at work on a pool of two hosts (XAPI is a fake, XenAPI.py the real one)')
+    screen.head(title)
     for line in lines:
         screen.say('  %s%s' % (line.text, '' if line.fine and not line.text.startswith('  -- ')
                                else ': ' + screen.verdict(line.fine)))

@@ -8,11 +8,12 @@ from typing import Any, Dict, List
 import pytest
 
 from demo.policy import Probe, admits, promised
+from demo.rollout import work
 from demo.scene import BY_NAME
-from sandbox.pythons import ROOT
+from sandbox.pythons import ROOT, for_hooks
 
 PROGRAMS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TIMEOUT_S = 180
+TIMEOUT_S = 300
 PING4, UDP6 = Probe('ping', 4), Probe('udp', 6)
 
 
@@ -54,7 +55,12 @@ def test_all_is_well() -> None:
     assert 'red4 and blue4 by way of router: nothing passes  ok' in done.stdout
     assert 'reaches nobody              ok' in done.stdout
     assert 'db is back in its group: ok' in done.stdout
-    assert done.stdout.count('# xsisolate set ') == 6
+    assert done.stdout.count('9 of 9 conversations work: ok') == 5
+    assert done.stdout.count('4 of 4 get through: ok') == 3
+    assert done.stdout.count('0 of 4 get through: ok') == 2
+    assert done.stdout.count(' 0 lost: ok') == 2
+    assert "of all conversations but noisy's: 0 kinds of frames: ok" in done.stdout
+    assert done.stdout.count('# xsisolate set ') == 6 + 9
     assert 'app2 migrates to alpha, its lease with it: ok' in done.stdout
     assert 'the hook says: xsisolate-seal of device 0: ' in done.stdout
     assert '\033' not in done.stdout        # no terminal, no colours
@@ -66,6 +72,11 @@ def test_sabotage_is_noticed() -> None:
     assert 'NOT everything' in done.stdout.splitlines()[-1]
     assert 'gets through, but must not' in done.stdout
     assert done.stdout.count('GOT THROUGH to') >= 6     # isolated ports hear no floods even so
+
+
+def test_sabotage_of_a_pool_is_noticed() -> None:
+    wrong = [line.text for line in work(for_hooks(), sabotage=True) if not line.fine]
+    assert wrong and ' of 4 get through' in wrong[-1]
 
 
 def test_a_hook_that_cannot_run_is_noticed(tmp_path: Any) -> None:

@@ -53,6 +53,7 @@ class Inside:
     def __init__(self, uuid: str, python: str) -> None:
         enter()
         cover_xapi(uuid)
+        self.python = python
         self.sandbox = Sandbox(Hooks(python))
         self.sandbox.__enter__()
         self.vms: Dict[str, Vm] = {}
@@ -63,6 +64,13 @@ class Inside:
         self.sandbox.hooks.folder = os.path.join(checkout, 'hooks')
         os.unlink(PLUGIN)
         os.symlink(plugin_of(checkout), PLUGIN)
+
+    def call_hooks(self, folder: str, as_they_are: bool) -> None:
+        """Have udev and xenopsd call the hooks of a folder; `as_they_are`: by their first line."""
+        hooks, toolstack = self.sandbox.hooks, self.sandbox.toolstack
+        hooks.folder, hooks.interpreter = folder, None if as_they_are else self.python
+        toolstack.setup_vif_rules, toolstack.vif_script = (
+            hooks.path('setup-vif-rules'), hooks.path('vif'))
 
     def listen(self) -> socket.socket:
         """Return a socket that listens where XAPI does on this host."""

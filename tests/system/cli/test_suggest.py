@@ -129,6 +129,26 @@ def test_both_ways(town: Town) -> None:
     assert 'a common group' in shown.out and 'xsisolate set red/0 --allow' in shown.out
 
 
+def test_answers_open_nothing(town: Town) -> None:
+    """Neither a pong nor ARP is a connection of the other end's."""
+    red, blue = town.party('red'), town.party('blue')
+    town.send('red', f.ping(red, blue), f.tcp(red, blue, 40000, 5432))
+    town.send('blue', f.is_at(blue, red), f.ping(blue, red, type=0))
+    assert xsisolate('suggest', '--json').json['both_ways'] == []
+
+
+def test_an_attacker_is_left_out(town: Town) -> None:
+    """By its VM's name or its address, whichever end it is."""
+    red, un, blue = (town.party(name) for name in ('red', 'un', 'blue'))
+    town.send('red', f.tcp(red, un, 40000, 443), f.tcp(red, blue, 40000, 443))
+    town.send('un', f.tcp(un, red, 40000, 22))
+    assert services() == {'red': ['tcp/22@10.9.0.99', 'tcp/443@10.9.0.21', 'tcp/443@10.9.0.99'],
+                          'blue': ['tcp/443@10.9.0.11']}
+    for words in (('--except', 'un'), ('--except', un.ip), ('--except', town.vms['un'].uuid)):
+        assert services(*words) == {'red': ['tcp/443@10.9.0.21'], 'blue': ['tcp/443@10.9.0.11']}
+    assert services('--except', 'un', '--except', 'blue') == {}
+
+
 def test_only_arp(town: Town) -> None:
     town.send('red', f.who_has(town.party('red'), town.party('un')))
     assert 'only ARP was seen' in xsisolate('suggest', 'red').out

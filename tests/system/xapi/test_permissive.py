@@ -1,4 +1,5 @@
 """Permissive policies: written, ended, and never where the pool's configuration replaces it."""
+import json
 from typing import Iterator
 
 import pytest
@@ -94,6 +95,27 @@ def test_what_the_record_has_is_said_before(pool: Pool, admin: Admin) -> None:
     ran = admin.fine('enforce', 'web')
     assert 'VIF 0: its policy refuses ' in ran.out and ' of what is recorded (' in ran.out, ran
     assert ran.out.index('what is recorded') < ran.out.index('seal ')
+
+
+def test_what_policies_admit_by_now_is_not_counted(pool: Pool, admin: Admin,
+                                                   alpha: PoolHost) -> None:
+    """Neither what the VM lacked an entry for, nor what it said before it had an address."""
+    web, db = (pool.start_vm(name, alpha, number) for name, number in (('web', 11), ('db', 12)))
+    admin.fine('set', 'web', '--mode', 'isolated')
+    assert pool.ask(web, 'ping', db.ipv4)
+    admin.fine('set', 'web', '--ipv4', web.ipv4, '--ipv6', web.ipv6)
+    assert pool.ask(web, 'ping', db.ipv4)
+    admin.fine('set', 'web', '--allow', 'icmp@' + db.ipv4)
+    rows = [row for row in json.loads(run(alpha, 'refused', '--json').out)['refused']
+            if row['vm'] == web.uuid and row['service'].startswith('icmp/')]
+    assert {row['reason'] for row in rows} >= {'spoofed IP', 'not a peer on egress'}, rows
+    assert {row['because'] for row in rows} == {'policies admit it now'}, rows
+    left = [row for row in json.loads(run(alpha, 'refused', '--json').out)['refused']
+            if row['vm'] == web.uuid and row['because'] != 'policies admit it now']
+    said = ('nothing is recorded that its policy' if not left else
+            'its policy refuses %d kind' % len(left))
+    assert '(web): ' + said in run(alpha, 'enforce', '--all', '--dry-run').out
+    assert 'VIF 0: ' + said in admin('enforce', 'web', '--dry-run').out
 
 
 def test_permissive_is_a_key_as_others_are(pool: Pool, admin: Admin) -> None:
