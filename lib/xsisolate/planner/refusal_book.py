@@ -102,6 +102,7 @@ class Book:
         """
         if self._switch and switch != self._switch:
             self.gap = (self.read, now)
+            self._flows = {}        # however alike, its flows are others
         self.since, self._switch, self.read = self.since or now, switch, now
         grown: Dict[Sum, int] = {}
         flows: Dict[str, Counting] = dict(self._flows) if partial else {}

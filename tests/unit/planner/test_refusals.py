@@ -134,6 +134,13 @@ def test_a_restart_of_the_switch_is_told():
     assert book.gap == (100, 130) and book.rows['xenbr0', one].frames == 6
 
 
+def test_a_restart_of_the_switch_begins_other_flows():
+    """Also where one begins within a moment of its forerunner, and has counted more."""
+    book, one = Book(), refusal()
+    book.take(100, '7', reading(Seen(one, 4, 1, 1)))
+    assert book.take(101, '8', reading(Seen(one, 6, 1, 1))) == {Sum(RED, one.reason): 7}
+
+
 def test_whose_it_is():
     book = Book()
     book.take(9, '7', reading(
