@@ -17,6 +17,7 @@ examples:
   xsisolate suggest                           for all VMs of this host, of the last 24 hours
   xsisolate suggest web --since 1h            for web, and for whom it talks with
   xsisolate suggest --group-by subnet         whole subnets of the network instead of addresses
+  xsisolate suggest --directions              out: and in:, where one end alone opened connections
   xsisolate suggest --json | jq -r '.suggestions[].command'
 
 Read it before you run it: whoever was refused may be an attacker. Forgeries are listed and never
@@ -37,6 +38,8 @@ def add_parser(commands: Any) -> None:
     add_since(parser)
     parser.add_argument('--group-by', choices=('address', 'subnet'), default='address',
                         help='what an entry is about; address: as few as hold the addresses')
+    parser.add_argument('--directions', action='store_true',
+                        help='say who may begin (out:, in:) of TCP, where only one end did')
     parser.set_defaults(run=run)
 
 
@@ -44,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     since = parse_since(arguments.since)
     with open_dom0() as dom0:
-        found = suggest(RefusedReader(dom0), arguments.vm, since, arguments.group_by == 'subnet')
+        found = suggest(RefusedReader(dom0), arguments.vm, since, arguments.group_by == 'subnet',
+                        arguments.directions)
     if arguments.json:
         say_json(describe(found))
     else:
