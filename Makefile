@@ -61,7 +61,7 @@ test-resilience: $(SANDBOX) ## killed hooks, dying neighbours, storms, a short s
 test-kills: $(SANDBOX) ## hooks killed at each of their calls to the world (about 15 min)
 	@$(SUITE) kills
 
-explore: $(SANDBOX) ## what make test draws at random, twenty times as much; SUITE_SEED=... draws the same (about 10 min)
+explore: $(SANDBOX) ## what make test draws at random, twenty times as much; SUITE_SEED=... draws the same (about 14 min)
 	@$(SUITE) explore
 
 soak: $(SANDBOX) ## MINUTES=10 SEED=...: everything at random, checked after each step
