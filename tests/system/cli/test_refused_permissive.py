@@ -88,6 +88,23 @@ def test_what_has_passed_is_shown_as_such_when_it_is_enforced(town: Town) -> Non
     assert 'red (%s) lacks' % town.vms['red'].netdev() in xsisolate('suggest', 'red').out
 
 
+def test_enforce_leaves_the_record(town: Town) -> None:
+    """What has passed is shown as such behind the command, which writes the configuration."""
+    town.restore()
+    town.host.configure(CONFIG.replace('groups:', 'local: true\ngroups:', 1)
+                        + '    permissive: true\n')
+    try:
+        xsisolate('sync')
+        speak(town)
+        assert 'is written' in xsisolate('enforce', '--all').out
+        xsisolate('sync')
+        speak(town)
+        assert counts() == [(False, FRAMES), (True, FRAMES)]
+    finally:
+        town.host.configure(CONFIG)
+        xsisolate('sync')
+
+
 def test_a_crash_between_is_told(town: Town) -> None:
     """What the daemon had read is there, as having passed; the rest is lost, and it says when."""
     speak(town)
