@@ -52,7 +52,7 @@ test-hooks: $(SANDBOX) ## the hooks as processes, fired as udev and xenopsd do
 test-daemon: $(SANDBOX) ## the daemon: lost flows, changes that no hook sees, restarts
 	@$(SUITE) daemon
 
-measure: $(SANDBOX) ## the daemon with 250 VIFs: memory, CPU time, windows (about 4 min)
+measure: $(SANDBOX) ## the daemon with 250 VIFs: memory, CPU time, windows; floods; a day of refusals (about 13 min)
 	@$(SUITE) measure
 
 test-resilience: $(SANDBOX) ## killed hooks, dying neighbours, storms, a short soak, in a flood
