@@ -52,7 +52,7 @@ test-hooks: $(SANDBOX) ## the hooks as processes, fired as udev and xenopsd do
 test-daemon: $(SANDBOX) ## the daemon: lost flows, changes that no hook sees, restarts
 	@$(SUITE) daemon
 
-measure: $(SANDBOX) ## the daemon with 250 VIFs: memory, CPU time, windows (about 4 min)
+measure: $(SANDBOX) ## the daemon with 250 VIFs: memory, CPU time, windows; floods; a day of refusals (about 13 min)
 	@$(SUITE) measure
 
 test-resilience: $(SANDBOX) ## killed hooks, dying neighbours, storms, a short soak, in a flood
@@ -61,7 +61,7 @@ test-resilience: $(SANDBOX) ## killed hooks, dying neighbours, storms, a short s
 test-kills: $(SANDBOX) ## hooks killed at each of their calls to the world (about 15 min)
 	@$(SUITE) kills
 
-explore: $(SANDBOX) ## what make test draws at random, twenty times as much; SUITE_SEED=... draws the same (about 10 min)
+explore: $(SANDBOX) ## what make test draws at random, twenty times as much; SUITE_SEED=... draws the same (about 14 min)
 	@$(SUITE) explore
 
 soak: $(SANDBOX) ## MINUTES=10 SEED=...: everything at random, checked after each step

@@ -119,7 +119,7 @@ def plan(part: str) -> List[Step]:
         return [tests('resilience', hook_python=DOM0S if has_dom0s() else '', loud=True)]
     if part == 'explore':
         os.environ.setdefault('EXPLORE', THOROUGH)
-        return [tests('resilience', marks='random', loud=True)]
+        return [tests('resilience', 'cli', marks='random', loud=True)]
     if part == 'measure':
         return [tests('daemon', hook_python=DOM0S if has_dom0s() else '', marks='scale', loud=True)]
     if part == 'upgrade':

@@ -75,7 +75,9 @@ def parse_reply(reply: Any, vm: str) -> Mapping[str, Any]:
 def _described(reply: Any, rows: Any, vm: str) -> Mapping[str, Any]:
     return {'refused': rows, 'read': float(reply['read']), 'kept': bool(reply['kept']),
             'gap': reply['gap'] and (float(reply['gap'][0]), float(reply['gap'][1])),
-            'frames_beyond_the_record': 0 if vm else int(reply['frames_beyond_the_record'])}
+            'frames_beyond_the_record': 0 if vm else int(reply['frames_beyond_the_record']),
+            # releases before the first did not tell these from the others
+            'passed_beyond_the_record': 0 if vm else int(reply.get('passed_beyond_the_record', 0))}
 
 
 def _last(row: Any) -> float:

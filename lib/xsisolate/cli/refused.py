@@ -133,9 +133,11 @@ def passed(rows: Iterable[Row]) -> Iterator[str]:
 
 def beyond(told: Mapping[str, Any]) -> Iterator[str]:
     """Yield what there was no room for."""
-    if told['frames_beyond_the_record']:
-        yield '%s more, of kinds for which the record had no room' % counted(
-            told['frames_beyond_the_record'], 'frame')
+    for key, what in (('frames_beyond_the_record', 'refused'),
+                      ('passed_beyond_the_record', 'passed')):
+        if told[key]:
+            yield '%s more %s, of kinds for which the record had no room' % (
+                counted(told[key], 'frame'), what)
 
 
 def cells(row: Row, now: float) -> List[Any]:

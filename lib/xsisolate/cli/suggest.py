@@ -18,6 +18,7 @@ examples:
   xsisolate suggest web --since 1h            for web, and for whom it talks with
   xsisolate suggest --except scanner --except 10.9.0.66    nothing that admits these
   xsisolate suggest --group-by subnet         whole subnets of the network instead of addresses
+  xsisolate suggest --directions              out: and in:, where one end alone opened connections
   xsisolate suggest --json | jq -r '.suggestions[].command'
 
 Read it before you run it: whoever was refused may be an attacker. Forgeries are listed and never
@@ -41,6 +42,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument('--except', metavar='VM|ADDRESS', dest='without', action='append',
                         default=[], type=text_of, help='nothing about what this VM or address has '
                         'part in; may be repeated')
+    parser.add_argument('--directions', action='store_true',
+                        help='say who may begin (out:, in:) of TCP, where only one end did')
     parser.set_defaults(run=run)
 
 
@@ -49,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     since = parse_since(arguments.since)
     with open_dom0() as dom0:
         found = suggest(RefusedReader(dom0), arguments.vm, since, arguments.group_by == 'subnet',
-                        arguments.without)
+                        arguments.without, arguments.directions)
     if arguments.json:
         say_json(describe(found))
     else:

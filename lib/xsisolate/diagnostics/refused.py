@@ -82,7 +82,9 @@ class RefusedView(NamedTuple):
     read: float                     # when the switch was read
     kept: bool                      # by the daemon; else the switch remembers a minute
     gap: Optional[Tuple[float, float]]
-    beyond: int                     # frames of kinds for which the record had no room
+    # Frames of kinds for which the record had no room: refused, and passed.
+    beyond: int
+    beyond_passed: int
 
 
 class RefusedReader:
@@ -107,11 +109,13 @@ class RefusedReader:
                 and (wanted is None or is_about(row, *wanted))]
         rows.sort(key=_last, reverse=True)
         book = self._book
-        beyond = sum(frames for total, frames in book.sums.items()
-                     if not total.reason and (wanted is None or total.owner.vm in wanted[0]))
+        beyond = {passed: sum(
+            frames for total, frames in book.sums.items()
+            if (total.reason, total.passed) == ('', passed) and is_wanted(passed, only)
+            and (wanted is None or total.owner.vm in wanted[0])) for passed in (False, True)}
         return RefusedView(tuple(self.namer.name(row) for row in rows), book.since, book.read,
-                           self.kept,
-                           book.gap if book.gap and book.gap[1] >= begin else None, beyond)
+                           self.kept, book.gap if book.gap and book.gap[1] >= begin else None,
+                           beyond[False], beyond[True])
 
     def _find(self, text: str) -> Tuple[FrozenSet[str], FrozenSet[str]]:
         """Return the uuids and the names in Dom0 of the VIFs that a text means."""
@@ -272,6 +276,7 @@ def describe(view: RefusedView) -> Dict[str, Any]:
     """Return what was refused as JSON has it."""
     return {'since': view.since or None, 'kept': view.kept, 'gap': view.gap,
             'read': view.read, 'frames_beyond_the_record': view.beyond,
+            'passed_beyond_the_record': view.beyond_passed,
             'refused': list(describe_rows(view.rows))}
 
 

@@ -1,7 +1,8 @@
 """What to write so that what was refused is admitted: entries of allow lists, VIF by VIF.
 
 Both ends' policies are asked: a packet that an enforced sender's refuses has not met the receiver's
-yet. What a permissive VIF would refuse counts as what was refused.
+yet. What a permissive VIF would refuse counts as what was refused. The record tells of TCP who has
+begun, and entries say so if that is wanted.
 """
 import re
 import shlex
@@ -13,9 +14,10 @@ from xsisolate.diagnostics.inventory import VifView
 from xsisolate.diagnostics.passage import party
 from xsisolate.diagnostics.refused import Refused, RefusedReader, talk_of
 from xsisolate.errors import PolicyError
-from xsisolate.planner.refusal_record import (EGRESS, INGRESS, NEIGHBOUR, NO_SERVICE, NOT_A_PEER)
+from xsisolate.planner.refusal_record import (EGRESS, INGRESS, NEIGHBOUR, NO_SERVICE, NOT_A_PEER,
+                                              UNASKED, Refusal)
 from xsisolate.policy.admission import How, admit
-from xsisolate.policy.model import Mode, Peer, Prefix, Service
+from xsisolate.policy.model import IN, OUT, Mode, Peer, Prefix, Service
 from xsisolate.policy.seal import format_peer
 from xsisolate.policy.service import ICMP_ANSWERS, parse_service
 from xsisolate.policy.suggestion import Want, suggest_entries
@@ -60,10 +62,11 @@ class Suggested(NamedTuple):
 
 
 def suggest(reader: RefusedReader, vm: str = '', since: float = 0.0, by_subnet: bool = False,
-            without: Collection[str] = ()) -> Suggested:
+            without: Collection[str] = (), directions: bool = False) -> Suggested:
     """Return what to write so that what was refused of a VM, or of all, is admitted.
 
     `without`: names, uuids and addresses of ends about which nothing is suggested.
+    `directions`: entries say who may begin, where the record tells and only one end did.
     """
     wants: Dict[str, Set[Want]] = {}
     subnets: Dict[str, Set[Prefix]] = {}
@@ -73,11 +76,11 @@ def suggest(reader: RefusedReader, vm: str = '', since: float = 0.0, by_subnet: 
         if any(known in without for end in (one.source, one.target)
                for known in (end.name, end.vm, end.address) if known):
             continue
-        found = list(_wants(reader, one)) if one.row.refusal.reason.startswith(SIDES) else []
+        found = list(_wants(reader, one, directions)) if _is_about_peers(one.row.refusal) else []
         for vif, want, place in found:
             wants.setdefault(vif, set()).add(want)
             subnets.setdefault(vif, set()).update(place.facts.subnets if by_subnet else ())
-        if found and one.source.vif and one.target.vif and _opens(one):
+        if found and one.source.vif and one.target.vif and _begins(one):
             opened.add((one.source.shown, one.target.shown))
         if not found and not _is_settled(one):
             key = (one.owner, one.row.refusal.reason, one.row.refusal.passed)
@@ -95,11 +98,21 @@ def suggest(reader: RefusedReader, vm: str = '', since: float = 0.0, by_subnet: 
         (one, other) for one, other in sorted(opened) if one < other and (other, one) in opened))
 
 
-def _opens(one: Refused) -> bool:
+def _begins(one: Refused) -> bool:
     """Tell whether a row's frames begin something: ARP and neighbour discovery belong to both."""
     service = one.row.refusal.service
     return not (one.row.refusal.answer or service == 'arp' or service in NEIGHBOUR
                 or service in ANSWERS)
+
+
+def _is_about_peers(refusal: Refusal) -> bool:
+    """Tell whether entries may admit it: who opens a connection is refused as if it answered."""
+    return refusal.reason.startswith(SIDES) or refusal.reason == UNASKED and _opens(refusal)
+
+
+def _opens(refusal: Refusal) -> bool:
+    """Tell whether the sender of frames has begun, as far as the record can tell."""
+    return refusal.service.startswith('tcp/') and not refusal.answer
 
 
 def _is_settled(one: Refused) -> bool:
@@ -114,7 +127,8 @@ def _target(view: VifView, names: List[str]) -> str:
     return '%s/%d' % (name, view.vif.id.devid)
 
 
-def _wants(reader: RefusedReader, one: Refused) -> Iterator[Tuple[str, Want, Place]]:
+def _wants(reader: RefusedReader, one: Refused,
+           directions: bool) -> Iterator[Tuple[str, Want, Place]]:
     """Yield which isolated VIF of this host does not admit a row's frames, and what it lacks."""
     found = reader.namer.ends(one.row)
     if found is None:
@@ -126,6 +140,8 @@ def _wants(reader: RefusedReader, one: Refused) -> Iterator[Tuple[str, Want, Pla
         return          # no service can mean it
     for side, asker, other in ((EGRESS, source, target), (INGRESS, target, source)):
         want = _want(place, side, asker, other, one, service)
+        if want and directions:
+            want = want._replace(service=_directed(want.service, side, one.row.refusal))
         if want and asker.vif:
             yield asker.vif.id.vif, want, place
 
@@ -135,10 +151,19 @@ def _want(place: Place, side: str, asker: End, other: End, one: Refused,
     if not asker.vif or asker.vif.policy.mode is not Mode.ISOLATED or forwards(asker):
         return None
     who = party(place, asker, other, side == INGRESS)
-    if who.refusal or admit(asker.vif.policy, place.groups, who,
-                            talk_of(one.row)).how is not How.NOT:
+    how = admit(asker.vif.policy, place.groups, who,
+                talk_of(one.row)._replace(leaves=side == EGRESS)).how
+    lacks = how is How.NOT or how is How.REPLY and _opens(one.row.refusal)
+    if who.refusal or not lacks:
         return None
     return Want(other.address, service, who.external and other.gateway)
+
+
+def _directed(service: Optional[Service], side: str, refusal: Refusal) -> Optional[Service]:
+    """Return a service with who has begun: of TCP a connection's first packet says it."""
+    if service is None or service.protocol != 'tcp':
+        return service
+    return service._replace(direction=OUT if (side == EGRESS) is _opens(refusal) else IN)
 
 
 def service_of(text: str) -> Optional[Service]:

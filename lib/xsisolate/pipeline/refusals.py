@@ -8,7 +8,7 @@ The switch learns the flow, and forgets it when nothing has met it for a while. 
 VIF sends so many are kept for the VIF, whoever refuses it; of what comes from elsewhere so many
 for its receiver. When they are, a mark in FULL ends the frames of that sender, or to that receiver,
 before anything is asked of their addresses and ports: so a scan fills neither the table nor the
-switch's cache. The mark counts what it ends.
+switch's cache. The mark counts what it ends; what was judged only has a mark of its own.
 
 Nothing here sees a frame that passes. The registers of a frame that is dropped are free.
 """
@@ -78,7 +78,8 @@ def refusal_flows() -> Iterator[Flow]:
                         (flags(off=[MANAGED, HAS_ROOM]), (
                             'NXM_NX_REG15[%d]=0' % MANAGED, 'NXM_NX_REG13[]', 'NXM_OF_ETH_DST[]'))):
         yield make_flow(MARK, 10, [sender], 'learn(table=%d,hard_timeout=%d,priority=1,cookie=0x%x,'
-                        '%s)' % (FULL, FULL_S, RECORDER, ','.join(key)))
+                        '%s)' % (FULL, FULL_S, RECORDER, ','.join(
+                            ('OXM_OF_METADATA[%d]' % JUDGED, *key))))
 
 
 def _describing_flows() -> Iterator[Flow]:

@@ -102,6 +102,7 @@ class Book:
         """
         if self._switch and switch != self._switch:
             self.gap = (self.read, now)
+            self._flows = {}        # however alike, its flows are others
         self.since, self._switch, self.read = self.since or now, switch, now
         grown: Dict[Sum, int] = {}
         flows: Dict[str, Counting] = dict(self._flows) if partial else {}
@@ -111,11 +112,12 @@ class Book:
                 flows[key] = now - seen.age, seen.packets + 1       # the first has made it
                 self._add(now, reading, seen, self._growth(key, flows[key]), grown)
             for marked in reading.marked:
-                key = _digest(reading.bridge, *marked[:3])
+                key = _digest(reading.bridge, *marked[:3], marked.passed)
                 flows[key] = now - marked.age, marked.packets
                 owner = (reading.ports.get(marked.in_port) if marked.in_port else
                          reading.macs.get((marked.network, marked.target_mac)))
-                _grow(grown, owner and Sum(owner, ''), self._growth(key, flows[key]))
+                _grow(grown, owner and Sum(owner, '', marked.passed),
+                      self._growth(key, flows[key]))
         self._flows = flows
         for total, count in grown.items():
             self.sums[total] = self.sums.get(total, 0) + count

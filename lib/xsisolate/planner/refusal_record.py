@@ -6,6 +6,7 @@ from xsisolate.openflow.ownership import MARKED, RECORDED, RECORDER
 from xsisolate.pipeline.refusals import (BIT_INGRESS, BIT_LOCAL, BIT_MISMATCH,
                                          BIT_SERVICE_EGRESS, BIT_SERVICE_INGRESS, BIT_UPLINK,
                                          BIT_WOULD_BE, Reason)
+from xsisolate.pipeline.tables import JUDGED
 from xsisolate.policy.address import format_prefix
 from xsisolate.policy.model import Prefix
 from xsisolate.policy.service import NAMES, WITH_PORTS, WITH_TYPES
@@ -67,6 +68,7 @@ class Marked(NamedTuple):
     target_mac: str         # ... MAC address
     packets: int
     age: float
+    passed: bool = False    # they were judged only
 
 
 def parse_seen(text: str) -> Iterator[Seen]:
@@ -80,8 +82,9 @@ def parse_marked(text: str) -> Iterator[Marked]:
     """Yield what has been ended by marks, from the same output."""
     for table, age, packets, _, fields in _parse(text):
         if table == MARKED:
+            judged = int(fields.get('metadata', '0').partition('/')[0], 0) >> JUDGED & 1
             yield Marked(int(fields.get('in_port', '0')), int(fields.get('reg13', '0'), 0),
-                         fields.get('dl_dst', ''), packets, age)
+                         fields.get('dl_dst', ''), packets, age, bool(judged))
 
 
 def _parse(text: str) -> Iterator[Tuple[int, float, int, float, Dict[str, str]]]:

@@ -2,10 +2,11 @@
 
 Addresses are folded into networks only where all of a network was wanted; services stay with the
 peers that used them. An address outside is `external` only if a gateway carried its packets, and
-only where there are many: the word means every address outside.
+only where there are many: the word means every address outside. A service with a direction keeps
+it, unless the other end of the same peer has begun, too.
 """
 from xsisolate.policy.address import contains, fold
-from xsisolate.policy.model import Peer, Prefix, Service
+from xsisolate.policy.model import EITHER, Peer, Prefix, Service
 from xsisolate.typing_compat import (AbstractSet, Dict, FrozenSet, Iterable, List, NamedTuple,
                                      Optional, Tuple)
 
@@ -29,7 +30,7 @@ def suggest_entries(wants: Iterable[Want], allow: AbstractSet[Peer],
     subnets = list(subnets)
     by_service: Dict[Service, List[Want]] = {}
     only_resolved: List[Want] = []
-    for want in sorted(set(wants), key=_order):
+    for want in sorted(_merged(wants), key=_order):
         if want.service is None:
             only_resolved.append(want)
         else:
@@ -41,6 +42,16 @@ def suggest_entries(wants: Iterable[Want], allow: AbstractSet[Peer],
                if not any(_means(peer, want) for peer in (*found, *allow))]
     found |= {Peer(prefix) for prefix in _prefixes(missing, subnets)}
     return frozenset(found) - allow
+
+
+def _merged(wants: Iterable[Want]) -> AbstractSet[Want]:
+    """Return wants without a direction where both ends of one peer have begun."""
+    begun: Dict[Want, List[Want]] = {}
+    for want in wants:
+        plain = want if want.service is None else want._replace(
+            service=want.service._replace(direction=EITHER))
+        begun.setdefault(plain, []).append(want)
+    return {one if len(set(some)) > 1 else some[0] for one, some in begun.items()}
 
 
 def _prefixes(wants: List[Want], subnets: List[Prefix]) -> List[Optional[Prefix]]:

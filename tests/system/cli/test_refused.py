@@ -1,20 +1,18 @@
 """The record of refusals: real frames, what the switch keeps of them, what the command shows."""
 import os
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Mapping
+from typing import Any, Callable, List, Mapping
 from unittest import mock
 
 import pytest
-from sandbox.daemon import Watch
 from sandbox.process import wait_until
-from sandbox.pythons import for_hooks
 
 from support.command import FAILED, USAGE, connected, xsisolate
 from support.packets import frames as f
 from support.refusing_town import FRAMES, Party, Town
 from support.vm_events import refresh
+from support.watching import has_kept, watching
 from xsisolate.cli import refused as command
 from xsisolate.daemon import recorder
 from xsisolate.diagnostics.refused import RefusedReader, RefusedView
@@ -195,26 +193,6 @@ def test_a_refresh_keeps_the_record(town: Town) -> None:
 
 
 # --- the daemon, and the command ---------------------------------------------------------------
-
-
-@contextmanager
-def watching() -> Iterator[Watch]:
-    """Have the daemon run."""
-    found = Watch(for_hooks())
-    try:
-        yield found.start()
-        found.stop()
-    finally:
-        found.close()
-
-
-def has_kept(word: str) -> bool:
-    """Tell whether the daemon has kept something."""
-    try:
-        with open(FILE, encoding='utf-8') as file:
-            return word in file.read()
-    except FileNotFoundError:
-        return False
 
 
 def test_the_daemon_keeps_what_the_switch_forgets(town: Town) -> None:

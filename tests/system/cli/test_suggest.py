@@ -1,6 +1,6 @@
 """`xsisolate suggest`: what it says is written, and the same frames are refused no more."""
 import shlex
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import pytest
 
@@ -51,21 +51,22 @@ def apply(town: Town, found: Dict[str, Any]) -> None:
         refresh(vm)
 
 
-@pytest.mark.parametrize('group_by', ['address', 'subnet'])
-def test_what_is_suggested_leaves_no_refusal(town: Town, group_by: str) -> None:
+@pytest.mark.parametrize('words', [(), ('--group-by', 'subnet'), ('--directions',),
+                                   ('--directions', '--group-by', 'subnet')])
+def test_what_is_suggested_leaves_no_refusal(town: Town, words: Sequence[str]) -> None:
     try:
         traffic(town)
         assert {row['reason'] for row in mine(town)} >= {
             'not a peer on egress', 'not a peer on ingress', 'service not allowed on egress'}
         for _ in range(ROUNDS):
-            found = xsisolate('suggest', '--group-by', group_by, '--json').json
+            found = xsisolate('suggest', *words, '--json').json
             if not found['suggestions']:
                 break
             apply(town, found)
         town.forget()
         traffic(town)
         assert mine(town) == []
-        assert services() == {}
+        assert services(*words) == {}
     finally:
         town.restore()
 
@@ -78,6 +79,38 @@ def test_no_more_than_was_refused(town: Town) -> None:
     town.send('red', f.tcp(red, blue, 40000, 443))
     assert services() == {'red': ['tcp/443@10.9.0.21', 'tcp/443@10.9.0.99'],
                           'blue': ['tcp/443@10.9.0.11']}     # who would refuse it next
+
+
+def test_directions(town: Town) -> None:
+    """Of TCP, where one end alone has begun; an answer belongs to whom it answers."""
+    red, un, blue, web1 = (town.party(name) for name in ('red', 'un', 'blue', 'web1'))
+    town.send('red', f.tcp(red, un, 40000, 443), f.udp(red, un, 40000, 53),
+              f.tcp(red, blue, 40000, 22))
+    town.send('un', f.tcp(un, red, 40000, 80))
+    town.send('blue', f.tcp(blue, red, 40000, 22))
+    town.send('web1', f.tcp(web1, un, 8080, 40000, 'SA'))
+    assert services('--directions') == {
+        'red': ['in:tcp/80@10.9.0.99', 'out:tcp/443@10.9.0.99', 'tcp/22@10.9.0.21',
+                'udp/53@10.9.0.99'],
+        'blue': ['tcp/22@10.9.0.11'], 'web1': ['in:tcp/8080@10.9.0.99']}
+    assert 'tcp/443@10.9.0.99' in services()['red']
+
+
+def test_who_may_only_answer_has_begun(town: Town) -> None:
+    """An entry that lets the peer only answer is no reason to suggest nothing."""
+    red, un = town.party('red'), town.party('un')
+    try:
+        town.vms['red'].set_policy(dict(town.policies['red'], allow='out:10.9.0.99'))
+        refresh(town.vms['red'])
+        town.send('un', f.tcp(un, red, 40000, 22), f.udp(un, red, 40000, 53))
+        assert services() == {'red': ['tcp/22@10.9.0.99']}
+        assert services('--directions') == {'red': ['in:tcp/22@10.9.0.99']}
+        town.vms['red'].set_policy(dict(town.policies['red'],
+                                        allow='out:10.9.0.99 in:tcp/22@10.9.0.99'))
+        refresh(town.vms['red'])
+        assert services() == {}
+    finally:
+        town.restore()
 
 
 def test_what_has_passed_counts_and_the_vm_is_said_to_be_permissive(town: Town) -> None:

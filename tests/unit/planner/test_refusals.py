@@ -87,7 +87,9 @@ def test_addresses_and_times():
 @pytest.mark.parametrize('match, found', [
     ('in_port=7', Marked(7, 0, '', 9, 2.0)),
     ('reg13=0xa078,reg15=0/0x4,dl_dst=02:00:00:00:00:0c',
-     Marked(0, 0xa078, '02:00:00:00:00:0c', 9, 2.0))])
+     Marked(0, 0xa078, '02:00:00:00:00:0c', 9, 2.0)),
+    ('metadata=0/0x8000000000000,in_port=7', Marked(7, 0, '', 9, 2.0)),
+    ('metadata=0x8000000000000/0x8000000000000,in_port=7', Marked(7, 0, '', 9, 2.0, True))])
 def test_marks(match, found):
     text = (' cookie=0x5849535200000000, duration=2.0s, table=245, n_packets=9, n_bytes=1, '
             'hard_timeout=10, idle_age=1, priority=1,%s actions=drop' % match)
@@ -134,6 +136,13 @@ def test_a_restart_of_the_switch_is_told():
     assert book.gap == (100, 130) and book.rows['xenbr0', one].frames == 6
 
 
+def test_a_restart_of_the_switch_begins_other_flows():
+    """Also where one begins within a moment of its forerunner, and has counted more."""
+    book, one = Book(), refusal()
+    book.take(100, '7', reading(Seen(one, 4, 1, 1)))
+    assert book.take(101, '8', reading(Seen(one, 6, 1, 1))) == {Sum(RED, one.reason): 7}
+
+
 def test_whose_it_is():
     book = Book()
     book.take(9, '7', reading(
@@ -154,6 +163,14 @@ def test_what_has_passed_is_counted_by_itself():
     assert sorted(row.frames for row in book.rows.values()) == [5, 7]
     again = parse_book(json.loads(json.dumps(book.describe())))
     assert again.sums == book.sums and again.rows == book.rows
+
+
+def test_what_has_passed_beyond_the_record_is_counted_by_itself():
+    book = Book()
+    marks = [Marked(1, 0, '', 7, 1), Marked(1, 0, '', 8, 1, True)]
+    assert book.take(9, '7', reading(marked=marks)) == {Sum(RED, ''): 7, Sum(RED, '', True): 8}
+    assert book.take(19, '7', reading(marked=[
+        marks[0]._replace(packets=9, age=11), marks[1]._replace(age=11)])) == {Sum(RED, ''): 2}
 
 
 def test_a_share_is_bounded_and_pushes_nobody_out():

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from xsisolate.policy.address import contains, parse_prefix
 from xsisolate.policy.admission import How, Party, Talk, admit
-from xsisolate.policy.model import EffectivePolicy, Mode, Peer, Prefix
+from xsisolate.policy.model import EITHER, IN, OUT, EffectivePolicy, Mode, Peer, Prefix
 from xsisolate.policy.seal import format_peer
-from xsisolate.policy.service import parse_service
+from xsisolate.policy.service import format_service, parse_rule
 from xsisolate.policy.suggestion import OUTSIDE_MAX, Want, suggest_entries
 from xsisolate.policy.vmdata_parser import parse_peer
 
@@ -18,7 +18,8 @@ ADDRESSES = st.one_of(
     st.integers(0x0a090000, 0x0a09000f).map(lambda value: Prefix(4, value, 32)),
     st.integers(0xfd << 120, (0xfd << 120) + 9).map(lambda value: Prefix(6, value, 128)))
 OUTSIDE = st.integers(0xc0000200, 0xc000021f).map(lambda value: Prefix(4, value, 32))
-SERVICES = st.sampled_from([None, *map(parse_service, TALKS)])
+SERVICES = st.sampled_from([None, *map(parse_rule, (
+    *TALKS, 'out:tcp/443', 'in:tcp/443', 'out:udp/53'))])
 WANTS = st.lists(st.one_of(st.builds(Want, ADDRESSES, SERVICES),
                            st.builds(Want, OUTSIDE, SERVICES, st.just(True))), max_size=40)
 ALLOW = st.frozensets(st.builds(Peer, ADDRESSES, SERVICES), max_size=3)
@@ -27,10 +28,14 @@ ALLOW = st.frozensets(st.builds(Peer, ADDRESSES, SERVICES), max_size=3)
 def admits(allow, peer, service, outside=False):
     """Tell whether an allow list admits a peer's service; ARP needs any entry that means it."""
     party = Party('peer', peer, external=outside)
-    talks = TALKS.values() if service is None else [TALKS['%s/%d' % service[:2] if service.last != (
-        65535) else service.protocol]]
     policy = EffectivePolicy(Mode.ISOLATED, allow=allow)
-    return any(admit(policy, {}, party, talk).how is not How.NOT for talk in talks)
+    if service is None:
+        return any(admit(policy, {}, party, talk._replace(leaves=leaves)).how is not How.NOT
+                   for talk in TALKS.values() for leaves in (True, False))
+    talk = TALKS[format_service(service)]
+    return all(admit(policy, {}, party, talk._replace(leaves=leaves)).how is not How.NOT
+               for leaves, opposite in ((True, IN), (False, OUT))
+               if service.direction != opposite)
 
 
 @given(WANTS, ALLOW)
@@ -46,11 +51,21 @@ def test_it_is_no_wider(wants, allow):
     for peer in suggest_entries(wants, allow):
         if peer.prefix is None:
             assert len({want.peer for want in wants
-                        if want.outside and want.service == peer.service}) > OUTSIDE_MAX
+                        if want.outside and peer.service == merged(wants, want)}) > OUTSIDE_MAX
             continue
         size = 1 << (32 if peer.prefix.version == 4 else 128) - peer.prefix.length
-        assert len({want.peer for want in wants if want.service == peer.service
-                    and contains(peer.prefix, want.peer)}) == size
+        assert len({want.peer for want in wants if contains(peer.prefix, want.peer)
+                    and peer.service == merged(wants, want)}) == size
+
+
+def merged(wants, want):
+    """Return the service of a want, without direction if the peer is wanted in another, too."""
+    if want.service is None:
+        return None
+    plain = want.service._replace(direction=EITHER)
+    begun = {other.service for other in wants if other.service and other._replace(
+        service=other.service._replace(direction=EITHER)) == want._replace(service=plain)}
+    return want.service if len(begun) == 1 else plain
 
 
 @given(WANTS)
@@ -68,7 +83,7 @@ def test_it_is_enough_once(wants, allow):
 
 def words(*wants, **more):
     return sorted(map(format_peer, suggest_entries(
-        [Want(parse_prefix(address), parse_service(service) if service else None, *outside)
+        [Want(parse_prefix(address), parse_rule(service) if service else None, *outside)
          for address, service, *outside in wants], **dict({'allow': frozenset()}, **more))))
 
 
@@ -80,6 +95,13 @@ def words(*wants, **more):
     ([('10.9.0.2', '')], ['10.9.0.2']),
     ([('192.0.2.%d' % number, 'tcp/443', True) for number in range(1, 10)], ['tcp/443@external']),
     ([('192.0.2.%d' % number, 'tcp/443', True) for number in range(8)], ['tcp/443@192.0.2.0/29']),
+    ([('10.9.0.2', 'out:tcp/22'), ('10.9.0.3', 'out:tcp/22')], ['out:tcp/22@10.9.0.2/31']),
+    ([('10.9.0.2', 'out:tcp/22'), ('10.9.0.2', 'in:tcp/22')], ['tcp/22@10.9.0.2']),
+    ([('10.9.0.2', 'out:tcp/22'), ('10.9.0.3', 'in:tcp/22')],
+     ['in:tcp/22@10.9.0.3', 'out:tcp/22@10.9.0.2']),
+    ([('10.9.0.2', 'out:tcp/22'), ('10.9.0.2', '')], ['out:tcp/22@10.9.0.2']),
+    ([('192.0.2.%d' % number, 'in:tcp/443', True) for number in range(1, 10)],
+     ['in:tcp/443@external']),
     ([('192.0.2.%d' % number, 'tcp/443', False) for number in (1, 3)],
      ['tcp/443@192.0.2.1', 'tcp/443@192.0.2.3'])])
 def test_examples(wants, found):
