@@ -147,6 +147,7 @@ def test_enforcing_it_loses_no_packet_of_what_is_admitted(net: Net) -> None:
     lost, sent = map(int, out.split())
     assert not code and not lost and sent > 1000, out + err
     net.check(row(a, ping(a, un)), row(un, ping(un, b)), row(a, ping(a, b), 'b'))
+    xsisolate('sync', '--dry-run')      # what hooks came to is what a fresh plan says
 
 
 def test_a_dhcp_server_that_is_permissive_serves_enforced_clients(net: Net) -> None:
