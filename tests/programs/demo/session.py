@@ -63,11 +63,16 @@ class Session:
         self.lines.append(Line('  -- ' + text, fine))
 
     def settle(self) -> None:
-        """Wait until the daemons have taken in what has changed."""
+        """Wait until the daemons have taken in what has changed; say what one has not."""
         deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline and any(
-                host.run('sync', '--dry-run').returncode for host in self.pool.hosts):
+        while True:
+            looks = [host.run('sync', '--dry-run', '--json') for host in self.pool.hosts]
+            unsettled = [look.stdout + look.stderr for look in looks if look.returncode]
+            if not unsettled or time.monotonic() > deadline:
+                break
             time.sleep(0.1)
+        self.lines += [Line('  -- a daemon has not taken in: ' + line, False)
+                       for said in unsettled for line in said.splitlines()]
 
     def reach(self, one: PoolVm, other: PoolVm) -> bool:
         """Tell whether two VMs reach each other, both ways."""
