@@ -6,7 +6,7 @@ from xsisolate.dom0.xen.xenstore import TooLarge, Xenstore
 from xsisolate.errors import PolicyError, UnknownVif, UnprovenPolicy
 from xsisolate.policy.model import EffectivePolicy, Identity, VifPolicy
 from xsisolate.policy.permissive import excuse, is_permissive
-from xsisolate.policy.resolve import quarantine, resolve_or_excuse
+from xsisolate.policy.resolve import quarantine, resolve_policy
 from xsisolate.policy.seal import SEAL_KEY
 from xsisolate.policy.vmdata_parser import check_keys, parse_vmdata, undo_migration
 from xsisolate.typing_compat import Mapping, NamedTuple, Optional, Tuple
@@ -80,16 +80,17 @@ def read_facts_of(store: Xenstore, vif_id: VifId, metadata: VifMetadata,
     """Return the facts of a VIF whose metadata are known."""
     identity, arriving = _identify(store, metadata)
     config, leases = configuration.config, LeaseFacts()
+    written: Optional[VifPolicy] = None
     network = configuration.find_network(metadata.bridge, metadata.network_uuid)
     seal = metadata.other_config.get(SEAL_KEY)
     try:
         written = _read_valid(store, vif_id.domid, identity, configuration)
         if written and written.sources:
             leases = find_leases(identity, metadata.other_config)
-        policy = resolve_or_excuse(identity, seal, metadata.locking, written, config, network,
-                                   frozenset([lease.address for lease in leases.leases]))
+        policy = resolve_policy(identity, seal, metadata.locking, written, config, network,
+                                frozenset([lease.address for lease in leases.leases]))
     except PolicyError as error:
-        if not configuration.error and is_permissive(identity, seal, None, config, network):
+        if not configuration.error and is_permissive(identity, seal, written, config, network):
             policy = excuse(metadata.mac, metadata.locking, str(error))
         else:
             # where no seal is looked at, there is nothing that may fit in a moment

@@ -5,7 +5,7 @@ from xsisolate.config.host_config import Configuration
 from xsisolate.dataplane.vif_facts import read_facts_of
 from xsisolate.dom0.xen.vif_metadata import VifMetadata
 from xsisolate.policy.address import parse_prefix
-from xsisolate.policy.model import Config, Identity, Locking, Mode, Network, VifPolicy
+from xsisolate.policy.model import Config, Group, Identity, Locking, Mode, Network, VifPolicy
 from xsisolate.policy.permissive import beneath
 from xsisolate.policy.seal import SEAL_KEY, make_seal
 from xsisolate.vif_id import VifId
@@ -71,3 +71,11 @@ def test_the_guest_cannot_write_itself_permissive():
 def test_a_broken_file_is_not_permissive_by_what_it_said_last():
     found = read({}, LOOSE, error='xsisolate.yaml:3: is nonsense')
     assert found.mode is Mode.QUARANTINED and 'nonsense' in found.reason
+
+
+def test_a_policy_that_says_no_stays_so_with_a_mistake_in_it():
+    """Where no seal is looked at, that word counts, also of a policy that is refused later."""
+    config = LOOSE._replace(accept_unsealed=True, groups={'red': Group(vms=frozenset())})
+    assert read({'groups': b'red'}, config).would_be.startswith('quarantined: groups: red admits')
+    found = read({'groups': b'red', 'permissive': b'no'}, config)
+    assert found.mode is Mode.QUARANTINED and found.reason.startswith('groups: red admits')
