@@ -120,7 +120,7 @@ def row(view: VifView) -> List[Any]:
 
 def mode_style(policy: EffectivePolicy) -> str:
     """Return how a mode is shown: what is not what a policy asks for stands out."""
-    return 'warn' if policy.permissive or policy.would_be else MODE_STYLES.get(policy.mode, '')
+    return 'warn' if policy.is_loose else MODE_STYLES.get(policy.mode, '')
 
 
 def addresses(view: VifView) -> List[str]:

@@ -6,7 +6,6 @@ from xsisolate.config.host_config import Configuration
 from xsisolate.dataplane.bridge_snapshot import make_snapshot, read_vifs
 from xsisolate.dataplane.context import HostContext
 from xsisolate.errors import HostError
-from xsisolate.diagnostics.permissive import is_loose
 from xsisolate.diagnostics.refused import RefusedReader
 from xsisolate.diagnostics.refused_choice import PERMISSIVE
 from xsisolate.planner.vif import Vif
@@ -31,7 +30,7 @@ class Change(NamedTuple):
     @property
     def ends(self) -> bool:
         """Tell whether it is permissive no more."""
-        return not is_loose(self.vif.policy)
+        return not self.vif.policy.is_loose
 
 
 def compare(dom0: HostContext, after: Configuration) -> List[Change]:
@@ -47,7 +46,7 @@ def compare(dom0: HostContext, after: Configuration) -> List[Change]:
 def _read_loose(dom0: HostContext, after: Configuration) -> Iterator[Vif]:
     for bridge in dom0.ovsdb.read_bridges():
         snapshot = make_snapshot(bridge)
-        loose = {vif.id for vif in read_vifs(dom0, snapshot) if is_loose(vif.policy)}
+        loose = {vif.id for vif in read_vifs(dom0, snapshot) if vif.policy.is_loose}
         then: Sequence[Vif] = read_vifs(dom0._replace(configuration=after),
                                         snapshot) if loose else ()
         yield from (vif for vif in then if vif.id in loose)

@@ -10,7 +10,6 @@ from xsisolate import __version__
 from xsisolate.dataplane.context import HostContext
 from xsisolate.dataplane.refusals import read_book, read_now
 from xsisolate.diagnostics.inventory import VifView
-from xsisolate.diagnostics.permissive import is_loose
 from xsisolate.diagnostics.status import look_twice
 from xsisolate.dom0.linux.netdev import read_statistics
 from xsisolate.dom0.run_files.counts import read_daemon, read_hooks
@@ -96,7 +95,7 @@ def label_vif(view: VifView) -> Tuple[Tuple[str, str], ...]:
 def _vif_samples(view: VifView, labels: Tuple[Tuple[str, str], ...]) -> Iterator[Sample]:
     yield Sample('xsisolate_vif_mode', (*labels, ('mode', view.vif.policy.mode.word)), 1)
     yield Sample('xsisolate_vif_seal', (*labels, ('seal', view.seal)), 1)
-    yield Sample('xsisolate_vif_permissive', labels, int(is_loose(view.vif.policy)))
+    yield Sample('xsisolate_vif_permissive', labels, int(view.vif.policy.is_loose))
     yield Sample('xsisolate_vif_would_be_quarantined', labels, int(bool(view.vif.policy.would_be)))
     yield Sample('xsisolate_vif_flows', labels, view.flows)
     counts = [read_statistics(port.name) for port in view.vif.ports]

@@ -21,14 +21,9 @@ def say_would_be(policy: EffectivePolicy) -> str:
     return policy.would_be and 'would be ' + policy.would_be
 
 
-def is_loose(policy: EffectivePolicy) -> bool:
-    """Tell whether XAPI's locking mode alone holds a VIF, whatever its policy says."""
-    return policy.permissive or bool(policy.would_be)
-
-
 def list_permissive(views: Sequence[VifView]) -> List[VifView]:
     """Return the VIFs that no policy holds."""
-    return [view for view in views if is_loose(view.vif.policy)]
+    return [view for view in views if view.vif.policy.is_loose]
 
 
 def warn_of_permissive(views: Sequence[VifView]) -> Iterator[str]:

@@ -195,3 +195,8 @@ class EffectivePolicy(NamedTuple):
     leased: FrozenSet[Prefix] = frozenset()     # own ones that yield to whoever has them fixed
     permissive: bool = False        # judged only: XAPI's locking mode says what passes
     would_be: str = ''              # why its policy would be refused, were it not permissive
+
+    @property
+    def is_loose(self) -> bool:
+        """Tell whether XAPI's locking mode alone holds the VIF, whatever its policy says."""
+        return self.permissive or bool(self.would_be)

@@ -42,7 +42,7 @@ class Node(NamedTuple):
     @property
     def permissive(self) -> bool:
         """Tell whether its policy lets less pass than what passes."""
-        return self.policy.permissive or bool(self.policy.would_be)
+        return self.policy.is_loose
 
     def enforced(self) -> 'Node':
         """Return the VIF as it would be, were it not permissive."""

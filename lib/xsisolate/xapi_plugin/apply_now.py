@@ -123,7 +123,7 @@ def _apply(dom0: HostContext, vif_id: VifId, stock: bool) -> AppliedVif:
     return before._replace(
         mode=policy.mode, groups=tuple(sorted(policy.groups)),
         error=done.vif.error or policy.would_be,
-        permissive=policy.permissive or bool(policy.would_be) or _may_be_loose(dom0, facts),
+        permissive=policy.is_loose or _may_be_loose(dom0, facts),
         applied=not done.spared and policy.mode is not Mode.QUARANTINED,
         added=len(done.diff.add), deleted=len(done.diff.delete))
 
