@@ -106,6 +106,12 @@ def recorded(kinds: int, frames: int) -> str:
         counted(kinds, 'kind'), counted(frames, 'frame'))
 
 
+def stays_permissive(name: str, vm_uuid: str, devid: str) -> str:
+    """Return what is said of a VIF that no configuration makes permissive, and that is so."""
+    return ('%s: stays permissive, because its own policy says permissive=yes: xsisolate enforce '
+            '%s/%s' % (name, vm_uuid, devid))
+
+
 # --- this host -------------------------------------------------------------------------------
 
 
@@ -113,10 +119,14 @@ def enforce_here(arguments: argparse.Namespace) -> int:
     """Edit this host's xsisolate.yaml, and bring its VIFs up to date."""
     from xsisolate.activation.configuration_file import plan_edit
     from xsisolate.activation.steps import is_active
+    from xsisolate.config.edit import enforce
     from xsisolate.config.host_config import read_configuration
+    from xsisolate.dom0.run_files.pool_networks import may_be_bridge, read_networks
     configuration = read_configuration()
     configuration.check_valid('nothing was changed')
-    change = plan_edit(lambda text, file: edit(text, file, arguments.network),
+    networks = read_networks() if arguments.network else None
+    change = plan_edit(lambda text, file: enforce(text, file, arguments.network, networks,
+                                                  may_be_bridge),
                        'xsisolate pool enforce ' + (
                            '--network ' + quote(arguments.network) if arguments.network
                            else '--all'))
@@ -125,18 +135,6 @@ def enforce_here(arguments: argparse.Namespace) -> int:
             'activate')
         return write(change, arguments.dry_run)
     return apply(change, configuration, arguments.dry_run)
-
-
-def edit(text: str, file: str, network: str) -> str:
-    """Return a host's configuration with a network enforced, or all of it."""
-    from xsisolate.config.edit import enforce_all, set_permissive
-    from xsisolate.config.load import parse_config
-    from xsisolate.dom0.run_files.pool_networks import may_be_bridge, read_networks
-    from xsisolate.policy.network_labels import find_key
-    if not network:
-        return enforce_all(text, file)
-    key = find_key(parse_config(text, file), network, read_networks(), may_be_bridge)
-    return set_permissive(text, file, False, key)
 
 
 def write(change: 'FileChange', dry_run: bool) -> int:
@@ -169,8 +167,7 @@ def apply(change: 'FileChange', configuration: 'Configuration', dry_run: bool) -
             configuration=after if dry_run else read_configuration()), ended, dry_run)]
     for one in changes:
         if one.by_itself and not one.ends:
-            say('%s: stays permissive, because its own policy says permissive=yes: xsisolate '
-                'enforce %s/%d' % (name_of(one), one.vif.vm_uuid, one.vif.id.devid))
+            say(stays_permissive(name_of(one), one.vif.vm_uuid, str(one.vif.id.devid)))
     return worst_exit_code(codes)
 
 

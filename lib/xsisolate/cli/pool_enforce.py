@@ -3,7 +3,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, Iterator, List
 
 from xsisolate.cli.connection import opener
-from xsisolate.cli.enforce import add_scope, recorded
+from xsisolate.cli.enforce import add_scope, recorded, stays_permissive
 from xsisolate.cli.output import printable, say
 from xsisolate.cli.pool_config import read_shown, unpack_text
 from xsisolate.cli.pool_connection import add_pool_command, ask_all
@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.network and not arguments.all:
         raise UsageError('pool enforce: name --network NAME, or --all; a VM is enforced by '
                          'xsisolate enforce VM')
+    from xsisolate.config.edit import enforce
     with opener(arguments)() as xapi:
         shown = read_shown(xapi, arguments)
         if not shown.version:
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
                              'all (xsisolate pool config push FILE)')
         text = unpack_text(shown.packed)
         networks = read_networks(xapi)
-        after = edit(text, arguments, networks)
+        after = enforce(text, arguments.file, arguments.network, networks)
         if arguments.all:
             say(*own_word(xapi))
         if after == text:
@@ -66,20 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def read_networks(xapi: 'Xapi') -> 'List[PoolNetwork]':
     """Return the pool's networks."""
-    from xsisolate.policy.model import PoolNetwork
-    return [PoolNetwork(str(one['uuid']).lower(), str(one['bridge']), str(one['name_label']))
-            for one in xapi.call('network.get_all_records').values()]
-
-
-def edit(text: str, arguments: argparse.Namespace, networks: 'List[PoolNetwork]') -> str:
-    """Return the configuration's text with a network enforced, or all of it."""
-    from xsisolate.config.edit import enforce_all, set_permissive
-    from xsisolate.config.load import parse_config
-    from xsisolate.policy.network_labels import find_key
-    if arguments.all:
-        return enforce_all(text, arguments.file)
-    key = find_key(parse_config(text, arguments.file), arguments.network, networks)
-    return set_permissive(text, arguments.file, False, key)
+    from xsisolate.policy.xapi_records import make_network
+    return list(map(make_network, xapi.call('network.get_all_records').values()))
 
 
 def own_word(xapi: 'Xapi') -> Iterator[str]:
@@ -91,9 +80,8 @@ def own_word(xapi: 'Xapi') -> Iterator[str]:
         for vif in vm.vifs:
             state, policy, _ = judge_vif(vm, vif)
             if state is Sealing.SEALED and policy and policy.permissive:
-                yield ('%s (%s/%s): stays permissive, because its own policy says permissive=yes: '
-                       'xsisolate enforce %s/%s' % (printable(vm.name), vm.uuid, vif.devid,
-                                                    vm.uuid, vif.devid))
+                yield stays_permissive('%s (%s/%s)' % (printable(vm.name), vm.uuid, vif.devid),
+                                       vm.uuid, vif.devid)
 
 
 def spared(xapi: 'Xapi', arguments: argparse.Namespace, bridges: List[str]) -> Iterator[str]:

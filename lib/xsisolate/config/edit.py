@@ -6,14 +6,15 @@ is told what to write by hand.
 """
 import json
 import re
-from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import yaml
 
 from xsisolate.config.load import parse_config
 from xsisolate.config.yaml_document import read_tree
 from xsisolate.errors import ConfigError
-from xsisolate.policy.model import Config, Network
+from xsisolate.policy.model import Config, Network, PoolNetwork
+from xsisolate.policy.network_labels import find_key
 from xsisolate.policy.resolve import ANY_NETWORK
 from xsisolate.vif_id import UUID
 
@@ -45,6 +46,19 @@ def set_permissive(text: str, file: str, value: Optional[bool], network: str = '
                           'key could be changed and nothing else: %s by hand'
                           % (file, _by_hand(value, network)))
     return after
+
+
+def enforce(text: str, file: str, network: str, pool: Optional[Sequence[PoolNetwork]],
+            is_bridge: Callable[[str], bool] = lambda name: False) -> str:
+    """Return a configuration's text in which a network is enforced, by any name; '': all are.
+
+    `pool` are the networks that have names; None: they are not known here. Raises ConfigError, and
+    UsageError for a name of none.
+    """
+    if not network:
+        return enforce_all(text, file)
+    key = find_key(parse_config(text, file), network, pool, is_bridge)
+    return set_permissive(text, file, False, key)
 
 
 def enforce_all(text: str, file: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
 
 from xsisolate.errors import PolicyError
 from xsisolate.policy.address import parse_allowed
-from xsisolate.policy.model import Identity, Locking, Mode, VifPolicy
+from xsisolate.policy.model import Identity, Locking, Mode, PoolNetwork, VifPolicy
 from xsisolate.policy.seal import SEAL_KEY, Sealing, judge
 from xsisolate.policy.vmdata_parser import ROOT, parse_vmdata, undo_migration
 
@@ -90,6 +90,12 @@ def _place(record: Mapping[str, Any], key: str) -> str:
     """Return the host that a record names, '' if none."""
     host = str(record.get(key) or NOBODY)
     return '' if host == NOBODY else host
+
+
+def make_network(record: Mapping[str, Any]) -> PoolNetwork:
+    """Return a network from its record."""
+    return PoolNetwork(str(record['uuid']).lower(), str(record['bridge']),
+                       str(record['name_label']))
 
 
 def make_vif(ref: str, record: Mapping[str, Any], network: Mapping[str, Any],

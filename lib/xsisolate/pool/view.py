@@ -12,7 +12,7 @@ from xsisolate.policy.model import PoolNetwork
 from xsisolate.policy.pool_members import PoolVif
 from xsisolate.policy.seal import SEAL_KEY
 from xsisolate.policy.vmdata_writer import is_ours
-from xsisolate.policy.xapi_records import make_vif, make_vm
+from xsisolate.policy.xapi_records import make_network, make_vif, make_vm
 from xsisolate.pool.absent import KEYS as HOST_KEYS
 
 CLASSES = ('VM', 'VIF', 'network', 'host', 'PIF', 'pool')
@@ -90,9 +90,7 @@ class PoolView:
 
     def networks(self) -> Iterator[PoolNetwork]:
         """Yield the pool's networks."""
-        for record in self._records['network'].values():
-            yield PoolNetwork(str(record['uuid']).lower(), str(record['bridge']),
-                              str(record['name_label']))
+        yield from map(make_network, self._records['network'].values())
 
     def hosts(self) -> Mapping[str, Record]:
         """Return the records of the pool's hosts, by reference."""
