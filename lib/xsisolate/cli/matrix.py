@@ -125,14 +125,13 @@ def grid_lines(network: NetworkMatrix) -> Iterator[str]:
                  for other in range(count)]
         yield '  %*d %s%s  %s  %s' % (
             size, at + 1, name, ' ' * (longest - width(name)),
-            ' '.join(cell.rjust(size) for cell in cells), would_letter(network.would_outside[at])
-            if network.differs_outside(at) else letter(network.outside[at]))
+            ' '.join(cell.rjust(size) for cell in cells), outside_letter(network, at))
     yield '  %s everything   %s some services (--json, explain)   %s nothing' % (ALL, SOME, NOTHING)
     if any(service.direction for found in (*network.outside, *(
             services for links in network.links for services in links.values()))
            for service in found):
         yield '  %s only the left one may begin   %s only the upper one' % (ONLY[OUT], ONLY[IN])
-    if any(network.would) or any(map(network.differs_outside, range(count))):
+    if any(network.would) or network.outside != network.would_outside:
         yield '  %s passes and would be refused, a VIF is permissive   %s some of it would be' % (
             ALL_OF_IT, SOME_OF_IT)
     if any(network.refused):
@@ -184,6 +183,13 @@ def pair_letter(network: NetworkMatrix, at: int, other: int) -> str:
     return REFUSED.get(found, found) if network.refusals(at, other) else found
 
 
+def outside_letter(network: NetworkMatrix, at: int) -> str:
+    """Return the letter for what a VIF and the outside may say."""
+    less_than_passes = network.less_outside(at)
+    return letter(network.outside[at]) if less_than_passes is None else would_letter(
+        less_than_passes)
+
+
 def would_letter(services: Services) -> str:
     """Return the letter for what passes, where policies would let less pass."""
     return SOME_OF_IT if services else ALL_OF_IT
@@ -209,8 +215,7 @@ def set_row(network: NetworkMatrix, at: int, alike: Alike) -> List[Any]:
             some_names([network.views[member] for member in alike.members]),
             said(among) + less(would.get(at)) if len(alike.members) > 1 else '-',
             ', '.join(reaches) or 'none',
-            said(network.outside[first]) + less(
-                network.would_outside[first] if network.differs_outside(first) else None)]
+            said(network.outside[first]) + less(network.less_outside(first))]
 
 
 def said(services: Services) -> str:

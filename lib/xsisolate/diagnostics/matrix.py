@@ -35,10 +35,9 @@ class NetworkMatrix(NamedTuple):
         """Return how many frames of one VIF to another were refused in the last hour."""
         return self.refused[sender].get(receiver, 0) if self.refused else 0
 
-
-    def differs_outside(self, at: int) -> bool:
-        """Tell whether more of a VIF's may pass outside than its policy says."""
-        return self.outside[at] != self.would_outside[at]
+    def less_outside(self, at: int) -> Optional[Services]:
+        """Return what a VIF's policy lets pass outside, if more passes; else None."""
+        return None if self.outside[at] == self.would_outside[at] else self.would_outside[at]
 
 
 class Matrix(NamedTuple):
@@ -145,8 +144,8 @@ def _describe(network: NetworkMatrix) -> Dict[str, Any]:
                       'would_reach': {network.views[other].name: words(services)
                                       for other, services in sorted(network.would[at].items())
                                       if other != at},
-                      'would_outside': words(network.would_outside[at])
-                      if network.differs_outside(at) else None,
+                      'would_outside': None if network.less_outside(at) is None
+                      else words(network.would_outside[at]),
                       'refused': _frames(network, network.refused, at),
                       'would_be_refused': _frames(network, network.passed, at)}
                      for at, view in enumerate(network.views)]}

@@ -144,9 +144,8 @@ def _sets(network: NetworkMatrix, number: int) -> Iterator[str]:
                    for member in alike.members]),
             _said(among, dict(alike.would).get(at)) if len(alike.members) > 1 else '\u2013')
         yield '<td>%s</td><td>%s</td></tr>' % (
-            _peers(network, number, at, alike), _said(
-                network.outside[first],
-                network.would_outside[first] if network.differs_outside(first) else None))
+            _peers(network, number, at, alike), _said(network.outside[first],
+                                                      network.less_outside(first)))
     yield '</tbody></table></div>'
 
 

@@ -74,8 +74,7 @@ def _row(network: NetworkMatrix, number: int, top: int, at: int, alike: Alike,
     y = top + ROW * at + ROW // 2
     first = alike.members[0]
     among, less = dict(alike.reaches).get(at, frozenset()), dict(alike.would).get(at)
-    out, less_out = network.outside[first], (
-        network.would_outside[first] if network.differs_outside(first) else None)
+    out, less_out = network.outside[first], network.less_outside(first)
     text = set_title(network, at)
     yield '<a href="#%s"><title>%s</title>' % (anchor(number, at), escape(
         '%s. Among each other: %s. Outside: %s' % (text, _say(among, less), _say(out, less_out))))
