@@ -115,17 +115,23 @@ def change(scene: Scene) -> Iterator[Outcome]:
     for what, party, passes in (('red2 leaves the group', MATE._replace(policy=MOVED), False),
                                 ('red2 is in the group again', MATE, True)):
         scene.change(party)
-        row, end = _datagram(MATE, MEMBER), monotonic() + CHANGED_S
-        seen = not passes
-        while seen is not passes and monotonic() < end:
-            seen = MEMBER.name in scene.radio.play([row])[0].seen
-        yield Outcome('change of policy', what, PASSES if passes else STOPPED,
-                      PASSES if seen else STOPPED, seen is passes)
+        yield follow(scene, 'change of policy', what, datagram(MATE, MEMBER), MEMBER, passes)
 
 
-def _datagram(source: Party, target: Party) -> Row:
+def follow(scene: Scene, area: str, what: str, row: Row, target: Party, passes: bool) -> Outcome:
+    """Send a row until its target sees it, or does not: what follows a change of policy."""
+    seen, end = not passes, monotonic() + CHANGED_S
+    while seen is not passes and monotonic() < end:
+        seen = target.name in scene.radio.play([row])[0].seen
+    return Outcome(area, what, PASSES if passes else STOPPED, PASSES if seen else STOPPED,
+                   seen is passes)
+
+
+def datagram(source: Party, target: Party, source_port: int = PORT,
+             target_port: int = PORT) -> Row:
+    """Return a row of one datagram."""
     return Row('a datagram', source.name, (frames.framed(source.mac, target.mac, frames.udp(
-        source.ipv4, target.ipv4, PORT, PORT)),))
+        source.ipv4, target.ipv4, source_port, target_port)),))
 
 
 def refresh(scene: Scene, times: int) -> Tuple[Outcome, Measured]:
@@ -152,7 +158,7 @@ def count(scene: Scene) -> Iterator[Outcome]:
     forged = frames.framed(MEMBER.mac, MATE.mac, frames.udp(STRANGER.ipv4, MATE.ipv4, PORT, PORT))
     for _ in range(FORGED):
         scene.radio.send(MEMBER.name, forged)
-    stranger = _datagram(MEMBER, STRANGER).frames[0]
+    stranger = datagram(MEMBER, STRANGER).frames[0]
     for _ in range(ISOLATED):
         scene.radio.send(MEMBER.name, stranger)
     wanted, found = Drops(FORGED, ISOLATED), Drops(0, 0)
