@@ -20,11 +20,10 @@ from xsisolate.pipeline.multicast import INFRASTRUCTURE, TO_GROUPS_ONLY
 from xsisolate.pipeline.refusals import Reason, because
 from xsisolate.pipeline.tables import (ACCEPT, ANSWERS, CLAIMING, CLASSIFY, COMMIT, DESTINATION,
                                        EGRESS, ESTABLISHED, FANOUT, FLOODED, FOR_RECEIVER, FOUND,
-                                       FOUND_ISOLATED, FULL,
-                                       GUARD, INGRESS, INGRESS_SIDE, ISOLATED, ISOLATED_DROP,
-                                       ITS_OWN, JUDGED, MANAGED, MISMATCH, MULTICAST, NETWORK,
-                                       PAIR, PARTY, PASS, PRIORITY_PORT, ROLE_FLAGS, SEEK, SOUGHT,
-                                       SOURCE, SPOOFED, SPREAD, TAG_ALLOWED, TO_ISOLATED,
+                                       FOUND_ISOLATED, FULL, GUARD, INGRESS, INGRESS_SIDE, ISOLATED,
+                                       ISOLATED_DROP, ITS_OWN, JUDGED, MANAGED, MISMATCH, MULTICAST,
+                                       NETWORK, PAIR, PARTY, PASS, PRIORITY_PORT, ROLE_FLAGS, SEEK,
+                                       SOUGHT, SOURCE, SPOOFED, SPREAD, TAG_ALLOWED, TO_ISOLATED,
                                        TO_LOCAL, TO_PERMISSIVE, TRACK_TFTP, UPLINK)
 from xsisolate.pipeline.terms import (KEPT, Attachment, address_match, cleared, flags, goto, icmp6,
                                       load_mac, lowered, mac_match, network_match, noted, notes,

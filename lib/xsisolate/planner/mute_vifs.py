@@ -6,7 +6,7 @@ its MAC address goes to the original.
 """
 from xsisolate.pipeline.tables import NETWORK
 from xsisolate.planner.context import PlanContext
-from xsisolate.planner.cookie import Kind, port_keys
+from xsisolate.planner.cookie import Kind, network_key, port_keys
 from xsisolate.planner.item_facts import (SPECIAL, NetworkName, endpoint_name, endpoints,
                                           has_enforced,
                                           parse_facts, parse_network_name, ports_of,
@@ -39,15 +39,16 @@ def _reason(items: Items, vif: Vif, attached: Attached, context: PlanContext) ->
                     'VIF sends passes, give one of the VMs another'
                     % (vif.mac, users[0].name if users else 'a VIF', known.vm_uuid,
                        'whose policy lists it' if listed else 'which is managed'))
-    networks = {NETWORK | key.id for key in items if key.kind is Kind.NETWORK
-                and has_enforced(items.values(), NETWORK | key.id)}
-    for member in context.reserved if attached.network in networks else ():
+    if network_key(attached.network) not in items or not has_enforced(items.values(),
+                                                                      attached.network):
+        return ''       # nothing here reserves what is elsewhere
+    for member in context.reserved:
         if member.network == attached.network_uuid and covers([member.mac, *member.macs], vif.mac):
             return ('MAC address %s belongs on this network to a VIF of another host%s: nothing '
                     'that this VIF sends passes here, give one of the VMs another' % (
                         vif.mac, _why_special(member, vif.mac)))
     facts = context.find_network(attached.bridge, attached.network_uuid)
-    if attached.network in networks and vif.mac in [gateway.mac for gateway in facts.gateways]:
+    if vif.mac in [gateway.mac for gateway in facts.gateways]:
         return ('MAC address %s is that of a gateway in xsisolate.yaml: nothing that this VIF '
                 'sends passes, give the VM another or correct the network\'s gateways' % vif.mac)
     return ''
