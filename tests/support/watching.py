@@ -3,8 +3,11 @@ from contextlib import contextmanager
 from typing import Iterator
 
 from sandbox.daemon import Watch
+from sandbox.ovs import Ovs
+from sandbox.process import wait_until
 from sandbox.pythons import for_hooks
 
+from support.command import xsisolate
 from xsisolate.dom0.run_files.refused import FILE
 
 
@@ -17,6 +20,14 @@ def watching() -> Iterator[Watch]:
         found.stop()
     finally:
         found.close()
+
+
+def restart_switch(ovs: Ovs) -> None:
+    """Have ovs-vswitchd crash and be started again; return when `refused` says so."""
+    ovs.kill_vswitchd()
+    ovs.start_vswitchd()
+    wait_until(lambda: 'ovs-vswitchd was started again' in xsisolate('refused').out,
+               'the daemon to see it', 30)
 
 
 def has_kept(word: str) -> bool:

@@ -12,7 +12,7 @@ from support.command import FAILED, USAGE, connected, xsisolate
 from support.packets import frames as f
 from support.refusing_town import FRAMES, Party, Town
 from support.vm_events import refresh
-from support.watching import has_kept, watching
+from support.watching import has_kept, restart_switch, watching
 from xsisolate.cli import refused as command
 from xsisolate.daemon import recorder
 from xsisolate.diagnostics.refused import RefusedReader, RefusedView
@@ -239,10 +239,7 @@ def test_a_restart_of_the_switch_is_told(town: Town) -> None:
     town.send('red', f.tcp(town.party('red'), town.party('un'), 40000, 4343))
     with watching():
         wait_until(lambda: has_kept('tcp/4343'), 'the record', 30)
-        town.host.ovs.kill_vswitchd()
-        town.host.ovs.start_vswitchd()
-        wait_until(lambda: 'ovs-vswitchd was started again' in xsisolate('refused').out,
-                   'the daemon to see it', 30)
+        restart_switch(town.host.ovs)
     assert 'tcp/4343' in xsisolate('refused').out
 
 

@@ -8,7 +8,7 @@ from support.command import connected, xsisolate
 from support.packets import frames as f
 from support.refusing_town import CONFIG, FRAMES, Town
 from support.vm_events import refresh
-from support.watching import has_kept, watching
+from support.watching import has_kept, restart_switch, watching
 from xsisolate.diagnostics.refused import RefusedReader, RefusedView
 from xsisolate.pipeline.refusals import KINDS_MAX
 
@@ -110,10 +110,7 @@ def test_a_crash_between_is_told(town: Town) -> None:
     speak(town)
     with watching():
         wait_until(lambda: has_kept('tcp/443'), 'the record', 30)
-        town.host.ovs.kill_vswitchd()
-        town.host.ovs.start_vswitchd()
-        wait_until(lambda: 'ovs-vswitchd was started again' in xsisolate('refused').out,
-                   'the daemon to see it', 30)
+        restart_switch(town.host.ovs)
         wait_until(lambda: xsisolate('sync', '--dry-run', code=None).code == 0, 'the flows', 30)
         assert counts() == [(True, FRAMES)]
         speak(town)
