@@ -4,8 +4,8 @@ The text is changed at the places that YAML's parser names, and then read again:
 it meant before, with just that key changed. Where it does not, nothing is changed, and the admin
 is told what to write by hand.
 """
-import json
 import re
+import sys
 from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import yaml
@@ -250,4 +250,6 @@ def _spell(network: str) -> str:
     if PLAIN.fullmatch(network) and loader.resolve(
             yaml.ScalarNode, network, (True, False)) == STRING:
         return network
-    return json.dumps(network, ensure_ascii=False)
+    # Not JSON's way: YAML refuses some characters, 0x7f for one, that JSON leaves as they are.
+    spelt: str = yaml.safe_dump(network, default_style='"', allow_unicode=True, width=sys.maxsize)
+    return spelt.rstrip('\n')
