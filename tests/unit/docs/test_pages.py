@@ -30,8 +30,12 @@ ROLE_PAGES = sorted(set((DOCS / 'roles').glob('*.md')) - {INDEX})
 LIMITS, GLOSSARY = DOCS / 'limits.md', DOCS / 'glossary.md'
 NEW_PAGES = [*ROLE_PAGES, INDEX, LIMITS, GLOSSARY, DOCS / 'troubleshooting.md', DOCS / 'rollout.md']
 PAGES = sorted({*DOCS.glob('*.md'), *NEW_PAGES, ROOT / 'README.md'})
+ALL_PAGES = sorted({*PAGES, *DOCS.rglob('*.md')})
 WIDTH = 100             # columns of prose; what programs print may be wider
 CELL = 72               # characters of a table's cell
+SHORT = 45              # columns of a line that goes on in the next one
+SENTENCE_END = re.compile(r'[.:;?!][)"\'*`]*$')
+OTHER = re.compile(r' *([-*|#><]|\d+\.|```)')
 MIB = 1 << 20
 
 
@@ -237,6 +241,24 @@ def test_lines_and_cells_are_short(page: Path) -> None:
         if line.startswith('|'):
             shown = re.sub(r'\]\([^)]*\)', ']', line)
             assert all(len(cell.strip()) <= CELL for cell in shown.split('|')), place
+
+
+@pytest.mark.parametrize('page', ALL_PAGES, ids=name_of)
+def test_no_line_breaks_off(page: Path) -> None:
+    """A short line in the middle of a sentence is what is left of an edit."""
+    prose = list(find_prose(page))
+    for (number, line), (following, rest) in zip(prose, prose[1:]):
+        if following == number + 1 and rest and not OTHER.match(rest) and not OTHER.match(line):
+            would_fit = len(line) + 1 + len(rest.split()[0]) <= WIDTH
+            assert not line or len(line) >= SHORT or SENTENCE_END.search(line) or not would_fit, (
+                '%s:%d' % (name_of(page), number))
+
+
+@pytest.mark.parametrize('page', ALL_PAGES, ids=name_of)
+def test_a_target_of_make_is_there(page: Path) -> None:
+    makefile = (ROOT / 'Makefile').read_text(encoding='utf-8')
+    for target in re.findall(r'`make ([a-z0-9-]+)', page.read_text(encoding='utf-8')):
+        assert re.search('^%s:' % target, makefile, re.MULTILINE), target
 
 
 @pytest.mark.parametrize('page', PAGES, ids=name_of)
