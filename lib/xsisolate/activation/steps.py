@@ -34,6 +34,14 @@ def is_stock() -> bool:
     return read_xenopsd_config().setup_vif_rules.path == '%s/%s' % (STOCK, RULES)
 
 
+def check_called() -> None:
+    """Raise HostError if xenopsd calls the stock hooks: such a host is not touched."""
+    if is_stock():
+        raise HostError('xsisolate is not active on this host: xenopsd calls the stock '
+                        'setup-vif-rules. No VIF was touched. xsisolate activate takes the host '
+                        'over; xsisolate sync --dry-run shows the flows that it would add')
+
+
 def is_untouched() -> bool:
     """Tell whether xenopsd and udev have nothing of ours to read."""
     return not list(_file_steps(False))

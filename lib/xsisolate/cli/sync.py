@@ -5,6 +5,7 @@ import sys
 from time import monotonic
 from typing import Any, Iterator, List, Sequence
 
+from xsisolate.activation.steps import check_called
 from xsisolate.cli.command import open_dom0
 from xsisolate.cli.output import Progress, say_json
 from xsisolate.dataplane.results import BridgeResult
@@ -25,7 +26,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         'sync', help='reconcile the flows of every VIF on this host', epilog=EXAMPLES,
         description='Make every bridge of this host carry the flows that its VIFs need and no '
-        'others of ours, from xenstore, VIF metadata, configuration and group files.')
+        'others of ours, from xenstore, VIF metadata, configuration and group files. '
+        'A host that is not active is not touched.')
     parser.add_argument('--bridge', metavar='B', default='',
                         help='only the bridge that carries this network')
     parser.add_argument('--dry-run', action='store_true',
@@ -38,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     gc.disable()        # tens of thousands of flows, and no cycle among them
     done: List[BridgeResult] = []
+    if not arguments.dry_run:
+        check_called()
     with open_dom0() as dom0:
         dom0.configuration.check_valid('no VIF was touched')
         names = choose_bridges(dom0, arguments.bridge)

@@ -12,6 +12,7 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, Callable, Collection, Dict, Iterator, List, Mapping
 
+from xsisolate.activation.steps import check_called
 from xsisolate.admin.activation_protocol import ACTIVATE, DEACTIVATE
 from xsisolate.admin.host_overview import DOCTOR, MATRIX, OVERVIEW, REFUSED, SYNC
 from xsisolate.admin.pool_config_protocol import CHECK, CONFLICT, PUSH, SHOW, STATE
@@ -102,6 +103,8 @@ def sync(arguments: Arguments) -> Any:
     """Reconcile this host: bridge (all of them without it); dry_run (true or false)."""
     _check(arguments, (), ('bridge', 'dry_run'))
     dry_run = _is_true(arguments.get('dry_run', ''))
+    if not dry_run:
+        check_called()
     gc.disable()        # tens of thousands of flows, and no cycle among them
     with _open_dom0() as dom0:
         dom0.configuration.check_valid('no VIF was touched')

@@ -18,6 +18,19 @@ def pool() -> Iterator[Pool]:
         yield pool
 
 
+def test_sync_touches_no_flow(pool: Pool, admin: Admin) -> None:
+    """Neither on the host nor for the pool; what it would do can be seen."""
+    beta = pool.hosts[1]
+    pool.start_vm('old', beta, 14)
+    before = beta.call('flows')
+    ran = beta.run('sync')
+    assert ran.returncode == 1 and 'not active on this host' in ran.stderr, ran
+    assert beta.run('sync', '--dry-run').returncode == 4
+    ran = admin('pool', 'sync')
+    assert ran.code == 1 and ran.out.count('not active on this host') == 2, ran
+    assert beta.call('flows') == before
+
+
 def test_a_policy_is_written_and_waits_for_activate(pool: Pool, admin: Admin) -> None:
     alpha = pool.hosts[0]
     web, db = (pool.start_vm(name, alpha, number) for name, number in (('web', 11), ('db', 12)))
