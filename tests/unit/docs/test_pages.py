@@ -245,13 +245,15 @@ def test_lines_and_cells_are_short(page: Path) -> None:
 
 @pytest.mark.parametrize('page', ALL_PAGES, ids=name_of)
 def test_no_line_breaks_off(page: Path) -> None:
-    """A short line in the middle of a sentence is what is left of an edit."""
+    """A line has at most 100 columns, or whole sentences; a short one is what an edit has left."""
     prose = list(find_prose(page))
     for (number, line), (following, rest) in zip(prose, prose[1:]):
         if following == number + 1 and rest and not OTHER.match(rest) and not OTHER.match(line):
+            place = '%s:%d' % (name_of(page), number)
+            assert len(line) <= WIDTH or SENTENCE_END.search(line), place
             would_fit = len(line) + 1 + len(rest.split()[0]) <= WIDTH
-            assert not line or len(line) >= SHORT or SENTENCE_END.search(line) or not would_fit, (
-                '%s:%d' % (name_of(page), number))
+            assert (not line or len(line) >= SHORT or SENTENCE_END.search(line)
+                    or not would_fit), place
 
 
 @pytest.mark.parametrize('page', ALL_PAGES, ids=name_of)
