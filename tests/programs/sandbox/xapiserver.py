@@ -17,6 +17,10 @@ from sandbox.xapitransfer import Handlers
 Answer = Callable[[str, Sequence[Any]], Any]
 
 
+class Encoded(str):
+    """A result that is JSON already."""
+
+
 class Cut(Exception):
     """The connection is to be cut off without an answer."""
 
@@ -129,7 +133,10 @@ def respond_json(answer: Answer, text: bytes) -> bytes:
     call = json.loads(text)
     reply = {'jsonrpc': '2.0', 'id': call['id']}
     try:
-        reply['result'] = answer(call['method'], call['params'])
+        result = answer(call['method'], call['params'])
+        if isinstance(result, Encoded):
+            return ('%s, "result": %s}' % (json.dumps(reply)[:-1], result)).encode()
+        reply['result'] = result
     except Refused as refused:
         reply['error'] = {'code': 1, 'message': refused.details[0], 'data': refused.details[1:]}
     return json.dumps(reply).encode()
