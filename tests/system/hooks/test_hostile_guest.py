@@ -12,7 +12,7 @@ import pytest
 
 from sandbox import packets, traffic
 from sandbox.hooks import HookRun
-from sandbox.process import ip
+from sandbox.process import ip, wait_until
 from sandbox.dom0 import SEAL, Sandbox
 from sandbox.toolstack import GUEST_FOLDERS, backend, private
 from sandbox.vm import Vm
@@ -57,17 +57,23 @@ class Scene(NamedTuple):
 
 @pytest.fixture(scope='module')
 def scene(dom0: Sandbox) -> Scene:
-    """A bridge with Dom0's own address on it, and three VMs."""
+    """A bridge with Dom0's own address on it, and three VMs that the switch knows."""
     dom0.add_bridge('xenbr0')
     dom0.configure(CONFIG % 0)
     ip(['addr add %s/24 dev xenbr0' % DOM0])
-    return Scene(
+    scene = Scene(
         dom0,
         dom0.start_vm('friend', ipv4=FRIEND + '/24',
                       policy={'groups': 'red', 'vif/0/ipv4': FRIEND}),
         dom0.start_vm('rival', ipv4=RIVAL + '/24',
                       policy={'groups': 'blue', 'allow': GUEST, 'vif/0/ipv4': RIVAL}),
         dom0.start_vm('plain', ipv4=PLAIN + '/24'))
+    for vm in (scene.friend, scene.rival):
+        vm.send_all([speech(vm)])
+        wait_until(lambda mac=vm.mac: any('dl_dst=' + mac in flow and 'reg13=' in flow
+                                          for flow in our_flows(dom0)),
+                   'the switch to learn where %s is' % vm.name)
+    return scene
 
 
 @pytest.fixture
