@@ -7,9 +7,9 @@ from xsisolate.diagnostics.permissive import say_would_be
 from xsisolate.dom0.xapi.session import Xapi
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, PolicyError
 from xsisolate.policy.model import EffectivePolicy, Mode, VifPolicy
-from xsisolate.policy.permissive import network_is_permissive
+from xsisolate.policy.permissive import excuse, network_is_permissive
 from xsisolate.policy.resolve import quarantine, resolve_or_excuse
-from xsisolate.policy.seal import Sealing, format_policy, is_portable, state_word
+from xsisolate.policy.seal import Sealing, format_policy, is_enforced, is_portable, state_word
 from xsisolate.policy.unprotected import NOT_PROTECTED
 from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif
 
@@ -23,7 +23,7 @@ class TemplateVif(NamedTuple):
     policy: Optional[VifPolicy]
     effective: EffectivePolicy      # what this host would make of it for the template itself
     accepted: bool                  # `unsealed: accept`: no seal is looked at
-    excused: bool = False           # its network is permissive: no VIF on it is quarantined
+    excused: bool = False           # its network is permissive, and the seal does not enforce
 
     @property
     def word(self) -> str:
@@ -99,10 +99,15 @@ def read_template(xapi: Xapi, text: str, configuration: Configuration) -> Templa
 def _look(vm: XapiVm, vif: XapiVif, bridge: str, configuration: Configuration) -> TemplateVif:
     state, policy, error = judge_vif(vm, vif)
     config, network = configuration.config, configuration.find_network(bridge, vif.network)
-    try:
-        effective = quarantine(error or configuration.error) if error or configuration.error else (
-            resolve_or_excuse(identify(vm, vif), vif.seal, vif.locking, policy, config, network))
-    except PolicyError as refusal:
-        effective = quarantine(str(refusal))
-    return TemplateVif(vif, bridge, state, policy, effective, config.accept_unsealed,
-                       not configuration.error and network_is_permissive(config, network))
+    excused = (not configuration.error and network_is_permissive(config, network)
+               and not is_enforced(vif.seal))
+    error = error or configuration.error
+    if error:
+        effective = excuse(vif.mac, vif.locking, error) if excused else quarantine(error)
+    else:
+        try:
+            effective = resolve_or_excuse(identify(vm, vif), vif.seal, vif.locking, policy, config,
+                                          network)
+        except PolicyError as refusal:
+            effective = quarantine(str(refusal))
+    return TemplateVif(vif, bridge, state, policy, effective, config.accept_unsealed, excused)

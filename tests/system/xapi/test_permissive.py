@@ -192,6 +192,20 @@ def test_all_of_a_host(pool: Pool, admin: Admin, alpha: PoolHost) -> None:
     assert ran.code == 0 and 'nothing to do' in ran.out and '(own): stays' in ran.out
 
 
+@pytest.mark.parametrize('groups', ['R?D', 'red'])
+def test_status_says_of_a_template_what_copies_would_be(pool: Pool, alpha: PoolHost,
+                                                        groups: str) -> None:
+    """Be its vm-data malformed or not sealed."""
+    template = pool.add_vm('golden', 31)
+    pool.db.set('VM', template.ref, xenstore_data=data(groups=groups), is_a_template=True)
+    ran = run(alpha, 'status', 'golden', '--template')
+    assert ran.code == 4 and 'would be quarantined: ' in ran.out, ran
+    assert 'it is unlocked, for its network is permissive' in ran.out
+    alpha.call('configure', FIRM)
+    ran = run(alpha, 'status', 'golden', '--template')
+    assert ran.code == 4 and 'is quarantined: ' in ran.out, ran
+
+
 def test_a_network_that_others_share_their_entry_with(pool: Pool, alpha: PoolHost) -> None:
     """An entry of its own would take away what '*' says of it: that is for an admin to write."""
     ran = run(alpha, 'enforce', '--network', 'xenbr0')
