@@ -37,10 +37,10 @@ STAGES = {
     'counters': (checks, 'count', ()), 'permissive': (selftest_run, 'permit', ())}
 
 
-def try_only(monkeypatch: pytest.MonkeyPatch, area: str) -> None:
+def try_only(monkeypatch: pytest.MonkeyPatch, *areas: str) -> None:
     """Leave out what is of other areas, which test_nothing_is_broken tries."""
-    for other, (module, name, nothing) in STAGES.items():
-        if other != area:
+    for area, (module, name, nothing) in STAGES.items():
+        if area not in areas:
             monkeypatch.setattr(module, name, lambda *_, said=nothing: said)
 
 
@@ -99,7 +99,7 @@ def test_a_flow_is_broken(dom0: Sandbox, vms: Tuple[Vm, Vm], monkeypatch: pytest
         dom0.ovs.settle()
     after_plugging(monkeypatch, spoil)
     try_only(monkeypatch, spoiled.area)
-    assert areas_of(xsisolate('selftest', '--json', code=DIFFERENT)) == [spoiled.area]
+    assert spoiled.area in areas_of(xsisolate('selftest', '--json', code=DIFFERENT))
     assert not find_left()
 
 
@@ -108,6 +108,7 @@ def test_a_flow_that_lets_all_pass(dom0: Sandbox, vms: Tuple[Vm, Vm],
     """As a careless controller would add it."""
     after_plugging(monkeypatch, lambda: dom0.ovs.add_flow(
         TRIAL_BRIDGE, 'priority=65535,actions=NORMAL'))
+    try_only(monkeypatch, 'reachability', 'attacks')
     outcome = xsisolate('selftest', code=DIFFERENT)
     assert 'NOT everything is as it should be' in outcome.lines[-1]
     assert 'GOT THROUGH to' in outcome.out
@@ -175,6 +176,7 @@ def test_a_refresh_that_loses_frames(vms: Tuple[Vm, Vm], monkeypatch: pytest.Mon
 def test_a_datapath_without_labels(vms: Tuple[Vm, Vm], monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what does not work then, and what happens instead."""
     monkeypatch.setattr(switch_needs, 'read_datapath_features', lambda bridge: {'CT label': 'No'})
+    try_only(monkeypatch)
     outcome = xsisolate('selftest', code=DIFFERENT)
     assert 'no VIF with a policy can be programmed' in outcome.out
     assert 'lacks CT label' in xsisolate('doctor', code=FAILED).out
