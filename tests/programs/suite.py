@@ -12,6 +12,7 @@ two as failed. AT_ONCE=2 runs two parts side by side instead of three.
 """
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from xml.etree import ElementTree
 from sandbox.pythons import CURRENT, DOM0S, ROOT, has_dom0s, others
 
 RESULTS = os.path.join(ROOT, '.cache', 'results')
+BEGAN = time.monotonic()
 STEP_TIMEOUT_S = 1500
 INTERRUPTED = 130
 SECOND_TRIES = 4            # a step with more failures is not tried again
@@ -128,17 +130,29 @@ def plan(part: str) -> List[Step]:
     if part == 'pythons':
         return [tests(one, python=python) for python in others() for one in LIBRARY]
     # the longest first: they run side by side
-    steps = [tests('packets', served=True), tests('ovs'), tests('hooks')]
+    steps = split(tests('packets', served=True), 3) + split(tests('hooks'), 2)
     if has_dom0s():
-        steps.append(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python',
-                           served=True))
-    steps += [tests(part, hook_python=DOM0S if has_dom0s() else '')
-              for part in ('xapi', 'daemon', 'selftest', 'resilience', 'migratevm', 'cli',
-                           'package')]
+        steps += split(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python',
+                             served=True), 2)
+    hook_python = DOM0S if has_dom0s() else ''
+    steps += split(tests('xapi', hook_python=hook_python), 3)
+    steps += split(tests('daemon', hook_python=hook_python), 2)
+    steps += [tests(part, hook_python=hook_python)
+              for part in ('selftest', 'resilience', 'migratevm', 'cli', 'package')]
     # each by itself: threads that a unit test leaves behind would keep a sandbox from being made
     for part in LIBRARY:
         steps += on_dom0s(part) + [tests(part)]
-    return steps + [tests('sandbox', 'demo', loose=True)] + lint()
+    return steps + [tests('ovs'), tests('sandbox', 'demo', loose=True)] + lint()
+
+
+def split(step: Step, count: int) -> List[Step]:
+    """Return steps that run side by side, each with some of a step's test files."""
+    files = sorted((path for folder in step.tests for path in find_tests(folder)),
+                   key=lambda path: (-os.path.getsize(path), path))
+    dealt = [tuple(files[at::count]) for at in range(count)]    # each has large ones and small ones
+    return [step._replace(title='%s, %d of %d' % (step.title, at, count), tests=those,
+                          report=step.report.replace('.xml', '-%d.xml' % at))
+            for at, those in enumerate(dealt, 1)]
 
 
 def on_dom0s(*parts: str) -> List[Step]:
@@ -173,7 +187,7 @@ def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
     is shown; `served`: hooks find their server, which does their work.
     """
     folders = [os.path.join('tests', folder) for part in parts for folder in FOLDERS[part]]
-    paths = [folder for folder in folders if has_tests(folder)]
+    paths = [folder for folder in folders if find_tests(folder)]
     if not paths:       # without a path pytest would run everything
         raise SystemExit('suite.py: no tests in ' + ', '.join(folders))
     if loose:
@@ -189,10 +203,10 @@ def tests(*parts: str, python: str = CURRENT, hook_python: str = '',
                 hook_python or python, report, served, tuple(paths))
 
 
-def has_tests(folder: str) -> bool:
-    """Tell whether there is a test module somewhere below a folder."""
-    return any(name.startswith('test_') and name.endswith('.py')
-               for _, _, names in os.walk(folder) for name in names)
+def find_tests(folder: str) -> List[str]:
+    """Return the test files somewhere below a folder."""
+    return sorted(os.path.join(place, name) for place, _, names in os.walk(folder)
+                  for name in names if name.startswith('test_') and name.endswith('.py'))
 
 
 def version(python: str) -> str:
@@ -259,8 +273,10 @@ def environment(step: Step) -> Dict[str, str]:
     kept = {name: value for name, value in os.environ.items()
             if name not in ('PYTHONPATH', 'PYTHONHOME', 'PYTEST_ADDOPTS')
             and not name.startswith('LC_')}
-    kept.update(LC_ALL='C', PYTHONDEVMODE='yes', HOOK_PYTHON=step.hook_python,
-                HOOK_SERVER=str(int(step.served)), SUITE_SEED=str(SEED))
+    # Development mode's checks of the heap are for C code, and take a sixth of the time.
+    kept.update(LC_ALL='C', PYTHONDEVMODE='yes', PYTHONMALLOC='pymalloc',
+                HOOK_PYTHON=step.hook_python, HOOK_SERVER=str(int(step.served)),
+                SUITE_SEED=str(SEED))
     for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME'):      # scapy writes there
         kept[name] = os.path.join(ROOT, '.cache')
     return kept
@@ -298,6 +314,9 @@ def conclude(steps: Sequence[Step], results: Sequence[Result]) -> int:
     if not has_dom0s():
         print('!!! NO PYTHON 3.6 WAS FOUND: nothing was tested on the Python that Dom0 has. '
               'PY36=/path/to/python3.6 names one. !!!')
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print('%.0f s, %d steps side by side; CPU time %.0f s' % (
+        time.monotonic() - BEGAN, AT_ONCE, used.ru_utime + used.ru_stime))
     print('SUITE_SEED=%d draws the same again' % SEED)
     if len(retried) > FORGIVEN:
         total = total.plus(Count(-len(retried), len(retried)))

@@ -30,7 +30,7 @@ SENDERS = VMS + ('gw', 'lan', 'redfar', 'bluefar', DOM0)
 PEERS = friends(SENDERS)
 BATCH, BATCHES = 125, 8 * EXPLORE
 SABOTAGE_BATCHES = 12
-GAP_S, SETTLE_S = 0.001, 0.4
+GAP_S, SETTLE_S = 0.001, 0.05
 LENGTHS = {'ip.len', 'ip6.plen', 'cut'}     # changes after which a header may be cut off
 CONFIRMED = 3           # times that a frame must be missing
 EXPLAINED = 3           # failures in full
@@ -146,6 +146,7 @@ class Range:
             shots.append(Shot(sketch, frame, self.judge(sketch, frame), set()))
             self.send(sketch.sender, frame)
             time.sleep(GAP_S)
+        self.world.dom0.ovs.drain()
         time.sleep(SETTLE_S)
         captured = {name: vm.sniffed('eth0', wait=0.01) for name, vm in self.world.vms.items()}
         captured[UPLINK] = self._wire.sniffed('uplink', wait=0.01)

@@ -8,6 +8,7 @@ import selectors
 import signal
 import socket
 import subprocess
+import time
 import traceback
 from multiprocessing.connection import Connection
 from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
@@ -129,6 +130,12 @@ class Agent:
             except OSError:         # the device has gone, and perhaps come back
                 self._senders.pop(device).close()
                 self._sender(device).send(frame)
+
+    def pace(self, device: str, gap: float, *frames: bytes) -> None:
+        """Send frames with a pause of some seconds behind each."""
+        for frame in frames:
+            self.send(device, frame)
+            time.sleep(gap)
 
     def _sender(self, device: str) -> socket.socket:
         if device not in self._senders:

@@ -1,9 +1,10 @@
 """A private, real Open vSwitch: database and switch at their default paths."""
+import json
 import os
 import signal
 import socket
 import subprocess
-from typing import List, Optional
+from typing import List, Optional, Set
 
 from sandbox.process import LabError, run, start, stop, wait_until
 
@@ -13,6 +14,8 @@ DATABASE = '/etc/openvswitch/conf.db'
 SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema'
 USER_SPACE, KERNEL = 'netdev', 'system'     # datapath_type
 SOCKET = RUN + '/db.sock'
+ANSWER_S = 10.0
+LOOPS = 2               # of ovs-vswitchd, until what it was reading when it was asked has gone on
 RECORD_COOKIE = 'cookie=0x58495352'
 
 
@@ -125,6 +128,29 @@ class Ovs:
         if self.vswitchd:
             self.appctl('revalidator/purge')    # revalidator/wait takes half a second
 
+    def drain(self) -> None:
+        """Wait until the switch has passed on or dropped every frame that was sent before.
+
+        The user-space datapath reads its ports' sockets in the main loop, and so does not answer
+        before it is done with what it has read.
+        """
+        assert self.vswitchd
+        pid = self.vswitchd.pid
+        sockets = sockets_of(pid)
+        wait_until(lambda: not unread(pid, sockets), 'the switch to read its ports')
+        for _ in range(LOOPS):
+            self.ask('version')
+
+    def ask(self, method: str) -> None:
+        """Have ovs-vswitchd answer, without the process that ovs-appctl is."""
+        assert self.vswitchd
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(ANSWER_S)
+            client.connect('%s/ovs-vswitchd.%d.ctl' % (RUN, self.vswitchd.pid))
+            client.sendall(json.dumps({'id': 0, 'method': method, 'params': []}).encode())
+            if not client.recv(65536):
+                raise LabError('ovs-vswitchd hung up')
+
     def lose_device(self, netdev: str) -> None:
         """Let the switch notice that a device has vanished: its ofport becomes -1.
 
@@ -158,3 +184,23 @@ def is_listening() -> bool:
     """Tell whether the database answers; one that was killed has left its socket behind."""
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(SOCKET) == 0
+
+
+def sockets_of(pid: int) -> Set[str]:
+    """Return the inodes of a process's sockets."""
+    folder, found = '/proc/%d/fd/' % pid, set()
+    for name in os.listdir(folder):
+        try:
+            target = os.readlink(folder + name)
+        except OSError:
+            continue        # closed meanwhile
+        if target.startswith('socket:['):
+            found.add(target[len('socket:['):-1])
+    return found
+
+
+def unread(pid: int, sockets: Set[str]) -> bool:
+    """Tell whether frames wait at packet sockets; a line ends with memory, user and inode."""
+    with open('/proc/%d/net/packet' % pid) as file:
+        lines = [line.split() for line in file.readlines()[1:]]
+    return any(line[-1] in sockets and line[-3] != '0' for line in lines)

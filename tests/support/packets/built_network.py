@@ -16,13 +16,13 @@ from sandbox.vm import Vm
 from support.packets.rows import UPLINK, Case, mark, marked
 from support.packets.frames import arp
 from support.packets.check_rows import ATTACKS, LEGITIMATE, TALLY, TRACED
-from support.packets.radio import find_mark, verdict
+from support.packets.radio import LATE_S, ask_all, find_mark, verdict
 from support.packets.shared_network import FOLDER
 from xsisolate.policy.address import eui64_link_local, format_prefix
 from xsisolate.policy.model import HOLDERS
 
 GATEWAY_MAC = '00:00:5e:00:01:01'
-SETTLE_S = 0.15         # until the last frame is where it goes
+SETTLE_S = 0.03         # until guests have what has left the switch
 GAP_S = 0.003
 TAGS = (b'\x81\x00', b'\x88\xa8')
 OURS = 'cookie=0x5849534f00000000/0xffffffff00000000'
@@ -200,7 +200,7 @@ class Net:
             party = self.parties[name]
             self.send(party, bytes(arp(party, 1, party.ip, party.ip)))
             time.sleep(GAP_S)
-        time.sleep(0.05)
+        self.dom0.ovs.drain()
 
     def send(self, sender: Party, frame: bytes) -> None:
         """Send a frame from a NIC."""
@@ -216,17 +216,17 @@ class Net:
         far = {name: (party.host, party.device) for name, party in self.parties.items()
                if party.host and not self._is_outside(party)}
         far.update(self.wires)
-        for host, device in far.values():
-            host.sniff(device)
+        listeners = [(name, host, device) for name, (host, device) in far.items()]
+        ask_all(listeners, 'sniff')
         marks = {}
         for number, one in enumerate(rows):
             marks[mark(number)] = str(number), 0
             self.send(one.sender, marked(one.frame, number))
             time.sleep(GAP_S)
+        self.dom0.ovs.drain()
         time.sleep(SETTLE_S)
-        found: Dict[str, List[bytes]] = {
-            name: host.sniffed(device, wait=0.01) for name, (host, device) in far.items()}
-        found.update({name: sniffer.stop(None, 0.01) for name, sniffer in own.items()})
+        found = ask_all(listeners, 'sniffed', None, LATE_S)
+        found.update({name: sniffer.stop(None, LATE_S) for name, sniffer in own.items()})
         result: List[FrozenSet[str]] = [frozenset()] * len(marks)
         senders = [one.sender.name for one in rows]
         for name, frames in found.items():

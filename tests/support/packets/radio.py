@@ -10,8 +10,10 @@ from sandbox.dom0 import Sandbox
 from support.packets.rows import UPLINK, Case, mark, marked
 
 BATCH = 400         # frames in the air
-STEP_S = 0.02          # after a step
-SETTLE_S = 0.4      # until the last frame is where it goes
+STEP_S = 0.01       # after a step, until the switch has seen to what it learned
+SETTLE_S = 0.05     # until guests have what has left the switch
+LATE_S = 0.01       # ... and have read it
+Listener = Tuple[str, Host, str]        # a place, and whose device is looked at there
 # By row, by place: which of the row's frames have been seen there.
 Sightings = Dict[str, Dict[str, Set[int]]]
 GAP_S = 0.0005      # the user-space switch has one thread for frames it has not seen before
@@ -56,20 +58,17 @@ class Radio:
         if not batch:
             return
         own = [(place, Sniffer(device)) for place, device in self._locals]
-        for station in self.stations.values():
-            station.host.sniff(station.device)
-        self._wire.sniff('uplink')
+        listeners = [(name, station.host, station.device)
+                     for name, station in self.stations.items()]
+        listeners.append((UPLINK, self._wire, 'uplink'))
+        ask_all(listeners, 'sniff')
         marks = self._send(batch, step_s)
+        self.dom0.ovs.drain()
         time.sleep(SETTLE_S)
-        captured = {name: self._stop(station.host, station.device)
-                    for name, station in self.stations.items()}
-        captured[UPLINK] = self._stop(self._wire, 'uplink')
+        captured = ask_all(listeners, 'sniffed', None, LATE_S)
         for place, sniffer in own:
-            captured.setdefault(place, []).extend(sniffer.stop(None, 0.01))
+            captured.setdefault(place, []).extend(sniffer.stop(None, LATE_S))
         self._attribute(batch, marks, captured, seen)
-
-    def _stop(self, host: Host, device: str) -> List[bytes]:
-        return host.sniffed(device, wait=0.01)
 
     def _send(self, batch: Sequence[Case],
               step_s: float) -> Mapping[bytes, Tuple[str, int]]:
@@ -77,20 +76,22 @@ class Radio:
         number = 0
         for case in batch:
             for who, frame in case.steps:
-                self._emit(who, frame)
+                self._emit(who, [frame])
+                self.dom0.ovs.drain()
                 time.sleep(step_s)
+            frames = []
             for index, frame in enumerate(case.frames):
                 if not case.quiet:
                     number += 1
                     marks[mark(number)] = case.id, index
                     frame = marked(frame, number)
-                self._emit(case.sender, frame)
-                time.sleep(GAP_S)
+                frames.append(frame)
+            self._emit(case.sender, frames)
         return marks
 
-    def _emit(self, sender: str, frame: bytes) -> None:
+    def _emit(self, sender: str, frames: Sequence[bytes]) -> None:
         station = self.stations[sender]
-        station.host.send(frame, station.device)
+        station.host.call('pace', station.device, GAP_S, *frames)
 
     def _attribute(self, batch: Sequence[Case], marks: Mapping[bytes, Tuple[str, int]],
                    captured: Mapping[str, List[bytes]], seen: Sightings) -> None:
@@ -125,6 +126,13 @@ class Radio:
         return self.dom0.ovs.appctl('ofproto/trace', station.bridge,
                                     'in_port=%d' % self.dom0.ovs.ofport(station.netdev),
                                     frame.hex())
+
+
+def ask_all(listeners: Sequence[Listener], command: str, *args: object) -> Dict[str, List[bytes]]:
+    """Have all hosts do something with their devices at once; return what they say, by place."""
+    for _, host, device in listeners:
+        host.post(command, device, *args)
+    return {place: list(host.answer() or ()) for place, host, _ in listeners}
 
 
 def find_mark(frame: bytes, marks: Mapping[bytes, Tuple[str, int]]) -> Optional[Tuple[str, int]]:
