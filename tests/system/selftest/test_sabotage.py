@@ -1,4 +1,8 @@
 """A self-test notices what is broken: a flow, the library, the way a hook works."""
+import itertools
+import os
+import signal
+import threading
 from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 import pytest
@@ -15,12 +19,15 @@ from xsisolate.planner import vif_items
 from xsisolate.selftest import checks
 from xsisolate.selftest import run as selftest_run
 from xsisolate.selftest.leftovers import DEVICES, find_left
+from xsisolate.selftest.radio import Radio
 from xsisolate.selftest.scene import Scene
 from xsisolate.selftest.speed import Speed
 
 from support.command import DIFFERENT, DONE, FAILED, Outcome, xsisolate
 from support.packets.broken_pipeline import find_flows
 
+STALL_AT = 100      # frames have been sent
+STALL_S = 1.2
 NO_SPEED = {'managed': Speed(1.0, 1.0), 'unmanaged': Speed(1.0, 1.0)}
 
 
@@ -161,6 +168,25 @@ def test_a_datapath_without_labels(vms: Tuple[Vm, Vm], monkeypatch: pytest.Monke
     outcome = xsisolate('selftest', code=DIFFERENT)
     assert 'no VIF with a policy can be programmed' in outcome.out
     assert 'lacks CT label' in xsisolate('doctor', code=FAILED).out
+
+
+def test_a_switch_that_stands_still(dom0: Sandbox, vms: Tuple[Vm, Vm],
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy host, in the midst of a batch; nothing is wrong, frames only come late."""
+    send, sent = Radio.send, itertools.count(1)
+
+    def send_and_stall(radio: Radio, name: str, frame: bytes) -> None:
+        send(radio, name, frame)
+        if next(sent) == STALL_AT:
+            pid = dom0.ovs.vswitchd.pid
+            os.kill(pid, signal.SIGSTOP)
+            threading.Timer(STALL_S, os.kill, (pid, signal.SIGCONT)).start()
+    monkeypatch.setattr(Radio, 'send', send_and_stall)
+    report = xsisolate('selftest', '--json', code=DONE).json
+    assert next(sent) > STALL_AT
+    repeated, = (one['values'] for one in report['measured']
+                 if one['what'] == 'rows sent once more')
+    assert repeated == [0]
 
 
 def test_nothing_is_broken(vms: Tuple[Vm, Vm]) -> None:
