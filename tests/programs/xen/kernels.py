@@ -4,10 +4,12 @@ apt fetches them. The first root disk of each brings its modules along, so the i
 is. What is fetched is below .cache/kernels.
 """
 import glob
+import hashlib
 import lzma
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import List, NamedTuple
 
 import debian
@@ -17,6 +19,7 @@ from sandbox.pythons import ROOT
 HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.path.join(ROOT, '.cache', 'kernels')
 PACKAGE = 'linux-image-amd64'
+PARTS = ('kernels.py', 'kernel-init')
 UNPACKED = ('linux-image-',)
 # For the disk, the shared folder, and what the self-test and the datapath want.
 MODULES = ('virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4', '9pnet_virtio', '9p',
@@ -38,15 +41,23 @@ def provide(release: str, image: str) -> Kernel:
         return Kernel(os.path.join(image, 'vmlinuz'), os.path.join(image, 'initrd.img'))
     folder = os.path.join(CACHE, release)
     kernel = Kernel(os.path.join(folder, 'vmlinuz'), os.path.join(folder, 'initrd.img'))
-    if not os.path.exists(os.path.join(folder, 'ready')):
+    ready = Path(folder, 'ready')
+    if not ready.exists() or ready.read_text() != _digest():
         print('== fetching the kernel of ' + release, flush=True)
         root = debian.unpack(folder, release, PACKAGE, UNPACKED)
         shutil.copy(_only(root + '/boot/vmlinuz-*'), kernel.vmlinuz)
         _make_initrd(_collect(folder, root, image), kernel.initrd)
         shutil.rmtree(root)
-        with open(os.path.join(folder, 'ready'), 'w'):
-            pass
+        ready.write_text(_digest())
     return kernel
+
+
+def _digest() -> str:
+    """Return what says whether a kernel was made ready by just these files."""
+    digest = hashlib.sha256()
+    for name in PARTS:
+        digest.update(Path(HERE, name).read_bytes())
+    return digest.hexdigest()
 
 
 def _only(pattern: str) -> str:

@@ -37,7 +37,8 @@ ovs-vsctl show
 '''
 # The image's Open vSwitch gives way to another release's, whose folder has its name here, too.
 OTHER_SWITCH = '''\
-/usr/share/openvswitch/scripts/ovs-ctl stop >/dev/null
+ctl=/usr/share/openvswitch/scripts/ovs-ctl
+$ctl stop >/dev/null
 mkdir -p {folder}
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=loose,ro switch {folder}
 for name in {programs}; do
@@ -45,7 +46,7 @@ for name in {programs}; do
 done
 mount --bind {folder}/root{schema} {schema}
 rm -f /etc/openvswitch/conf.db
-/usr/share/openvswitch/scripts/ovs-ctl --system-id=dom0 --no-monitor start >/dev/null
+$ctl --system-id=dom0 --no-monitor --no-record-hostname start >/dev/null
 '''
 
 
