@@ -14,6 +14,7 @@ from xsisolate.dom0.ovs.trial_bridge import TRIAL_BRIDGE
 from xsisolate.hooks import plug as hooks_plug
 from xsisolate.openflow.flow import Flow, FlowDiff, make_flow
 from xsisolate.pipeline import decision, tables
+from xsisolate.pipeline.port_security import port_identity_flows
 from xsisolate.pipeline.terms import goto
 from xsisolate.planner import vif_items
 from xsisolate.selftest import checks
@@ -128,6 +129,13 @@ def open_answers(table: int, following: int) -> Iterator[Flow]:
     yield make_flow(table, 0, [''], goto(following))
 
 
+def any_mac(ofport: int, mac: str) -> Iterator[Flow]:
+    """Yield flows that ask for a port's MAC address in ARP and ND only."""
+    for flow in port_identity_flows(ofport, mac):
+        yield flow if flow.priority > 50 else make_flow(
+            tables.BIND, 50, ['in_port=%d' % ofport], goto(tables.CLAIM))
+
+
 LIBRARY = {
     'drops are not counted': (vif_items, 'isolation_count_flows', without_count, 'counters'),
     'nobody is asked': (decision, '_answers', open_answers, 'reachability'),
@@ -137,6 +145,7 @@ LIBRARY = {
         vif_items, 'port_identity_flows',
         lambda ofport, mac: iter([make_flow(
             tables.BIND, 200, ['in_port=%d' % ofport], goto(tables.SETTLE))]), 'attacks'),
+    'a port may have any MAC address': (vif_items, 'port_identity_flows', any_mac, 'attacks'),
     'an unplug leaves the flows': (hooks_plug, '_unplug_all', lambda *_: FlowDiff(), 'unplug')}
 
 
