@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence
 
 import debian
@@ -70,11 +71,11 @@ def provide(suite: str) -> str:
     if suite == debian.own_release():
         return ''
     folder = os.path.join(CACHE, suite)
-    if not os.path.exists(os.path.join(folder, 'ready')):
+    ready = Path(folder, 'ready')       # says where: scripts of a copy would start the original
+    if not ready.exists() or ready.read_text() != folder:
         _link(debian.unpack(folder, suite, PACKAGE, UNPACKED))
         _wrap(folder)
-        with open(os.path.join(folder, 'ready'), 'w'):
-            pass
+        ready.write_text(folder)
     return folder
 
 
