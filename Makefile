@@ -77,9 +77,9 @@ test-selftest: $(SANDBOX) ## xsisolate selftest: it says yes, notices sabotage, 
 test-versions: $(SANDBOX) ## PARTS='ovs selftest': the tests on Debian 11's, 12's and 13's Open vSwitch, fetched by apt
 	@PYTHONPATH=tests/programs $(PYTHON) -m versions $(PARTS)
 
-test-kernel: $(SANDBOX) ## OPTIONS=--full: xsisolate selftest on the kernel's datapath, in QEMU
+test-kernel: $(SANDBOX) ## KERNELS='bullseye trixie/bullseye' OPTIONS=--full: xsisolate selftest on the datapath of Debian's kernels (and a release's Open vSwitch), in QEMU
 	@$(SETUP) xen
-	@PYTHONPATH=tests/programs $(PYTHON) -m xen.selftest $(OPTIONS)
+	@PYTHONPATH=tests/programs $(PYTHON) -m xen.selftest $(addprefix --on=,$(KERNELS)) $(OPTIONS)
 
 test-browser: $(SANDBOX) ## the matrix's page in Chromium, which is installed for that (not part of make test)
 	@$(SETUP) browser

@@ -13,18 +13,18 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence
 
+import debian
 from sandbox.enter import CLONE_NEWNS, MS_PRIVATE, MS_REC, check, mount
-from sandbox.process import LIBC, LabError, run
+from sandbox.process import LIBC
 from sandbox.pythons import CURRENT, ROOT
 
 CACHE = os.path.join(ROOT, '.cache', 'openvswitch')
-SUITES = ('bullseye', 'bookworm', 'trixie')     # Debian 11, 12 and 13
 PARTS = ('ovs', 'packets', 'hooks', 'daemon', 'selftest')
 PACKAGE = 'openvswitch-switch'
 UNPACKED = ('lib', 'openvswitch')       # beginnings of the names of packages that are of use
-MIRROR = 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n'
 PROGRAMS = ('ovs-vswitchd', 'ovsdb-server', 'ovs-appctl', 'ovs-ofctl', 'ovs-vsctl', 'ovs-dpctl',
             'ovsdb-client', 'ovsdb-tool')
 # Where a program may be: ovs-vswitchd is one of several alternatives.
@@ -33,7 +33,6 @@ SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema'
 LIBRARIES = ('usr/lib/x86_64-linux-gnu', 'lib/x86_64-linux-gnu')
 LOADER = 'x86_64-linux-gnu/ld-linux-x86-64.so.2'
 MS_BIND = 0x1000
-FETCH_S = 300
 
 
 class Row(NamedTuple):
@@ -48,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the parts on each version; print a table of what they said."""
     options = _parser().parse_args(argv)
     rows: List[Row] = []
-    for suite in options.only or SUITES:
+    for suite in options.only or debian.RELEASES:
         folder = provide(suite)
         for part in options.parts or PARTS:
             rows.append(try_part(folder, part))
@@ -61,73 +60,27 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='versions', description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--only', action='append', choices=SUITES, help='Debian\'s release')
+    parser.add_argument('--only', action='append', choices=debian.RELEASES,
+                        help='Debian\'s release')
     parser.add_argument('parts', nargs='*', help='of the suite')
     return parser
 
 
 def provide(suite: str) -> str:
     """Return the folder with a release's Open vSwitch, fetched if it is not there; '': ours."""
-    if suite == _own_suite():
+    if suite == debian.own_release():
         return ''
     folder = os.path.join(CACHE, suite)
-    if not os.path.exists(os.path.join(folder, 'ready')):
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        _unpack(folder, _fetch(folder, suite))
+    ready = Path(folder, 'ready')       # says where: scripts of a copy would start the original
+    if not ready.exists() or ready.read_text() != folder:
+        _link(debian.unpack(folder, suite, PACKAGE, UNPACKED))
         _wrap(folder)
-        with open(os.path.join(folder, 'ready'), 'w'):
-            pass
+        ready.write_text(folder)
     return folder
 
 
-def _own_suite() -> str:
-    with open('/etc/os-release', encoding='utf-8') as file:
-        found = dict(line.strip().partition('=')[::2] for line in file if '=' in line)
-    return found.get('VERSION_CODENAME', '')
-
-
-def _fetch(folder: str, suite: str) -> List[str]:
-    """Return the packages that a release's Open vSwitch needs, fetched by apt itself."""
-    apt = os.path.join(folder, 'apt')
-    for place in ('lists/partial', 'cache/archives/partial'):
-        os.makedirs(os.path.join(apt, place))
-    files = {'status': '', 'sources.list': MIRROR % (_mirror(), suite)}
-    files['apt.conf'] = ''.join('%s "%s";\n' % setting for setting in (
-        ('Dir::Etc::sourcelist', apt + '/sources.list'), ('Dir::Etc::sourceparts', '-'),
-        ('Dir::State::lists', apt + '/lists'), ('Dir::State::status', apt + '/status'),
-        ('Dir::Cache', apt + '/cache'), ('APT::Sandbox::User', 'root')))
-    for name, text in files.items():
-        with open(os.path.join(apt, name), 'w', encoding='utf-8') as file:
-            file.write(text)
-    environment = dict(os.environ, APT_CONFIG=apt + '/apt.conf', LC_ALL='C')
-    for words in (['update'], ['install', '-y', '--download-only', '--no-install-recommends',
-                               PACKAGE]):
-        done = subprocess.run(['apt-get', '-q', *words], env=environment, timeout=FETCH_S,
-                              encoding='utf-8', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode:
-            raise LabError('apt-get %s for %s: %s' % (words[0], suite, done.stdout[-500:]))
-    return sorted(glob.glob(apt + '/cache/archives/*.deb'))
-
-
-def _mirror() -> str:
-    """Return where this system's packages come from."""
-    for path in ['/etc/apt/sources.list', *sorted(glob.glob('/etc/apt/sources.list.d/*'))]:
-        if os.path.exists(path):
-            with open(path, encoding='utf-8') as file:
-                for word in file.read().split():
-                    if word.startswith('http') and word.rstrip('/').endswith('/debian'):
-                        return word
-    raise LabError('no source of Debian\'s packages in /etc/apt')
-
-
-def _unpack(folder: str, packages: Sequence[str]) -> None:
-    for package in packages:
-        if os.path.basename(package).startswith(UNPACKED):
-            run(['dpkg-deb', '-x', package, os.path.join(folder, 'root')])
-    shutil.rmtree(os.path.join(folder, 'apt'))
-    # what is an alternative, update-alternatives would have put where the others are
-    root = os.path.join(folder, 'root')
+def _link(root: str) -> None:
+    """Put what is an alternative where update-alternatives would have put it."""
     for library in glob.glob(root + '/usr/lib/openvswitch-*/lib*'):
         place = os.path.join(root, LIBRARIES[0], os.path.basename(library))
         if not os.path.lexists(place):

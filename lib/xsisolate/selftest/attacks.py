@@ -65,6 +65,7 @@ def _borrow_address(who: Attacker) -> Iterator[bytes]:
 
 
 def _pose(who: Attacker) -> Iterator[bytes]:
+    yield from _datagrams(who.me, who.mate, who.posed.mac)
     yield from _datagrams(who.posed, who.victim, who.posed.mac)
 
 
@@ -103,7 +104,7 @@ def _cross(who: Attacker) -> Iterator[bytes]:
 
 LIES: Sequence[Tuple[str, Lie]] = (
     ('sends with an address of another', _borrow_address),
-    ('sends with MAC address and addresses of another', _pose),
+    ('sends with the MAC address of another, and its addresses', _pose),
     ('says that it is the gateway (ARP, ND)', _poison),
     ('advertises itself as a router', _advertise),
     ('plays DHCP and DHCPv6 server', _offer),

@@ -3,13 +3,15 @@ from time import monotonic, sleep
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 from xsisolate.selftest.parties import EVERYBODY
-from xsisolate.selftest.rows import MARK, MARK_LENGTH, Row, mark, marked, without_trailer
+from xsisolate.selftest.rows import (MARK, MARK_LENGTH, NUMBERS, Row, mark, marked,
+                                     without_trailer)
 from xsisolate.selftest.station import Station
 
 BATCH = 400         # frames in the air
 GAP_S = 0.0005      # a user-space switch has one thread for frames that it has not seen before
 STEP_S = 0.02       # until what was said before has arrived
 QUIET_S = 0.2       # without a frame: all have arrived
+LATE_S = 1.5        # after a batch: a switch of a busy host may stand still for a second
 PATIENCE_S = 3.0    # frames keep coming: other programs' are none of ours
 
 Sightings = Dict[str, Set[int]]         # by place: which of a row's frames were seen there
@@ -46,6 +48,7 @@ class Radio:
 
     def __init__(self, stations: Mapping[str, Station]) -> None:
         self._stations = stations
+        self._number = 0            # of the last mark
         self.repeated = 0           # rows that were sent once more
 
     def can_play(self, row: Row) -> bool:
@@ -82,7 +85,25 @@ class Radio:
         return verdicts
 
     def _play(self, batch: Sequence[Row]) -> List[Verdict]:
+        """Send a batch; return what became of it, later where something has yet to arrive."""
         self.drain()
+        marks = self._send_all(batch)
+        end = monotonic() + LATE_S
+        found: List[Sightings] = [{} for _ in batch]
+        while True:
+            for place, frame in self.listen():
+                known = marks.get(_mark_in(frame)) or marks.get(frame) or marks.get(
+                    without_trailer(frame))
+                # what comes from the LAN is on the LAN anyway
+                if known and place != _place(batch[known[0]].sender):
+                    found[known[0]].setdefault(place, set()).add(known[1])
+            verdicts = [Verdict(row, {place: sorted(indices) for place, indices in seen.items()})
+                        for row, seen in zip(batch, found)]
+            if monotonic() > end or all(verdict.arrived for verdict in verdicts):
+                return verdicts
+
+    def _send_all(self, batch: Sequence[Row]) -> Dict[bytes, Tuple[int, int]]:
+        """Send a batch; return by what each frame is known, as the places of row and frame."""
         marks: Dict[bytes, Tuple[int, int]] = {}
         for at, row in enumerate(batch):
             for name, frame in row.steps:
@@ -92,22 +113,16 @@ class Radio:
                 if row.unmarked:
                     marks[frame] = at, index
                 else:
-                    plain, number = without_trailer(frame), len(marks)
-                    frame = marked(frame, number)
-                    marks[mark(number)] = at, index
+                    plain = without_trailer(frame)
+                    # a frame of the batch before may come late, and is none of this one
+                    self._number = (self._number + 1) % NUMBERS
+                    frame = marked(frame, self._number)
+                    marks[mark(self._number)] = at, index
                     if plain:
                         marks.setdefault(plain, (at, index))
                 self.send(row.sender, frame)
                 sleep(GAP_S)
-        found: List[Sightings] = [{} for _ in batch]
-        for place, frame in self.listen():
-            known = marks.get(_mark_in(frame)) or marks.get(frame) or marks.get(
-                without_trailer(frame))
-            # what comes from the LAN is on the LAN anyway
-            if known and place != _place(batch[known[0]].sender):
-                found[known[0]].setdefault(place, set()).add(known[1])
-        return [Verdict(row, {place: sorted(indices) for place, indices in seen.items()})
-                for row, seen in zip(batch, found)]
+        return marks
 
     def drain(self) -> None:
         """Forget what has been heard."""

@@ -12,6 +12,7 @@ from xsisolate.selftest.frames import ICMP6, SHORTEST, UDP, split, with_more_dat
 MARK_PLACE = b'@MARK@MARK@!'
 MARK = b'XSISO'
 MARK_LENGTH = len(MARK_PLACE)
+NUMBERS = 100000            # marks that there are
 NEIGHBOURS = tuple(bytes([kind]) for kind in range(133, 138))    # types of ICMPv6
 
 

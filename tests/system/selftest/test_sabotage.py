@@ -1,4 +1,8 @@
 """A self-test notices what is broken: a flow, the library, the way a hook works."""
+import itertools
+import os
+import signal
+import threading
 from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 import pytest
@@ -10,17 +14,21 @@ from xsisolate.dom0.ovs.trial_bridge import TRIAL_BRIDGE
 from xsisolate.hooks import plug as hooks_plug
 from xsisolate.openflow.flow import Flow, FlowDiff, make_flow
 from xsisolate.pipeline import decision, tables
+from xsisolate.pipeline.port_security import port_identity_flows
 from xsisolate.pipeline.terms import goto
 from xsisolate.planner import vif_items
 from xsisolate.selftest import checks
 from xsisolate.selftest import run as selftest_run
 from xsisolate.selftest.leftovers import DEVICES, find_left
+from xsisolate.selftest.radio import Radio
 from xsisolate.selftest.scene import Scene
 from xsisolate.selftest.speed import Speed
 
 from support.command import DIFFERENT, DONE, FAILED, Outcome, xsisolate
 from support.packets.broken_pipeline import find_flows
 
+STALL_AT = 100      # frames have been sent
+STALL_S = 1.2
 NO_SPEED = {'managed': Speed(1.0, 1.0), 'unmanaged': Speed(1.0, 1.0)}
 
 
@@ -137,6 +145,13 @@ def open_answers(table: int, following: int) -> Iterator[Flow]:
     yield make_flow(table, 0, [''], goto(following))
 
 
+def any_mac(ofport: int, mac: str) -> Iterator[Flow]:
+    """Yield flows that ask for a port's MAC address in ARP and ND only."""
+    for flow in port_identity_flows(ofport, mac):
+        yield flow if flow.priority > 50 else make_flow(
+            tables.BIND, 50, ['in_port=%d' % ofport], goto(tables.CLAIM))
+
+
 LIBRARY = {
     'drops are not counted': (vif_items, 'isolation_count_flows', without_count, 'counters'),
     'nobody is asked': (decision, '_answers', open_answers, 'reachability'),
@@ -146,6 +161,7 @@ LIBRARY = {
         vif_items, 'port_identity_flows',
         lambda ofport, mac: iter([make_flow(
             tables.BIND, 200, ['in_port=%d' % ofport], goto(tables.SETTLE))]), 'attacks'),
+    'a port may have any MAC address': (vif_items, 'port_identity_flows', any_mac, 'attacks'),
     'an unplug leaves the flows': (hooks_plug, '_unplug_all', lambda *_: FlowDiff(), 'unplug')}
 
 
@@ -180,6 +196,25 @@ def test_a_datapath_without_labels(vms: Tuple[Vm, Vm], monkeypatch: pytest.Monke
     outcome = xsisolate('selftest', code=DIFFERENT)
     assert 'no VIF with a policy can be programmed' in outcome.out
     assert 'lacks CT label' in xsisolate('doctor', code=FAILED).out
+
+
+def test_a_switch_that_stands_still(dom0: Sandbox, vms: Tuple[Vm, Vm],
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy host, in the midst of a batch; nothing is wrong, frames only come late."""
+    send, sent = Radio.send, itertools.count(1)
+
+    def send_and_stall(radio: Radio, name: str, frame: bytes) -> None:
+        send(radio, name, frame)
+        if next(sent) == STALL_AT:
+            pid = dom0.ovs.vswitchd.pid
+            os.kill(pid, signal.SIGSTOP)
+            threading.Timer(STALL_S, os.kill, (pid, signal.SIGCONT)).start()
+    monkeypatch.setattr(Radio, 'send', send_and_stall)
+    report = xsisolate('selftest', '--json', code=DONE).json
+    assert next(sent) > STALL_AT
+    repeated, = (one['values'] for one in report['measured']
+                 if one['what'] == 'rows sent once more')
+    assert repeated == [0]
 
 
 def test_nothing_is_broken(vms: Tuple[Vm, Vm]) -> None:
