@@ -8,6 +8,7 @@ import traceback
 from typing import Callable, Sequence, Set, Tuple
 
 from xen.bond import bond
+from xen.emulated import emulated
 from xen.firing import firing
 from xen.forge import attacks
 from xen.guest import HOOKS, Broken, flows, hear, sh, wait
@@ -41,7 +42,7 @@ groups:
 def main() -> int:
     """Run all checks, in an order that tells a story; or those between the first and last two."""
     story: Sequence[Callable[[World], None]] = (
-        speak, forge, answer, tracking, uplink, bond, vlan, pvh, migration, refresh,
+        speak, forge, answer, tracking, uplink, bond, vlan, pvh, emulated, migration, refresh,
         rewrite, replug, firing, verdicts, planned, crash, restart, selftest)
     only = list(filter(None, os.environ.get('ONLY', '').split(',')))
     unknown = set(only) - {part.__name__ for part in story}
