@@ -42,7 +42,7 @@ vnc=0
 class EmulatedGuest(Guest):
     """A guest with an emulated NIC; xl makes its VIF when it builds the domain."""
 
-    patience = 600.0        # the BIOS gets the kernel from QEMU octet by octet
+    patience = 600.0        # it has a BIOS, and each access to a device is QEMU's to answer
     xl: 'subprocess.Popen[bytes]'
 
     @property
