@@ -109,7 +109,7 @@ test-pythons: $(SANDBOX) ## the library on Python 3.9, 3.12 and 3.13, those that
 
 # Neither part of make test nor of CI, which as a whole would not stay under its time limit:
 # by hand, before each release.
-test-xen: $(SANDBOX) rpm ## XENSTORED=oxenstored|xenstored: the package on a real Xen in QEMU (about 10 min each)
+test-xen: $(SANDBOX) rpm ## XENSTORED=oxenstored|xenstored: the package on a real Xen in QEMU (about 20 min each)
 	@$(SETUP) xen
 	@PYTHONPATH=tests/programs $(PYTHON) -m xen.boot $(XENSTORED)
 

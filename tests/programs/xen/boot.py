@@ -21,7 +21,7 @@ from sandbox.pythons import DOM0S, ROOT
 HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.path.join(ROOT, '.cache', 'xen')
 IMAGE_PARTS = ('image.sh', 'dom0-init', 'domu-init', 'initrd-init', 'frames.c')
-TIME_LIMIT_S = 3000     # four times what it takes on a quiet machine
+TIME_LIMIT_S = 3600     # four times what it takes on a quiet machine
 RESTARTS = 20
 DAEMONS = ('oxenstored', 'xenstored')
 PASSED = 'ALL PASSED'

@@ -8,11 +8,13 @@ import traceback
 from typing import Callable, Sequence, Set, Tuple
 
 from xen.bond import bond
+from xen.emulated import emulated
 from xen.firing import firing
 from xen.forge import attacks
 from xen.guest import HOOKS, Broken, flows, hear, sh, wait
 from xen.lan import Lan
 from xen.lifecycle import refresh, replug, restart, rewrite
+from xen.migration import migration
 from xen.pvh import pvh
 from xen.switch import crash, planned, verdicts
 from xen.tracking import tracking
@@ -40,8 +42,8 @@ groups:
 def main() -> int:
     """Run all checks, in an order that tells a story; or those between the first and last two."""
     story: Sequence[Callable[[World], None]] = (
-        speak, forge, answer, tracking, uplink, bond, vlan, pvh, refresh, rewrite, replug, firing,
-        verdicts, planned, crash, restart, selftest)
+        speak, forge, answer, tracking, uplink, bond, vlan, pvh, emulated, migration, refresh,
+        rewrite, replug, firing, verdicts, planned, crash, restart, selftest)
     only = list(filter(None, os.environ.get('ONLY', '').split(',')))
     unknown = set(only) - {part.__name__ for part in story}
     if unknown:

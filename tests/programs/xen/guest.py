@@ -20,17 +20,19 @@ GO_ON = '[ -z "$(xenstore-read test-cmd/stop 2>/dev/null)" ]'
 PATIENCE_S = 180.0     # on a quiet machine a guest boots in ten
 YOUNG_S = 60.0
 CONFIG = '''\
-name="{name}"
-uuid="{uuid}"
-type="{kind}"
-kernel="/root/domu/vmlinux"
+name="{0.name}"
+uuid="{0.domain.uuid}"
+type="{0.kind}"
 ramdisk="/root/domu/initrd.gz"
-extra="console=hvc0 loglevel=3 net.ifnames=0"
-memory=128
 vcpus=1
 on_poweroff="destroy"
 on_reboot="destroy"
 on_crash="destroy"
+{0.hardware}'''
+HARDWARE = '''\
+kernel="/root/domu/vmlinux"
+extra="console=hvc0 loglevel=3 net.ifnames=0"
+memory=128
 '''
 
 
@@ -83,6 +85,7 @@ class Guest(Sender):
     """A VM that starts, and starts again; its domain id is another one each time."""
 
     said = 0            # commands, over all guests: each has a number of its own
+    hardware, patience = HARDWARE, PATIENCE_S
 
     def __init__(self, store: Dom0Connection, name: str, number: int, bridge: str,
                  policy: Mapping[str, str], kind: str = 'pv', script: str = 'vif-noop') -> None:
@@ -95,7 +98,7 @@ class Guest(Sender):
                              '00000000-0000-4000-a000-000000000001')
         own = {'vif/0/ipv4': self.ipv4, 'vif/0/ipv6': self.ipv6}
         self.policy = dict(policy, **own) if policy else {}
-        self.unpaused = 0.0
+        self.uuid, self.unpaused = self.domain.uuid, 0.0    # a domain that moves has another uuid
         self.vm_data: Mapping[str, str] = policy_keys(self.policy)
 
     @property
@@ -108,19 +111,28 @@ class Guest(Sender):
         """Dom0's half of the VIF, in xenstore."""
         return BACKEND % self.domain.domid
 
-    def create(self) -> None:
-        """Build the domain, paused and without a VIF, with what xenopsd writes of it."""
+    def create(self, saved: str = '') -> None:
+        """Build the domain, paused and without a VIF; if it was saved to a file, it goes on."""
+        sh('xl', *(('restore', '-p', self.config(), saved) if saved else
+                   ('create', '-q', '-p', self.config())))
+        self.enter()
+
+    def config(self) -> str:
+        """Write the domain's configuration; return its path."""
         path = '/tmp/%s.cfg' % self.name
         with open(path, 'w') as file:
-            file.write(CONFIG.format(name=self.name, uuid=self.domain.uuid, kind=self.kind))
-        sh('xl', 'create', '-q', '-p', path)
+            file.write(CONFIG.format(self))
+        return path
+
+    def enter(self) -> None:
+        """Write what xenopsd writes of a domain that xl has made."""
         self.domain = self.domain._replace(domid=int(sh('xl', 'domid', self.name).text))
         self.toolstack.create(self.domain, self.vm_data)
 
     def describe_vif(self) -> None:
         """Write the VIF's metadata and the keys that only Dom0 sees; sealed, as an admin would."""
         if self.policy:
-            seal = seals.seal(self.domain.uuid, self.vif, self.policy)
+            seal = seals.seal(self.uuid, self.vif, self.policy)
             self.vif = self.vif._replace(other_config={'xsisolate-seal': seal})
         metadata.write(self.domain.uuid, self.vif)
         self.store.write('/vm/%s/devices/vif/0' % self.domain.uuid, '1')
@@ -146,7 +158,8 @@ class Guest(Sender):
         """Let the guest run, until its shell is there and its NIC is configured."""
         seen, self.unpaused = self.console().count('@@U guest up'), time.monotonic()
         sh('xl', 'unpause', str(self.domain.domid))
-        wait('%s boots' % self.name, lambda: self.console().count('@@U guest up') > seen)
+        wait('%s boots' % self.name, lambda: self.console().count('@@U guest up') > seen,
+             self.patience)
         self.configure()
 
     def configure(self) -> None:
@@ -164,7 +177,7 @@ class Guest(Sender):
         has waited for an answer since.
         """
         fault = r'\bd%dv\d+ Triple fault' % self.domain.domid
-        return (time.monotonic() - self.unpaused < YOUNG_S + PATIENCE_S
+        return (time.monotonic() - self.unpaused < YOUNG_S + self.patience
                 and bool(re.search(fault, sh('xl', 'dmesg').text)))
 
     def start(self) -> float:

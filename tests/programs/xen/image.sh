@@ -24,7 +24,7 @@ cp "kernel/boot/vmlinuz-$kernel" vmlinuz
 if [ ! -e rootfs/complete ]; then
     say "Dom0's packages (a minute)"
     rm -rf rootfs
-    debootstrap --variant=minbase --include=xen-utils-$xen,xenstore-utils,openvswitch-switch,kmod,udev,iproute2,iputils-ping,conntrack,busybox-static,ethtool,python3-minimal,libffi8 \
+    debootstrap --variant=minbase --include=xen-utils-$xen,qemu-system-xen,xenstore-utils,openvswitch-switch,kmod,udev,iproute2,iputils-ping,conntrack,busybox-static,ethtool,python3-minimal,libffi8 \
         bookworm rootfs http://deb.debian.org/debian >debootstrap.log 2>&1
     touch rootfs/complete
 fi
@@ -72,11 +72,15 @@ cp -L rootfs/usr/lib/x86_64-linux-gnu/libxenstore.so.4 rootfs/usr/lib/x86_64-lin
     rootfs/usr/lib/x86_64-linux-gnu/libc.so.6 domu/lib/
 cp -L rootfs/lib64/ld-linux-x86-64.so.2 domu/lib64/
 for file in $(files xen-netfront); do cp "$file" domu/mods/; done
+mkdir domu/mods/emulated        # their order is that of their names
+number=0
+for file in $(files 8139cp); do cp "$file" "domu/mods/emulated/$((number += 1))-${file##*/}"; done
 gcc -static -O1 -o domu/bin/frames "$here/frames.c"
 install -m 755 domu/bin/frames rootfs/usr/local/bin/frames        # for machines beyond the uplink
 install -m 755 "$here/domu-init" domu/init
 mkdir -p rootfs/root/domu
 (cd domu && find . | cpio -o -H newc 2>/dev/null | gzip -1) >rootfs/root/domu/initrd.gz
+cp vmlinuz rootfs/root/domu/vmlinuz     # for a guest with a BIOS
 # unpacked: Dom0 would need seconds to do that under emulation, for each guest
 python3 - rootfs/root/domu/vmlinux <<'PYTHON'
 import lzma
