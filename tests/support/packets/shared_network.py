@@ -162,6 +162,7 @@ class World:
                 vm.answer()
         for host in self.uplink.hosts:
             host.ping('10.9.0.31', 0.02)
+        self.dom0.ovs.drain()
 
     def _start_lan(self) -> None:
         self.uplink = uplink = self.dom0.add_uplink(
