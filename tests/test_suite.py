@@ -115,7 +115,7 @@ def test_a_step_without_a_report(tmp_path: Path, argv: Sequence[str]) -> None:
 
 def test_steps_side_by_side_are_the_environments(tmp_path: Path) -> None:
     import subprocess
-    for value, expected in ((None, '4'), ('2', '2'), ('', '4')):
+    for value, expected in ((None, '3'), ('2', '2'), ('', '3')):
         environ = {name: text for name, text in os.environ.items() if name != 'AT_ONCE'}
         environ.update({'AT_ONCE': value} if value is not None else {})
         said = subprocess.check_output(

@@ -8,7 +8,7 @@ The last line is `N passed, N failed, N skipped`, over all of pytest's runs; the
 exit code is 0 only if nothing failed. A run that ends without a verdict, and a
 linter that complains, count as one failure each. The line before names the tests
 that passed only at their second try: up to two of them count as passed, more than
-two as failed. AT_ONCE=2 runs two steps side by side instead of four.
+two as failed. AT_ONCE=2 runs two steps side by side instead of three.
 """
 import os
 import random
@@ -30,7 +30,7 @@ INTERRUPTED = 130
 SECOND_TRIES = 4            # a step with more failures is not tried again
 FORGIVEN = 2                # tests of the whole run that may need a second try
 # Steps side by side: each sandbox is a namespace of its own.
-AT_ONCE = int(os.environ.get('AT_ONCE') or 4)
+AT_ONCE = int(os.environ.get('AT_ONCE') or 3)
 # One for the whole run, so that a second try tries the same; on CI always the same.
 SEED = int(os.environ.get('SUITE_SEED') or (
     3213307201 if os.environ.get('CI') else random.SystemRandom().randrange(1 << 32)))
