@@ -7,9 +7,9 @@ from xsisolate.diagnostics.permissive import say_would_be
 from xsisolate.dom0.xapi.session import Xapi
 from xsisolate.errors import EXIT_DIFFERENT, EXIT_DONE, PolicyError
 from xsisolate.policy.model import EffectivePolicy, Mode, VifPolicy
-from xsisolate.policy.permissive import excuse, network_is_permissive
+from xsisolate.policy.permissive import excuse, is_permissive
 from xsisolate.policy.resolve import quarantine, resolve_or_excuse
-from xsisolate.policy.seal import Sealing, format_policy, is_enforced, is_portable, state_word
+from xsisolate.policy.seal import Sealing, format_policy, is_portable, state_word
 from xsisolate.policy.unprotected import NOT_PROTECTED
 from xsisolate.policy.xapi_records import XapiVif, XapiVm, identify, judge_vif
 
@@ -98,16 +98,15 @@ def read_template(xapi: Xapi, text: str, configuration: Configuration) -> Templa
 
 def _look(vm: XapiVm, vif: XapiVif, bridge: str, configuration: Configuration) -> TemplateVif:
     state, policy, error = judge_vif(vm, vif)
+    identity = identify(vm, vif)
     config, network = configuration.config, configuration.find_network(bridge, vif.network)
-    excused = (not configuration.error and network_is_permissive(config, network)
-               and not is_enforced(vif.seal))
+    excused = not configuration.error and is_permissive(identity, vif.seal, None, config, network)
     error = error or configuration.error
     if error:
         effective = excuse(vif.mac, vif.locking, error) if excused else quarantine(error)
     else:
         try:
-            effective = resolve_or_excuse(identify(vm, vif), vif.seal, vif.locking, policy, config,
-                                          network)
+            effective = resolve_or_excuse(identity, vif.seal, vif.locking, policy, config, network)
         except PolicyError as refusal:
             effective = quarantine(str(refusal))
     return TemplateVif(vif, bridge, state, policy, effective, config.accept_unsealed, excused)

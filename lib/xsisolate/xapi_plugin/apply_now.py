@@ -15,8 +15,8 @@ from xsisolate.errors import HostError, PolicyError, UnknownVif
 from xsisolate.planner.items import Registry
 from xsisolate.planner.vif import Vif
 from xsisolate.policy.model import Identity, Mode, VifPolicy
-from xsisolate.policy.permissive import network_is_permissive
-from xsisolate.policy.seal import SEAL_KEY, Sealing, is_enforced, judge
+from xsisolate.policy.permissive import is_permissive
+from xsisolate.policy.seal import SEAL_KEY, Sealing, judge
 from xsisolate.vif_id import VifId
 
 POLL_S = 0.1
@@ -131,8 +131,9 @@ def _apply(dom0: HostContext, vif_id: VifId, stock: bool) -> AppliedVif:
 def _may_be_loose(dom0: HostContext, facts: VifFacts) -> bool:
     """Tell whether a VIF that does what XAPI's locking says would do more if that said less."""
     metadata, configuration = facts.metadata, dom0.configuration
-    return not is_enforced(metadata.other_config.get(SEAL_KEY)) and network_is_permissive(
-        configuration.config, configuration.find_network(metadata.bridge, metadata.network_uuid))
+    return is_permissive(facts.identity, metadata.other_config.get(SEAL_KEY), None,
+                         configuration.config, configuration.find_network(
+                             metadata.bridge, metadata.network_uuid))
 
 
 def _in_doubt(registry: Registry, vif: Vif) -> bool:
