@@ -106,26 +106,27 @@ def main(argv: Sequence[str]) -> int:
 
 def plan(part: str) -> List[Step]:
     """Return what a part of the suite consists of."""
+    hook_python = DOM0S if has_dom0s() else ''
     if part == 'lint':
         return lint()
     if part in LIBRARY:
         return on_dom0s(part) + [tests(part)]
     if part in ON_DOM0S:
-        return [tests(part, hook_python=DOM0S if has_dom0s() else '')]
+        return [tests(part, hook_python=hook_python)]
     if part in PROGRAMS + ('browser',):
         return [tests(part)]
     if part == 'mutants':
         return [tests('packets', 'resilience', marks='mutants')]
     if part == 'kills':
         os.environ['KILLS'] = 'all'
-        return [tests('resilience', hook_python=DOM0S if has_dom0s() else '', loud=True)]
+        return [tests('resilience', hook_python=hook_python, loud=True)]
     if part == 'explore':
         os.environ.setdefault('EXPLORE', THOROUGH)
         return [tests('resilience', 'cli', marks='random', loud=True)]
     if part == 'measure':
-        return [tests('daemon', hook_python=DOM0S if has_dom0s() else '', marks='scale', loud=True)]
+        return [tests('daemon', hook_python=hook_python, marks='scale', loud=True)]
     if part == 'upgrade':
-        return [tests('package', 'xapi', hook_python=DOM0S if has_dom0s() else '',
+        return [tests('package', 'xapi', hook_python=hook_python,
                       marks='upgrade or rolling', loud=True)]
     if part == 'pythons':
         return [tests(one, python=python) for python in others() for one in LIBRARY]
@@ -134,7 +135,6 @@ def plan(part: str) -> List[Step]:
     if has_dom0s():
         steps += split(tests('hooks', hook_python=DOM0S, marks='not mutants and not any_python',
                              served=True), 2)
-    hook_python = DOM0S if has_dom0s() else ''
     steps += split(tests('xapi', hook_python=hook_python), 3)
     steps += split(tests('daemon', hook_python=hook_python), 2)
     steps += [tests(part, hook_python=hook_python)

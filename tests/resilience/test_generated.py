@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from sandbox import packets
-from sandbox.packets import Sniffer
 from sandbox.dom0 import Sandbox
 from support.packets.rows import DOM0, UPLINK, mark, marked
 from support.packets.frames import Ether, arp
 from support.packets.mutate import Sketch, build, fewer, friends, sketches
 from support.packets.oracle import PARTIES, Oracle, Ruling, parse
+from support.packets.radio import Ears
 from support.packets.broken_pipeline import broken, find_flows
 from support.packets.shared_network import World
 from suite import EXPLORE
@@ -30,7 +30,7 @@ SENDERS = VMS + ('gw', 'lan', 'redfar', 'bluefar', DOM0)
 PEERS = friends(SENDERS)
 BATCH, BATCHES = 125, 8 * EXPLORE
 SABOTAGE_BATCHES = 12
-GAP_S, SETTLE_S = 0.001, 0.05
+GAP_S = 0.001
 LENGTHS = {'ip.len', 'ip6.plen', 'cut'}     # changes after which a header may be cut off
 CONFIRMED = 3           # times that a frame must be missing
 EXPLAINED = 3           # failures in full
@@ -129,10 +129,9 @@ class Range:
         self._introduce()
         shots, marks, bare = [], {}, {}     # type: ignore
         frames = sorted(((sketch, build(sketch)) for sketch in batch), key=_confuses)
-        own = Sniffer('xenbr0')
-        for vm in self.world.vms.values():
-            vm.sniff('eth0')
-        self._wire.sniff('uplink')
+        ears = Ears(self.world.dom0.ovs, [
+            *((name, vm, 'eth0') for name, vm in self.world.vms.items()),
+            (UPLINK, self._wire, 'uplink')], [(DOM0, 'xenbr0')])
         for number, (sketch, frame) in enumerate(frames):
             if any(name == 'cut' for name, _ in sketch.changes):
                 if len(frame) < 14 or frame[12:] in bare:
@@ -146,12 +145,7 @@ class Range:
             shots.append(Shot(sketch, frame, self.judge(sketch, frame), set()))
             self.send(sketch.sender, frame)
             time.sleep(GAP_S)
-        self.world.dom0.ovs.drain()
-        time.sleep(SETTLE_S)
-        captured = {name: vm.sniffed('eth0', wait=0.01) for name, vm in self.world.vms.items()}
-        captured[UPLINK] = self._wire.sniffed('uplink', wait=0.01)
-        captured[DOM0] = own.stop(None, 0.01)
-        for place, heard in captured.items():
+        for place, heard in ears.collect().items():
             for frame in heard:
                 at = frame.rfind(b'XSISO')
                 index = marks.get(frame[at:at + 12]) if at >= 0 else bare.get(frame[12:])

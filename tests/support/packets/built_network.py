@@ -16,13 +16,12 @@ from sandbox.vm import Vm
 from support.packets.rows import UPLINK, Case, mark, marked
 from support.packets.frames import arp
 from support.packets.check_rows import ATTACKS, LEGITIMATE, TALLY, TRACED
-from support.packets.radio import LATE_S, ask_all, find_mark, verdict
+from support.packets.radio import Ears, find_mark, verdict
 from support.packets.shared_network import FOLDER
 from xsisolate.policy.address import eui64_link_local, format_prefix
 from xsisolate.policy.model import HOLDERS
 
 GATEWAY_MAC = '00:00:5e:00:01:01'
-SETTLE_S = 0.03         # until guests have what has left the switch
 GAP_S = 0.003
 TAGS = (b'\x81\x00', b'\x88\xa8')
 OURS = 'cookie=0x5849534f00000000/0xffffffff00000000'
@@ -211,25 +210,20 @@ class Net:
 
     def heard(self, rows: Sequence[Row]) -> List[FrozenSet[str]]:
         """Send the rows' frames; return who hears each."""
-        own = {party.name: packets.Sniffer(party.device) for party in self.parties.values()
-               if party.host is None}
         far = {name: (party.host, party.device) for name, party in self.parties.items()
                if party.host and not self._is_outside(party)}
         far.update(self.wires)
-        listeners = [(name, host, device) for name, (host, device) in far.items()]
-        ask_all(listeners, 'sniff')
+        ears = Ears(self.dom0.ovs, [(name, host, device) for name, (host, device) in far.items()],
+                    [(party.name, party.device) for party in self.parties.values()
+                     if party.host is None])
         marks = {}
         for number, one in enumerate(rows):
             marks[mark(number)] = str(number), 0
             self.send(one.sender, marked(one.frame, number))
             time.sleep(GAP_S)
-        self.dom0.ovs.drain()
-        time.sleep(SETTLE_S)
-        found = ask_all(listeners, 'sniffed', None, LATE_S)
-        found.update({name: sniffer.stop(None, LATE_S) for name, sniffer in own.items()})
         result: List[FrozenSet[str]] = [frozenset()] * len(marks)
         senders = [one.sender.name for one in rows]
-        for name, frames in found.items():
+        for name, frames in ears.collect().items():
             for frame in frames:
                 known = find_mark(frame, marks)
                 if known and self.twins.get(name) != senders[int(known[0])]:

@@ -1,9 +1,10 @@
 """Sends the corpus and says who has seen which row."""
 import time
 from collections import Counter
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from sandbox.host import Host
+from sandbox.ovs import Ovs
 from sandbox.packets import Sniffer
 from sandbox.dom0 import Sandbox
 
@@ -57,18 +58,11 @@ class Radio:
     def _run(self, batch: Sequence[Case], seen: Sightings, step_s: float) -> None:
         if not batch:
             return
-        own = [(place, Sniffer(device)) for place, device in self._locals]
-        listeners = [(name, station.host, station.device)
-                     for name, station in self.stations.items()]
-        listeners.append((UPLINK, self._wire, 'uplink'))
-        ask_all(listeners, 'sniff')
+        ears = Ears(self.dom0.ovs, [
+            *((name, station.host, station.device) for name, station in self.stations.items()),
+            (UPLINK, self._wire, 'uplink')], self._locals)
         marks = self._send(batch, step_s)
-        self.dom0.ovs.drain()
-        time.sleep(SETTLE_S)
-        captured = ask_all(listeners, 'sniffed', None, LATE_S)
-        for place, sniffer in own:
-            captured.setdefault(place, []).extend(sniffer.stop(None, LATE_S))
-        self._attribute(batch, marks, captured, seen)
+        self._attribute(batch, marks, ears.collect(), seen)
 
     def _send(self, batch: Sequence[Case],
               step_s: float) -> Mapping[bytes, Tuple[str, int]]:
@@ -128,11 +122,29 @@ class Radio:
                                     frame.hex())
 
 
-def ask_all(listeners: Sequence[Listener], command: str, *args: object) -> Dict[str, List[bytes]]:
-    """Have all hosts do something with their devices at once; return what they say, by place."""
-    for _, host, device in listeners:
-        host.post(command, device, *args)
-    return {place: list(host.answer() or ()) for place, host, _ in listeners}
+class Ears:
+    """Devices of hosts, and of Dom0 itself, that are listened at until `collect`."""
+
+    def __init__(self, ovs: Ovs, listeners: Sequence[Listener],
+                 own: Iterable[Tuple[str, str]]) -> None:
+        self._ovs, self._listeners = ovs, listeners
+        self._own = [(place, Sniffer(device)) for place, device in own]
+        self._ask_all('sniff')
+
+    def collect(self) -> Dict[str, List[bytes]]:
+        """Return what came to each place, when the switch is done with all that was sent."""
+        self._ovs.drain()
+        time.sleep(SETTLE_S)
+        found = self._ask_all('sniffed', None, LATE_S)
+        for place, sniffer in self._own:
+            found.setdefault(place, []).extend(sniffer.stop(None, LATE_S))
+        return found
+
+    def _ask_all(self, command: str, *args: object) -> Dict[str, List[bytes]]:
+        """Have all hosts do something with their devices at once; return what they say."""
+        for _, host, device in self._listeners:
+            host.post(command, device, *args)
+        return {place: list(host.answer() or ()) for place, host, _ in self._listeners}
 
 
 def find_mark(frame: bytes, marks: Mapping[bytes, Tuple[str, int]]) -> Optional[Tuple[str, int]]:
